@@ -1,0 +1,52 @@
+# One virtual environment for everything; `make demo` and `make test` work in either order and re-run at once.
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+# Stamps: rewritten after an install, out of date as soon as the requirements change.
+CORE := $(VENV)/.installed-core
+DEV := $(VENV)/.installed-dev
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(CORE) ## set up without PyTorch and find the landmarks of a real portrait
+	@mkdir -p "$(DEMO)"
+	@picture="$$($(BIN)/python -c 'from matplotlib.cbook import get_sample_data as f; print(f("grace_hopper.jpg", asfileobj=False))')" \
+		&& $(BIN)/srn detect "$$picture" --out "$(DEMO)" --json "$(DEMO)/faces.json"
+	@echo "The portrait with its landmarks, and the numbers:"
+	@ls -1 "$(CURDIR)/$(DEMO)"/*hopper* "$(CURDIR)/$(DEMO)/faces.json"
+
+test: $(DEV) ## set up with everything and run the tests; ARGS="-k face" to choose
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(DEV) ## check style, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(DEV) ## put the code in form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove caches and the demo's pictures, not the environment
+	rm -rf "$(DEMO)" .pytest_cache .ruff_cache .mypy_cache build dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(CORE): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing srn ..."
+	@$(PIP) --editable '.[eval]'
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing srn with everything for training and tests (PyTorch among it: some minutes) ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $(CORE) $@

@@ -1,0 +1,63 @@
+"""The command `srn`. Thin: every command parses, calls, prints."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import srn
+from srn.cli import benchmark, data, detect, evaluate, export, train
+from srn.errors import SrnError
+
+app = typer.Typer(
+    name="srn",
+    help="Facial landmarks that hold under occlusion: find them, measure them, train them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+app.command("detect")(detect.detect)
+app.command("evaluate")(evaluate.evaluate)
+app.command("train")(train.train)
+app.command("export")(export.export)
+app.command("benchmark")(benchmark.benchmark)
+app.add_typer(data.app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"srn {srn.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line: 0 on success, 1 where some of the files failed, 2 on the user's mistake."""
+    try:
+        app()
+    except SrnError as error:
+        Console(stderr=True).print(f"[bold red]srn:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("[bold red]srn:[/] interrupted", highlight=False)
+        sys.exit(130)
+
+
+def _escaped(error: SrnError) -> str:
+    return str(error).replace("[", "\\[")
+
+
+if __name__ == "__main__":
+    main()

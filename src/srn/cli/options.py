@@ -1,0 +1,95 @@
+"""Options that several commands share, and how they become objects."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from srn.errors import InputError
+from srn.face.localizer import Localizer
+from srn.inference.face_finder import FaceFinder, YuNetFinder
+from srn.inference.landmarker import FaceLandmarker
+from srn.inference.runtime import OnnxLocalizer
+
+console = Console()
+messages = Console(stderr=True)
+
+Weights = Annotated[
+    Path | None,
+    typer.Option(help="Weights: an exported `.onnx`, or a training run's `.safetensors`. The shipped ones if left out."),
+]
+Passes = Annotated[int, typer.Option(min=1, help="How often each face is looked at; from the second time on upright and tight.")]
+Flip = Annotated[
+    bool, typer.Option("--flip-average/--no-flip-average", help="Average with the mirrored picture: twice the cost.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if left out.")]
+YuNet = Annotated[Path | None, typer.Option(help="A YuNet `.onnx` file, to find faces with it instead.")]
+
+
+class Suffix(StrEnum):
+    """File kinds that hold weights."""
+
+    ONNX = ".onnx"
+    SAFETENSORS = ".safetensors"
+
+
+def open_localizer(weights: Path | None, threads: int | None) -> Localizer:
+    """The network of a weights file. Only a training run's file needs PyTorch."""
+    if weights is None or weights.suffix == Suffix.ONNX:
+        return OnnxLocalizer(weights, threads=threads)
+    if weights.suffix != Suffix.SAFETENSORS:
+        raise InputError.at(weights, "weights as .onnx or .safetensors", weights.suffix or "no suffix")
+    with needs_extra("train", "reading .safetensors weights"):
+        import torch
+
+        from srn.model.checkpoint import load_network
+        from srn.model.localizer import TorchLocalizer
+    if threads is not None:
+        torch.set_num_threads(threads)
+    network, metadata = load_network(weights)
+    return TorchLocalizer(network, f"{weights.name}@{metadata.get('faces_seen', '?')} faces")
+
+
+def open_landmarker(
+    weights: Path | None, passes: int, flip: bool, threads: int | None, yunet: Path | None
+) -> FaceLandmarker:
+    """A landmarker from the shared options."""
+    finder: FaceFinder | None = None if yunet is None else YuNetFinder(yunet)
+    localizer = open_localizer(weights, threads)
+    return FaceLandmarker(localizer=localizer, face_finder=finder, passes=passes, flip_average=flip, threads=threads)
+
+
+class needs_extra:
+    """Turns the ImportError of an optional package into the line that says what to install."""
+
+    def __init__(self, extra: str, what: str) -> None:
+        self.extra, self.what = extra, what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ImportError) and error.name and not error.name.startswith("srn"):
+            from srn.errors import MissingDependencyError
+
+            raise MissingDependencyError.for_extra(error.name, self.extra, self.what) from error
+
+
+def progress_bar(unit: str) -> Progress:
+    """A bar on the standard error stream; nothing where that is no terminal."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TaskProgressColumn(show_speed=True),
+        TimeRemainingColumn(compact=True),
+        console=messages,
+        transient=True,
+        disable=not messages.is_terminal,
+    )

@@ -1,0 +1,68 @@
+"""Face boxes of the user's own, from a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from srn.errors import DataError, InputError
+from srn.face.geometry import Box
+
+
+def _json_rows(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, str, Iterable[object]]]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataError.at(path, "JSON", str(error)) from error
+    if not isinstance(content, dict) or not all(isinstance(boxes, list) for boxes in content.values()):
+        raise DataError.at(path, 'an object {"picture": [[x0, y0, x1, y1], ...], ...}', type(content).__name__)
+    for picture, boxes in content.items():
+        for index, box in enumerate(boxes):
+            yield f"{path}: {picture}, box {index + 1}", picture, box if isinstance(box, list) else [box]
+
+
+def _csv_rows(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, str, Iterable[object]]]:
+    for number, row in enumerate(csv.reader(text.splitlines()), 1):
+        if not row or (number == 1 and row[1:2] == ["x0"]):  # an empty line, or the header
+            continue
+        yield f"{path}: line {number}", row[0], row[1:]
+
+
+def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
+    """Read face boxes: tight landmark boxes, picture pixels.
+
+    Args:
+        path: `.json`: `{"picture.jpg": [[x0, y0, x1, y1], ...]}`; any other suffix: CSV lines `picture.jpg,x0,y0,x1,y1`.
+
+    Returns:
+        Boxes by picture, as the file names it: a path or a bare file name.
+
+    Raises:
+        DataError: the file is missing or broken; the message names the line.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError.at(path, "a readable file of boxes (.json or .csv)", str(error)) from error
+    rows = _json_rows(text, path) if Path(path).suffix.lower() == ".json" else _csv_rows(text, path)
+    boxes: dict[str, list[Box]] = {}
+    for where, picture, values in rows:
+        try:
+            x0, y0, x1, y1 = (float(str(value)) for value in values)
+            box = Box(x0, y0, x1, y1)
+        except (ValueError, InputError) as error:
+            found = " ".join(str(value) for value in values) or "nothing"
+            raise DataError.at(where, "four numbers x0 < x1, y0 < y1 as 'x0, y0, x1, y1'", found) from error
+        boxes.setdefault(picture, []).append(box)
+    return boxes
+
+
+def boxes_of(picture: Path, boxes: dict[str, list[Box]]) -> list[Box]:
+    """The boxes of one picture, looked up by its path as given, then by its file name; none where it is not listed."""
+    for key in (str(picture), picture.as_posix(), picture.name):
+        if key in boxes:
+            return boxes[key]
+    return []

@@ -1,0 +1,161 @@
+"""Face packs: every training face as a small crop with context, in one file that travels and loads in a second.
+
+A pack is a NumPy `.npz` archive without pickled objects: JPEG bytes end to end with their offsets, the landmarks in
+crop pixels, and where each face came from. Training always reads a pack, so runs from a folder and from a pack agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.data.files import write_atomically
+from srn.data.media import decode_image, encode_image
+from srn.data.sample import Sample
+from srn.errors import DataError
+from srn.face.geometry import CanonicalFrame, FrameSpec
+from srn.face.scheme import LandmarkScheme, scheme_by_name
+
+PACK_FRAME = FrameSpec(size=240, face_size=120.0)
+"""Twice the face box: room for shifts, turns and smaller scales without leaving the crop."""
+
+_FORMAT = "srn face pack 1"
+
+
+@dataclass(frozen=True)
+class FacePack:
+    """Training faces, kept as JPEG bytes and decoded one at a time.
+
+    Attributes:
+        scheme: numbering of the landmarks.
+        landmarks: (F, N, 2) float32, pixels of the packed crops.
+        names: (F,) `subset/stem` of each face.
+        spec: frame of the crops.
+    """
+
+    scheme: LandmarkScheme
+    landmarks: npt.NDArray[np.float32]
+    names: npt.NDArray[np.str_]
+    spec: FrameSpec
+    _bytes: npt.NDArray[np.uint8]
+    _offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.landmarks)
+
+    def image(self, index: int) -> npt.NDArray[np.uint8]:
+        """The crop (size, size, 3) uint8 RGB of one face."""
+        return decode_image(self._bytes[self._offsets[index] : self._offsets[index + 1]].tobytes(), self.names[index])
+
+    def subset(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> FacePack:
+        """A pack of some of the faces, in the given order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        parts = [self._bytes[self._offsets[i] : self._offsets[i + 1]] for i in chosen]
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts], dtype=np.int64)])
+        joined = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+        return FacePack(self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, joined, offsets)
+
+    def digest(self) -> str:
+        """Short hash of pictures and landmarks: a run's record of what it was trained on."""
+        return hashlib.sha256(self._bytes.tobytes() + self.landmarks.tobytes()).hexdigest()[:16]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the pack; the file is there whole or not at all."""
+        buffer = io.BytesIO()
+        np.savez(
+            buffer,
+            format=np.array(_FORMAT),
+            scheme=np.array(self.scheme.name),
+            frame=np.array([self.spec.size, self.spec.face_size]),
+            landmarks=self.landmarks,
+            names=self.names,
+            bytes=self._bytes,
+            offsets=self._offsets,
+        )
+        write_atomically(path, buffer.getvalue())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> FacePack:
+        """Read a pack.
+
+        Raises:
+            DataError: the file is missing or is not a pack.
+        """
+        try:
+            with np.load(Path(path), allow_pickle=False) as archive:
+                if str(archive["format"]) != _FORMAT:
+                    raise DataError.at(path, _FORMAT, str(archive["format"]))
+                size, face_size = archive["frame"]
+                return cls(
+                    scheme_by_name(str(archive["scheme"])),
+                    archive["landmarks"],
+                    archive["names"],
+                    FrameSpec(int(size), float(face_size)),
+                    archive["bytes"],
+                    archive["offsets"],
+                )
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise DataError.at(path, "a face pack (.npz)", f"{type(error).__name__}: {error}") from error
+
+
+def pack_faces(
+    samples: Sequence[Sample],
+    *,
+    spec: FrameSpec = PACK_FRAME,
+    quality: int = 90,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[FacePack, list[str]]:
+    """Cut every face out with its context.
+
+    Args:
+        samples: faces of one scheme.
+        spec: frame of the crops around the tight landmark box. No face is enlarged beyond it.
+        quality: JPEG quality.
+        progress: called with (faces done, faces in all).
+
+    Returns:
+        The pack, and one line for each picture that could not be read.
+    """
+    schemes = {sample.scheme.name for sample in samples}
+    if len(schemes) != 1:
+        raise DataError.at("face pack", "faces of one landmark scheme", ", ".join(sorted(schemes)) or "no face")
+    landmarks, names, parts, problems = [], [], [], []
+    last_path, image = None, None
+    for done, sample in enumerate(samples):
+        if progress is not None:
+            progress(done, len(samples))
+        try:
+            if sample.path != last_path or image is None:  # several faces of one picture: read it once
+                image, last_path = sample.load(), sample.path
+        except DataError as error:
+            problems.append(f"{error}; left out")
+            continue
+        frame = CanonicalFrame.from_box(sample.box, spec)
+        parts.append(np.frombuffer(encode_image(frame.crop(image), ".jpg", quality), np.uint8))
+        landmarks.append(frame.to_crop(sample.landmarks).astype(np.float32))
+        names.append(f"{sample.subset}/{sample.path.stem}")
+    if not parts:
+        raise DataError.at("face pack", "at least one readable picture", f"{len(problems)} that are not")
+    if progress is not None:
+        progress(len(samples), len(samples))
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts], dtype=np.int64)])
+    pack = FacePack(samples[0].scheme, np.stack(landmarks), np.array(names), spec, np.concatenate(parts), offsets)
+    return pack, problems
+
+
+def mean_shape(pack: FacePack) -> npt.NDArray[np.float32]:
+    """(N, 2): the average face in face units (origin at the centre of the tight box, 1 = the box's side).
+
+    The initial shape of the cascade (section 3.1) is this one, laid into the face box. It is made symmetric, since the
+    training faces are flipped half the time.
+    """
+    shapes = (pack.landmarks.astype(np.float64) - pack.spec.center) / pack.spec.face_size
+    mean = shapes.mean(axis=0)
+    return ((mean + mean[pack.scheme.mirror] * [-1, 1]) / 2).astype(np.float32)

@@ -1,0 +1,151 @@
+"""300W (Sagonas et al. 2013) in its official layout, and any folder of pictures with `.pts` files beside them.
+
+    ROOT/afw, ROOT/helen/{trainset,testset}, ROOT/lfpw/{trainset,testset}, ROOT/ibug: <stem>.jpg or .png + <stem>.pts
+    ROOT/bbs/<the same folders>/<stem>.pts: face boxes of a detector (four corners), where they exist
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from srn.data.media import IMAGE_SUFFIXES
+from srn.data.pts import read_box_pts, read_pts
+from srn.data.sample import Sample
+from srn.errors import DataError
+from srn.face.geometry import Box
+from srn.face.scheme import IBUG_68, LandmarkScheme
+
+TRAINING_SUBSETS = ("afw", "helen/trainset", "lfpw/trainset")
+COMMON_SUBSETS = ("helen/testset", "lfpw/testset")
+CHALLENGING_SUBSETS = ("ibug",)
+FULL_SUBSETS = (*COMMON_SUBSETS, *CHALLENGING_SUBSETS)
+
+OFFICIAL_COUNTS = {
+    "afw": 337,
+    "helen/trainset": 2000,
+    "helen/testset": 330,
+    "lfpw/trainset": 811,
+    "lfpw/testset": 224,
+    "ibug": 135,
+}
+"""Faces of each subset in the official release: 3,148 to train with, 689 to test on."""
+
+
+@dataclass
+class ReadingReport:
+    """What was found on the way; nothing is dropped without a line here.
+
+    Attributes:
+        counts: faces read, by subset.
+        problems: one line for each picture or annotation that could not be used.
+        shortfalls: one line for each subset with fewer faces than the official release has.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    shortfalls: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The report as printable lines."""
+        total = f"{sum(self.counts.values())} faces: " + ", ".join(f"{name} {n}" for name, n in self.counts.items())
+        return [total, *self.shortfalls, *self.problems]
+
+
+def _detector_box(folder: Path, root: Path, stem: str, report: ReadingReport) -> Box | None:
+    path = root / "bbs" / folder.relative_to(root) / f"{stem}.pts"
+    if not path.exists():
+        return None
+    try:
+        return read_box_pts(path)
+    except DataError as error:
+        report.problems.append(str(error))
+        return None
+
+
+def read_annotated_folder(
+    folder: str | os.PathLike[str],
+    report: ReadingReport,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    scheme: LandmarkScheme = IBUG_68,
+) -> list[Sample]:
+    """The faces of one folder of pictures with `.pts` files beside them, in the order of their names.
+
+    Args:
+        folder: where the files are; folders inside it are not entered.
+        report: takes the counts and what went wrong.
+        root: the dataset's root, for the subset's name and the `bbs` boxes; the folder's parent where None.
+        scheme: what the points are.
+
+    Raises:
+        DataError: the folder does not exist.
+    """
+    directory = Path(folder)
+    base = Path(root) if root is not None else directory.parent
+    if not directory.is_dir():
+        raise DataError.at(directory, "a folder of pictures with .pts files", "no such folder")
+    pictures: dict[str, Path] = {}
+    annotations: set[str] = set()
+    for path in sorted(directory.iterdir()):
+        if path.suffix.lower() == ".pts":
+            annotations.add(path.stem)
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
+            if path.stem in pictures:
+                report.problems.append(f"{path}: a second picture with the name of {pictures[path.stem].name}; left out")
+            else:
+                pictures[path.stem] = path
+    subset = directory.relative_to(base).as_posix()
+    samples = []
+    for stem in sorted(pictures.keys() | annotations):
+        if stem not in annotations:
+            report.problems.append(f"{pictures[stem]}: no {stem}.pts beside it; left out")
+        elif stem not in pictures:
+            report.problems.append(f"{directory / stem}.pts: no picture beside it; left out")
+        else:
+            try:
+                landmarks = read_pts(directory / f"{stem}.pts", scheme.n_points)
+                Box.around(landmarks)  # a face without an extent is an annotation error
+                if pictures[stem].stat().st_size == 0:
+                    raise DataError.at(pictures[stem], "a picture", "an empty file")
+            except DataError as error:
+                report.problems.append(f"{error}; left out")
+                continue
+            box = _detector_box(directory, base, stem, report)
+            samples.append(Sample(pictures[stem], landmarks, scheme, subset, box))
+    report.counts[subset] = len(samples)
+    return samples
+
+
+def read_300w(
+    root: str | os.PathLike[str], subsets: Iterable[str] = TRAINING_SUBSETS
+) -> tuple[list[Sample], ReadingReport]:
+    """Read subsets of 300W.
+
+    Args:
+        root: folder that holds `afw`, `helen`, `lfpw` and `ibug`.
+        subsets: names such as `helen/trainset`; see `TRAINING_SUBSETS`, `FULL_SUBSETS`.
+
+    Returns:
+        The faces, subset by subset in the order of their names, and the report.
+
+    Raises:
+        DataError: none of the subsets is there.
+    """
+    report = ReadingReport()
+    samples: list[Sample] = []
+    for subset in subsets:
+        folder = Path(root) / subset
+        if folder.is_dir():
+            samples += read_annotated_folder(folder, report, root=root)
+        else:
+            report.counts[subset] = 0
+        official = OFFICIAL_COUNTS.get(subset)
+        if official is not None and report.counts[subset] != official:
+            report.shortfalls.append(f"{folder}: {report.counts[subset]} faces, the official release has {official}")
+    if not samples:
+        names = ", ".join(subsets)
+        raise DataError.at(root, f"the folders of 300W ({names}) with pictures and .pts files", "none of them")
+    return samples, report

@@ -1,0 +1,183 @@
+"""Boxes, similarities and the canonical frame. Pure NumPy; pixel centres lie at whole numbers, x before y."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import InputError
+
+FloatArray = npt.NDArray[np.floating]
+ImageArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Box:
+    """An upright rectangle in picture pixels, 0-based: the outermost pixel centres it holds."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite([self.x0, self.y0, self.x1, self.y1]).all() and self.x1 > self.x0 and self.y1 > self.y0):
+            raise InputError.at(
+                "face box",
+                "finite x0 < x1 and y0 < y1",
+                f"({self.x0:g}, {self.y0:g}, {self.x1:g}, {self.y1:g})",
+            )
+
+    @classmethod
+    def around(cls, points: FloatArray) -> Box:
+        """The tight box of points (N, 2): the box convention that the networks are trained on."""
+        (x0, y0), (x1, y1) = np.min(points, axis=0), np.max(points, axis=0)
+        return cls(float(x0), float(y0), float(x1), float(y1))
+
+    @property
+    def width(self) -> float:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> float:
+        return self.y1 - self.y0
+
+    @property
+    def center(self) -> npt.NDArray[np.float64]:
+        return np.array([(self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2])
+
+    @property
+    def side(self) -> float:
+        """Side of the square with the same diagonal: the size of a face that changes little when it turns."""
+        return float(np.hypot(self.width, self.height) / np.sqrt(2))
+
+    def as_array(self) -> npt.NDArray[np.float64]:
+        """(4,): x0, y0, x1, y1."""
+        return np.array([self.x0, self.y0, self.x1, self.y1])
+
+    def moved(self, offset: FloatArray, scale: tuple[float, float] = (1.0, 1.0)) -> Box:
+        """The box with its centre shifted by `offset` (pixels) and its width and height multiplied by `scale`."""
+        (x, y), half_width, half_height = self.center + offset, self.width * scale[0] / 2, self.height * scale[1] / 2
+        return Box(float(x - half_width), float(y - half_height), float(x + half_width), float(y + half_height))
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union, in [0, 1]."""
+        width = min(self.x1, other.x1) - max(self.x0, other.x0)
+        height = min(self.y1, other.y1) - max(self.y0, other.y0)
+        overlap = max(width, 0.0) * max(height, 0.0)
+        return overlap / (self.width * self.height + other.width * other.height - overlap)
+
+
+def transform_points(matrix: FloatArray, points: FloatArray) -> npt.NDArray[np.float64]:
+    """Apply an affine `matrix` (2, 3) to points (..., 2)."""
+    result: npt.NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
+    return result
+
+
+def invert_affine(matrix: FloatArray) -> npt.NDArray[np.float64]:
+    """Inverse of an affine map (2, 3)."""
+    linear = np.linalg.inv(matrix[:, :2])
+    return np.hstack([linear, -(linear @ matrix[:, 2:])])
+
+
+def similarity(scale: float, angle: float, source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
+    """The map (2, 3) that scales by `scale`, rotates by `angle` (radians, x to y) and takes `source` to `target`."""
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    linear = np.array([[cos, -sin], [sin, cos]])
+    return np.hstack([linear, (np.asarray(target) - linear @ source)[:, None]])
+
+
+def fit_similarity(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
+    """Least-squares similarity (2, 3), never a reflection, from points (N, 2) `source` to `target` (Umeyama 1991)."""
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    a, b = source - source_mean, target - target_mean
+    power = float((a**2).sum())
+    if power == 0:
+        raise InputError.at("similarity fit", "at least two distinct points", "one point")
+    cos = float((a * b).sum()) / power
+    sin = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / power
+    linear = np.array([[cos, -sin], [sin, cos]])
+    return np.hstack([linear, (target_mean - linear @ source_mean)[:, None]])
+
+
+def flip_points(points: FloatArray, width: int, mirror: npt.NDArray[np.int64]) -> FloatArray:
+    """Points (N, 2) of the left-right flipped picture of `width` pixels, renumbered by the scheme's `mirror` map."""
+    flipped = points[mirror].copy()
+    flipped[:, 0] = width - 1 - flipped[:, 0]
+    return flipped
+
+
+@dataclass(frozen=True)
+class FrameSpec:
+    """Size of the canonical crop: `size` pixels a side, of which a square face box takes `face_size` in the middle."""
+
+    size: int
+    face_size: float
+
+    @property
+    def center(self) -> float:
+        """Coordinate (x and y) of the crop's centre."""
+        return (self.size - 1) / 2
+
+    def place(self, mean_shape: FloatArray) -> npt.NDArray[np.float64]:
+        """A shape in face units (origin at the box centre, 1 = the box side) in crop pixels."""
+        return np.asarray(mean_shape, dtype=np.float64) * self.face_size + self.center
+
+
+@dataclass(frozen=True)
+class CanonicalFrame:
+    """The similarity between a picture and the square crop that a network sees.
+
+    Attributes:
+        matrix: (2, 3), picture pixels -> crop pixels.
+        spec: size of the crop.
+    """
+
+    matrix: npt.NDArray[np.float64]
+    spec: FrameSpec
+
+    @classmethod
+    def from_box(cls, box: Box, spec: FrameSpec, angle: float = 0.0) -> CanonicalFrame:
+        """Centre the box in the crop, its `side` scaled to `spec.face_size`; `angle` (radians) turns the picture."""
+        return cls(similarity(spec.face_size / box.side, angle, box.center, np.full(2, spec.center)), spec)
+
+    @property
+    def scale(self) -> float:
+        """Crop pixels per picture pixel."""
+        return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
+
+    def to_crop(self, points: FloatArray) -> npt.NDArray[np.float64]:
+        """Picture pixels -> crop pixels."""
+        return transform_points(self.matrix, points)
+
+    def to_picture(self, points: FloatArray) -> npt.NDArray[np.float64]:
+        """Crop pixels -> picture pixels."""
+        return transform_points(invert_affine(self.matrix), points)
+
+    def crop(self, image: ImageArray) -> ImageArray:
+        """Resample the picture (H, W, 3) to the crop (size, size, 3).
+
+        Bilinear; a picture that shrinks to less than half is first reduced by area averaging, so that nothing
+        aliases. Pixels outside the picture repeat its edge.
+        """
+        matrix, scale = self.matrix, self.scale
+        if scale < 0.5:
+            # Only the part of the picture that the crop shows is reduced: a face in a large photograph costs little.
+            corners = self.to_picture(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (self.spec.size - 1.0))
+            height, width = image.shape[:2]
+            margin = 2 / scale
+            x0, y0 = np.clip(np.floor(corners.min(axis=0) - margin), 0, [width - 1, height - 1]).astype(int)
+            x1, y1 = np.clip(np.ceil(corners.max(axis=0) + margin), [x0, y0], [width - 1, height - 1]).astype(int) + 1
+            part = image[y0:y1, x0:x1]
+            reduced_size = np.maximum(np.round(np.array([x1 - x0, y1 - y0]) * scale * 1.5), 1).astype(int)
+            image = cv2.resize(part, reduced_size.tolist(), interpolation=cv2.INTER_AREA).astype(np.uint8)
+            ratio = reduced_size / np.array([x1 - x0, y1 - y0])
+            # reduced = (full - origin + 1/2) * ratio - 1/2, inverted and chained with the map to the crop.
+            linear = matrix[:, :2] / ratio
+            matrix = np.hstack([linear, (matrix @ [x0 - 0.5 + 0.5 / ratio[0], y0 - 0.5 + 0.5 / ratio[1], 1])[:, None]])
+        size = (self.spec.size, self.spec.size)
+        warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return warped.astype(np.uint8, copy=False)

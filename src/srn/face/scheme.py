@@ -1,0 +1,202 @@
+"""Landmark schemes as data: which point belongs to which part of the face.
+
+The network, the flips, the occluders, the metrics and the drawing all build themselves from a
+`LandmarkScheme`; an index literal anywhere else in the project is a mistake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import InputError
+
+COMPONENTS = ("brows", "eyes", "nose", "mouth", "left_cheek", "right_cheek")
+"""The six facial components of the paper (figure 1), in the order of its equations. A cheek is half of the outline."""
+
+REGIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"ocular": ("brows", "eyes"), "snout": ("nose", "mouth"), "cheek": ("left_cheek", "right_cheek")}
+)
+"""The three regions (section 3.1): each merges two components."""
+
+
+@dataclass(frozen=True, eq=False)  # named constants: equal where they are the same object
+class LandmarkScheme:
+    """A numbering of facial landmarks. Indices count from 0; left and right are the picture's.
+
+    Attributes:
+        name: short identifier, written into checkpoints and results.
+        n_points: number of landmarks N.
+        components: point indices of each of `COMPONENTS`; together they hold every index once.
+        mirror_pairs: pairs of points that change places when the picture is flipped; all others stay.
+        eye_corners: the two outer eye corners (left, right): the inter-ocular distance is between them.
+        eyes: for the left and the right eye, the points whose mean is that eye's centre (inter-pupil distance).
+        contours: polylines for drawing, as (component, indices, closed).
+    """
+
+    name: str
+    n_points: int
+    components: Mapping[str, tuple[int, ...]]
+    mirror_pairs: tuple[tuple[int, int], ...]
+    eye_corners: tuple[int, int]
+    eyes: tuple[tuple[int, ...], tuple[int, ...]]
+    contours: tuple[tuple[str, tuple[int, ...], bool], ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if tuple(self.components) != COMPONENTS:
+            raise InputError.at(f"scheme {self.name}", f"components {COMPONENTS}", str(tuple(self.components)))
+        indices = sorted(i for points in self.components.values() for i in points)
+        if indices != list(range(self.n_points)):
+            raise InputError.at(
+                f"scheme {self.name}", f"each of 0..{self.n_points - 1} in one component", f"{len(indices)} indices"
+            )
+        object.__setattr__(self, "components", MappingProxyType(dict(self.components)))
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        # Schemes are named constants: worker processes look them up instead of copying their (unpicklable) mappings.
+        return scheme_by_name, (self.name,)
+
+    @cached_property
+    def mirror(self) -> npt.NDArray[np.int64]:
+        """(N,) permutation: `flipped[i] = original[mirror[i]]` after the x coordinates are negated. Its own inverse."""
+        permutation = np.arange(self.n_points)
+        for left, right in self.mirror_pairs:
+            permutation[left], permutation[right] = right, left
+        permutation.setflags(write=False)
+        return permutation
+
+    def region(self, name: str) -> tuple[int, ...]:
+        """Point indices of one of `REGIONS`, its components one after the other."""
+        return tuple(i for component in REGIONS[name] for i in self.components[component])
+
+    def component_of(self, index: int) -> str:
+        """Name of the component that point `index` belongs to."""
+        return next(name for name, points in self.components.items() if index in points)
+
+
+def _span(first: int, last: int) -> tuple[int, ...]:
+    return tuple(range(first, last + 1))
+
+
+def _pairs(left: tuple[int, ...], right: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    return tuple(zip(left, right, strict=True))
+
+
+IBUG_68 = LandmarkScheme(
+    name="ibug68",
+    n_points=68,
+    components={
+        "brows": _span(17, 26),
+        "eyes": _span(36, 47),
+        "nose": _span(27, 35),
+        "mouth": _span(48, 67),
+        "left_cheek": _span(0, 8),
+        "right_cheek": _span(9, 16),
+    },
+    mirror_pairs=(
+        *((i, 16 - i) for i in range(8)),
+        *((17 + i, 26 - i) for i in range(5)),
+        *_pairs((31, 32), (35, 34)),
+        *_pairs((36, 37, 38, 39, 40, 41), (45, 44, 43, 42, 47, 46)),
+        *_pairs((48, 49, 50, 59, 58), (54, 53, 52, 55, 56)),
+        *_pairs((60, 61, 67), (64, 63, 65)),
+    ),
+    eye_corners=(36, 45),
+    eyes=(_span(36, 41), _span(42, 47)),
+    contours=(
+        ("left_cheek", _span(0, 8), False),
+        ("right_cheek", _span(8, 16), False),
+        ("brows", _span(17, 21), False),
+        ("brows", _span(22, 26), False),
+        ("nose", _span(27, 30), False),
+        ("nose", _span(31, 35), False),
+        ("eyes", _span(36, 41), True),
+        ("eyes", _span(42, 47), True),
+        ("mouth", _span(48, 59), True),
+        ("mouth", _span(60, 67), True),
+    ),
+)
+"""The 68 points of 300W, 300VW and COFW68 (Sagonas et al. 2013)."""
+
+COFW_29 = LandmarkScheme(
+    name="cofw29",
+    n_points=29,
+    components={
+        "brows": _span(0, 7),
+        "eyes": _span(8, 17),
+        "nose": _span(18, 21),
+        "mouth": _span(22, 27),
+        # The only outline point of the 29 is the chin. It lies on the symmetry axis; as in the 68 points, where
+        # the chin is the last point of the left cheek, it is counted to the left.
+        "left_cheek": (28,),
+        "right_cheek": (),
+    },
+    mirror_pairs=((0, 1), (4, 6), (2, 3), (5, 7), (8, 9), (10, 11), (12, 14), (16, 17), (13, 15), (18, 19), (22, 23)),
+    eye_corners=(8, 9),
+    eyes=((16,), (17,)),
+    contours=(
+        ("brows", (0, 4, 2, 5), True),
+        ("brows", (1, 6, 3, 7), True),
+        ("eyes", (8, 12, 10, 13), True),
+        ("eyes", (9, 14, 11, 15), True),
+        ("nose", (18, 20, 19, 21), True),
+        ("mouth", (22, 24, 23, 25), True),
+        ("mouth", (22, 26, 23, 27), True),
+    ),
+)
+"""The 29 points of COFW (Burgos-Artizzu et al. 2013)."""
+
+WFLW_98 = LandmarkScheme(
+    name="wflw98",
+    n_points=98,
+    components={
+        "brows": _span(33, 50),
+        "eyes": (*_span(60, 75), 96, 97),
+        "nose": _span(51, 59),
+        "mouth": _span(76, 95),
+        "left_cheek": _span(0, 16),
+        "right_cheek": _span(17, 32),
+    },
+    mirror_pairs=(
+        *((i, 32 - i) for i in range(16)),
+        *_pairs((33, 34, 35, 36, 37, 38, 39, 40, 41), (46, 45, 44, 43, 42, 50, 49, 48, 47)),
+        *_pairs((55, 56), (59, 58)),
+        *_pairs((60, 61, 62, 63, 64, 65, 66, 67), (72, 71, 70, 69, 68, 75, 74, 73)),
+        *_pairs((76, 77, 78, 87, 86), (82, 81, 80, 83, 84)),
+        *_pairs((88, 89, 95), (92, 91, 93)),
+        (96, 97),
+    ),
+    eye_corners=(60, 72),
+    eyes=(_span(60, 67), _span(68, 75)),
+    contours=(
+        ("left_cheek", _span(0, 16), False),
+        ("right_cheek", _span(16, 32), False),
+        ("brows", _span(33, 41), True),
+        ("brows", _span(42, 50), True),
+        ("nose", _span(51, 54), False),
+        ("nose", _span(55, 59), False),
+        ("eyes", _span(60, 67), True),
+        ("eyes", _span(68, 75), True),
+        ("mouth", _span(76, 87), True),
+        ("mouth", _span(88, 95), True),
+    ),
+)
+"""The 98 points of WFLW (Wu et al. 2018)."""
+
+SCHEMES: Mapping[str, LandmarkScheme] = MappingProxyType({s.name: s for s in (IBUG_68, COFW_29, WFLW_98)})
+
+
+def scheme_by_name(name: str) -> LandmarkScheme:
+    """Look a scheme up.
+
+    Raises:
+        InputError: no scheme of that name.
+    """
+    if name not in SCHEMES:
+        raise InputError.at("landmark scheme", f"one of {', '.join(SCHEMES)}", repr(name))
+    return SCHEMES[name]

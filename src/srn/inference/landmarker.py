@@ -1,0 +1,180 @@
+"""`FaceLandmarker`: the one door between a user's picture and the network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import InputError
+from srn.face.geometry import Box, CanonicalFrame, FloatArray, ImageArray, fit_similarity, flip_points, similarity
+from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
+from srn.inference.face import Face
+from srn.inference.face_finder import CenterFaceFinder, FaceFinder, LandmarkBoxFinder, check_image
+from srn.inference.runtime import OnnxLocalizer
+
+BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One face to localize: in which picture, by which box, how sure the finder was."""
+
+    picture: int
+    box: Box
+    score: float
+
+
+def as_box(values: BoxLike) -> Box:
+    """A `Box` from four numbers x0, y0, x1, y1.
+
+    Raises:
+        InputError: not four finite numbers of a box with an extent.
+    """
+    if isinstance(values, Box):
+        return values
+    numbers = [float(v) for v in values]
+    if len(numbers) != 4:
+        raise InputError.at("face box", "four numbers x0, y0, x1, y1", f"{len(numbers)} numbers")
+    return Box(*numbers)
+
+
+class FaceLandmarker:
+    """Finds faces and their landmarks in pictures.
+
+    Args:
+        weights: an exported network (`.onnx`); the shipped weights where None.
+        localizer: any `Localizer`, instead of `weights`.
+        face_finder: finds the faces where no boxes are given; the built-in one where None. Its boxes are mapped to landmark
+            boxes by the constants measured for its name; wrap it in `LandmarkBoxFinder` with a `BoxFit` to bring your own.
+        passes: how often each face is localized. From the second pass on the crop is placed by the points found, upright
+            and tight, which takes out what the face box got wrong.
+        flip_average: average with the prediction on the mirrored crop: a little more accurate at twice the cost.
+        batch_size: faces in one run of the network.
+        threads: threads of the network and of the built-in finder; all cores where None.
+
+    Raises:
+        WeightsError: the weights cannot be read.
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        localizer: Localizer | None = None,
+        face_finder: FaceFinder | LandmarkBoxFinder | None = None,
+        passes: int = 2,
+        flip_average: bool = False,
+        batch_size: int = 16,
+        threads: int | None = None,
+    ) -> None:
+        if weights is not None and localizer is not None:
+            raise InputError.at("FaceLandmarker", "weights or a localizer", "both")
+        if passes < 1:
+            raise InputError.at("passes", "at least 1", str(passes))
+        self.localizer = localizer if localizer is not None else OnnxLocalizer(weights, threads=threads)
+        self._finder: LandmarkBoxFinder | None = None
+        if face_finder is not None:
+            wrapped = isinstance(face_finder, LandmarkBoxFinder)
+            self._finder = face_finder if wrapped else LandmarkBoxFinder(face_finder)
+        self.passes, self.flip_average, self.batch_size, self._threads = passes, flip_average, batch_size, threads
+
+    def find(self, image: ImageArray) -> list[tuple[Box, float]]:
+        """Tight landmark boxes of the faces in a picture, with their scores, best first."""
+        if self._finder is None:  # loaded on first use: who brings boxes does not pay for it
+            self._finder = LandmarkBoxFinder(CenterFaceFinder(threads=self._threads))
+        return [(face.box, face.score) for face in self._finder.find(image)]
+
+    def detect(self, image: ImageArray, boxes: Iterable[BoxLike] | None = None) -> list[Face]:
+        """Find every face of a picture and its landmarks.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            boxes: tight landmark boxes (brows to chin) of the faces, picture pixels, instead of the face finder's.
+
+        Returns:
+            One `Face` a face, best score first (own boxes: in their order); an empty list where there is none.
+
+        Raises:
+            InputError: the picture or a box is not what it has to be.
+        """
+        return self.detect_batch([image], None if boxes is None else [boxes])[0]
+
+    def detect_batch(
+        self, images: Sequence[ImageArray], boxes: Sequence[Iterable[BoxLike]] | None = None
+    ) -> list[list[Face]]:
+        """`detect` for several pictures, their faces pooled into common batches: the same numbers as one by one."""
+        if boxes is not None and len(boxes) != len(images):
+            raise InputError.at("boxes", f"a list for each of {len(images)} pictures", f"{len(boxes)} lists")
+        tasks: list[_Task] = []
+        for index, image in enumerate(images):
+            check_image(image)
+            if boxes is None:
+                tasks += [_Task(index, box, score) for box, score in self.find(image)]
+            else:
+                tasks += [_Task(index, as_box(values), 1.0) for values in boxes[index]]
+        faces: list[list[Face]] = [[] for _ in images]
+        for first in range(0, len(tasks), self.batch_size):
+            share = tasks[first : first + self.batch_size]
+            for task, face in zip(share, self._localize(images, share), strict=True):
+                faces[task.picture].append(face)
+        return faces
+
+    def _localize(self, images: Sequence[ImageArray], tasks: Sequence[_Task]) -> list[Face]:
+        spec = self.localizer.frame
+        frames = [CanonicalFrame.from_box(task.box, spec) for task in tasks]
+        for index in range(self.passes):
+            crops = np.stack([frame.crop(images[task.picture]) for task, frame in zip(tasks, frames, strict=True)])
+            prediction = self._predict(crops)
+            shapes = [f.to_picture(s[-1].astype(np.float64)) for f, s in zip(frames, prediction.shapes, strict=True)]
+            if index + 1 < self.passes:
+                frames = [self.frame_of_shape(shape) for shape in shapes]
+        confidence = None if prediction.expected_error is None else confidence_from_error(prediction.expected_error)
+        return [
+            Face(
+                landmarks=shape,
+                visibility=None if prediction.visibility is None else prediction.visibility[i],
+                confidence=None if confidence is None else confidence[i],
+                box=task.box,
+                score=task.score,
+                scheme=self.localizer.scheme,
+            )
+            for i, (task, shape) in enumerate(zip(tasks, shapes, strict=True))
+        ]
+
+    def frame_of_shape(self, shape: FloatArray) -> CanonicalFrame:
+        """The crop that a shape (N, 2), picture pixels, would be seen in: upright and tight, as in training."""
+        turn = fit_similarity(shape, self.localizer.mean_shape.astype(np.float64))
+        angle = float(np.arctan2(turn[1, 0], turn[0, 0]))
+        center = shape.mean(axis=0)
+        rotation = similarity(1.0, angle, center, center)
+        box = Box.around(shape @ rotation[:, :2].T + rotation[:, 2])
+        upright = CanonicalFrame.from_box(box, self.localizer.frame)
+        matrix = np.hstack(
+            [upright.matrix[:, :2] @ rotation[:, :2], (upright.matrix @ np.append(rotation[:, 2], 1))[:, None]]
+        )
+        return CanonicalFrame(matrix, self.localizer.frame)
+
+    def _predict(self, crops: ImageArray) -> Prediction:
+        """One look at crops (B, S, S, 3), averaged with the mirrored one where asked for."""
+        prediction = self.localizer(crops)
+        if not self.flip_average:
+            return prediction
+        mirrored = self.localizer(np.ascontiguousarray(crops[:, :, ::-1]))
+        mirror, width = self.localizer.scheme.mirror, self.localizer.frame.size
+        back = np.stack([flip_points(shape, width, mirror) for shape in mirrored.shapes[:, -1]])
+        shapes = prediction.shapes.copy()
+        shapes[:, -1] = (shapes[:, -1] + back) / 2
+
+        def mean(one: Float32Array | None, other: Float32Array | None) -> Float32Array | None:
+            return None if one is None or other is None else (one + other[:, mirror]) / 2
+
+        return Prediction(
+            shapes,
+            prediction.hidden,
+            mean(prediction.visibility, mirrored.visibility),
+            mean(prediction.expected_error, mirrored.expected_error),
+        )

@@ -1,0 +1,136 @@
+"""What a network is made of: plain data, stored inside every checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+from srn.errors import InputError, WeightsError
+from srn.face.geometry import FrameSpec
+from srn.face.scheme import LandmarkScheme, scheme_by_name
+
+HIERARCHIES = ("g", "f", "d", "mu")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Architecture of a `StructuralRelationNetwork`.
+
+    Attributes:
+        preset: name of the preset this came from, for people.
+        scheme_name: landmark scheme.
+        frame_size, face_size: the crop's side and the face box's side inside it, pixels (`FrameSpec`).
+        iterations: cascade steps I (the paper: 3).
+        encoder: `patches` encodes raw 36 x 36 patches around every landmark anew in each iteration (the paper);
+            `shared-map` computes one feature pyramid a face and samples it around every landmark.
+        landmark_features: features of one landmark that reach the recurrent layer and the HSRM.
+        hidden_size: size of the recurrent state h (the paper: 512).
+        region_size, component_size: width of the layers g and f (the paper: 512, 256).
+        without: parts of the HSRM left out, of `HIERARCHIES` (table 7).
+        non_local: whether the non-local block is there (table 8).
+        non_local_softmax: softmax weights instead of the paper's dot product over the number of positions.
+        offsets_per_landmark: numbers that d gives for each landmark: 1 (the paper) or 2 (an x and a y).
+        local_offsets: whether each landmark also adds a linear reading of its own relational features.
+        coarse_shape: whether a first shape is read from the whole face before the cascade (`shared-map` only).
+        point_heads: whether visibility and expected error are predicted for each point.
+        recurrence: `iteration`: h goes from iteration to iteration (eq. 5); `frame`: every iteration reads the state
+            that the previous frame left (eq. 13).
+        stem_channels, map_channels: channels of the stem and of the pyramid's levels at strides 4, 8 and 16.
+    """
+
+    preset: str = "robust"
+    scheme_name: str = "ibug68"
+    frame_size: int = 160
+    face_size: float = 108.0
+    iterations: int = 3
+    encoder: Literal["patches", "shared-map"] = "shared-map"
+    landmark_features: int = 64
+    hidden_size: int = 256
+    region_size: int = 256
+    component_size: int = 128
+    without: tuple[str, ...] = ()
+    non_local: bool = True
+    non_local_softmax: bool = True
+    offsets_per_landmark: int = 2
+    local_offsets: bool = True
+    coarse_shape: bool = True
+    point_heads: bool = True
+    recurrence: Literal["iteration", "frame"] = "iteration"
+    stem_channels: int = 24
+    map_channels: tuple[int, int, int] = (32, 64, 128)
+
+    def __post_init__(self) -> None:
+        unknown = set(self.without) - set(HIERARCHIES)
+        if unknown:
+            raise InputError.at("parts to leave out", f"some of {', '.join(HIERARCHIES)}", ", ".join(sorted(unknown)))
+        if self.encoder == "patches" and self.coarse_shape:
+            raise InputError.at("coarse_shape", "the shared-map encoder, which sees the whole face", "patches")
+        if self.iterations < 1:
+            raise InputError.at("iterations", "at least 1", str(self.iterations))
+        scheme_by_name(self.scheme_name)
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        return scheme_by_name(self.scheme_name)
+
+    @property
+    def frame(self) -> FrameSpec:
+        return FrameSpec(self.frame_size, self.face_size)
+
+    def to_json(self) -> str:
+        """One line of JSON, keys sorted: what a checkpoint carries."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Read `to_json`'s line.
+
+        Raises:
+            WeightsError: the text is not a network's description, or of a network this version does not know.
+        """
+        try:
+            values: dict[str, Any] = json.loads(text)
+            values["without"] = tuple(values["without"])
+            values["map_channels"] = tuple(values["map_channels"])
+            return cls(**values)
+        except (TypeError, ValueError, KeyError) as error:
+            raise WeightsError.at("model config", "a network's description as JSON", f"{error}") from error
+
+
+PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
+    {
+        "paper": ModelConfig(
+            preset="paper",
+            frame_size=224,
+            # The authors scale the face box's diagonal to 198 of 224 pixels; `Box.side` is the diagonal over sqrt 2.
+            face_size=140.0,
+            encoder="patches",
+            landmark_features=256,
+            hidden_size=512,
+            region_size=512,
+            component_size=256,
+            non_local_softmax=False,
+            offsets_per_landmark=1,
+            local_offsets=False,
+            coarse_shape=False,
+            point_heads=False,
+        ),
+        "robust": ModelConfig(),
+    }
+)
+"""`paper`: the network as published, 20,834,028 parameters at 68 points. `robust`: the default, a fifth of the cost."""
+
+
+def preset(name: str, **changes: Any) -> ModelConfig:
+    """A preset with some of its values changed.
+
+    Raises:
+        InputError: no preset of that name.
+    """
+    if name not in PRESETS:
+        raise InputError.at("preset", f"one of {', '.join(PRESETS)}", repr(name))
+    return dataclasses.replace(PRESETS[name], **changes)

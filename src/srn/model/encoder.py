@@ -1,0 +1,118 @@
+"""From pixels to features of each landmark: the paper's patch encoder, and the shared map of the default network."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from srn.model.config import ModelConfig
+from srn.model.sampling import offsets_tensor, sample_patches
+
+PATCH_SIZE = 36
+
+
+class PatchEncoder(nn.Module):
+    """The paper's encoder: three convolutions on a 36 x 36 patch around every landmark, anew in each iteration.
+
+    36 -> conv 7 x 7 -> 30 -> pool -> 15 -> conv 3 x 3 -> 13 -> pool -> 6 -> conv 3 x 3 -> 4 -> pool -> 2.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 32, 7)
+        self.conv2 = nn.Conv2d(32, 64, 3)
+        self.conv3 = nn.Conv2d(64, 64, 3)
+        self.register_buffer("_offsets", offsets_tensor(PATCH_SIZE, 1.0), persistent=False)
+
+    def prepare(self, image: Tensor) -> tuple[Tensor, ...]:
+        """What is computed once a face: nothing; the iterations read the picture itself."""
+        return (image,)
+
+    def forward(self, maps: tuple[Tensor, ...], shape: Tensor) -> Tensor:
+        """Patches at the current shape (B, N, 2) -> x (B, N, positions, C)."""
+        patches = sample_patches(maps[0], shape, self._offsets)  # (B, 3, N, 36 * 36)
+        batch, channels, landmarks, _ = patches.shape
+        x = patches.transpose(1, 2).reshape(batch * landmarks, channels, PATCH_SIZE, PATCH_SIZE)
+        # Pooling before the activation gives the same numbers (both are monotonic) at a quarter of the ReLUs.
+        for conv in (self.conv1, self.conv2, self.conv3):
+            x = torch.relu(functional.max_pool2d(conv(x), 2))
+        return x.flatten(2).transpose(1, 2).unflatten(0, (batch, landmarks))  # (B, N, 4, 64)
+
+
+class _ResidualBlock(nn.Module):
+    """Two 3 x 3 convolutions with batch norm and a shortcut (He et al. 2016); the first may halve the resolution."""
+
+    def __init__(self, channels_in: int, channels: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.norm1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels)
+        self.shortcut = nn.Identity() if channels == channels_in and stride == 1 else _conv(channels_in, channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = torch.relu(self.norm1(self.conv1(x)))
+        return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+def _conv(channels_in: int, channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
+    """Convolution without bias, then batch norm."""
+    conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(channels))
+
+
+class FeatureMaps(NamedTuple):
+    """The pyramid of one face: `fine` (B, C4, S/4, S/4), `middle` (B, C8, S/8, S/8), `coarse` (B, C16, S/16, S/16)."""
+
+    fine: Tensor
+    middle: Tensor
+    coarse: Tensor
+
+
+class SharedMapEncoder(nn.Module):
+    """One feature pyramid a face, sampled around every landmark in every iteration.
+
+    A small residual network to stride 16, and a way back to stride 4 that brings the context along. A landmark reads
+    4 x 4 points of the fine map, 4 pixels apart, and 3 x 3 points of the middle map, 10 pixels apart: precision and a
+    wider look. A linear layer squeezes them to the landmark's features, so that the dense layers after it stay small.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        fine, middle, coarse = config.map_channels
+        self.stem = nn.Sequential(
+            _conv(3, config.stem_channels, 3, 2), nn.ReLU(), _conv(config.stem_channels, fine, 3, 2), nn.ReLU()
+        )
+        self.stage4 = nn.Sequential(_ResidualBlock(fine, fine), _ResidualBlock(fine, fine))
+        self.stage8 = nn.Sequential(_ResidualBlock(fine, middle, 2), _ResidualBlock(middle, middle))
+        self.stage16 = nn.Sequential(_ResidualBlock(middle, coarse, 2), _ResidualBlock(coarse, coarse))
+        self.lateral8 = _conv(coarse, middle, 1)
+        self.merge8 = _conv(middle, middle, 3)
+        self.lateral4 = _conv(middle, fine, 1)
+        self.merge4 = _conv(fine, fine, 3)
+        self.squeeze = nn.Linear(16 * fine + 9 * middle, config.landmark_features)
+        self.norm = nn.LayerNorm(config.landmark_features)
+        self.register_buffer("_fine_offsets", offsets_tensor(4, 4.0), persistent=False)
+        self.register_buffer("_middle_offsets", offsets_tensor(3, 10.0), persistent=False)
+
+    def prepare(self, image: Tensor) -> FeatureMaps:
+        """The pyramid of a face (B, 3, S, S)."""
+        # Centred to about zero mean and unit range; here rather than outside, so that every caller does the same.
+        level4 = self.stage4(self.stem((image - 0.5) * 4))
+        level8 = self.stage8(level4)
+        level16 = self.stage16(level8)
+        up8 = functional.interpolate(self.lateral8(level16), scale_factor=2.0, mode="nearest")
+        level8 = torch.relu(self.merge8(torch.relu(level8 + up8)))
+        up4 = functional.interpolate(self.lateral4(level8), scale_factor=2.0, mode="nearest")
+        level4 = torch.relu(self.merge4(torch.relu(level4 + up4)))
+        return FeatureMaps(level4, level8, level16)
+
+    def forward(self, maps: FeatureMaps, shape: Tensor) -> Tensor:
+        """Samples at the current shape (B, N, 2) -> x (B, N, 1, F)."""
+        fine = sample_patches(maps.fine, shape, self._fine_offsets, 4)  # (B, C, N, 16)
+        middle = sample_patches(maps.middle, shape, self._middle_offsets, 8)  # (B, C, N, 9)
+        sampled = torch.cat([s.permute(0, 2, 1, 3).flatten(2) for s in (fine, middle)], dim=2)
+        return torch.relu(self.norm(self.squeeze(sampled)))[:, :, None]

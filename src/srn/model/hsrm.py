@@ -1,0 +1,117 @@
+"""The hierarchical structural relation module (section 3.1, equations 6 and 7)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from srn.face.scheme import COMPONENTS, REGIONS
+from srn.model.config import ModelConfig
+
+COMPONENT_REGIONS = {
+    "brows": ("ocular", "snout"),
+    "eyes": ("ocular", "snout"),
+    "nose": ("ocular", "snout", "cheek"),
+    "mouth": ("ocular", "snout", "cheek"),
+    "left_cheek": ("snout", "cheek"),
+    "right_cheek": ("snout", "cheek"),
+}
+"""Which regions f reads for each component."""
+
+COMPONENT_PARTNERS = {
+    "brows": ("brows", "eyes"),
+    "eyes": ("brows", "eyes"),
+    "nose": ("nose", "mouth"),
+    "mouth": ("nose", "mouth"),
+    "left_cheek": ("left_cheek", "right_cheek"),
+    "right_cheek": ("left_cheek", "right_cheek"),
+}
+"""Which components d reads for each component: the two of its region."""
+
+
+class HierarchicalStructuralRelation(nn.Module):
+    """Reasons from regions (g) over components (f) to landmarks (d) and the whole shape (mu).
+
+    Built from the scheme: 68, 29 and 98 points give the same hierarchy with other widths. A component without points
+    (COFW has one outline point only) has no layers. A part named in `config.without` is left out and the next one reads
+    what that part would have read: f reads the regions' features, d reads the regions' codes, mu reads the components'
+    codes; without mu, d gives both coordinates of each landmark itself.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        scheme = config.scheme
+        self.present = tuple(name for name in COMPONENTS if scheme.components[name])
+        self._region_indices = {name: list(scheme.region(name)) for name in REGIONS}
+        has = {part: part not in config.without for part in ("g", "f", "d", "mu")}
+        width = dict.fromkeys(REGIONS, config.region_size)
+        if not has["g"]:
+            width = {name: len(indices) * config.landmark_features for name, indices in self._region_indices.items()}
+        self.g = nn.ModuleDict(
+            {
+                name: nn.Linear(len(indices) * config.landmark_features, config.region_size)
+                for name, indices in self._region_indices.items()
+                if has["g"]
+            }
+        )
+        code = {name: sum(width[r] for r in COMPONENT_REGIONS[name]) + config.hidden_size for name in self.present}
+        self.f = nn.ModuleDict(
+            {name: nn.Linear(code[name], config.component_size) for name in self.present if has["f"]}
+        )
+        self._partners = {
+            # Without f both components of a region have the regions' codes to read; without g as well, once is enough.
+            name: tuple(p for p in COMPONENT_PARTNERS[name] if p in self.present) if has["f"] else (name,)
+            for name in self.present
+        }
+        per_point = config.offsets_per_landmark if has["mu"] else 2
+        if has["f"]:
+            code = dict.fromkeys(self.present, config.component_size)
+        self.d = nn.ModuleDict(
+            {
+                name: nn.Linear(
+                    sum(code[p] for p in self._partners[name]), len(scheme.components[name]) * per_point
+                )
+                for name in self.present
+                if has["d"]
+            }
+        )
+        merged = scheme.n_points * per_point if has["d"] else sum(code.values())
+        self.mu = nn.Linear(merged, scheme.n_points * 2) if has["mu"] else None
+        if not has["d"] and not has["mu"]:
+            # Something has to give coordinates: with d and mu both gone, one linear reading of the codes does.
+            self.mu = nn.Linear(merged, scheme.n_points * 2)
+        order = [i for name in self.present for i in scheme.components[name]]
+        self.register_buffer("_back", torch.argsort(torch.tensor(order)), persistent=False)
+        self._per_point = per_point
+        self._n_points = scheme.n_points
+        if self.mu is not None and merged == scheme.n_points * 2:
+            # mu refines a complete shape: it starts out as the identity, so that d learns from the first step on.
+            nn.init.eye_(self.mu.weight)
+            nn.init.zeros_(self.mu.bias)
+
+    def _disentangle(self, relational: Tensor) -> dict[str, Tensor]:
+        """g: relational features (B, N, F) -> a code for each region."""
+        regions = {name: relational[:, indices].flatten(1) for name, indices in self._region_indices.items()}
+        if not self.g:
+            return regions
+        return {name: torch.tanh(self.g[name](features)) for name, features in regions.items()}
+
+    def forward(self, relational: Tensor, hidden: Tensor) -> Tensor:
+        """Relational features R (B, N, F) and state h (B, H) -> shape residual (B, N, 2), in face units."""
+        regions = self._disentangle(relational)
+        codes = {
+            name: torch.cat([*(regions[region] for region in COMPONENT_REGIONS[name]), hidden], dim=1)
+            for name in self.present
+        }
+        if self.f:
+            codes = {name: torch.relu(self.f[name](code)) for name, code in codes.items()}
+        if self.d:
+            offsets = [
+                self.d[name](torch.cat([codes[p] for p in self._partners[name]], dim=1)) for name in self.present
+            ]  # (B, points of the component * per_point) each
+            merged = torch.cat([o.unflatten(1, (-1, self._per_point)) for o in offsets], dim=1)
+            merged = merged[:, self._back].flatten(1)  # in the order of the landmarks
+        else:
+            merged = torch.cat([codes[name] for name in self.present], dim=1)
+        residual = merged if self.mu is None else self.mu(merged)
+        return residual.view(-1, self._n_points, 2)

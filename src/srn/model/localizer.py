@@ -1,0 +1,63 @@
+"""A torch network behind the `Localizer` interface: training-time evaluation runs the runtime's own pre- and post-processing."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from srn.face.geometry import FrameSpec, ImageArray
+from srn.face.localizer import Float32Array, Prediction
+from srn.face.scheme import LandmarkScheme
+from srn.model.network import StructuralRelationNetwork
+
+
+class TorchLocalizer:
+    """Runs a network in evaluation mode, on the device it is on.
+
+    Args:
+        network: what to run.
+        name: what results call it.
+    """
+
+    def __init__(self, network: StructuralRelationNetwork, name: str = "torch") -> None:
+        self._network = network.eval()
+        self._name = name
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        return self._network.config.scheme
+
+    @property
+    def frame(self) -> FrameSpec:
+        return self._network.config.frame
+
+    @property
+    def mean_shape(self) -> Float32Array:
+        return self._network.mean_shape.cpu().numpy()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        crops: ImageArray,
+        initial_shape: Float32Array | None = None,
+        hidden: Float32Array | None = None,
+        initial_weight: Float32Array | None = None,
+    ) -> Prediction:
+        """Localize in crops (B, S, S, 3) uint8 RGB; see `Localizer`."""
+        device = self._network.mean_shape.device
+
+        def tensor(values: Float32Array | None) -> Tensor | None:
+            return None if values is None else torch.from_numpy(np.ascontiguousarray(values)).to(device)
+
+        image = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))).to(device).float() / 255
+        output = self._network(image, tensor(initial_shape), tensor(hidden), tensor(initial_weight))
+        visibility = expected_error = None
+        if output.visibility is not None and output.log_scale is not None:
+            visibility = torch.sigmoid(output.visibility).cpu().numpy()
+            expected_error = 2 * torch.exp(output.log_scale).cpu().numpy()
+        return Prediction(output.shapes.cpu().numpy(), output.hidden.cpu().numpy(), visibility, expected_error)

@@ -1,0 +1,153 @@
+"""The structural relation network (SRN): cascaded regression over shape-indexed features (equations 1 to 7, 13)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from srn.model.config import ModelConfig
+from srn.model.encoder import PatchEncoder, SharedMapEncoder
+from srn.model.hsrm import HierarchicalStructuralRelation
+from srn.model.non_local import NonLocalBlock
+
+
+class CascadeOutput(NamedTuple):
+    """What the network says of a batch of faces.
+
+    Attributes:
+        shapes: (B, I, N, 2) crop pixels: the shape after every iteration; the last one is the answer.
+        hidden: (B, H): the recurrent state that the last iteration left.
+        coarse: (B, N, 2) crop pixels: the shape that the cascade started from.
+        visibility: (B, N) logits that each point can be seen; None without point heads.
+        log_scale: (B, N) logarithm of the expected error, in face units; None without point heads.
+    """
+
+    shapes: Tensor
+    hidden: Tensor
+    coarse: Tensor
+    visibility: Tensor | None
+    log_scale: Tensor | None
+
+
+class _PointHeads(nn.Module):
+    """Visibility and expected error of each point, from the features that the last iteration had anyway."""
+
+    def __init__(self, config: ModelConfig, width: int = 32) -> None:
+        super().__init__()
+        self.local = nn.Linear(config.landmark_features, width)
+        self.whole = nn.Linear(config.hidden_size, width)
+        n = config.scheme.n_points
+        self.weight = nn.Parameter(torch.randn(n, width, 2) * width**-0.5)
+        # Points are visible more often than not, and off by about 2 % of the face before anything is learned.
+        self.bias = nn.Parameter(torch.tensor([1.5, -4.0]).repeat(n, 1))
+
+    def forward(self, relational: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """R (B, N, F), h (B, H) -> visibility logits (B, N), log expected error (B, N)."""
+        code = torch.relu(self.local(relational) + self.whole(hidden)[:, None])
+        both = torch.einsum("bnw,nwo->bno", code, self.weight) + self.bias
+        return both[..., 0], both[..., 1]
+
+
+class StructuralRelationNetwork(nn.Module):
+    """SRN, as the paper has it (`PRESETS['paper']`) and in its lighter form (`PRESETS['robust']`).
+
+    Pictures and video differ only in what is passed as `initial_shape` and `hidden` and in `config.recurrence`.
+
+    Args:
+        config: architecture.
+        mean_shape: (N, 2) average face in face units (origin at the box centre, 1 = the box side): where a cascade
+            without an initial shape starts.
+    """
+
+    mean_shape: Tensor
+
+    def __init__(self, config: ModelConfig, mean_shape: npt.NDArray[np.floating]) -> None:
+        super().__init__()
+        self.config = config
+        scheme = config.scheme
+        self.register_buffer("mean_shape", torch.as_tensor(np.asarray(mean_shape), dtype=torch.float32))
+        self.encoder = PatchEncoder(config) if config.encoder == "patches" else SharedMapEncoder(config)
+        channels = 64 if config.encoder == "patches" else config.landmark_features
+        self.non_local = NonLocalBlock(channels, softmax=config.non_local_softmax) if config.non_local else None
+        n_features = scheme.n_points * config.landmark_features
+        self.recurrent = nn.Linear(n_features + config.hidden_size, config.hidden_size)
+        self.hsrm = HierarchicalStructuralRelation(config)
+        self.local_weight = (
+            nn.Parameter(torch.randn(scheme.n_points, config.landmark_features, 2) * 1e-3)
+            if config.local_offsets
+            else None
+        )
+        self.coarse = self._coarse_head() if config.coarse_shape else None
+        self.point_heads = _PointHeads(config) if config.point_heads else None
+
+    def _coarse_head(self) -> nn.Sequential:
+        cells = (self.config.frame_size // 16) ** 2
+        return nn.Sequential(
+            nn.Conv2d(self.config.map_channels[2], 32, 1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * cells, 256),
+            nn.ReLU(),
+            nn.Linear(256, self.config.scheme.n_points * 2),
+        )
+
+    def mean_initial_shape(self, batch: int) -> Tensor:
+        """(B, N, 2) crop pixels: the mean shape laid into the face box."""
+        frame = self.config.frame
+        return (self.mean_shape * frame.face_size + frame.center).expand(batch, -1, -1)
+
+    def initial_hidden(self, batch: int) -> Tensor:
+        """(B, H) zeros: the state before the first iteration or frame."""
+        return self.mean_shape.new_zeros(batch, self.config.hidden_size)
+
+    def forward(
+        self,
+        image: Tensor,
+        initial_shape: Tensor | None = None,
+        hidden: Tensor | None = None,
+        initial_weight: Tensor | None = None,
+    ) -> CascadeOutput:
+        """Localize the landmarks of a batch of crops.
+
+        Args:
+            image: (B, 3, S, S) float in [0, 1], RGB.
+            initial_shape: (B, N, 2) crop pixels to start from; the network's own start where None.
+            hidden: (B, H) state of the previous frame; zeros where None.
+            initial_weight: (B,) 1 where `initial_shape` is to be used and 0 where the network's own start is, so that
+                new and tracked faces share a batch; ones where None.
+        """
+        batch, face_size = image.shape[0], self.config.face_size
+        maps = self.encoder.prepare(image)
+        start = self.mean_initial_shape(batch)
+        if self.coarse is not None:
+            start = start + self.coarse(maps[-1]).float().view(batch, -1, 2) * face_size
+        shape = start
+        if initial_shape is not None:
+            weight = 1.0 if initial_weight is None else initial_weight[:, None, None]
+            shape = start + (initial_shape - start) * weight
+        state = self.initial_hidden(batch) if hidden is None else hidden
+        previous = state
+        shapes = []
+        for _ in range(self.config.iterations):
+            x = self.encoder(maps, shape)  # (B, N, positions, C)
+            # Equation 5, or 13, where every iteration of a frame reads what the previous frame left.
+            memory = state if self.config.recurrence == "iteration" else previous
+            state = torch.tanh(self.recurrent(torch.cat([x.flatten(1), memory], dim=1)))
+            relational = x
+            if self.non_local is not None:
+                relational = self.non_local(x.flatten(1, 2)).view_as(x)
+            relational = relational.flatten(2)  # R: (B, N, F)
+            residual = self.hsrm(relational, state)
+            if self.local_weight is not None:
+                residual = residual + torch.einsum("bnf,nfo->bno", relational, self.local_weight)
+            # The sum over residuals stays in full precision: half a pixel is lost in bf16 otherwise.
+            shape = shape + residual.float() * face_size
+            shapes.append(shape)
+        visibility = log_scale = None
+        if self.point_heads is not None:
+            visibility, log_scale = self.point_heads(relational, state)
+        return CascadeOutput(torch.stack(shapes, dim=1), state, start, visibility, log_scale)

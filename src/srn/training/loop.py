@@ -1,0 +1,369 @@
+"""The training loop: interruptible at any step, resumable with the very same numbers, on one or several devices."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from srn.data.augment import NO_AUGMENTATION, augment
+from srn.data.files import write_atomically
+from srn.data.media import write_image
+from srn.data.pack import FacePack, mean_shape
+from srn.errors import InputError, WeightsError
+from srn.face.metrics import interocular, nme
+from srn.face.overlay import draw_face
+from srn.model.checkpoint import load_tensors, save_network, save_tensors
+from srn.model.network import StructuralRelationNetwork
+from srn.training.config import TrainConfig
+from srn.training.loss import cascade_loss
+from srn.training.stream import FaceStream, batches
+
+LOG_FIELDS = ("step", "faces", "rate", "loss", "nme", "coarse_nme", "visibility_loss", "scale_loss", "validation_nme",
+              "faces_per_s", "waiting_share")  # fmt: skip
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """When the loop does what besides learning, in steps; and how it runs. None of it changes the numbers learned."""
+
+    log_every: int = 50
+    save_every: int = 500
+    validate_every: int = 1000
+    workers: int = 1
+    device: str = "auto"
+    precision: Precision = "auto"
+    tensorboard: bool = True
+
+
+class _WeightAverage:
+    """Exponential moving average of weights and batch-norm statistics; young averages forget faster."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.tensors = {name: t.detach().clone() for name, t in network.state_dict().items()}
+
+    def update(self, network: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, current in network.state_dict().items():
+            if current.is_floating_point():
+                self.tensors[name].lerp_(current.detach(), 1 - decay)
+            else:
+                self.tensors[name].copy_(current)
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    decayed = [p for p in network.parameters() if p.ndim >= 2]
+    others = [p for p in network.parameters() if p.ndim < 2]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def split_validation(pack: FacePack, count: int) -> tuple[FacePack, FacePack | None]:
+    """Set `count` faces aside, spread evenly over the pack; returns (training faces, validation faces)."""
+    if count == 0:
+        return pack, None
+    if count >= len(pack):
+        raise InputError.at("validation", f"fewer faces than the pack's {len(pack)}", str(count))
+    chosen = np.linspace(0, len(pack) - 1, count).round().astype(np.int64)
+    kept = np.setdiff1d(np.arange(len(pack)), chosen)
+    return pack.subset(kept), pack.subset(chosen)
+
+
+@torch.no_grad()
+def predict_pack(
+    network: StructuralRelationNetwork, pack: FacePack, device: torch.device, batch_size: int = 32
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Crops (F, S, S, 3), predicted and true shapes (F, N, 2) in crop pixels, with ground-truth boxes."""
+    network.eval()
+    rng = np.random.default_rng(0)
+    faces = [
+        augment(pack.image(i), pack.landmarks[i], network.config.frame, pack.scheme, NO_AUGMENTATION, rng)
+        for i in range(len(pack))
+    ]
+    images = np.stack([face.image for face in faces])
+    shapes = [
+        network(torch.from_numpy(images[i : i + batch_size]).permute(0, 3, 1, 2).to(device).float() / 255).shapes[:, -1]
+        for i in range(0, len(images), batch_size)
+    ]
+    return images, torch.cat(shapes).float().cpu().numpy(), np.stack([face.landmarks for face in faces])
+
+
+def _prediction_sheet(
+    images: npt.NDArray[np.uint8], predicted: npt.NDArray[np.float32], network: StructuralRelationNetwork, path: Path
+) -> None:
+    """Draw up to 32 predictions on one picture."""
+    tiles = []
+    for image, shape in zip(images[:32], predicted[:32], strict=True):
+        tile = image.copy()
+        draw_face(tile, shape, network.config.scheme)
+        tiles.append(tile)
+    columns = min(8, len(tiles))
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
+    write_image(path, np.concatenate(rows, axis=0))
+
+
+class _Log:
+    """`log.csv`: rewritten on resume up to the checkpoint, so that no step stands twice. TensorBoard beside it."""
+
+    def __init__(self, folder: Path, first_step: int, tensorboard: bool) -> None:
+        self.path = folder / "log.csv"
+        kept: list[dict[str, str]] = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= first_step]
+        text = io.StringIO()
+        writer = csv.DictWriter(text, LOG_FIELDS)
+        writer.writeheader()
+        writer.writerows(kept)
+        write_atomically(self.path, text.getvalue().encode())
+        self._board: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:  # an optional comfort: the CSV holds the same numbers
+                return
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+
+    def write(self, row: dict[str, float | str]) -> None:
+        with self.path.open("a", newline="") as file:
+            csv.DictWriter(file, LOG_FIELDS).writerow(row)
+        if self._board is not None:
+            for name, value in row.items():
+                if name not in {"step", "faces"} and value != "":
+                    self._board.add_scalar(name, float(value), int(row["step"]))
+
+    def close(self) -> None:
+        if self._board is not None:
+            self._board.close()
+
+
+def default_workers() -> int:
+    """Processes that prepare faces: one for every four cores, and at least one."""
+    return max((os.cpu_count() or 1) // 4 * (3 if torch.cuda.is_available() else 1), 1)
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`: this process's CUDA device where there is one, else the CPU."""
+    if name != "auto":
+        return torch.device(name)
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    return torch.device("cpu")
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is native there (emulated, it is slower than float32)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
+
+
+@contextmanager
+def _process_group(device: torch.device) -> Iterator[tuple[int, int]]:
+    """(rank, world size): joins the processes that `torchrun` started; (0, 1) for a single one."""
+    world_size = int(os.environ.get("WORLD_SIZE", "1"))
+    if world_size == 1:
+        yield 0, 1
+        return
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield torch.distributed.get_rank(), world_size
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _flat_state(
+    network: nn.Module, average: _WeightAverage, optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    state = {f"network.{name}": t for name, t in network.state_dict().items()}
+    state |= {f"average.{name}": t for name, t in average.tensors.items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        state |= {f"optimizer.{index}.{name}": t for name, t in values.items()}
+    return state
+
+
+def _restore(
+    state: dict[str, Tensor], network: nn.Module, average: _WeightAverage, optimizer: torch.optim.Optimizer
+) -> None:
+    def part(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): t for name, t in state.items() if name.startswith(prefix)}
+
+    network.load_state_dict(part("network."))
+    for name, tensor in part("average.").items():
+        average.tensors[name].copy_(tensor)
+    moments: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in part("optimizer.").items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+
+
+def train(
+    config: TrainConfig,
+    pack: FacePack,
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    schedule: Schedule | None = None,
+    console: Console | None = None,
+    initial: StructuralRelationNetwork | None = None,
+    provenance: dict[str, str] | None = None,
+) -> Path:
+    """Train a network.
+
+    The folder `out` gets `config.json`, `state.safetensors` (everything a resumed run needs), `weights.safetensors` (the
+    averaged network), `log.csv`, TensorBoard's files and sheets of predictions. A process killed at any moment loses the
+    steps since the last save and nothing else.
+
+    Args:
+        config: the run.
+        pack: the training faces; `config.validation` of them are set aside.
+        out: folder of the run.
+        resume: go on from `out`'s last save; without one the run starts from the beginning.
+        schedule: when to log, save and validate, and on what to run.
+        console: where progress goes; the standard error stream where None.
+        initial: a network to start from (fine-tuning); random weights where None.
+        provenance: text to keep in the weights file.
+
+    Returns:
+        Path of `weights.safetensors`.
+
+    Raises:
+        InputError: the folder holds another run, the pack has another scheme, or the batch does not divide.
+    """
+    schedule = schedule or Schedule()
+    console = console or Console(stderr=True)
+    folder = Path(out)
+    device = choose_device(schedule.device)
+    if pack.scheme.name != config.model.scheme_name:
+        raise InputError.at("training faces", f"{config.model.scheme_name} landmarks", pack.scheme.name)
+    state_path, weights_path = folder / "state.safetensors", folder / "weights.safetensors"
+    if state_path.exists() and not resume:
+        raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _process_group(device) as (rank, world_size):
+        if config.batch_size % world_size:
+            raise InputError.at("batch_size", f"a multiple of the {world_size} processes", str(config.batch_size))
+        training, validation = split_validation(pack, config.validation)
+        torch.manual_seed(config.seed)
+        if initial is not None and initial.config != config.model:
+            raise InputError.at("initial weights", f"the network {config.model.to_json()}", initial.config.to_json())
+        network = initial or StructuralRelationNetwork(config.model, mean_shape(training))
+        network.to(device=device, memory_format=torch.channels_last)
+        average = _WeightAverage(network, config.averaging)
+        optimizer = torch.optim.AdamW(
+            _parameter_groups(network, config.weight_decay), lr=config.learning_rate, fused=device.type == "cuda"
+        )
+        first_step = 0
+        if resume and state_path.exists():
+            state, metadata = load_tensors(state_path)
+            if metadata.get("pack") != pack.digest():
+                raise WeightsError.at(state_path, f"a run on the faces {pack.digest()}", str(metadata.get("pack")))
+            _restore(state, network, average, optimizer)
+            first_step = int(metadata["step"])
+        if rank == 0:
+            config.save(folder / "config.json")
+        wrapped: nn.Module = network
+        if world_size > 1:
+            if device.type == "cuda":
+                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+            wrapped = nn.parallel.DistributedDataParallel(
+                network, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
+            )
+        low = schedule.precision == "bfloat16" or (schedule.precision == "auto" and _has_bfloat16(device))
+        stream = FaceStream(training, config.model.frame, config.augmentation, config.seed)
+        loader = batches(
+            stream, first_step, config.steps, config.batch_size,
+            workers=schedule.workers, rank=rank, world_size=world_size, pin_memory=device.type == "cuda",
+        )  # fmt: skip
+        facts = {**(provenance or {}), "pack": pack.digest(), "training_faces": str(len(training))}
+
+        def save(step: int) -> None:
+            """Weights first: the state names the step that a resumed run starts from, so it comes last."""
+            averaged = StructuralRelationNetwork(config.model, mean_shape(training))
+            averaged.load_state_dict({name: t.cpu() for name, t in average.tensors.items()})
+            seen = {"faces_seen": str(step * config.batch_size), "seed": str(config.seed)}
+            save_network(weights_path, averaged, provenance={**facts, **seen})
+            save_tensors(state_path, _flat_state(network, average, optimizer), {"step": str(step), **facts})
+
+        def validate(step: int) -> float | str:
+            if validation is None:
+                return ""
+            averaged = StructuralRelationNetwork(config.model, mean_shape(training)).to(device)
+            averaged.load_state_dict(average.tensors)
+            images, predicted, target = predict_pack(averaged, validation, device)
+            _prediction_sheet(images, predicted, averaged, folder / "sheets" / f"{step:07d}.jpg")
+            errors = [
+                nme(p, t, interocular(t, validation.scheme)) for p, t in zip(predicted, target, strict=True)
+            ]
+            return float(np.mean(errors))
+
+        log = _Log(folder, first_step, schedule.tensorboard) if rank == 0 else None
+        columns = (
+            BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TextColumn("{task.fields[status]}"),
+            TimeRemainingColumn(compact=True),
+        )  # fmt: skip
+        with Progress(*columns, console=console, disable=rank != 0 or not console.is_terminal) as progress:
+            task = progress.add_task("training", total=config.steps, completed=first_step, status="")
+            sums: list[Tensor] = []
+            waited, mark = 0.0, time.monotonic()
+            begin = mark
+            for step, (images, landmarks, visible) in enumerate(loader, first_step):
+                waited += time.monotonic() - begin
+                for group in optimizer.param_groups:
+                    group["lr"] = config.rate(step)
+                network.train()
+                image = images.to(device, non_blocking=True).float().div_(255)
+                image = image.contiguous(memory_format=torch.channels_last)
+                with torch.autocast(device.type, torch.bfloat16, enabled=low):
+                    output = wrapped(image)
+                terms = cascade_loss(
+                    output, landmarks.to(device), visible.to(device), config.model, config.loss
+                )
+                optimizer.zero_grad(set_to_none=True)
+                terms.total.backward()
+                nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
+                optimizer.step()
+                average.update(network, step)
+                sums.append(torch.stack([t.detach().float() for t in terms]))
+                done = step + 1
+                last = done == config.steps
+                if rank == 0 and log is not None and (done % schedule.log_every == 0 or last):
+                    means = torch.stack(sums).mean(0).tolist()
+                    if not np.isfinite(means[0]):
+                        raise InputError.at(f"step {done}", "a finite loss", f"{means[0]} (lower the learning rate)")
+                    elapsed = time.monotonic() - mark
+                    speed, share = len(sums) * config.batch_size / elapsed, waited / elapsed
+                    score: float | str = ""
+                    if done % schedule.validate_every == 0 or last:
+                        score = validate(done)
+                    values = (done, done * config.batch_size, config.rate(step), *means, score, speed, share)
+                    log.write(dict(zip(LOG_FIELDS, values, strict=True)))
+                    status = f"NME {means[1]:.4f}  {speed:.0f} faces/s  waiting {share:.0%}"
+                    progress.update(task, completed=done, status=status)
+                    if not console.is_terminal and (done % (10 * schedule.log_every) == 0 or last):
+                        validated = f"  validation NME {score:.4f}" if score != "" else ""
+                        console.print(f"step {done}/{config.steps}  {status}{validated}", highlight=False)
+                    sums, waited, mark = [], 0.0, time.monotonic()
+                if rank == 0 and (done % schedule.save_every == 0 or last):
+                    save(done)
+                begin = time.monotonic()
+        if log is not None:
+            log.close()
+    return weights_path

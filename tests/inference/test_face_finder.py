@@ -1,0 +1,326 @@
+"""Face finders: the decoding against a plain loop, behaviour on odd pictures, and what they find on real faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib.cbook import get_sample_data
+
+from srn.data.media import read_image
+from srn.data.pts import read_pts
+from srn.errors import InputError, WeightsError
+from srn.face.geometry import Box, ImageArray
+from srn.inference.face_finder import (
+    BoxFit,
+    CenterFaceFinder,
+    FoundFace,
+    LandmarkBoxFinder,
+    YuNetFinder,
+    box_fit,
+    decode_centerface,
+    merge_overlaps,
+)
+
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+PORTRAIT_BOX = Box(178, 170, 350, 332)
+"""Read off the portrait: brows to chin, jaw to jaw."""
+
+
+@pytest.fixture(scope="module")
+def finder() -> CenterFaceFinder:
+    return CenterFaceFinder(threads=1)
+
+
+@pytest.fixture(scope="module")
+def portrait() -> ImageArray:
+    """(600, 512, 3): Grace Hopper, public domain, from matplotlib's sample data."""
+    return read_image(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+
+
+def describe(faces: list[FoundFace]) -> list[tuple[float, ...]]:
+    return [(*face.box.as_array(), face.score) for face in faces]
+
+
+class TestDecoding:
+    def test_equals_a_plain_loop(self) -> None:
+        rng = np.random.default_rng(1)
+        heat = rng.uniform(0, 1, (5, 7)).astype(np.float32)
+        scale = rng.normal(1, 0.5, (2, 5, 7)).astype(np.float32)
+        offset = rng.uniform(-0.5, 0.5, (2, 5, 7)).astype(np.float32)
+        expected_boxes: list[list[float]] = []
+        expected_scores: list[float] = []
+        for row in range(5):
+            for column in range(7):
+                if heat[row, column] > 0.6:
+                    height = 4 * np.exp(float(scale[0, row, column]))
+                    width = 4 * np.exp(float(scale[1, row, column]))
+                    y = 4 * (row + 0.5 + float(offset[0, row, column]))
+                    x = 4 * (column + 0.5 + float(offset[1, row, column]))
+                    expected_boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+                    expected_scores.append(float(heat[row, column]))
+        assert len(expected_boxes) > 5
+        boxes, scores = decode_centerface(heat, scale, offset, 0.6)
+        np.testing.assert_allclose(boxes, np.array(expected_boxes), rtol=1e-12)
+        np.testing.assert_array_equal(scores, expected_scores)
+
+    def test_nothing_above_the_threshold(self) -> None:
+        zeros = np.zeros((2, 3, 4), np.float32)
+        boxes, scores = decode_centerface(zeros[0], zeros, zeros, 0.5)
+        assert boxes.shape == (0, 4)
+        assert scores.shape == (0,)
+
+
+class TestMerging:
+    def test_rivals_go_and_those_that_agree_are_averaged(self) -> None:
+        boxes = np.array(
+            [
+                [100, 0, 110, 10],  # another face
+                [0, 0, 10, 10],  # the best
+                [0, 0, 10, 12],  # agrees with it: IoU 10/12
+                [6, 0, 16, 10],  # IoU 40/160 = 1/4: dropped at max_iou 0.2, and too far off to be averaged
+            ],
+            dtype=float,
+        )
+        scores = np.array([0.5, 0.8, 0.4, 0.7])
+        merged, kept = merge_overlaps(boxes, scores, 0.2)
+        np.testing.assert_allclose(merged, np.array([[0, 0, 10, (10 * 0.8 + 12 * 0.4) / 1.2], [100, 0, 110, 10]]))
+        np.testing.assert_array_equal(kept, [0.8, 0.5])
+        assert len(merge_overlaps(boxes, scores, 0.3)[0]) == 3
+
+    @pytest.mark.parametrize("max_iou", [0.0, 1.0])
+    def test_ends_at_the_extremes(self, max_iou: float) -> None:
+        boxes = np.tile([0.0, 0.0, 5.0, 5.0], (4, 1))
+        merged, _ = merge_overlaps(boxes, np.full(4, 0.5), max_iou)
+        assert len(merged) == (1 if max_iou == 0 else 4)
+
+    def test_nothing_in_nothing_out(self) -> None:
+        merged, scores = merge_overlaps(np.empty((0, 4)), np.empty(0), 0.3)
+        assert merged.shape == (0, 4)
+        assert scores.shape == (0,)
+
+
+class TestOddPictures:
+    @pytest.mark.parametrize(
+        "image",
+        [
+            np.zeros((480, 640, 3), np.uint8),
+            np.full((300, 300, 3), 255, np.uint8),
+            np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8),
+            cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (400, 500, 3), dtype=np.uint8), (0, 0), 9),
+        ],
+        ids=["black", "white", "noise", "smooth noise"],
+    )
+    def test_no_face(self, finder: CenterFaceFinder, image: ImageArray) -> None:
+        assert finder.find(image) == []
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 2000), (2000, 1), (3, 5), (31, 33), (7, 900)])
+    def test_tiny_and_thin(self, finder: CenterFaceFinder, size: tuple[int, int]) -> None:
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+        assert finder.find(image) == []
+
+    @pytest.mark.parametrize(
+        "image",
+        [
+            np.zeros((8, 8), np.uint8),
+            np.zeros((8, 8, 4), np.uint8),
+            np.zeros((8, 8, 3), np.float32),
+            np.zeros((0, 8, 3), np.uint8),
+            [[0]],
+        ],
+        ids=["grey", "alpha", "float", "empty", "list"],
+    )
+    def test_other_arrays_are_refused(self, finder: CenterFaceFinder, image: ImageArray) -> None:
+        with pytest.raises(InputError, match=r"expected an array \(H, W, 3\) of uint8"):
+            finder.find(image)
+
+
+class TestPortrait:
+    def test_one_face_in_its_place(self, finder: CenterFaceFinder, portrait: ImageArray) -> None:
+        (face,) = LandmarkBoxFinder(finder).find(portrait)
+        assert face.box.iou(PORTRAIT_BOX) > 0.75
+        assert 0.7 < face.score <= 1
+
+    def test_same_answer_every_time(self, finder: CenterFaceFinder, portrait: ImageArray) -> None:
+        assert describe(finder.find(portrait)) == describe(finder.find(portrait))
+
+    @pytest.mark.parametrize("factor", [0.3, 3.0])
+    def test_box_follows_the_size_of_the_picture(
+        self, finder: CenterFaceFinder, portrait: ImageArray, factor: float
+    ) -> None:
+        (expected,) = finder.find(portrait)
+        resized = cv2.resize(portrait, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        (face,) = finder.find(resized)
+        box = Box(*((face.box.as_array() + 0.5) / factor - 0.5))
+        assert box.iou(expected.box) > 0.9
+
+    def test_mirrored_picture_mirrors_the_box(self, finder: CenterFaceFinder, portrait: ImageArray) -> None:
+        (expected,) = finder.find(portrait)
+        (face,) = finder.find(np.ascontiguousarray(portrait[:, ::-1]))
+        mirrored = Box(511 - face.box.x1, face.box.y0, 511 - face.box.x0, face.box.y1)
+        assert mirrored.iou(expected.box) > 0.9
+
+    def test_two_faces_best_first(self, finder: CenterFaceFinder, portrait: ImageArray) -> None:
+        faces = finder.find(np.hstack([portrait, portrait]))
+        assert len(faces) == 2
+        assert faces[0].score >= faces[1].score
+        assert abs(abs(faces[0].box.center[0] - faces[1].box.center[0]) - 512) < 5
+
+    def test_face_that_fills_the_picture(self, finder: CenterFaceFinder, portrait: ImageArray) -> None:
+        (face,) = LandmarkBoxFinder(finder).find(np.ascontiguousarray(portrait[170:333, 178:351]))
+        assert face.box.iou(Box(0, 0, 172, 162)) > 0.6
+
+    def test_small_face_takes_the_last_size(self, finder: CenterFaceFinder, portrait: ImageArray) -> None:
+        # A face of 17 pixels in a picture of 1600: 7 pixels in the regular sizes, 14 in the last.
+        image = np.full((1200, 1600, 3), 128, np.uint8)
+        small = cv2.resize(portrait, (51, 60), interpolation=cv2.INTER_AREA)
+        image[700:760, 900:951] = small
+        (face,) = LandmarkBoxFinder(finder).find(image)
+        corner = np.array([900, 700, 900, 700])
+        assert face.box.iou(Box(*(PORTRAIT_BOX.as_array() * 0.1 + corner))) > 0.4
+        assert CenterFaceFinder(last_size=None, threads=1).find(image) == []
+
+
+class TestBoxFit:
+    def test_by_hand(self) -> None:
+        # Box 20 x 40 centred at (20, 40): centre moves by (2, 4), sides become 10 and 20.
+        box = BoxFit(dx=0.1, dy=0.1, sx=0.5, sy=0.5).apply(Box(10, 20, 30, 60))
+        np.testing.assert_allclose(box.as_array(), [17, 34, 27, 54])
+
+    def test_default_leaves_the_box(self) -> None:
+        assert BoxFit().apply(Box(1, 2, 3, 5)) == Box(1, 2, 3, 5)
+
+    def test_shipped_constants(self) -> None:
+        fit = box_fit("centerface")
+        assert abs(fit.dx) < 0.02  # A face's box is as far to the left as to the right of it.
+        assert 0.05 < fit.dy < 0.2  # CenterFace's box holds the forehead, the landmark box starts at the brows.
+        assert 0.6 < fit.sy < fit.sx < 1.1
+
+    def test_unknown_finder(self) -> None:
+        with pytest.raises(InputError, match="box fit of face finder 'mine': expected one of centerface"):
+            box_fit("mine")
+
+    @pytest.mark.parametrize("numbers", [(0.0, 0.0, 0.0, 1.0), (float("nan"), 0.0, 1.0, 1.0)])
+    def test_impossible_constants(self, numbers: tuple[float, float, float, float]) -> None:
+        with pytest.raises(InputError, match="box fit"):
+            BoxFit(*numbers)
+
+    def test_any_finder_with_any_fit(self, portrait: ImageArray) -> None:
+        class Fixed:
+            name = "mine"
+
+            def find(self, image: ImageArray) -> list[FoundFace]:
+                return [FoundFace(Box(10, 20, 30, 60), 0.9)]
+
+        assert LandmarkBoxFinder(Fixed(), BoxFit()).find(portrait) == [FoundFace(Box(10, 20, 30, 60), 0.9)]
+        with pytest.raises(InputError, match="mine"):
+            LandmarkBoxFinder(Fixed())
+
+
+class TestMistakes:
+    def test_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(WeightsError, match=r"absent\.onnx: expected CenterFace's ONNX file, found No such file"):
+            CenterFaceFinder(tmp_path / "absent.onnx")
+
+    def test_broken_file(self, tmp_path: Path) -> None:
+        (tmp_path / "broken.onnx").write_bytes(b"not a model")
+        with pytest.raises(WeightsError, match=r"broken\.onnx: expected an ONNX model"):
+            CenterFaceFinder(tmp_path / "broken.onnx")
+
+    def test_another_model(self, tmp_path: Path) -> None:
+        yunet_like(tmp_path / "other.onnx")
+        with pytest.raises(WeightsError, match=r"other\.onnx: expected input 'image' and outputs 'heat'"):
+            CenterFaceFinder(tmp_path / "other.onnx")
+
+    @pytest.mark.parametrize(
+        "options",
+        [{"sizes": ()}, {"sizes": (16,)}, {"last_size": 8}, {"threshold": 2}, {"max_iou": -1}, {"threads": 0}],
+    )
+    def test_options_out_of_range(self, options: dict[str, object]) -> None:
+        with pytest.raises(InputError, match="face finder's"):
+            CenterFaceFinder(**options)  # type: ignore[arg-type]
+
+
+def yunet_like(path: Path) -> None:
+    """Write an ONNX file with YuNet's input and outputs that sees a face wherever a 32 x 32 cell is bright all over.
+
+    Only the coarsest of the three strides answers; a face's box is one cell large and starts half a cell before it.
+    """
+    pytest.importorskip("onnx")
+    from onnx import TensorProto, helper
+
+    nodes, outputs = [], []
+    for stride in (8, 16, 32):
+        gain = 1 / 255 if stride == 32 else 0.0
+        names = [f"{kind}_{stride}" for kind in ("cls", "obj", "bbox", "kps")]
+        nodes += [
+            helper.make_node("AveragePool", ["input"], [f"p{stride}"], kernel_shape=[stride] * 2, strides=[stride] * 2),
+            helper.make_node("Constant", [], [f"g{stride}"], value_floats=[gain]),
+            helper.make_node("Constant", [], [f"z{stride}"], value_floats=[0.0]),
+            helper.make_node("Constant", [], [f"s{stride}"], value_ints=[1, -1, 1]),
+            helper.make_node("ReduceMean", [f"p{stride}"], [f"m{stride}"], axes=[1], keepdims=1),
+            helper.make_node("Reshape", [f"m{stride}", f"s{stride}"], [f"r{stride}"]),
+            helper.make_node("Mul", [f"r{stride}", f"g{stride}"], [names[0]]),
+            helper.make_node("Mul", [f"r{stride}", f"g{stride}"], [names[1]]),
+            helper.make_node("Mul", [f"r{stride}", f"z{stride}"], [f"n{stride}"]),
+            helper.make_node("Concat", [f"n{stride}"] * 4, [names[2]], axis=2),
+            helper.make_node("Concat", [f"n{stride}"] * 10, [names[3]], axis=2),
+        ]
+        outputs += [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, channels])
+            for name, channels in zip(names, (1, 1, 4, 10), strict=True)
+        ]
+    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, "height", "width"])
+    graph = helper.make_graph(nodes, "yunet_like", [image], outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+
+
+class TestYuNet:
+    def test_missing_file(self, tmp_path: Path) -> None:
+        with pytest.raises(WeightsError, match=r"absent\.onnx: expected a YuNet ONNX file .* found No such file"):
+            YuNetFinder(tmp_path / "absent.onnx")
+
+    def test_broken_file(self, tmp_path: Path) -> None:
+        (tmp_path / "broken.onnx").write_bytes(b"not a model")
+        with pytest.raises(WeightsError, match=r"broken\.onnx: expected a YuNet ONNX file"):
+            YuNetFinder(tmp_path / "broken.onnx")
+
+    def test_bright_cell(self, tmp_path: Path) -> None:
+        yunet_like(tmp_path / "model.onnx")
+        finder = YuNetFinder(tmp_path / "model.onnx", size=128)
+        image = np.zeros((96, 128, 3), np.uint8)
+        assert finder.find(image) == []
+        image[32:64, 64:96] = 255
+        (face,) = finder.find(image)
+        np.testing.assert_allclose(face.box.as_array(), np.array([48, 16, 80, 48]) - 0.5)
+        assert face.score == pytest.approx(1)
+        # Twice the size: reduced to 128 first, then mapped back.
+        (face,) = finder.find(image.repeat(2, axis=0).repeat(2, axis=1))
+        np.testing.assert_allclose(face.box.as_array(), np.array([96, 32, 160, 96]) - 0.5)
+        assert finder.find(np.zeros((1, 1, 3), np.uint8)) == []
+
+
+@pytest.mark.skipif(not (DATA / "300W").is_dir(), reason="the 300W pictures are not here (../shared/data/300W)")
+class TestRealFaces:
+    def recall(self, finder: CenterFaceFinder, folder: str, count: int) -> float:
+        landmark_finder = LandmarkBoxFinder(finder)
+        paths = sorted((DATA / folder).glob("*.pts"))
+        hits = []
+        for path in paths[:: len(paths) // count][:count]:
+            image = read_image(path.with_suffix(".jpg"))
+            target = Box.around(read_pts(path))
+            hits.append(any(face.box.iou(target) >= 0.5 for face in landmark_finder.find(image)))
+        return float(np.mean(hits))
+
+    def test_full_frames(self, finder: CenterFaceFinder) -> None:
+        assert self.recall(finder, "300W/helen/testset", 5) == 1
+        assert self.recall(finder, "300W/ibug", 5) >= 0.8
+
+    @pytest.mark.skipif(not (DATA / "masked_300W").is_dir(), reason="the masked pictures are not here")
+    def test_masked_faces(self, finder: CenterFaceFinder) -> None:
+        assert self.recall(finder, "masked_300W/ibug", 6) >= 0.8

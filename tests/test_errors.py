@@ -1,0 +1,33 @@
+"""The error tree and its one-line messages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from srn.errors import DataError, InputError, MissingDependencyError, SrnError, WeightsError
+
+
+@pytest.mark.parametrize("error", [InputError, DataError, WeightsError])
+def test_a_message_says_where_what_was_expected_and_what_was_found(error: type[InputError]) -> None:
+    built = error.at(Path("faces") / "a.pts", "68 points", "67 points")
+
+    assert type(built) is error
+    assert str(built) == f"{Path('faces') / 'a.pts'}: expected 68 points, found 67 points"
+
+
+@pytest.mark.parametrize("error", [InputError, DataError, WeightsError, MissingDependencyError])
+def test_everything_raised_on_purpose_is_a_srn_error(error: type[Exception]) -> None:
+    assert issubclass(error, SrnError)
+
+
+@pytest.mark.parametrize("error", [DataError, WeightsError])
+def test_broken_files_are_the_users_input(error: type[Exception]) -> None:
+    assert issubclass(error, InputError)
+
+
+def test_a_missing_dependency_names_the_command_that_brings_it() -> None:
+    message = str(MissingDependencyError.for_extra("PyTorch", "train", "srn train"))
+
+    assert message == "srn train needs PyTorch; install it with: pip install 'srn[train]'"
