@@ -1,7 +1,7 @@
 """Facial landmarks that hold under occlusion.
 
-    from srn import FaceLandmarker
-    faces = FaceLandmarker().detect(image)  # image: (H, W, 3) uint8 RGB
+from srn import FaceLandmarker
+faces = FaceLandmarker().detect(image)  # image: (H, W, 3) uint8 RGB
 """
 
 from srn.errors import SrnError

@@ -1,8 +1,8 @@
 """A torch network -> one ONNX file that the light runtime runs and that a torch network can be read back from.
 
 The file is the only copy of the weights: its initializers keep the names of the network's parameters, large ones are
-stored in half precision (ONNX Runtime folds the casts away when it loads), and its metadata hold the config, the scheme,
-the mean shape and where the weights came from.
+stored in half precision (ONNX Runtime folds the casts away when it loads), and its metadata hold the config, the
+scheme, the mean shape and where the weights came from.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ class _Deployed(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, image: Tensor, initial_shape: Tensor, hidden: Tensor, initial_weight: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        self, image: Tensor, initial_shape: Tensor, hidden: Tensor, initial_weight: Tensor
+    ) -> tuple[Tensor, ...]:
         output = self.network(image, initial_shape, hidden, initial_weight)
         if output.visibility is None or output.log_scale is None:
             return output.shapes, output.hidden
@@ -127,7 +129,7 @@ def export_onnx(
         warnings.simplefilter("ignore")  # the exporter's own deprecations: nothing a user could act on
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
-            deployed, example, dynamo=True, opset_version=OPSET, optimize=True, verbose=False,
+            deployed, example, dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
             input_names=inputs, output_names=outputs, dynamic_shapes=tuple({0: batch} for _ in inputs),
         )  # fmt: skip
     if program is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -33,7 +34,7 @@ def benchmark(
     if not boxes:
         raise typer.BadParameter(f"{picture}: no face in it")
     twice = options.open_landmarker(weights, 2, False, threads, None)
-    steps = {
+    steps: dict[str, tuple[int, Callable[[], object]]] = {
         "face finder, one picture": (1, lambda: landmarker.find(image)),
         "landmarks, one face": (1, lambda: landmarker.detect(image, boxes)),
         "landmarks, one face, two passes": (1, lambda: twice.detect(image, boxes)),

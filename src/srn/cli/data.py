@@ -44,7 +44,9 @@ def load_faces(data: Path | None, extra: list[Path], keep: Path | None = None) -
 def pack(
     data: Annotated[Path, typer.Argument(help="300W's root.")],
     out: Annotated[Path, typer.Option(help="The pack (.npz).")],
-    extra: Annotated[list[Path] | None, typer.Option(help="Further folders of pictures with .pts files. Repeatable.")] = None,
+    extra: Annotated[
+        list[Path] | None, typer.Option(help="Further folders of pictures with .pts files. Repeatable.")
+    ] = None,
 ) -> None:
     """Pack the training faces into one small file that trains anywhere.
 

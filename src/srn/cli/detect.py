@@ -130,7 +130,8 @@ def detect(
     finally:  # an interrupted run keeps what it had
         _write_tables(entries, out, json_file, output_format)
     options.messages.print(
-        f"{faces_found} faces in {len(entries)} pictures" + (f", drawn in {out}" if out is not None and overlay else ""),
+        f"{faces_found} faces in {len(entries)} pictures"
+        + (f", drawn in {out}" if out is not None and overlay else ""),
         highlight=False,
     )
     if failed:
@@ -140,7 +141,7 @@ def detect(
 
 
 def _write_results(stem: Path, image: ImageArray, faces: list[Face], *, overlay: bool, pts: bool) -> None:
-    """One picture's overlay and point files, beside each other: `<stem>_landmarks.jpg`, `<stem>.pts`, `<stem>_2.pts`."""
+    """One picture's overlay and point files: `<stem>_landmarks.jpg`, `<stem>.pts`, `<stem>_2.pts`."""
     if overlay:
         write_image(stem.with_name(f"{stem.name}_landmarks.jpg"), draw_faces(image, faces))
     if pts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -28,11 +28,19 @@ Normalizer = StrEnum("Normalizer", {name.upper().replace("-", "_"): name for nam
 
 
 def evaluate(
-    folders: Annotated[list[Path], typer.Argument(help="Folders of pictures with .pts files; 300W's root stands for its test sets.")],
-    init: Annotated[Init, typer.Option(help="Face box: the annotation's, the face finder's, or the dataset's `bbs`.")] = Init.GT_BOX,
-    normalizer: Annotated[Normalizer, typer.Option(help="What errors are divided by.")] = Normalizer.INTEROCULAR,  # type: ignore[valid-type,attr-defined]
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for the numbers, whole and by picture.")] = None,
-    ced: Annotated[Path | None, typer.Option(help="Picture of the cumulative error distributions (needs srn[eval]).")] = None,
+    folders: Annotated[
+        list[Path], typer.Argument(help="Folders of pictures with .pts files; 300W's root stands for its test sets.")
+    ],
+    init: Annotated[
+        Init, typer.Option(help="Face box: the annotation's, the face finder's, or the dataset's `bbs`.")
+    ] = Init.GT_BOX,
+    normalizer: Annotated[Normalizer, typer.Option(help="What errors are divided by.")] = Normalizer.INTEROCULAR,  # type: ignore[attr-defined]
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for the numbers, whole and by picture.")
+    ] = None,
+    ced: Annotated[
+        Path | None, typer.Option(help="Picture of the cumulative error distributions (needs srn[eval]).")
+    ] = None,
     weights: options.Weights = None,
     passes: options.Passes = 2,
     flip_average: options.Flip = True,
@@ -55,8 +63,8 @@ def evaluate(
         result = protocol.evaluate(
             landmarker,
             samples,
-            init=cast(protocol.Initialization, init.value),
-            normalizer=normalizer.value,  # type: ignore[attr-defined]
+            init=init.value,
+            normalizer=normalizer.value,
             progress=lambda: progress.advance(task),
         )
     if json_file is not None:
@@ -68,7 +76,7 @@ def evaluate(
         curves = {name: result.subset(name).errors for name in result.subsets}
         if len(curves) > 1:
             curves["all"] = result.errors
-        plot_ced(curves, ced, threshold=protocol.FAILURE_THRESHOLD, label=str(normalizer.value))  # type: ignore[attr-defined]
+        plot_ced(curves, ced, threshold=protocol.FAILURE_THRESHOLD, label=str(normalizer.value))
     table = Table(title=f"{result.weights}, {init} boxes, by {normalizer}")
     for column in ("set", "faces", "missed", "NME %", "mean shape %", "failures %", "AUC"):
         table.add_column(column, justify="left" if column == "set" else "right")

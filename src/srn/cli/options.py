@@ -21,9 +21,13 @@ messages = Console(stderr=True)
 
 Weights = Annotated[
     Path | None,
-    typer.Option(help="Weights: an exported `.onnx`, or a training run's `.safetensors`. The shipped ones if left out."),
+    typer.Option(
+        help="Weights: an exported `.onnx`, or a training run's `.safetensors`. The shipped ones if left out."
+    ),
 ]
-Passes = Annotated[int, typer.Option(min=1, help="How often each face is looked at; from the second time on upright and tight.")]
+Passes = Annotated[
+    int, typer.Option(min=1, help="How often each face is looked at; from the second time on upright and tight.")
+]
 Flip = Annotated[
     bool, typer.Option("--flip-average/--no-flip-average", help="Average with the mirrored picture: twice the cost.")
 ]

@@ -41,20 +41,29 @@ class PrecisionName(StrEnum):
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, log, sheets of predictions.")],
     data: Annotated[
-        Path | None, typer.Option(help="300W's root, or a pack made by `srn data pack`. Needed unless resuming a packed run.")
+        Path | None,
+        typer.Option(help="300W's root, or a pack made by `srn data pack`. Needed unless resuming a packed run."),
     ] = None,
-    extra: Annotated[list[Path] | None, typer.Option(help="Further folders of pictures with .pts files. Repeatable.")] = None,
+    extra: Annotated[
+        list[Path] | None, typer.Option(help="Further folders of pictures with .pts files. Repeatable.")
+    ] = None,
     preset: Annotated[PresetName, typer.Option(help="Network and recipe.")] = PresetName.ROBUST,
-    faces: Annotated[int | None, typer.Option(min=1, help="Training faces to see in all. May be changed on --resume.")] = None,
+    faces: Annotated[
+        int | None, typer.Option(min=1, help="Training faces to see in all. May be changed on --resume.")
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Faces a step, over all devices.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Peak learning rate.")] = None,
-    validation: Annotated[int | None, typer.Option(min=0, help="Faces kept from training to follow the run with.")] = None,
+    validation: Annotated[
+        int | None, typer.Option(min=0, help="Faces kept from training to follow the run with.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
     without: Annotated[list[Part] | None, typer.Option(help="Leave a part of the network out. Repeatable.")] = None,
     initial: Annotated[Path | None, typer.Option(help="Weights (.safetensors or .onnx) to start from.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")] = "auto",
-    precision: Annotated[PrecisionName, typer.Option(help="`auto`: bf16 where the hardware has it.")] = PrecisionName.AUTO,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="`auto`: bf16 where the hardware has it.")
+    ] = PrecisionName.AUTO,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that prepare faces.")] = None,
 ) -> None:
     """Train a network on annotated faces.

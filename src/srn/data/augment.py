@@ -90,7 +90,7 @@ NO_AUGMENTATION = AugmentConfig(
 
 
 class TrainingFace(NamedTuple):
-    """One training example: `image` (S, S, 3) uint8 RGB, `landmarks` (N, 2) float32 crop pixels, `visible` (N,) bool."""
+    """A training example: `image` (S, S, 3) uint8 RGB, `landmarks` (N, 2) float32 crop pixels, `visible` (N,) bool."""
 
     image: ImageArray
     landmarks: npt.NDArray[np.float32]
@@ -170,7 +170,9 @@ def _occlude(
             size = face_size * rng.uniform(0.15, 0.6)
             kind = int(rng.integers(8))
             if kind <= 1 and other is not None:
-                donor = cv2.resize(other(), image.shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+                donor = cv2.resize(other(), image.shape[1::-1], interpolation=cv2.INTER_AREA).astype(
+                    np.uint8, copy=False
+                )
                 covered |= pasted_patch(image, donor, anywhere(), size * 1.3, rng)
             elif kind <= 3:
                 covered |= blob(image, anywhere(), size * 1.3, rng)
@@ -217,7 +219,7 @@ def augment(
         angle = np.deg2rad(np.clip(rng.normal(), -2.5, 2.5) * config.rotation_deg)
     frame = CanonicalFrame.from_box(box, spec, float(angle))
     crop = frame.crop(image)
-    points = frame.to_crop(landmarks)
+    points: FloatArray = frame.to_crop(landmarks)
     if rng.random() < config.flip:
         crop = np.ascontiguousarray(crop[:, ::-1])
         points = flip_points(points, spec.size, scheme.mirror)

@@ -35,7 +35,8 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
     """Read face boxes: tight landmark boxes, picture pixels.
 
     Args:
-        path: `.json`: `{"picture.jpg": [[x0, y0, x1, y1], ...]}`; any other suffix: CSV lines `picture.jpg,x0,y0,x1,y1`.
+        path: `.json` holds `{"picture.jpg": [[x0, y0, x1, y1], ...]}`; with any other suffix the file is CSV, its lines
+            `picture.jpg,x0,y0,x1,y1`.
 
     Returns:
         Boxes by picture, as the file names it: a path or a bare file name.

@@ -32,7 +32,7 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
         raw = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
         # A rotation in the EXIF data is applied to `image` only; alpha is used where both still agree.
         if raw is not None and raw.ndim == 3 and raw.shape[2] == 4 and raw.shape[:2] == image.shape[:2]:
-            alpha = raw[:, :, 3:].astype(np.float32) / np.iinfo(raw.dtype).max
+            alpha = raw[:, :, 3:].astype(np.float32) / (65535 if raw.dtype == np.uint16 else 255)
             image = np.round(image * alpha + 255 * (1 - alpha)).astype(np.uint8)
     rgb: npt.NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     return rgb

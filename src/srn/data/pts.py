@@ -31,7 +31,9 @@ def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.N
     declared = re.search(r"n_points:\s*(\d+)", text)
     block = re.search(r"\{(.*?)\}", text, re.DOTALL)
     if declared is None or block is None:
-        raise DataError.at(path, "'n_points: N' and a block of '{ x y ... }'", "neither" if not text.strip() else "other text")
+        raise DataError.at(
+            path, "'n_points: N' and a block of '{ x y ... }'", "neither" if not text.strip() else "other text"
+        )
     try:
         numbers = np.array([float(word) for word in block[1].split()])
     except ValueError as error:

@@ -1,7 +1,7 @@
 """300W (Sagonas et al. 2013) in its official layout, and any folder of pictures with `.pts` files beside them.
 
-    ROOT/afw, ROOT/helen/{trainset,testset}, ROOT/lfpw/{trainset,testset}, ROOT/ibug: <stem>.jpg or .png + <stem>.pts
-    ROOT/bbs/<the same folders>/<stem>.pts: face boxes of a detector (four corners), where they exist
+ROOT/afw, ROOT/helen/{trainset,testset}, ROOT/lfpw/{trainset,testset}, ROOT/ibug: <stem>.jpg or .png + <stem>.pts
+ROOT/bbs/<the same folders>/<stem>.pts: face boxes of a detector (four corners), where they exist
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ def read_annotated_folder(
             annotations.add(path.stem)
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             if path.stem in pictures:
-                report.problems.append(f"{path}: a second picture with the name of {pictures[path.stem].name}; left out")
+                report.problems.append(
+                    f"{path}: a second picture with the name of {pictures[path.stem].name}; left out"
+                )
             else:
                 pictures[path.stem] = path
     subset = directory.relative_to(base).as_posix()

@@ -7,6 +7,7 @@ here moves a landmark: the points stay where the face has them, and `visible_lan
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import cv2
@@ -30,7 +31,7 @@ def visible_landmarks(covered: Covered, shape: FloatArray) -> npt.NDArray[np.boo
 
 
 def _window(image: ImageArray, center: FloatArray, width: float, height: float) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle of that size, moved into the picture where it would stick out (as the paper's is)."""
+    """Rows and columns of a rectangle of that size, moved into the picture where it would stick out."""
     rows, columns = image.shape[:2]
     h, w = min(round(height), rows), min(round(width), columns)
     y0 = int(np.clip(round(center[1] - h / 2), 0, rows - h))
@@ -43,7 +44,7 @@ def _nothing_covered(image: ImageArray) -> Covered:
 
 
 def noise_patch(image: ImageArray, center: FloatArray, size: float, rng: np.random.Generator) -> Covered:
-    """The paper's occlusion: a square of uniform noise centred on a landmark, kept inside the picture (sections 3.1, 3.2)."""
+    """The paper's occlusion: a square of uniform noise centred on a landmark, kept inside the picture (section 3.1)."""
     window = _window(image, center, size, size)
     image[window] = rng.integers(0, 256, image[window].shape, dtype=np.uint8)
     covered = _nothing_covered(image)
@@ -128,7 +129,9 @@ def fingers(image: ImageArray, center: FloatArray, size: float, rng: np.random.G
         far = tip + along * image.shape[0] * 1.5 + across * rng.normal(0, 0.1) * size
         half = across * thickness / 2
         rounding = -along * thickness * 0.4
-        outline = np.stack([tip + half, tip + half * 0.6 + rounding, tip - half * 0.6 + rounding, tip - half, far - half, far + half])
+        outline = np.stack(
+            [tip + half, tip + half * 0.6 + rounding, tip - half * 0.6 + rounding, tip - half, far - half, far + half]
+        )
         covered |= _paint(image, outline, surface, rng)
     return covered
 
@@ -158,7 +161,12 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
     center = below.mean(axis=0)
     below = center + (below - center) * rng.uniform(1.0, 1.12)
     spread = rng.uniform(0.25, 0.6)
-    ridge = middle + down * top + np.array([[-spread], [0.0], [spread]]) * aside + np.array([[0.5], [0], [0.5]]) * down * (sides - top)
+    ridge = (
+        middle
+        + down * top
+        + np.array([[-spread], [0.0], [spread]]) * aside
+        + np.array([[0.5], [0], [0.5]]) * down * (sides - top)
+    )
     hull = cv2.convexHull(np.concatenate([below, ridge]).astype(np.float32))[:, 0].astype(np.float64)
     height, width = image.shape[:2]
     if rng.random() < 0.5:
@@ -167,7 +175,12 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
         color = rng.uniform(0, 255, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(20, 255))
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         light = rng.normal(0, 0.004, 2)
-        shade = 1 + (x - center[0]) * light[0] + (y - center[1]) * light[1] + rng.standard_normal((height, width), dtype=np.float32) * 0.02
+        shade = (
+            1
+            + (x - center[0]) * light[0]
+            + (y - center[1]) * light[1]
+            + rng.standard_normal((height, width), dtype=np.float32) * 0.02
+        )
         surface = np.clip(color * shade[..., None], 0, 255).astype(np.uint8)
     ears = shape[[int(np.argmin((shape - middle) @ aside)), int(np.argmax((shape - middle) @ aside))]]
     if rng.random() < 0.6:  # ear loops, below the mask's own cloth
@@ -191,7 +204,7 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
 
 def sunglasses(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
     """Two dark or tinted lenses over the eyes, a bridge and temples."""
-    middle, down, aside = _face_axes(shape, scheme)
+    _, down, aside = _face_axes(shape, scheme)
     half_width = float(np.linalg.norm(aside)) + 1e-6
     angle = np.degrees(np.arctan2(aside[1], aside[0]))
     color = tuple(int(c) for c in (rng.uniform(0, 50, 3) if rng.random() < 0.7 else rng.uniform(0, 255, 3)))
@@ -203,7 +216,7 @@ def sunglasses(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
         cv2.ellipse(stencil, np.round(center).astype(int).tolist(), axes, float(angle), 0, 360, 255, -1, cv2.LINE_AA)
     ends = [centers[0] - aside * 2.2, centers[0], centers[1], centers[1] + aside * 2.2]
     thick = max(round(half_width * 0.12), 1)
-    for a, b in zip(ends[:-1], ends[1:], strict=True):
+    for a, b in itertools.pairwise(ends):
         cv2.line(stencil, np.round(a).astype(int).tolist(), np.round(b).astype(int).tolist(), 255, thick, cv2.LINE_AA)
     alpha = stencil[..., None].astype(np.float32) / 255 * rng.uniform(0.85, 1.0)
     image[:] = np.round(image * (1 - alpha) + np.array(color) * alpha).astype(np.uint8)
@@ -211,8 +224,10 @@ def sunglasses(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
     return covered
 
 
-def pasted_patch(image: ImageArray, other: ImageArray, center: FloatArray, size: float, rng: np.random.Generator) -> Covered:
-    """An elliptical or rectangular piece of another face's crop (same size), laid on at `center`: real skin, hair, cloth."""
+def pasted_patch(
+    image: ImageArray, other: ImageArray, center: FloatArray, size: float, rng: np.random.Generator
+) -> Covered:
+    """An ellipse or rectangle out of another face's crop (same size), laid on at `center`: real skin, hair, cloth."""
     half = size * rng.uniform(0.6, 1.4, 2) / 2
     angles = np.arange(20) * 2 * np.pi / 20
     outline = np.stack([np.cos(angles), np.sin(angles)], 1)

@@ -48,10 +48,10 @@ class FaceLandmarker:
     Args:
         weights: an exported network (`.onnx`); the shipped weights where None.
         localizer: any `Localizer`, instead of `weights`.
-        face_finder: finds the faces where no boxes are given; the built-in one where None. Its boxes are mapped to landmark
-            boxes by the constants measured for its name; wrap it in `LandmarkBoxFinder` with a `BoxFit` to bring your own.
-        passes: how often each face is localized. From the second pass on the crop is placed by the points found, upright
-            and tight, which takes out what the face box got wrong.
+        face_finder: finds the faces where no boxes are given; the built-in one where None. Its boxes are mapped to
+            landmark boxes by the constants measured for its name; wrap it in `LandmarkBoxFinder` to bring your own.
+        passes: how often each face is localized. From the second pass on the crop is placed by the points found,
+            upright and tight, which takes out what the face box got wrong.
         flip_average: average with the prediction on the mirrored crop: a little more accurate at twice the cost.
         batch_size: faces in one run of the network.
         threads: threads of the network and of the built-in finder; all cores where None.
@@ -78,8 +78,7 @@ class FaceLandmarker:
         self.localizer = localizer if localizer is not None else OnnxLocalizer(weights, threads=threads)
         self._finder: LandmarkBoxFinder | None = None
         if face_finder is not None:
-            wrapped = isinstance(face_finder, LandmarkBoxFinder)
-            self._finder = face_finder if wrapped else LandmarkBoxFinder(face_finder)
+            self._finder = face_finder if isinstance(face_finder, LandmarkBoxFinder) else LandmarkBoxFinder(face_finder)
         self.passes, self.flip_average, self.batch_size, self._threads = passes, flip_average, batch_size, threads
 
     def find(self, image: ImageArray) -> list[tuple[Box, float]]:
@@ -170,7 +169,7 @@ class FaceLandmarker:
         shapes[:, -1] = (shapes[:, -1] + back) / 2
 
         def mean(one: Float32Array | None, other: Float32Array | None) -> Float32Array | None:
-            return None if one is None or other is None else (one + other[:, mirror]) / 2
+            return None if one is None or other is None else (one + other[:, mirror]) / np.float32(2)
 
         return Prediction(
             shapes,

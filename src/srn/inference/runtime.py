@@ -40,7 +40,11 @@ class OnnxLocalizer:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str] | None = None, *, threads: int | None = None, providers: list[str] | None = None
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        threads: int | None = None,
+        providers: list[str] | None = None,
     ) -> None:
         self.path = Path(path) if path is not None else shipped_weights()
         if not self.path.is_file():
@@ -101,6 +105,4 @@ class OnnxLocalizer:
             "initial_weight": initial_weight,
         }
         found = dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
-        return Prediction(
-            found["shapes"], found["hidden_out"], found.get("visibility"), found.get("expected_error")
-        )
+        return Prediction(found["shapes"], found["hidden_out"], found.get("visibility"), found.get("expected_error"))

@@ -20,7 +20,9 @@ class PatchEncoder(nn.Module):
     36 -> conv 7 x 7 -> 30 -> pool -> 15 -> conv 3 x 3 -> 13 -> pool -> 6 -> conv 3 x 3 -> 4 -> pool -> 2.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    _offsets: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(3, 32, 7)
         self.conv2 = nn.Conv2d(32, 64, 3)
@@ -39,7 +41,7 @@ class PatchEncoder(nn.Module):
         # Pooling before the activation gives the same numbers (both are monotonic) at a quarter of the ReLUs.
         for conv in (self.conv1, self.conv2, self.conv3):
             x = torch.relu(functional.max_pool2d(conv(x), 2))
-        return x.flatten(2).transpose(1, 2).unflatten(0, (batch, landmarks))  # (B, N, 4, 64)
+        return x.flatten(2).transpose(1, 2).reshape(batch, landmarks, -1, x.shape[1])  # (B, N, 4, 64)
 
 
 class _ResidualBlock(nn.Module):
@@ -51,7 +53,9 @@ class _ResidualBlock(nn.Module):
         self.norm1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
         self.norm2 = nn.BatchNorm2d(channels)
-        self.shortcut = nn.Identity() if channels == channels_in and stride == 1 else _conv(channels_in, channels, 1, stride)
+        self.shortcut = (
+            nn.Identity() if channels == channels_in and stride == 1 else _conv(channels_in, channels, 1, stride)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.relu(self.norm1(self.conv1(x)))
@@ -79,6 +83,9 @@ class SharedMapEncoder(nn.Module):
     4 x 4 points of the fine map, 4 pixels apart, and 3 x 3 points of the middle map, 10 pixels apart: precision and a
     wider look. A linear layer squeezes them to the landmark's features, so that the dense layers after it stay small.
     """
+
+    _fine_offsets: Tensor
+    _middle_offsets: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

@@ -38,6 +38,8 @@ class HierarchicalStructuralRelation(nn.Module):
     codes; without mu, d gives both coordinates of each landmark itself.
     """
 
+    _back: Tensor
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         scheme = config.scheme
@@ -68,9 +70,7 @@ class HierarchicalStructuralRelation(nn.Module):
             code = dict.fromkeys(self.present, config.component_size)
         self.d = nn.ModuleDict(
             {
-                name: nn.Linear(
-                    sum(code[p] for p in self._partners[name]), len(scheme.components[name]) * per_point
-                )
+                name: nn.Linear(sum(code[p] for p in self._partners[name]), len(scheme.components[name]) * per_point)
                 for name in self.present
                 if has["d"]
             }

@@ -1,4 +1,4 @@
-"""A torch network behind the `Localizer` interface: training-time evaluation runs the runtime's own pre- and post-processing."""
+"""A torch network as a `Localizer`: evaluation in training runs the runtime's own pre- and post-processing."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ class TrainConfig:
         batch_size: over all devices.
         learning_rate: peak rate of AdamW.
         warm_up: faces over which the rate rises.
-        decay_share: share of the run, at its end, over which the rate falls to zero. Before it the rate is constant, so a
-            run can be made longer or shorter while it goes.
+        decay_share: share of the run, at its end, over which the rate falls to zero. Before it the rate is constant, so
+            that a run can be made longer or shorter while it goes.
         weight_decay: of matrices and convolutions; biases and norms have none.
         averaging: decay of the weight average that is evaluated and saved (the paper: 0.9999).
         loss: see `cascade_loss`.

@@ -188,9 +188,7 @@ def _process_group(device: torch.device) -> Iterator[tuple[int, int]]:
         torch.distributed.destroy_process_group()
 
 
-def _flat_state(
-    network: nn.Module, average: _WeightAverage, optimizer: torch.optim.Optimizer
-) -> dict[str, Tensor]:
+def _flat_state(network: nn.Module, average: _WeightAverage, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     state = {f"network.{name}": t for name, t in network.state_dict().items()}
     state |= {f"average.{name}": t for name, t in average.tensors.items()}
     for index, values in optimizer.state_dict()["state"].items():
@@ -227,9 +225,9 @@ def train(
 ) -> Path:
     """Train a network.
 
-    The folder `out` gets `config.json`, `state.safetensors` (everything a resumed run needs), `weights.safetensors` (the
-    averaged network), `log.csv`, TensorBoard's files and sheets of predictions. A process killed at any moment loses the
-    steps since the last save and nothing else.
+    The folder `out` gets `config.json`, `state.safetensors` (everything a resumed run needs), `weights.safetensors`
+    (the averaged network), `log.csv`, TensorBoard's files and sheets of predictions. A process killed at any moment
+    loses the steps since the last save and nothing else.
 
     Args:
         config: the run.
@@ -265,7 +263,8 @@ def train(
         if initial is not None and initial.config != config.model:
             raise InputError.at("initial weights", f"the network {config.model.to_json()}", initial.config.to_json())
         network = initial or StructuralRelationNetwork(config.model, mean_shape(training))
-        network.to(device=device, memory_format=torch.channels_last)
+        network.to(device)
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = _WeightAverage(network, config.averaging)
         optimizer = torch.optim.AdamW(
             _parameter_groups(network, config.weight_decay), lr=config.learning_rate, fused=device.type == "cuda"
@@ -309,9 +308,7 @@ def train(
             averaged.load_state_dict(average.tensors)
             images, predicted, target = predict_pack(averaged, validation, device)
             _prediction_sheet(images, predicted, averaged, folder / "sheets" / f"{step:07d}.jpg")
-            errors = [
-                nme(p, t, interocular(t, validation.scheme)) for p, t in zip(predicted, target, strict=True)
-            ]
+            errors = [nme(p, t, interocular(t, validation.scheme)) for p, t in zip(predicted, target, strict=True)]
             return float(np.mean(errors))
 
         log = _Log(folder, first_step, schedule.tensorboard) if rank == 0 else None
@@ -333,9 +330,7 @@ def train(
                 image = image.contiguous(memory_format=torch.channels_last)
                 with torch.autocast(device.type, torch.bfloat16, enabled=low):
                     output = wrapped(image)
-                terms = cascade_loss(
-                    output, landmarks.to(device), visible.to(device), config.model, config.loss
-                )
+                terms = cascade_loss(output, landmarks.to(device), visible.to(device), config.model, config.loss)
                 optimizer.zero_grad(set_to_none=True)
                 terms.total.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)

@@ -80,4 +80,6 @@ def cascade_loss(
         log_scale = output.log_scale.float().clamp(-8, 2)
         scale = (error * torch.exp(-log_scale) + 2 * log_scale).mean()
         total = total + heads_weight * (visibility + scale)
-    return LossTerms(total, distances[:, -1].detach().mean(), coarse.detach().mean(), visibility.detach(), scale.detach())
+    return LossTerms(
+        total, distances[:, -1].detach().mean(), coarse.detach().mean(), visibility.detach(), scale.detach()
+    )
