@@ -55,7 +55,12 @@ def pack(
     faces = load_faces(data, extra or [])
     faces.save(out)
     size = out.stat().st_size / 1e6
-    options.console.print(f"{len(faces)} faces in {out}, {size:.1f} MB, digest {faces.digest()}", highlight=False)
+    options.console.print(
+        f"{len(faces)} faces in {out}, {size:.1f} MB, digest {faces.digest()}",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 @app.command("check")

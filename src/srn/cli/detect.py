@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,6 @@ from srn.data.media import IMAGE_SUFFIXES, read_image, write_image
 from srn.data.pts import write_pts
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
-from srn.inference.face import Face
 from srn.inference.overlay import draw_faces
 
 PICTURES_AT_ONCE = 8
@@ -66,6 +66,15 @@ def _unique_stems(pictures: list[tuple[Path, Path]]) -> list[tuple[Path, Path]]:
     return named
 
 
+def _point_files(stem: Path, stems: set[Path]) -> Iterator[Path]:
+    """Names for one picture's faces: `<stem>.pts`, `<stem>_2.pts`, ..., leaving out those of other pictures."""
+    yield stem.with_name(f"{stem.name}.pts")
+    for number in itertools.count(2):
+        further = stem.with_name(f"{stem.name}_{number}")
+        if further not in stems:
+            yield further.with_name(f"{further.name}.pts")
+
+
 def _csv_rows(entry: dict[str, Any]) -> Iterator[list[Any]]:
     for number, face in enumerate(entry["faces"]):
         for index, (x, y) in enumerate(face["landmarks"]):
@@ -100,6 +109,7 @@ def detect(
     if output_format is not Format.JSON and out is None:
         raise InputError.at(f"--format {output_format}", "--out DIR to write into", "none")
     pictures = _unique_stems(list(pictures_in(paths)))
+    stems = {stem for _, stem in pictures}
     own_boxes = None if boxes is None else read_boxes(boxes)
     landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
     entries: list[dict[str, Any]] = []
@@ -124,8 +134,11 @@ def detect(
                     entries.append(
                         {"path": str(picture), "width": width, "height": height, "faces": [f.to_dict() for f in faces]}
                     )
-                    if out is not None:
-                        _write_results(out / stem, image, faces, overlay=overlay, pts=output_format is Format.PTS)
+                    if out is not None and overlay:
+                        write_image(out / f"{stem}_landmarks.jpg", draw_faces(image, faces))
+                    if out is not None and output_format is Format.PTS:
+                        for name, face in zip(_point_files(stem, stems), faces, strict=False):
+                            write_pts(out / name, face.landmarks)
                 progress.advance(task, len(pictures[first : first + PICTURES_AT_ONCE]))
     finally:  # an interrupted run keeps what it had
         _write_tables(entries, out, json_file, output_format)
@@ -133,21 +146,13 @@ def detect(
         f"{faces_found} faces in {len(entries)} pictures"
         + (f", drawn in {out}" if out is not None and overlay else ""),
         highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
     if failed:
         for line in failed:
             options.messages.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
         raise typer.Exit(1)
-
-
-def _write_results(stem: Path, image: ImageArray, faces: list[Face], *, overlay: bool, pts: bool) -> None:
-    """One picture's overlay and point files: `<stem>_landmarks.jpg`, `<stem>.pts`, `<stem>_2.pts`."""
-    if overlay:
-        write_image(stem.with_name(f"{stem.name}_landmarks.jpg"), draw_faces(image, faces))
-    if pts:
-        for number, face in enumerate(faces, 1):
-            suffix = "" if number == 1 else f"_{number}"
-            write_pts(stem.with_name(f"{stem.name}{suffix}.pts"), face.landmarks)
 
 
 def _write_tables(

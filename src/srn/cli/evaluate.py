@@ -50,14 +50,13 @@ def evaluate(
     """Measure the landmarks of annotated faces.
 
     Errors are normalized mean errors (NME); the failure rate and the area under the curve (AUC) are at 8 %. A face that
-    the face finder misses counts as a failure there, and is left out of the mean.
+    the face finder misses counts as a failure there, and is left out of the mean. Pictures that cannot be read are named
+    and left out of everything (exit code 1).
 
     Example: `srn evaluate 300W/helen/testset 300W/lfpw/testset --json common.json`
     """
     landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
     samples, report = protocol.read_test_faces(folders, landmarker.localizer.scheme)
-    for line in report.problems:
-        options.messages.print(line, highlight=False, markup=False, soft_wrap=True)
     with options.progress_bar("faces") as progress:
         task = progress.add_task("evaluating", total=len(samples))
         result = protocol.evaluate(
@@ -86,3 +85,8 @@ def evaluate(
         numbers = (part.nme * 100, part.mean_shape_nme * 100, s["failure_rate"] * 100)
         table.add_row(name, str(s["n"]), str(s["missed"]), *(f"{v:.2f}" for v in numbers), f"{s['auc']:.3f}")
     options.console.print(table)
+    problems = [*report.problems, *result.problems]
+    for line in problems:
+        options.messages.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)

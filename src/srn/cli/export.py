@@ -24,4 +24,9 @@ def export(
     network, provenance = load_weights(weights)
     difference = export_onnx(network, out, provenance=provenance, half=half)
     size = out.stat().st_size / 1e6
-    options.console.print(f"{out}: {size:.1f} MB, landmarks within {difference:.1e} px of PyTorch", highlight=False)
+    options.console.print(
+        f"{out}: {size:.1f} MB, landmarks within {difference:.1e} px of PyTorch",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
+    )

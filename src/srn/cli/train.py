@@ -107,4 +107,4 @@ def train(
         config, pack, out, resume=resume, schedule=schedule, console=options.messages, initial=network,
         provenance={"data": ", ".join(str(p) for p in [data or packed, *(extra or [])])},
     )  # fmt: skip
-    options.console.print(f"weights: {weights}", highlight=False)
+    options.console.print(f"weights: {weights}", highlight=False, markup=False, soft_wrap=True)

@@ -26,7 +26,7 @@ def _json_rows(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, s
 
 def _csv_rows(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, str, Iterable[object]]]:
     for number, row in enumerate(csv.reader(text.splitlines()), 1):
-        if not row or (number == 1 and row[1:2] == ["x0"]):  # an empty line, or the header
+        if not "".join(row).strip() or (number == 1 and row[1:2] and row[1].strip() == "x0"):  # empty, or the header
             continue
         yield f"{path}: line {number}", row[0], row[1:]
 
@@ -45,7 +45,7 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
         DataError: the file is missing or broken; the message names the line.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets put a mark before the first name
     except (OSError, UnicodeDecodeError) as error:
         raise DataError.at(path, "a readable file of boxes (.json or .csv)", str(error)) from error
     rows = _json_rows(text, path) if Path(path).suffix.lower() == ".json" else _csv_rows(text, path)

@@ -25,17 +25,32 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
         DataError: `content` is not a picture; `name` is what the message calls it.
     """
     buffer = np.frombuffer(content, np.uint8)
-    image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
+    try:
+        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
+    except cv2.error:  # e.g. a header that promises more pixels than OpenCV takes
+        image = None
     if image is None:
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", f"{len(content)} bytes that do not decode to one")
     if content[:4] == b"\x89PNG" or content[8:12] == b"WEBP":  # the formats that carry an alpha channel
         raw = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-        # A rotation in the EXIF data is applied to `image` only; alpha is used where both still agree.
-        if raw is not None and raw.ndim == 3 and raw.shape[2] == 4 and raw.shape[:2] == image.shape[:2]:
+        if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
+            raw = _upright_as(image, raw)
             alpha = raw[:, :, 3:].astype(np.float32) / (65535 if raw.dtype == np.uint16 else 255)
             image = np.round(image * alpha + 255 * (1 - alpha)).astype(np.uint8)
     rgb: npt.NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     return rgb
+
+
+def _upright_as(image: npt.NDArray[np.uint8], raw: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """`raw` (h, w, 4), which OpenCV gives as it is stored, turned as EXIF data turned `image` (H, W, 3)."""
+    for turns in range(4):
+        for flip in (1, -1):
+            turned = np.rot90(raw, turns)[:, ::flip]
+            if turned.shape[:2] == image.shape[:2]:
+                color = turned[:, :, :3] >> (8 if raw.dtype == np.uint16 else 0)
+                if np.abs(color.astype(np.int16) - image).max() <= 1:  # 16 bits may be rounded or cut off
+                    return turned
+    return np.full((*image.shape[:2], 4), np.iinfo(raw.dtype).max, raw.dtype)  # not the same picture: opaque
 
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:

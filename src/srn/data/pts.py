@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.data.files import write_atomically
-from srn.errors import DataError
+from srn.errors import DataError, InputError
 from srn.face.geometry import Box, FloatArray
 
 
@@ -28,7 +28,7 @@ def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.N
         text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise DataError.at(path, "a readable .pts file", error.strerror or "an error") from error
-    declared = re.search(r"n_points:\s*(\d+)", text)
+    declared = re.search(r"n_points\s*:\s*(\d+)", text)
     block = re.search(r"\{(.*?)\}", text, re.DOTALL)
     if declared is None or block is None:
         raise DataError.at(
@@ -39,8 +39,10 @@ def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.N
     except ValueError as error:
         raise DataError.at(path, "numbers between the braces", str(error)) from error
     expected = int(declared[1])
-    if len(numbers) != 2 * expected or not np.isfinite(numbers).all():
-        raise DataError.at(path, f"{expected} finite points, as n_points says", f"{len(numbers)} numbers")
+    if len(numbers) != 2 * expected:
+        raise DataError.at(path, f"{expected} points, as n_points says", f"{len(numbers)} numbers")
+    if not np.isfinite(numbers).all():
+        raise DataError.at(path, "finite coordinates", f"{numbers[~np.isfinite(numbers)][0]}")
     if n_points is not None and expected != n_points:
         raise DataError.at(path, f"{n_points} points", str(expected))
     return numbers.reshape(expected, 2) - 1.0
@@ -59,4 +61,16 @@ def write_pts(path: str | os.PathLike[str], shape: FloatArray) -> None:
 
 def read_box_pts(path: str | os.PathLike[str]) -> Box:
     """A face box stored as a `.pts` file of its four corners (the `bbs` folders of 300W), 0-based pixels."""
-    return Box.around(read_pts(path, n_points=4))
+    return box_around(read_pts(path, n_points=4), path)
+
+
+def box_around(shape: FloatArray, path: str | os.PathLike[str]) -> Box:
+    """The tight box of a file's points.
+
+    Raises:
+        DataError: the points have no extent; the message names the file.
+    """
+    try:
+        return Box.around(shape)
+    except InputError as error:
+        raise DataError.at(path, "points with a width and a height", "all in one line") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srn.data.media import IMAGE_SUFFIXES
-from srn.data.pts import read_box_pts, read_pts
+from srn.data.pts import box_around, read_box_pts, read_pts
 from srn.data.sample import Sample
 from srn.errors import DataError
 from srn.face.geometry import Box
@@ -88,10 +88,10 @@ def read_annotated_folder(
     if not directory.is_dir():
         raise DataError.at(directory, "a folder of pictures with .pts files", "no such folder")
     pictures: dict[str, Path] = {}
-    annotations: set[str] = set()
+    annotations: dict[str, Path] = {}
     for path in sorted(directory.iterdir()):
         if path.suffix.lower() == ".pts":
-            annotations.add(path.stem)
+            annotations[path.stem] = path
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             if path.stem in pictures:
                 report.problems.append(
@@ -101,15 +101,15 @@ def read_annotated_folder(
                 pictures[path.stem] = path
     subset = directory.relative_to(base).as_posix()
     samples = []
-    for stem in sorted(pictures.keys() | annotations):
+    for stem in sorted(pictures.keys() | annotations.keys()):
         if stem not in annotations:
             report.problems.append(f"{pictures[stem]}: no {stem}.pts beside it; left out")
         elif stem not in pictures:
-            report.problems.append(f"{directory / stem}.pts: no picture beside it; left out")
+            report.problems.append(f"{annotations[stem]}: no picture beside it; left out")
         else:
             try:
-                landmarks = read_pts(directory / f"{stem}.pts", scheme.n_points)
-                Box.around(landmarks)  # a face without an extent is an annotation error
+                landmarks = read_pts(annotations[stem], scheme.n_points)
+                box_around(landmarks, annotations[stem])  # a face without an extent is an annotation error
                 if pictures[stem].stat().st_size == 0:
                     raise DataError.at(pictures[stem], "a picture", "an empty file")
             except DataError as error:
@@ -117,7 +117,7 @@ def read_annotated_folder(
                 continue
             box = _detector_box(directory, base, stem, report)
             samples.append(Sample(pictures[stem], landmarks, scheme, subset, box))
-    report.counts[subset] = len(samples)
+    report.counts[subset] = report.counts.get(subset, 0) + len(samples)
     return samples
 
 

@@ -54,6 +54,8 @@ class Evaluation:
     normalizer: str
     init: Initialization
     weights: str
+    problems: tuple[str, ...] = ()
+    """One line for each picture that could not be read; it is in none of the numbers."""
 
     @property
     def errors(self) -> npt.NDArray[np.float64]:
@@ -179,20 +181,27 @@ def evaluate(
         progress: called after every face.
 
     Raises:
-        InputError: unknown normalizer, a box that is asked for and missing, or another landmark scheme.
+        InputError: unknown normalizer, a box that is asked for and missing, another landmark scheme, or no picture
+            that can be read.
     """
     if normalizer not in metrics.NORMALIZERS:
         raise InputError.at("normalizer", f"one of {', '.join(metrics.NORMALIZERS)}", repr(normalizer))
     localizer = landmarker.localizer
-    results = []
+    for sample in samples:
+        if sample.scheme is not localizer.scheme:
+            raise InputError.at(sample.path, f"{localizer.scheme.name} landmarks", sample.scheme.name)
+    results, problems = [], []
     for first in range(0, len(samples), landmarker.batch_size):
-        share = samples[first : first + landmarker.batch_size]
-        images = [sample.load() for sample in share]
+        share, images = [], []
+        for sample in samples[first : first + landmarker.batch_size]:
+            try:
+                images.append(sample.load())
+                share.append(sample)
+            except DataError as error:
+                problems.append(f"{error}; left out")
         boxes = [_box_of(s, image, init, landmarker) for s, image in zip(share, images, strict=True)]
         found = landmarker.detect_batch(images, [[] if box is None else [box] for box in boxes])
         for sample, box, faces in zip(share, boxes, found, strict=True):
-            if sample.scheme is not localizer.scheme:
-                raise InputError.at(sample.path, f"{localizer.scheme.name} landmarks", sample.scheme.name)
             size = metrics.NORMALIZERS[normalizer](sample.landmarks, sample.scheme)
             if box is None:
                 results.append(FaceResult(sample.path, sample.subset, float("inf"), float("inf")))
@@ -204,4 +213,6 @@ def evaluate(
                 results.append(FaceResult(sample.path, sample.subset, error, zero, faces[0].landmarks))
             if progress is not None:
                 progress()
-    return Evaluation(tuple(results), normalizer, init, localizer.name)
+    if not results:
+        raise InputError.at("evaluation", "at least one annotated face in a readable picture", "none")
+    return Evaluation(tuple(results), normalizer, init, localizer.name, tuple(problems))

@@ -33,6 +33,22 @@ def _fixed(value: float | npt.NDArray[np.floating]) -> npt.NDArray[np.int32]:
     return np.round(np.clip(value, -30000, 30000) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
+def _ring(image: ImageArray, center: FloatArray, radius: float, color: tuple[int, int, int], hole: float = 0.0) -> None:
+    """A disc, or a ring with a hole of that radius, with exact sub-pixel edges (OpenCV's small circles are diamonds)."""
+    height, width = image.shape[:2]
+    x, y = float(center[0]), float(center[1])
+    x0, x1 = max(int(np.floor(x - radius - 1)), 0), min(int(np.ceil(x + radius + 2)), width)
+    y0, y1 = max(int(np.floor(y - radius - 1)), 0), min(int(np.ceil(y + radius + 2)), height)
+    if x0 >= x1 or y0 >= y1:
+        return
+    distance = np.hypot(np.arange(x0, x1)[None, :] - x, np.arange(y0, y1)[:, None] - y)
+    alpha = np.clip(radius + 0.5 - distance, 0, 1)
+    if hole > 0:
+        alpha = np.minimum(alpha, np.clip(distance - hole + 0.5, 0, 1))
+    window = image[y0:y1, x0:x1]
+    window[:] = np.round(window * (1 - alpha[..., None]) + np.array(color) * alpha[..., None]).astype(np.uint8)
+
+
 def draw_face(
     image: ImageArray,
     shape: FloatArray,
@@ -54,7 +70,8 @@ def draw_face(
         contours: whether the points of a contour are joined by thin lines.
         size: radius of a point in pixels; chosen from the size of the face where None.
     """
-    extent = float(np.hypot(*np.ptp(shape, axis=0)))
+    # A wild point makes the face large, but no point larger than in a face that fills the picture.
+    extent = min(float(np.hypot(*np.ptp(shape, axis=0))), float(np.hypot(*image.shape[:2])))
     radius = size if size is not None else max(extent / 110, 1.2)
     thin = max(round(radius * 0.6), 1)
     if box is not None:
@@ -67,16 +84,12 @@ def draw_face(
             line = _fixed(shape[list(indices)])
             cv2.polylines(layer, [line], closed, COMPONENT_COLORS[component], thin, cv2.LINE_AA, _SUBPIXEL_BITS)
         cv2.addWeighted(layer, 0.55, image, 0.45, 0, dst=image)
-    rim = max(radius * 0.45, 0.7)
+    rim = max(radius * 0.4, 0.7)
     for component, indices in scheme.components.items():
         color = COMPONENT_COLORS[component]
         for i in indices:
-            center = _fixed(shape[i]).tolist()
             hidden = visibility is not None and visibility[i] < 0.5
-            if hidden:
-                ring = int(_fixed(radius * 1.15))
-                cv2.circle(image, center, ring, _OUTLINE, max(round(rim * 2.2), 2), cv2.LINE_AA, _SUBPIXEL_BITS)
-                cv2.circle(image, center, ring, color, max(round(rim), 1), cv2.LINE_AA, _SUBPIXEL_BITS)
-            else:
-                cv2.circle(image, center, int(_fixed(radius + rim)), _OUTLINE, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
-                cv2.circle(image, center, int(_fixed(radius)), color, -1, cv2.LINE_AA, _SUBPIXEL_BITS)
+            hole = radius * 0.75 if hidden else 0.0
+            outer = radius * 1.25 if hidden else radius
+            _ring(image, shape[i], outer + rim, _OUTLINE, max(hole - rim, 0.0))
+            _ring(image, shape[i], outer, color, hole)

@@ -36,10 +36,11 @@ def as_box(values: BoxLike) -> Box:
     """
     if isinstance(values, Box):
         return values
-    numbers = [float(v) for v in values]
-    if len(numbers) != 4:
-        raise InputError.at("face box", "four numbers x0, y0, x1, y1", f"{len(numbers)} numbers")
-    return Box(*numbers)
+    try:
+        x0, y0, x1, y1 = (float(v) for v in values)
+    except (TypeError, ValueError) as error:
+        raise InputError.at("face box", "four numbers x0, y0, x1, y1", repr(values)) from error
+    return Box(x0, y0, x1, y1)
 
 
 class FaceLandmarker:
@@ -75,6 +76,8 @@ class FaceLandmarker:
             raise InputError.at("FaceLandmarker", "weights or a localizer", "both")
         if passes < 1:
             raise InputError.at("passes", "at least 1", str(passes))
+        if batch_size < 1:
+            raise InputError.at("batch_size", "at least 1", str(batch_size))
         self.localizer = localizer if localizer is not None else OnnxLocalizer(weights, threads=threads)
         self._finder: LandmarkBoxFinder | None = None
         if face_finder is not None:
