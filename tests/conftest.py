@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+
+from srn.face.geometry import FrameSpec
+from srn.face.localizer import Float32Array, Prediction
+from srn.face.scheme import IBUG_68, LandmarkScheme
+from srn.inference.runtime import shipped_weights
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Research data sets that may not be redistributed: they lie beside the repository, never inside it."""
+
+Shape = npt.NDArray[np.float64]
+Picture = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(scope="session")
@@ -19,7 +30,149 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def robust_weights() -> Path:
+    """The weights that ship with the package; a test that wants them is skipped until they are there."""
+    if not shipped_weights().is_file():
+        pytest.skip(f"the shipped weights ({shipped_weights().name}) are not there yet")
+    return shipped_weights()
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network with random weights, exported: it runs everywhere and knows nothing about faces."""
+    torch = pytest.importorskip("torch", reason="exporting a network needs PyTorch")
+    from srn.export import export_onnx
+    from srn.model.config import preset
+    from srn.model.network import StructuralRelationNetwork
+
+    torch.manual_seed(0)
+    config = preset(
+        "robust", frame_size=64, face_size=40.0, iterations=1, landmark_features=8, hidden_size=8,
+        region_size=8, component_size=8, stem_channels=8, map_channels=(8, 8, 8),
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("weights") / "tiny.onnx"
+    mean = make_face().astype(np.float32)
+    export_onnx(StructuralRelationNetwork(config, mean), path, provenance={"data": "nothing"})
+    return path
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """The same random numbers for every test, whatever ran before it."""
     return np.random.default_rng(0)
+
+
+def make_face() -> Shape:
+    """(68, 2) in face units: a frontal face drawn by formulas, symmetric, its tight box centred and of side 1."""
+    t = np.pi * np.arange(17) / 16
+    jaw = np.stack([-0.5 * np.cos(t), -0.15 + 0.62 * np.sin(t)], 1)
+    s = np.arange(5) / 4
+    left_brow = np.stack([-0.42 + 0.32 * s, -0.38 - 0.05 * np.sin(np.pi * s)], 1)
+    bridge = np.stack([np.zeros(4), np.linspace(-0.22, 0.06, 4)], 1)
+    nostrils = np.stack([np.linspace(-0.1, 0.1, 5), [0.11, 0.13, 0.14, 0.13, 0.11]], 1)
+    left_eye = np.array([[-0.33, -0.2], [-0.26, -0.235], [-0.2, -0.235], [-0.13, -0.2], [-0.2, -0.17], [-0.26, -0.17]])
+    outer, inner = np.pi - np.arange(12) * np.pi / 6, np.pi - np.arange(8) * np.pi / 4
+    lips = np.concatenate(
+        [
+            np.stack([0.2 * np.cos(outer), 0.29 - 0.08 * np.sin(outer)], 1),
+            np.stack([0.14 * np.cos(inner), 0.29 - 0.03 * np.sin(inner)], 1),
+        ]
+    )
+    face = np.zeros((68, 2))
+    face[:17], face[17:22], face[27:31], face[31:36], face[36:42], face[48:] = (
+        jaw, left_brow, bridge, nostrils, left_eye, lips,
+    )  # fmt: skip
+    for left, right in IBUG_68.mirror_pairs:
+        if left in {*range(17, 22), *range(36, 42)}:
+            face[right] = face[left] * [-1, 1]
+    low, high = face.min(axis=0), face.max(axis=0)
+    return (face - (low + high) / 2) / np.sqrt(((high - low) ** 2).sum() / 2)
+
+
+@pytest.fixture
+def face() -> Shape:
+    """`make_face`."""
+    return make_face()
+
+
+Answer = Callable[[Picture], tuple[Shape, npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None]]
+
+
+@dataclass
+class FakeLocalizer:
+    """A `Localizer` whose answer to each crop (S, S, 3) is a function: shape (N, 2), visibility, expected error."""
+
+    answer: Answer
+    scheme: LandmarkScheme = IBUG_68
+    frame: FrameSpec = FrameSpec(96, 60.0)
+    name: str = "fake"
+    mean_shape: Float32Array = field(default_factory=lambda: make_face().astype(np.float32))
+    batches: list[int] = field(default_factory=list)
+    """How many crops each call had."""
+    crops: list[Picture] = field(default_factory=list)
+    """Every crop that was handed in, in order."""
+
+    def __call__(
+        self,
+        crops: Picture,
+        initial_shape: Float32Array | None = None,
+        hidden: Float32Array | None = None,
+        initial_weight: Float32Array | None = None,
+    ) -> Prediction:
+        assert crops.dtype == np.uint8
+        assert crops.shape[1:] == (self.frame.size, self.frame.size, 3)
+        self.batches.append(len(crops))
+        self.crops += list(crops)
+        shapes, visibilities, errors = zip(*(self.answer(crop) for crop in crops), strict=True)
+        final = np.stack(shapes).astype(np.float32)
+        start = np.zeros_like(final)  # an earlier iteration, which nobody must take for the answer
+
+        def stacked(values: tuple[Shape | None, ...]) -> Float32Array | None:
+            return None if values[0] is None else np.stack([v for v in values if v is not None]).astype(np.float32)
+
+        hidden_size = np.zeros((len(crops), 4), np.float32)
+        return Prediction(np.stack([start, final], 1), hidden_size, stacked(visibilities), stacked(errors))
+
+
+@pytest.fixture
+def fake_localizer() -> type[FakeLocalizer]:
+    """`FakeLocalizer`, to build one from an answer."""
+    return FakeLocalizer
+
+
+def coordinate_picture(width: int = 256, height: int = 256, blue: int = 0) -> Picture:
+    """A picture whose red is x and whose green is y: a crop of it says where in the picture it was taken from."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8)
+
+
+def crop_to_picture(crop: Picture) -> Shape:
+    """(2, 3): the affine map crop pixels -> picture pixels of a crop of `coordinate_picture`, read off its colours."""
+    y, x = np.mgrid[: crop.shape[0], : crop.shape[1]]
+    colors = crop[..., :2].astype(np.float64)
+    inside = ((colors > 2) & (colors < 253)).all(-1)  # beyond the picture its edge is repeated
+    positions = np.stack([x[inside], y[inside], np.ones(inside.sum())], 1)
+    matrix: Shape = np.linalg.lstsq(positions, colors[inside], rcond=None)[0].T
+    return matrix
+
+
+@pytest.fixture
+def true_localizer() -> Callable[..., FakeLocalizer]:
+    """Builds a localizer that knows where the faces are in `coordinate_picture`s, whatever crop it is shown.
+
+    `true_localizer({blue: landmarks, ...}, bias=...)`: landmarks (68, 2) in pixels of the picture of that blue value;
+    `bias` (2,) is added to every answer, in crop pixels. In a mirrored crop it numbers the points as they appear.
+    """
+
+    def build(faces: dict[int, Shape], bias: tuple[float, float] = (0.0, 0.0)) -> FakeLocalizer:
+        def answer(crop: Picture) -> tuple[Shape, None, None]:
+            to_picture = crop_to_picture(crop)
+            shape = faces[round(float(np.median(crop[..., 2])))]
+            if np.linalg.det(to_picture[:, :2]) < 0:
+                shape = shape[IBUG_68.mirror]
+            return (shape - to_picture[:, 2]) @ np.linalg.inv(to_picture[:, :2]).T + bias, None, None
+
+        return FakeLocalizer(answer)
+
+    return build

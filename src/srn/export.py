@@ -155,13 +155,16 @@ def export_onnx(
     onnx.checker.check_model(model)
     content = model.SerializeToString()
     difference = parity(rounded, content)
-    if difference > 0.01:
+    if not difference <= 0.01:  # so that a NaN is a difference, too
         raise ParityError(f"{path}: ONNX Runtime and PyTorch differ by {difference:.3g} pixels; nothing was written")
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     beside = target.with_name(f".{target.name}.partial")
-    beside.write_bytes(content)
-    beside.replace(target)
+    try:
+        beside.write_bytes(content)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
     return difference
 
 
@@ -189,7 +192,7 @@ def parity(network: StructuralRelationNetwork, content: bytes, batches: tuple[in
         names = ("image", "initial_shape", "hidden", "initial_weight")
         got = session.run(None, {name: t.numpy() for name, t in zip(names, example, strict=True)})
         for ours, theirs in zip(_Deployed(network)(*example), got, strict=True):
-            worst = max(worst, float(np.abs(ours.numpy() - theirs).max()))
+            worst = float(np.maximum(worst, np.abs(ours.numpy() - theirs).max()))
     return worst
 
 
@@ -212,10 +215,13 @@ def load_onnx(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, 
     config = ModelConfig.from_json(metadata["config"])
     mean = np.array(json.loads(metadata["mean_shape"]), np.float32)
     tensors = StructuralRelationNetwork(config, mean).state_dict()
-    for tensor in model.graph.initializer:
-        if tensor.name in tensors:
-            values = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32).copy())
-            tensors[tensor.name] = values.reshape(tensors[tensor.name].shape)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    # Counters of seen batches are no part of what the network computes, so the file does not have them.
+    missing = [name for name in tensors if name not in stored and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise WeightsError.at(path, f"a tensor '{missing[0]}'", f"none ({len(missing)} are missing)")
+    for name in tensors.keys() & stored.keys():
+        tensors[name] = torch.from_numpy(numpy_helper.to_array(stored[name]).astype(np.float32))
     return network_from(tensors, config, path).eval(), json.loads(metadata["provenance"])
 
 

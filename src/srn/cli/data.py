@@ -15,14 +15,18 @@ from srn.errors import InputError
 app = typer.Typer(help="Look at a dataset, pack it for training.", no_args_is_help=True)
 
 
-def load_faces(data: Path | None, extra: list[Path], keep: Path | None = None) -> FacePack:
-    """The training faces of a pack or of 300W's root and further folders; `keep` stores and finds the packed copy."""
+def load_faces(data: Path | None, extra: list[Path], keep: Path | None = None) -> tuple[FacePack, list[str]]:
+    """The training faces of a pack or of 300W's root and further folders; `keep` stores and finds the packed copy.
+
+    Returns:
+        The faces, and a line for each that could not be used.
+    """
     if data is not None and data.is_file():
         if extra:
             raise InputError.at("--extra", "a folder as --data: a pack is complete", str(data))
-        return FacePack.load(data)
+        return FacePack.load(data), []
     if keep is not None and keep.exists():
-        return FacePack.load(keep)
+        return FacePack.load(keep), []
     if data is None:
         raise InputError.at("--data", "300W's root, or a pack made by 'srn data pack'", "nothing")
     samples, report = read_300w(data)
@@ -37,7 +41,7 @@ def load_faces(data: Path | None, extra: list[Path], keep: Path | None = None) -
         options.messages.print(line, highlight=False, markup=False, soft_wrap=True)
     if keep is not None:
         pack.save(keep)
-    return pack
+    return pack, [*report.problems, *problems]
 
 
 @app.command("pack")
@@ -52,7 +56,7 @@ def pack(
 
     Example: `srn data pack 300W --out faces.npz`
     """
-    faces = load_faces(data, extra or [])
+    faces, problems = load_faces(data, extra or [])
     faces.save(out)
     size = out.stat().st_size / 1e6
     options.console.print(
@@ -61,6 +65,8 @@ def pack(
         markup=False,
         soft_wrap=True,
     )
+    if problems:
+        raise typer.Exit(1)
 
 
 @app.command("check")

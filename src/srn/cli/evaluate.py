@@ -50,8 +50,8 @@ def evaluate(
     """Measure the landmarks of annotated faces.
 
     Errors are normalized mean errors (NME); the failure rate and the area under the curve (AUC) are at 8 %. A face that
-    the face finder misses counts as a failure there, and is left out of the mean. Pictures that cannot be read are named
-    and left out of everything (exit code 1).
+    the face finder misses counts as a failure there, and is left out of the mean. Pictures that cannot be read are
+    named and left out of everything (exit code 1).
 
     Example: `srn evaluate 300W/helen/testset 300W/lfpw/testset --json common.json`
     """

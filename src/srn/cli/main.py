@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 import srn
-from srn.cli import benchmark, data, detect, evaluate, export, train
+from srn.cli import benchmark, data, detect, evaluate, export, mask, train
 from srn.errors import SrnError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("detect")(detect.detect)
 app.command("evaluate")(evaluate.evaluate)
 app.command("train")(train.train)
 app.command("export")(export.export)
+app.command("mask")(mask.mask)
 app.command("benchmark")(benchmark.benchmark)
 app.add_typer(data.app, name="data")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -41,7 +42,7 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
     return rgb
 
 
-def _upright_as(image: npt.NDArray[np.uint8], raw: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+def _upright_as(image: npt.NDArray[Any], raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`raw` (h, w, 4), which OpenCV gives as it is stored, turned as EXIF data turned `image` (H, W, 3)."""
     for turns in range(4):
         for flip in (1, -1):

@@ -197,8 +197,8 @@ def evaluate(
             try:
                 images.append(sample.load())
                 share.append(sample)
-            except DataError as error:
-                problems.append(f"{error}; left out")
+            except DataError as unreadable:
+                problems.append(f"{unreadable}; left out")
         boxes = [_box_of(s, image, init, landmarker) for s, image in zip(share, images, strict=True)]
         found = landmarker.detect_batch(images, [[] if box is None else [box] for box in boxes])
         for sample, box, faces in zip(share, boxes, found, strict=True):

@@ -34,7 +34,7 @@ def _fixed(value: float | npt.NDArray[np.floating]) -> npt.NDArray[np.int32]:
 
 
 def _ring(image: ImageArray, center: FloatArray, radius: float, color: tuple[int, int, int], hole: float = 0.0) -> None:
-    """A disc, or a ring with a hole of that radius, with exact sub-pixel edges (OpenCV's small circles are diamonds)."""
+    """A disc, or a ring, with exact sub-pixel edges: OpenCV's small circles come out as diamonds."""
     height, width = image.shape[:2]
     x, y = float(center[0]), float(center[1])
     x0, x1 = max(int(np.floor(x - radius - 1)), 0), min(int(np.ceil(x + radius + 2)), width)

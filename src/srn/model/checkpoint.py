@@ -24,11 +24,14 @@ def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], me
     target.parent.mkdir(parents=True, exist_ok=True)
     content = safetensors_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(metadata))
     beside = target.with_name(f".{target.name}.partial")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(target)
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -74,6 +77,9 @@ def network_from(tensors: Mapping[str, Tensor], config: ModelConfig, where: Any)
     """
     if "mean_shape" not in tensors:
         raise WeightsError.at(where, "a tensor 'mean_shape'", "none")
+    if tensors["mean_shape"].shape != (config.scheme.n_points, 2):
+        found = str(tuple(tensors["mean_shape"].shape))
+        raise WeightsError.at(where, f"a mean shape of {config.scheme.n_points} points", found)
     network = StructuralRelationNetwork(config, tensors["mean_shape"].float().numpy())
     try:
         network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
@@ -91,4 +97,4 @@ def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwor
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise WeightsError.at(path, FORMAT, metadata.get("format", "a file without a format entry"))
-    return network_from(tensors, ModelConfig.from_json(metadata["config"]), path).eval(), metadata
+    return network_from(tensors, ModelConfig.from_json(metadata.get("config", "")), path).eval(), metadata

@@ -15,6 +15,9 @@ from srn.face.scheme import LandmarkScheme, scheme_by_name
 
 HIERARCHIES = ("g", "f", "d", "mu")
 
+PATCH_FEATURES = 256
+"""What the paper's patch encoder gives for one landmark: 64 channels at 2 x 2 positions."""
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -69,8 +72,20 @@ class ModelConfig:
             raise InputError.at("parts to leave out", f"some of {', '.join(HIERARCHIES)}", ", ".join(sorted(unknown)))
         if self.encoder == "patches" and self.coarse_shape:
             raise InputError.at("coarse_shape", "the shared-map encoder, which sees the whole face", "patches")
+        if self.encoder == "patches" and self.landmark_features != PATCH_FEATURES:
+            raise InputError.at("landmark_features", f"{PATCH_FEATURES} with patches", str(self.landmark_features))
+        if self.encoder == "shared-map" and self.frame_size % 16:
+            raise InputError.at("frame_size", "a multiple of 16 with the shared map", str(self.frame_size))
         if self.iterations < 1:
             raise InputError.at("iterations", "at least 1", str(self.iterations))
+        for name, choices in (
+            ("encoder", ("patches", "shared-map")),
+            ("recurrence", ("iteration", "frame")),
+            ("offsets_per_landmark", (1, 2)),
+        ):
+            if getattr(self, name) not in choices:
+                expected = " or ".join(str(choice) for choice in choices)
+                raise InputError.at(name, expected, repr(getattr(self, name)))
         scheme_by_name(self.scheme_name)
 
     @property
@@ -97,7 +112,7 @@ class ModelConfig:
             values["without"] = tuple(values["without"])
             values["map_channels"] = tuple(values["map_channels"])
             return cls(**values)
-        except (TypeError, ValueError, KeyError) as error:
+        except (TypeError, ValueError, KeyError, InputError) as error:
             raise WeightsError.at("model config", "a network's description as JSON", f"{error}") from error
 
 

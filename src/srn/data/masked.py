@@ -1,0 +1,170 @@
+"""Masked versions of annotated sets, made as the paper makes Masked 300W: masks laid over, the points unchanged."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from srn.data.files import write_atomically
+from srn.data.media import IMAGE_SUFFIXES, read_image, write_image
+from srn.data.pts import write_pts
+from srn.data.sample import Sample
+from srn.errors import DataError, InputError
+from srn.face.geometry import ImageArray
+from srn.face.masks import MaskTemplate, fit_mask, patterned, turned_side
+from srn.face.occluders import drawn_mask, visible_landmarks
+
+KEY_POINT_NAMES = ("left_top", "mid_top", "right_top", "left_bottom", "mid_bottom", "right_bottom")
+DRAWN = "drawn"
+PATTERNED = "patterned"
+MIXED = "mixed"
+SIDES = ("front", "left", "right")
+
+
+@dataclass(frozen=True)
+class MaskWardrobe:
+    """Mask templates by kind and side, and cloth patterns.
+
+    Attributes:
+        kinds: for each kind, its template seen from the `front`, and for faces turned `left` and `right`.
+        textures: patterns (H, W, 3) uint8 RGB by name.
+    """
+
+    kinds: dict[str, dict[str, MaskTemplate]]
+    textures: dict[str, ImageArray]
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> MaskWardrobe:
+        """Read templates: PNGs with alpha and `key_points.csv` (file, then x and y of six points) in a folder.
+
+        `NAME_left.png` and `NAME_right.png` are the side views of `NAME.png`. Patterns are looked for in the folder
+        `textures` beside it.
+
+        Raises:
+            DataError: the folder or a file in it is missing or broken.
+        """
+        directory = Path(folder)
+        table = directory / "key_points.csv"
+        try:
+            rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
+        except OSError as error:
+            raise DataError.at(table, "a table of the templates' key points", error.strerror or "an error") from error
+        kinds: dict[str, dict[str, MaskTemplate]] = {}
+        for number, row in enumerate(rows, 2):
+            try:
+                name = Path(row["file"]).stem
+                points = np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in KEY_POINT_NAMES])
+            except (KeyError, ValueError, TypeError) as error:
+                raise DataError.at(f"{table}: line {number}", "a file name and six points x, y", str(error)) from error
+            picture = cv2.imread(str(directory / row["file"]), cv2.IMREAD_UNCHANGED)
+            if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
+                raise DataError.at(directory / row["file"], "a PNG with alpha", "none")
+            image = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA).astype(np.uint8, copy=False)
+            base, _, side = name.rpartition("_")
+            kind, view = (base, side) if side in SIDES[1:] else (name, SIDES[0])
+            kinds.setdefault(kind, {})[view] = MaskTemplate(name, image, points)
+        textures = {
+            path.stem: read_image(path)
+            for path in sorted((directory.parent / "textures").glob("*"))
+            if path.suffix.lower() in IMAGE_SUFFIXES
+        }
+        if not kinds:
+            raise DataError.at(table, "at least one template", "none")
+        return cls(kinds, textures)
+
+    def choices(self) -> tuple[str, ...]:
+        """What `template` can be asked for: the kinds, and `patterned` where there are patterns."""
+        return (*sorted(self.kinds), *((PATTERNED,) if self.textures else ()))
+
+    def template(self, kind: str, side: str, rng: np.random.Generator) -> MaskTemplate:
+        """The template of a kind that suits a turned face; `patterned` is a surgical or cloth one in a random pattern.
+
+        Raises:
+            InputError: no such kind.
+        """
+        if kind == PATTERNED and self.textures:
+            bases = [name for name in sorted(self.kinds) if name in {"surgical", "cloth"}] or sorted(self.kinds)
+            base = self.template(bases[int(rng.integers(len(bases)))], side, rng)
+            texture = sorted(self.textures)[int(rng.integers(len(self.textures)))]
+            return patterned(base, self.textures[texture], f"{base.name}+{texture}")
+        if kind not in self.kinds:
+            raise InputError.at("mask kind", f"one of {', '.join(self.choices())}", repr(kind))
+        views = self.kinds[kind]
+        return views.get(side) or views.get(SIDES[0]) or next(iter(views.values()))
+
+
+def masked_picture(
+    sample: Sample, kind: str, wardrobe: MaskWardrobe | None, rng: np.random.Generator
+) -> tuple[ImageArray, np.ndarray[tuple[int], np.dtype[np.bool_]], str]:
+    """One masked picture.
+
+    Args:
+        sample: the face.
+        kind: a kind of the wardrobe, `mixed` (any of them), or `drawn` (no template needed).
+        wardrobe: templates; not needed for `drawn`.
+        rng: the only source of chance.
+
+    Returns:
+        The picture, which landmarks can still be seen (N,), and the mask's name.
+    """
+    image = np.array(sample.load())
+    if kind == DRAWN:
+        covered = drawn_mask(image, sample.landmarks, sample.scheme, rng)
+        return image, visible_landmarks(covered, sample.landmarks), DRAWN
+    if wardrobe is None:
+        raise InputError.at("--templates", f"a folder of mask templates for the kind {kind!r}", "none")
+    if kind == MIXED:
+        choices = wardrobe.choices()
+        kind = choices[int(rng.integers(len(choices)))]
+    template = wardrobe.template(kind, turned_side(sample.landmarks, sample.scheme), rng)
+    covered = fit_mask(image, sample.landmarks, sample.scheme, template)
+    return image, visible_landmarks(covered, sample.landmarks), template.name
+
+
+def mask_dataset(
+    samples: Sequence[Sample],
+    out: str | os.PathLike[str],
+    *,
+    kind: str = DRAWN,
+    wardrobe: MaskWardrobe | None = None,
+    seed: int = 0,
+    progress: Callable[[], None] | None = None,
+) -> list[str]:
+    """Write the masked version of annotated faces: `OUT/<subset>/<stem>.jpg` and `.pts`, and `OUT/manifest.csv`.
+
+    The mask of a face depends on the seed and the face's name alone, so that a part of a set gets the masks that the
+    whole set gets, and a second run writes the same bytes.
+
+    Returns:
+        One line for each picture that could not be read.
+    """
+    folder = Path(out)
+    rows: list[list[object]] = []
+    problems: list[str] = []
+    for sample in samples:
+        name = f"{sample.subset}/{sample.path.stem}"
+        rng = np.random.default_rng([seed, *name.encode()])
+        try:
+            image, visible, mask = masked_picture(sample, kind, wardrobe, rng)
+        except DataError as error:
+            problems.append(f"{error}; left out")
+            continue
+        target = folder / sample.subset / sample.path.stem
+        write_image(target.with_name(f"{target.name}.jpg"), image, quality=95)
+        write_pts(target.with_name(f"{target.name}.pts"), sample.landmarks)
+        rows.append([sample.subset, sample.path.stem, mask, seed, "".join("1" if v else "0" for v in visible)])
+        if progress is not None:
+            progress()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["subset", "stem", "mask", "seed", "visible"])
+    writer.writerows(rows)
+    write_atomically(folder / "manifest.csv", text.getvalue().encode())
+    return problems
