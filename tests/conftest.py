@@ -105,7 +105,7 @@ class FakeLocalizer:
 
     answer: Answer
     scheme: LandmarkScheme = IBUG_68
-    frame: FrameSpec = FrameSpec(96, 60.0)
+    frame: FrameSpec = field(default_factory=lambda: FrameSpec(96, 60.0))
     name: str = "fake"
     mean_shape: Float32Array = field(default_factory=lambda: make_face().astype(np.float32))
     batches: list[int] = field(default_factory=list)

@@ -194,5 +194,5 @@ def test_jpeg_quality_counts(tmp_path: Path, noise: Picture) -> None:
 
 
 def test_a_format_that_cannot_be_written() -> None:
-    with pytest.raises(DataError, match=r"\.xyz: expected a picture format that OpenCV can write"):
+    with pytest.raises(DataError, match=r"'\.xyz': expected a format that OpenCV can write"):
         encode_image(np.zeros((4, 4, 3), np.uint8), ".xyz")

@@ -90,3 +90,16 @@ def evaluate(
         options.messages.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
     if problems:
         raise typer.Exit(1)
+    visibility = result.visibility_summary()
+    if visibility is not None:
+        options.console.print(
+            f"hidden points ({visibility['occluded_share']:.0%} of {visibility['points']}): "
+            f"recall at 80 % precision {visibility['recall_at_80_precision']:.1%}, "
+            f"average precision {visibility['average_precision']:.3f}; "
+            f"NME of seen points {visibility['nme_visible']:.2%}, of hidden ones {visibility['nme_occluded']:.2%}",
+            highlight=False,
+        )
+    confidence = result.confidence_summary()
+    if confidence is not None:
+        error = confidence["expected_calibration_error"]
+        options.console.print(f"confidence: expected calibration error {error:.3f}", highlight=False)

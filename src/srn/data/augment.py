@@ -59,10 +59,10 @@ class AugmentConfig:
     blur: float = 0.1
     low_resolution: float = 0.1
     sensor_noise: float = 0.15
-    noise_patch: float = 0.2
+    noise_patch: float = 0.15
     noise_patch_size: float = 0.34
     occluders: float = 0.4
-    masks: float = 0.15
+    masks: float = 0.25
 
 
 PAPER_AUGMENTATION = AugmentConfig(

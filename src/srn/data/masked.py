@@ -128,6 +128,25 @@ def masked_picture(
     return image, visible_landmarks(covered, sample.landmarks), template.name
 
 
+def read_visible(root: str | os.PathLike[str]) -> dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    """The visible flags (N,) in a masked set's `manifest.csv`, by `<subset>/<stem>`; empty where there is no such file.
+
+    Raises:
+        DataError: the manifest's flags cannot be read.
+    """
+    path = Path(root) / "manifest.csv"
+    if not path.exists():
+        return {}
+    flags = {}
+    for number, row in enumerate(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))), 2):
+        if "visible" not in row:  # another dataset's manifest
+            return {}
+        if not row["visible"] or set(row["visible"]) - {"0", "1"}:
+            raise DataError.at(f"{path}: line {number}", "a row of 0 and 1 as 'visible'", repr(row["visible"]))
+        flags[f"{row['subset']}/{row['stem']}"] = np.array([flag == "1" for flag in row["visible"]])
+    return flags
+
+
 def mask_dataset(
     samples: Sequence[Sample],
     out: str | os.PathLike[str],

@@ -70,9 +70,12 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
 def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 92) -> bytes:
     """Encode (H, W, 3) uint8 RGB in the format that `suffix` (`.jpg`, `.png`, ...) names."""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in {".jpg", ".jpeg"} else []
-    done, buffer = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    try:
+        done, buffer = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    except cv2.error:
+        done = False
     if not done:
-        raise DataError.at(suffix, "a picture format that OpenCV can write", "an encoder error")
+        raise DataError.at(f"picture file {suffix!r}", "a format that OpenCV can write (.jpg, .png, ...)", "another")
     return buffer.tobytes()
 
 

@@ -90,7 +90,7 @@ class FacePack:
             DataError: the file is missing or is not a pack.
         """
         try:
-            with np.load(Path(path), allow_pickle=False) as archive:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 if str(archive["format"]) != _FORMAT:
                     raise DataError.at(path, _FORMAT, str(archive["format"]))
                 size, face_size = archive["frame"]

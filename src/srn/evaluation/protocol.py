@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from srn.data.masked import read_visible
 from srn.data.sample import Sample
 from srn.data.three_hundred_w import FULL_SUBSETS, ReadingReport, read_annotated_folder
 from srn.errors import DataError, InputError
@@ -22,6 +23,9 @@ Initialization = Literal["gt-box", "finder", "bbs"]
 
 FAILURE_THRESHOLD = 0.08
 """The threshold of the paper's failure rates (table 3)."""
+
+CONFIDENT_WITHIN = 0.03
+"""A point's confidence is the probability that it is off by less than this share of the face's size (`Box.side`)."""
 
 MINIMAL_OVERLAP = 0.4
 """A found face belongs to an annotated one where their boxes overlap by this much (intersection over union)."""
@@ -37,6 +41,10 @@ class FaceResult:
         nme: error, a fraction of the normalizer; infinite where the face was not found.
         mean_shape_nme: error of the mean shape alone in the same box; infinite likewise.
         landmarks: (N, 2) prediction, picture pixels; None where the face was not found.
+        point_errors: (N,) distances to the truth over the normalizer; None likewise.
+        near: (N,) whether the point lies within `CONFIDENT_WITHIN` of the face's size of the truth; None likewise.
+        visibility, confidence: (N,) as predicted; None where the weights do not say.
+        occluded: (N,) truth, where the dataset has it.
     """
 
     path: Path
@@ -44,6 +52,11 @@ class FaceResult:
     nme: float
     mean_shape_nme: float
     landmarks: npt.NDArray[np.float64] | None = None
+    point_errors: npt.NDArray[np.float64] | None = None
+    near: npt.NDArray[np.bool_] | None = None
+    visibility: npt.NDArray[np.float32] | None = None
+    confidence: npt.NDArray[np.float32] | None = None
+    occluded: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +118,49 @@ class Evaluation:
             "auc": metrics.auc(self.errors, FAILURE_THRESHOLD),
         }
 
+    def visibility_summary(self) -> dict[str, float | int] | None:
+        """How well hidden points are told from seen ones, over all points of the faces whose occlusion is annotated.
+
+        `recall_at_80_precision` and `average_precision` of the flag "occluded" (table 1), and the NME of seen and of
+        hidden points apart. None where no face has both a prediction and the truth.
+        """
+        chosen = [r for r in self.results if r.visibility is not None and r.occluded is not None]
+        if not chosen:
+            return None
+        scores = np.concatenate([1 - r.visibility for r in chosen if r.visibility is not None])
+        occluded = np.concatenate([r.occluded for r in chosen if r.occluded is not None])
+        errors = np.concatenate([r.point_errors for r in chosen if r.point_errors is not None])
+        return {
+            "points": len(occluded),
+            "occluded_share": float(occluded.mean()),
+            "recall_at_80_precision": metrics.recall_at_precision(scores, occluded),
+            "average_precision": metrics.average_precision(scores, occluded),
+            "nme_visible": float(errors[~occluded].mean()) if (~occluded).any() else float("nan"),
+            "nme_occluded": float(errors[occluded].mean()) if occluded.any() else float("nan"),
+        }
+
+    def confidence_points(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
+        """Confidence of every point, and whether it was near enough to the truth; None where the weights do not say."""
+        chosen = [r for r in self.results if r.confidence is not None and r.near is not None]
+        if not chosen:
+            return None
+        confidence = np.concatenate([r.confidence for r in chosen if r.confidence is not None])
+        return confidence, np.concatenate([r.near for r in chosen if r.near is not None])
+
+    def confidence_summary(self) -> dict[str, Any] | None:
+        """Calibration of the confidence: the expected calibration error and the reliability curve."""
+        points = self.confidence_points()
+        if points is None:
+            return None
+        mean, share, count = metrics.reliability(*points)
+        filled = count > 0
+        return {
+            "expected_calibration_error": metrics.expected_calibration_error(*points),
+            "confidence": mean[filled].tolist(),
+            "observed": share[filled].tolist(),
+            "points": count[filled].tolist(),
+        }
+
     def to_dict(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The evaluation as `srn evaluate` writes it. A missed face has the error null."""
         return {
@@ -114,6 +170,8 @@ class Evaluation:
             "init": self.init,
             "weights": self.weights,
             **(settings or {}),
+            "visibility": self.visibility_summary(),
+            "confidence": self.confidence_summary(),
             "subsets": {name: self.subset(name).summary() for name in self.subsets},
             "per_image": [
                 {"path": r.path.as_posix(), "subset": r.subset, "nme": r.nme if np.isfinite(r.nme) else None}
@@ -122,11 +180,16 @@ class Evaluation:
         }
 
 
+def _is_base(folder: Path) -> bool:
+    """Whether a folder is the root of a dataset: where its detector boxes or its manifest are."""
+    return (folder / "bbs").is_dir() or (folder / "manifest.csv").is_file()
+
+
 def read_test_faces(folders: Sequence[Path], scheme: LandmarkScheme) -> tuple[list[Sample], ReadingReport]:
     """The annotated faces of folders of pictures with `.pts` files.
 
     A folder is read as it is; the root of 300W stands for its three test folders. Boxes of a detector are taken from
-    `bbs/` beside or above the folder, where the datasets keep them.
+    `bbs/` beside or above the folder, where the datasets keep them, and occlusion flags from a masked set's manifest.
 
     Raises:
         DataError: a folder is missing or holds no annotated face.
@@ -140,10 +203,15 @@ def read_test_faces(folders: Sequence[Path], scheme: LandmarkScheme) -> tuple[li
         parts = [root]
         if all((root / name).is_dir() for name in FULL_SUBSETS):
             parts = [root / name for name in FULL_SUBSETS]
-        base = next((parent for parent in (root, *list(root.parents)[:3]) if (parent / "bbs").is_dir()), root.parent)
+        base = next((parent for parent in (root, *list(root.parents)[:3]) if _is_base(parent)), root.parent)
         count = len(samples)
         for part in parts:
             samples += read_annotated_folder(part, report, root=base, scheme=scheme)
+        visible = read_visible(base)
+        for index in range(count, len(samples)):
+            flags = visible.get(f"{samples[index].subset}/{samples[index].path.stem}")
+            if flags is not None:
+                samples[index] = replace(samples[index], occluded=~flags)
         if len(samples) == count:
             raise DataError.at(folder, "pictures with .pts files beside them", "no annotated face")
     return samples, report
@@ -209,8 +277,22 @@ def evaluate(
                 frame = CanonicalFrame.from_box(box, localizer.frame)
                 mean = frame.to_picture(localizer.frame.place(localizer.mean_shape))
                 zero = metrics.nme(mean, sample.landmarks, size)
-                error = metrics.nme(faces[0].landmarks, sample.landmarks, size)
-                results.append(FaceResult(sample.path, sample.subset, error, zero, faces[0].landmarks))
+                face = faces[0]
+                distances = np.linalg.norm(face.landmarks - sample.landmarks, axis=-1)
+                results.append(
+                    FaceResult(
+                        sample.path,
+                        sample.subset,
+                        nme=metrics.nme(face.landmarks, sample.landmarks, size),
+                        mean_shape_nme=zero,
+                        landmarks=face.landmarks,
+                        point_errors=distances / size,
+                        near=distances < CONFIDENT_WITHIN * sample.box.side,
+                        visibility=face.visibility,
+                        confidence=face.confidence,
+                        occluded=sample.occluded,
+                    )
+                )
             if progress is not None:
                 progress()
     if not results:

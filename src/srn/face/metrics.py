@@ -68,3 +68,66 @@ def auc(errors: FloatArray, threshold: float) -> float:
     """
     values = np.asarray(errors, dtype=np.float64)
     return float(np.clip(threshold - values, 0, None).mean() / threshold)
+
+
+def average_precision(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> float:
+    """Area under the precision-recall curve as a step function: the mean precision at each positive's rank.
+
+    Args:
+        scores: (K,) larger where a positive is more likely. Equal scores share the precision of their last rank.
+        positive: (K,) truth.
+
+    Returns:
+        A value in (0, 1]; NaN without a positive.
+    """
+    precision, recall = precision_recall(scores, positive)
+    if len(recall) == 0:
+        return float("nan")
+    return float((np.diff(recall, prepend=0.0) * precision).sum())
+
+
+def recall_at_precision(scores: FloatArray, positive: npt.NDArray[np.bool_], precision: float = 0.8) -> float:
+    """Largest recall at any threshold whose precision is at least the given one (table 1: 80 %); 0 where none is.
+
+    NaN without a positive.
+    """
+    precisions, recalls = precision_recall(scores, positive)
+    if len(recalls) == 0:
+        return float("nan")
+    return float(recalls[precisions >= precision].max(initial=0.0))
+
+
+def precision_recall(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> tuple[Float64Array, Float64Array]:
+    """Precision and recall at every distinct threshold, the highest first; empty without a positive."""
+    scores, positive = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
+    if not positive.any():
+        return np.zeros(0), np.zeros(0)
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last_of_ties = np.append(ranked[1:] != ranked[:-1], True)
+    hits = np.cumsum(positive[order])[last_of_ties]
+    taken = np.flatnonzero(last_of_ties) + 1
+    return hits / taken, hits / positive.sum()
+
+
+def reliability(
+    confidence: FloatArray, correct: npt.NDArray[np.bool_], bins: int = 10
+) -> tuple[Float64Array, Float64Array, npt.NDArray[np.int64]]:
+    """Predicted against observed: for equal bins of confidence over [0, 1], its mean, the share correct, and the count.
+
+    Empty bins have NaN in the first two.
+    """
+    confidence = np.asarray(confidence, dtype=np.float64)
+    index = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    count = np.bincount(index, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean = np.bincount(index, weights=confidence, minlength=bins) / count
+        share = np.bincount(index, weights=np.asarray(correct, dtype=np.float64), minlength=bins) / count
+    return mean, share, count
+
+
+def expected_calibration_error(confidence: FloatArray, correct: npt.NDArray[np.bool_], bins: int = 10) -> float:
+    """Mean distance between confidence and observed share over the bins of `reliability`, weighted by their counts."""
+    mean, share, count = reliability(confidence, correct, bins)
+    filled = count > 0
+    return float((np.abs(mean - share)[filled] * count[filled]).sum() / count.sum())

@@ -143,31 +143,62 @@ def _face_axes(shape: FloatArray, scheme: LandmarkScheme) -> tuple[FloatArray, F
     return middle, shape[list(scheme.components["mouth"])].mean(axis=0) - middle, (right - left) / 2
 
 
-def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
-    """A face mask drawn through the landmarks, without any template: random height, width, colour, pleats and loops.
+def _mask_outline(
+    shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float64], float] | None:
+    """Outline (K, 2) of a mask of cloth, and how far down its sides begin (0 at the eyes, 1 at the mouth).
 
-    It is the hull of the landmarks below a line across the nose, widened a little, with the upper edge pulled up at the
-    middle; about one in six hangs below the nose or the chin line, as people wear them.
+    None where the landmarks give no room for one.
     """
     middle, down, aside = _face_axes(shape, scheme)
     length = float(np.linalg.norm(down)) + 1e-6
     down_unit = down / length
-    height_of = (shape - middle) @ down_unit / length  # 0 at the eyes, 1 at the mouth
+    height_of = (shape - middle) @ down_unit / length
     top = rng.uniform(0.12, 0.55) if rng.random() < 0.85 else rng.uniform(0.6, 0.95)
-    sides = top + rng.uniform(0.05, 0.35)
+    sides = top + rng.uniform(0.0, 0.35)
     below = shape[height_of > sides]
     if len(below) < 3:
-        return _nothing_covered(image)
+        return None
     center = below.mean(axis=0)
-    below = center + (below - center) * rng.uniform(1.0, 1.12)
+    wide, deep = rng.uniform(0.94, 1.2), rng.uniform(0.94, 1.15)
+    offset = below - center
+    depth = (offset @ down_unit)[:, None] * down_unit
+    below = center + (offset - depth) * wide + depth * deep
     spread = rng.uniform(0.25, 0.6)
-    ridge = (
-        middle
-        + down * top
-        + np.array([[-spread], [0.0], [spread]]) * aside
-        + np.array([[0.5], [0], [0.5]]) * down * (sides - top)
-    )
+    lower = down * (sides - top)
+    ridge = middle + down * top + np.array([[-spread], [0.0], [spread]]) * aside + np.array([[0.5], [0], [0.5]]) * lower
     hull = cv2.convexHull(np.concatenate([below, ridge]).astype(np.float32))[:, 0].astype(np.float64)
+    return hull, sides
+
+
+def _cup_outline(shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """Outline (K, 2) of a respirator: a rounded cup from the bridge of the nose to about the chin."""
+    middle, down, aside = _face_axes(shape, scheme)
+    top, bottom = rng.uniform(0.15, 0.5), rng.uniform(1.35, 1.9)
+    center = middle + down * (top + bottom) / 2
+    angles = np.arange(28) * 2 * np.pi / 28
+    power = rng.uniform(0.6, 1.0)  # below 1 the ellipse grows corners
+    across = np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** power
+    along = np.sign(np.sin(angles)) * np.abs(np.sin(angles)) ** power
+    along = np.where(along < 0, along * (1 - 0.25 * np.abs(across)), along)  # narrower towards the nose
+    half_width = np.linalg.norm(aside) * rng.uniform(0.85, 1.5)
+    aside_unit = aside / (np.linalg.norm(aside) + 1e-6)
+    outline: npt.NDArray[np.float64] = (
+        center + across[:, None] * aside_unit * half_width + along[:, None] * down * (bottom - top) / 2
+    )
+    return outline
+
+
+def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
+    """A face mask drawn through the landmarks, without any template: random height, width, colour, pleats and loops.
+
+    Most are cloth: the hull of the landmarks below a line across the nose, made wider or narrower, with the upper edge
+    pulled up at the middle; about one in seven hangs below the nose, as people wear them. The others are cups.
+    """
+    middle, down, aside = _face_axes(shape, scheme)
+    cloth = None if rng.random() < 0.25 else _mask_outline(shape, scheme, rng)
+    hull, sides = cloth if cloth is not None else (_cup_outline(shape, scheme, rng), 0.5)
+    center = hull.mean(axis=0)
     height, width = image.shape[:2]
     if rng.random() < 0.5:
         surface = _texture(height, width, rng)
@@ -175,15 +206,11 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
         color = rng.uniform(0, 255, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(20, 255))
         x, y = np.meshgrid(np.arange(width), np.arange(height))
         light = rng.normal(0, 0.004, 2)
-        shade = (
-            1
-            + (x - center[0]) * light[0]
-            + (y - center[1]) * light[1]
-            + rng.standard_normal((height, width), dtype=np.float32) * 0.02
-        )
+        grain = rng.standard_normal((height, width), dtype=np.float32) * 0.02
+        shade = 1 + (x - center[0]) * light[0] + (y - center[1]) * light[1] + grain
         surface = np.clip(color * shade[..., None], 0, 255).astype(np.uint8)
-    ears = shape[[int(np.argmin((shape - middle) @ aside)), int(np.argmax((shape - middle) @ aside))]]
     if rng.random() < 0.6:  # ear loops, below the mask's own cloth
+        ears = shape[[int(np.argmin((shape - middle) @ aside)), int(np.argmax((shape - middle) @ aside))]]
         loop = tuple(int(c) for c in rng.integers(120, 256, 3))
         for ear in ears:
             for anchor in hull[np.argsort(np.linalg.norm(hull - ear, axis=1))[:2]]:
@@ -199,6 +226,10 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
             cv2.line(lines, points[0].tolist(), points[1].tolist(), 255, 1, cv2.LINE_AA)
         drawn = (lines > 100) & covered
         image[drawn] = dark[drawn]
+    if rng.random() < 0.5:  # a bright or dark seam
+        seam = tuple(int(c) for c in (np.full(3, 255) if rng.random() < 0.5 else rng.integers(0, 256, 3)))
+        closed = np.round(np.clip(hull, -10000, 10000)).astype(np.int32)
+        cv2.polylines(image, [closed], True, seam, 1, cv2.LINE_AA)
     return covered
 
 

@@ -84,7 +84,7 @@ class TrainConfig:
             values: dict[str, Any] = json.loads(Path(path).read_text())
             model = ModelConfig.from_json(json.dumps(values.pop("model")))
             return cls(model=model, augmentation=AugmentConfig(**values.pop("augmentation")), **values)
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
             raise InputError.at(path, "a training run's config.json", f"{type(error).__name__}: {error}") from error
 
 

@@ -1,0 +1,218 @@
+"""Checkpoints: what is written is what is read, and nothing else passes for one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from srn.errors import WeightsError
+from srn.model.checkpoint import FORMAT, load_network, load_tensors, network_from, save_network, save_tensors
+from srn.model.config import preset
+from srn.model.network import StructuralRelationNetwork
+
+
+@pytest.fixture
+def network(small_config, make_network) -> StructuralRelationNetwork:
+    return make_network(small_config("robust", hidden_size=18, without=("mu",)))
+
+
+def predicted(network: StructuralRelationNetwork) -> torch.Tensor:
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return network(image).shapes
+
+
+def test_round_trip(network: StructuralRelationNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "weights.safetensors"
+    save_network(path, network.train(), provenance={"data": "300W", "faces_seen": "64"})
+
+    read, metadata = load_network(path)
+
+    assert read.config == network.config
+    assert not read.training
+    assert metadata == {"data": "300W", "faces_seen": "64", "format": FORMAT, "config": network.config.to_json()}
+    expected = network.state_dict()
+    assert set(read.state_dict()) == set(expected)
+    for name, tensor in read.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    assert torch.equal(predicted(read), predicted(network.eval()))
+    assert os.listdir(path.parent) == ["weights.safetensors"]
+
+
+def test_the_file_is_plain_safetensors_with_the_mean_shape_inside(
+    network: StructuralRelationNetwork, tmp_path: Path
+) -> None:
+    save_network(tmp_path / "w.safetensors", network)
+
+    with safe_open(tmp_path / "w.safetensors", framework="np") as file:
+        assert (file.get_tensor("mean_shape") == network.mean_shape.numpy()).all()
+
+
+def test_provenance_cannot_pose_as_the_description(network: StructuralRelationNetwork, tmp_path: Path) -> None:
+    save_network(tmp_path / "w.safetensors", network, provenance={"config": "{}", "format": "mine"})
+
+    assert load_network(tmp_path / "w.safetensors")[0].config == network.config
+
+
+def test_half_precision_rounds_and_is_read_in_full(network: StructuralRelationNetwork, tmp_path: Path) -> None:
+    whole, half = tmp_path / "whole.safetensors", tmp_path / "half.safetensors"
+    save_network(whole, network)
+    save_network(half, network, half=True)
+
+    stored, _ = load_tensors(half)
+    read, _ = load_network(half)
+
+    assert {t.dtype for t in stored.values()} == {torch.float16, torch.int64}
+    assert half.stat().st_size < 0.6 * whole.stat().st_size
+    for name, tensor in read.state_dict().items():
+        original = network.state_dict()[name]
+        assert tensor.dtype == original.dtype
+        # Half precision keeps 11 binary digits; below 6e-5 its steps are 6e-8.
+        torch.testing.assert_close(tensor, original, rtol=2**-11, atol=2**-25, msg=name)
+
+
+def test_tensors_that_share_no_layout_are_written_as_they_read(tmp_path: Path) -> None:
+    """Convolutions are trained channels-last; the file holds the same numbers in the same places."""
+    weights = torch.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+    save_tensors(tmp_path / "t", {"a": weights.to(memory_format=torch.channels_last), "b": weights[:, 1]}, {"k": "v"})
+
+    tensors, metadata = load_tensors(tmp_path / "t")
+
+    assert torch.equal(tensors["a"], weights)
+    assert torch.equal(tensors["b"], weights[:, 1])
+    assert metadata == {"k": "v"}
+
+
+# --- what is not a checkpoint
+
+
+def fails(path: Path) -> str:
+    with pytest.raises(WeightsError) as caught:
+        load_network(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    assert fails(tmp_path / "none.safetensors").startswith(f"{tmp_path / 'none.safetensors'}: expected")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 400, -1], ids=["empty", "no header", "half a header", "last byte missing"])
+def test_a_truncated_file(keep: int, network: StructuralRelationNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_network(path, network)
+    path.write_bytes(path.read_bytes()[:keep])
+
+    assert str(path) in fails(path)
+
+
+def test_a_pickle_is_not_even_looked_into(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({"mean_shape": torch.zeros(68, 2)}, path)
+
+    assert "safetensors" in fails(path)
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    assert str(tmp_path) in fails(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        (None, "without a format entry"),
+        ({"author": "somebody"}, "without a format entry"),
+        ({"format": "another 3"}, "found another 3"),
+        ({"format": FORMAT}, "model config"),
+        ({"format": FORMAT, "config": "{"}, "model config"),
+    ],
+    ids=["bare", "foreign", "other format", "no config", "broken config"],
+)
+def test_another_programs_file(metadata: dict[str, str] | None, words: str, tmp_path: Path) -> None:
+    save_file({"mean_shape": torch.zeros(68, 2)}, tmp_path / "w.safetensors", metadata)
+
+    assert words in fails(tmp_path / "w.safetensors")
+
+
+def changed(network: StructuralRelationNetwork, path: Path, **tensors: Any) -> None:
+    """A checkpoint with some tensors replaced (or, with None, gone)."""
+    state = {**network.state_dict(), **{name.replace("__", "."): t for name, t in tensors.items()}}
+    kept = {name: t for name, t in state.items() if t is not None}
+    save_tensors(path, kept, {"format": FORMAT, "config": network.config.to_json()})
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"recurrent__bias": None}, "recurrent.bias"),
+        ({"recurrent__bias": torch.zeros(17)}, "recurrent.bias"),
+        ({"another__weight": torch.zeros(3)}, "another.weight"),
+        ({"mean_shape": None}, "a tensor 'mean_shape'"),
+        ({"mean_shape": torch.zeros(29, 2)}, "68 points, found (29, 2)"),
+    ],
+    ids=["missing", "size", "unexpected", "no mean shape", "another scheme's mean shape"],
+)
+def test_weights_that_do_not_fit_their_description(
+    tensors: dict[str, Any], words: str, network: StructuralRelationNetwork, tmp_path: Path
+) -> None:
+    changed(network, tmp_path / "w.safetensors", **tensors)
+
+    message = fails(tmp_path / "w.safetensors")
+
+    assert str(tmp_path / "w.safetensors") in message
+    assert words in message
+
+
+def test_a_network_of_another_size(network: StructuralRelationNetwork) -> None:
+    with pytest.raises(WeightsError, match="size mismatch"):
+        network_from(network.state_dict(), preset("robust"), "the weights")
+
+
+# --- writing
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_a_failing_write_leaves_the_old_file(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state.safetensors"
+    save_tensors(path, {"a": torch.ones(3)}, {"step": "1"})
+
+    def full(*_args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os if moment == "fsync" else Path, moment, full)
+    with pytest.raises(OSError, match="No space left"):
+        save_tensors(path, {"a": torch.zeros(3)}, {"step": "2"})
+    monkeypatch.undo()
+
+    tensors, metadata = load_tensors(path)
+    assert tensors["a"].tolist() == [1, 1, 1]
+    assert metadata == {"step": "1"}
+    assert os.listdir(tmp_path) == ["state.safetensors"]
+
+
+def test_the_content_is_on_the_disk_before_the_file_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+    fsync, replace = os.fsync, Path.replace
+
+    def noted_fsync(descriptor: int) -> None:
+        happened.append(f"fsync {os.fstat(descriptor).st_size > 24}")
+        fsync(descriptor)
+
+    def noted_replace(self: Path, target: Path) -> Path:
+        happened.append(f"replace {target.name}")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted_replace)
+    save_tensors(tmp_path / "t", {"a": torch.ones(3)}, {})
+
+    assert happened == ["fsync True", "replace t"]

@@ -1,0 +1,150 @@
+"""A run's description: recipes, the schedule by hand, the round trip through its file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srn.data.augment import PAPER_AUGMENTATION, AugmentConfig
+from srn.errors import InputError
+from srn.model.config import preset
+from srn.training.config import TrainConfig, train_config
+
+RUN = TrainConfig(faces=1000, batch_size=10, learning_rate=0.5, warm_up=40, decay_share=0.4)
+"""100 steps: 4 of warm-up, then a plateau, the last 40 down to zero."""
+
+
+def test_steps_are_faces_over_the_batch() -> None:
+    assert RUN.steps == 100
+    assert dataclasses.replace(RUN, faces=1009).steps == 100
+    assert dataclasses.replace(RUN, faces=3).steps == 1
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    [
+        (0, 0.5 / 4),
+        (1, 0.5 * 2 / 4),
+        (3, 0.5),
+        (4, 0.5),
+        (59, 0.5),
+        (60, 0.5),
+        (61, 0.5 * 39 / 40),
+        (80, 0.25),
+        (99, 0.5 / 40),
+        (100, 0.0),
+    ],
+)
+def test_the_rate_rises_stays_and_falls(step: int, rate: float) -> None:
+    assert RUN.rate(step) == pytest.approx(rate, abs=1e-12)
+
+
+def test_a_run_made_longer_has_the_same_rates_up_to_its_decay() -> None:
+    longer = dataclasses.replace(RUN, faces=2000)
+
+    assert [longer.rate(step) for step in range(60)] == [RUN.rate(step) for step in range(60)]
+    assert longer.rate(119) == 0.5
+
+
+def test_without_decay_the_rate_stays_to_the_end() -> None:
+    assert dataclasses.replace(RUN, decay_share=0.0).rate(99) == 0.5
+
+
+def test_a_run_of_decay_only_falls_from_the_start() -> None:
+    run = dataclasses.replace(RUN, decay_share=1.0, warm_up=0)
+
+    assert [run.rate(step) for step in (0, 50, 99)] == pytest.approx([0.5, 0.25, 0.005])
+
+
+def test_a_run_shorter_than_its_warm_up_stays_below_its_peak() -> None:
+    run = TrainConfig(faces=64, batch_size=32, learning_rate=1.0, warm_up=320, decay_share=0.5)
+
+    assert [run.rate(0), run.rate(1)] == pytest.approx([0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        train_config("robust"),
+        train_config("paper", faces=640, seed=7),
+        train_config(
+            "robust",
+            model_changes={"scheme_name": "wflw98", "without": ("d",), "non_local": False},
+            augmentation=AugmentConfig(flip=0.25, masks=0.0),
+            loss="squared",
+            validation=0,
+        ),
+    ],
+    ids=["robust", "paper", "changed"],
+)
+def test_round_trip(config: TrainConfig, tmp_path: Path) -> None:
+    config.save(tmp_path / "run" / "config.json")
+
+    assert TrainConfig.load(tmp_path / "run" / "config.json") == config
+
+
+def test_the_papers_recipe() -> None:
+    """Read off the authors' release: Adam 5e-4, batch 64, 100,000 steps, average of 0.9999, noise patch on every face."""
+    paper = train_config("paper")
+
+    assert paper.steps == 100_000
+    assert (paper.batch_size, paper.learning_rate, paper.averaging, paper.weight_decay) == (64, 5e-4, 0.9999, 0.0)
+    assert paper.augmentation is PAPER_AUGMENTATION
+    assert paper.augmentation.noise_patch == 1.0
+    assert paper.model == preset("paper")
+    assert paper.loss == "distance"
+
+
+def test_changes_go_where_they_belong() -> None:
+    config = train_config("robust", model_changes={"hidden_size": 64}, faces=320)
+
+    assert config.model == preset("robust", hidden_size=64)
+    assert config == dataclasses.replace(TrainConfig(), model=config.model, faces=320)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"faces": 0}, "faces: expected at least 1, found 0"),
+        ({"batch_size": -4}, "batch_size: expected at least 1, found -4"),
+        ({"decay_share": 1.5}, "decay_share: expected a share between 0 and 1, found 1.5"),
+    ],
+)
+def test_bad_values(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=f"^{words}$"):
+        TrainConfig(**changes)
+
+
+def edited(path: Path, **changes: Any) -> None:
+    values = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({name: v for name, v in values.items() if v is not None}))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"optimizer": "sgd"}, {"model": {"preset": "robust"}}, {"model": None}, {"augmentation": {"flips": 0.5}}],
+    ids=["unknown entry", "half a model", "no model", "unknown augmentation"],
+)
+def test_a_file_of_another_version(changes: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    RUN.save(path)
+    edited(path, **changes)
+
+    with pytest.raises(InputError, match=f"^{path}: expected a training run's config.json") as caught:
+        TrainConfig.load(path)
+
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", '"text"', "3"])
+def test_a_file_that_is_no_description(text: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    if text is not None:
+        path.write_text(text)
+
+    with pytest.raises(InputError, match=f"^{path}: expected a training run's config.json"):
+        TrainConfig.load(path)

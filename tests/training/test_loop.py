@@ -1,0 +1,468 @@
+"""The training loop on drawn faces: it learns, it can be killed and goes on, and it runs on several processes."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from srn.data.augment import NO_AUGMENTATION, AugmentConfig, augment
+from srn.data.media import read_image
+from srn.data.pack import FacePack, mean_shape
+from srn.errors import InputError, SrnError, WeightsError
+from srn.face.metrics import interocular, nme
+from srn.model.checkpoint import load_network, load_tensors
+from srn.model.localizer import TorchLocalizer
+from srn.model.network import StructuralRelationNetwork
+from srn.training.config import TrainConfig
+from srn.training.loop import LOG_FIELDS, Schedule, split_validation, train
+from srn.training.stream import FaceStream
+
+SCHEDULE = Schedule(
+    log_every=2, save_every=4, validate_every=4, workers=0, device="cpu", precision="float32", tensorboard=False
+)
+
+
+def run(config: TrainConfig, pack: FacePack, out: Path, **options: Any) -> Path:
+    """Train without a word."""
+    schedule = options.pop("schedule", SCHEDULE)
+    return train(config, pack, out, schedule=schedule, console=Console(file=io.StringIO()), **options)
+
+
+def log_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_speed(folder: Path) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if k not in ("faces_per_s", "waiting_share")} for row in log_of(folder)]
+
+
+def assert_same_tensors(one: Path, other: Path) -> None:
+    a, b = load_tensors(one)[0], load_tensors(other)[0]
+    assert a.keys() == b.keys()
+    different = [name for name in a if not torch.equal(a[name], b[name])]
+    assert different == []
+
+
+def initial_network(config: TrainConfig, pack: FacePack) -> StructuralRelationNetwork:
+    torch.manual_seed(99)
+    return StructuralRelationNetwork(config.model, mean_shape(pack))
+
+
+# --- learning
+
+
+def test_it_learns_the_drawn_faces(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    config = toy_config(faces=160, batch_size=4, warm_up=16)  # 40 steps
+
+    run(config, pack, tmp_path, schedule=dataclasses.replace(SCHEDULE, log_every=5, save_every=100, validate_every=20))
+
+    rows = log_of(tmp_path)
+    assert [int(row["step"]) for row in rows] == [5, 10, 15, 20, 25, 30, 35, 40]
+    assert float(rows[-1]["loss"]) < 0.6 * float(rows[0]["loss"])
+    assert float(rows[-1]["nme"]) < 0.6 * float(rows[0]["nme"])
+
+
+def test_the_log_by_hand(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    config = toy_config(faces=24)  # 6 steps of 4, 2 of them warm-up, the last 2 decay
+
+    run(config, pack, tmp_path)
+
+    rows = log_of(tmp_path)
+    assert tuple(rows[0]) == LOG_FIELDS
+    assert [int(row["step"]) for row in rows] == [2, 4, 6]
+    assert [int(row["faces"]) for row in rows] == [8, 16, 24]
+    # The rate of the row's last step: the peak, the peak, half of it.
+    assert [float(row["rate"]) for row in rows] == pytest.approx([3e-3, 3e-3, 1.5e-3])
+    assert [row["validation_nme"] != "" for row in rows] == [False, True, True]
+    for row in rows:
+        assert float(row["faces_per_s"]) > 0
+        assert 0 <= float(row["waiting_share"]) <= 1
+
+
+def test_the_weights_are_the_average_and_the_last_validation_is_theirs(
+    pack: FacePack, toy_config, tmp_path: Path
+) -> None:
+    config = toy_config(validation=3)
+
+    path = run(config, pack, tmp_path, provenance={"data": "drawn"})
+
+    network, metadata = load_network(path)
+    _, validation = split_validation(pack, 3)
+    assert path == tmp_path / "weights.safetensors"
+    assert validation is not None
+    assert metadata["data"] == "drawn"
+    assert metadata["pack"] == pack.digest()
+    assert (metadata["training_faces"], metadata["faces_seen"], metadata["seed"]) == ("9", "48", "0")
+    errors = []
+    for i in range(3):
+        face = augment(
+            validation.image(i),
+            validation.landmarks[i],
+            config.model.frame,
+            validation.scheme,
+            NO_AUGMENTATION,
+            np.random.default_rng(5),
+        )
+        shape = TorchLocalizer(network)(face.image[None]).shapes[0, -1]
+        errors.append(nme(shape, face.landmarks, interocular(face.landmarks, validation.scheme)))
+    assert float(log_of(tmp_path)[-1]["validation_nme"]) == pytest.approx(np.mean(errors), rel=1e-4)
+    averaged = load_tensors(path)[0]
+    state = load_tensors(tmp_path / "state.safetensors")[0]
+    assert all(torch.equal(tensor, state[f"average.{name}"]) for name, tensor in averaged.items())
+    assert not torch.equal(averaged["recurrent.weight"], state["network.recurrent.weight"])
+
+
+def test_the_average_by_hand(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    """Young averages forget faster: after one step nine tenths are new, after the second 9 of 11."""
+    config = toy_config(faces=8, averaging=0.9999)
+    start = {name: t.clone() for name, t in initial_network(config, pack).state_dict().items()}
+
+    every_step = dataclasses.replace(SCHEDULE, save_every=1)
+    one_step = dataclasses.replace(config, faces=4)
+    for faces, out in ((one_step, tmp_path / "one"), (config, tmp_path / "two")):
+        # A constant rate, so that the first of two steps is the only step of one.
+        constant = dataclasses.replace(faces, warm_up=0, decay_share=0.0)
+        run(constant, pack, out, schedule=every_step, initial=initial_network(config, pack))
+
+    one, two = (load_tensors(tmp_path / name / "state.safetensors")[0] for name in ("one", "two"))
+    for name in ("recurrent.weight", "hsrm.g.snout.bias", "encoder.stem.0.1.running_var"):
+        first = start[name] * 0.1 + one[f"network.{name}"] * 0.9
+        second = first * 2 / 11 + two[f"network.{name}"] * 9 / 11
+        torch.testing.assert_close(one[f"average.{name}"], first, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(two[f"average.{name}"], second, atol=1e-6, rtol=1e-5)
+        assert not torch.equal(one[f"network.{name}"], start[name])
+
+
+def test_the_same_seed_is_the_same_run_and_another_is_not(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    config = toy_config(faces=16, augmentation=AugmentConfig())
+
+    first, again = run(config, pack, tmp_path / "a"), run(config, pack, tmp_path / "b")
+    other = run(dataclasses.replace(config, seed=1), pack, tmp_path / "c")
+
+    assert_same_tensors(first, again)
+    a, c = load_tensors(first)[0], load_tensors(other)[0]
+    assert not torch.equal(a["recurrent.weight"], c["recurrent.weight"])
+
+
+def test_when_to_log_and_save_changes_no_numbers(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    config = toy_config(faces=32)
+    seldom = Schedule(log_every=100, save_every=100, workers=1, device="cpu", precision="float32", tensorboard=True)
+
+    often, once = run(config, pack, tmp_path / "a"), run(config, pack, tmp_path / "b", schedule=seldom)
+
+    assert_same_tensors(often, once)
+    assert len(list((tmp_path / "b" / "tensorboard").iterdir())) == 1
+    assert not (tmp_path / "a" / "tensorboard").exists()
+
+
+def test_a_sheet_of_predictions_shows_the_validation_faces(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    run(toy_config(faces=16, validation=3), pack, tmp_path)
+
+    assert [path.name for path in sorted((tmp_path / "sheets").iterdir())] == ["0000004.jpg"]
+    assert read_image(tmp_path / "sheets" / "0000004.jpg").shape == (64, 3 * 64, 3)
+
+
+def test_without_validation_there_is_no_score(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    run(toy_config(faces=16, validation=0), pack, tmp_path)
+
+    assert {row["validation_nme"] for row in log_of(tmp_path)} == {""}
+    assert not (tmp_path / "sheets").exists()
+
+
+def test_the_mean_shape_of_the_training_faces_starts_the_cascade(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    path = run(toy_config(faces=4), pack, tmp_path)
+
+    kept = [i for i in range(12) if i not in (0, 11)]  # the two validation faces
+    units = (pack.landmarks[kept].astype(float) - 47.5) / 48
+    mirrored = units[:, pack.scheme.mirror] * [-1, 1]
+    expected = np.concatenate([units, mirrored]).mean(axis=0)
+    np.testing.assert_allclose(load_network(path)[0].mean_shape, expected, atol=1e-5)
+
+
+def test_fine_tuning_starts_from_the_weights_given(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    """With a rate of zero it ends with them, too (but for the batch statistics)."""
+    config = toy_config(faces=8, learning_rate=0.0)
+    network = initial_network(config, pack)
+    start = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+
+    path = run(config, pack, tmp_path, initial=network)
+
+    trained = load_tensors(path)[0]
+    for name, parameter in start.items():
+        torch.testing.assert_close(trained[name], parameter, msg=name)
+
+
+def test_low_precision_keeps_the_coordinates_in_full(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    config = toy_config(faces=32)
+
+    run(config, pack, tmp_path / "full")
+    run(config, pack, tmp_path / "low", schedule=dataclasses.replace(SCHEDULE, precision="bfloat16"))
+
+    full, low = log_of(tmp_path / "full"), log_of(tmp_path / "low")
+    assert full[0]["loss"] != low[0]["loss"]
+    for a, b in zip(full, low, strict=True):
+        assert float(a["nme"]) == pytest.approx(float(b["nme"]), rel=0.05)
+
+
+# --- what is refused
+
+
+def test_a_folder_with_a_run_in_it(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    config = toy_config(faces=4)
+    path = run(config, pack, tmp_path)
+    before = path.read_bytes()
+
+    with pytest.raises(InputError, match=re.escape(f"{tmp_path}: expected an empty or new folder (or --resume)")):
+        run(dataclasses.replace(config, seed=1), pack, tmp_path)
+
+    assert path.read_bytes() == before
+    assert TrainConfig.load(tmp_path / "config.json") == config
+
+
+def test_other_faces_on_resume(pack: FacePack, other_pack: FacePack, toy_config, tmp_path: Path) -> None:
+    config = toy_config(faces=4)
+    run(config, pack, tmp_path)
+
+    with pytest.raises(WeightsError, match=f"{pack.digest()}|{other_pack.digest()}"):
+        run(dataclasses.replace(config, faces=8), other_pack, tmp_path, resume=True)
+
+
+def test_landmarks_of_another_scheme(cofw_pack: FacePack, toy_config, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="training faces: expected ibug68 landmarks, found cofw29"):
+        run(toy_config(), cofw_pack, tmp_path / "run")
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_initial_weights_of_another_network(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    network = initial_network(toy_config(model={"hidden_size": 24}), pack)
+
+    with pytest.raises(InputError, match="initial weights"):
+        run(toy_config(), pack, tmp_path, initial=network)
+
+
+def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    config = toy_config()
+    network = initial_network(config, pack)
+    torch.nn.init.constant_(network.recurrent.bias, float("nan"))
+
+    with pytest.raises(InputError, match="step 2: expected a finite loss, found nan"):
+        run(config, pack, tmp_path, initial=network)
+
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("count", [12, 13])
+def test_more_validation_than_faces(count: int, pack: FacePack, toy_config, tmp_path: Path) -> None:
+    with pytest.raises(SrnError, match=f"validation: expected fewer faces than the pack's 12, found {count}"):
+        run(toy_config(validation=count), pack, tmp_path)
+
+
+# --- setting faces aside
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(1, [0]), (2, [0, 11]), (3, [0, 6, 11]), (12 - 1, None)])
+def test_validation_faces_lie_evenly_over_the_pack(count: int, chosen: list[int] | None, pack: FacePack) -> None:
+    training, validation = split_validation(pack, count)
+
+    assert validation is not None
+    if chosen is not None:
+        assert list(validation.names) == [f"toy/{i:02d}" for i in chosen]
+    assert len(validation) == count
+    assert sorted([*training.names, *validation.names]) == list(pack.names)
+
+
+def test_no_validation_leaves_the_pack_whole(pack: FacePack) -> None:
+    assert split_validation(pack, 0) == (pack, None)
+
+
+# --- interruption
+
+CHILD = textwrap.dedent(
+    """
+    import os, signal, sys
+    import torch
+    from rich.console import Console
+    from srn.data.pack import FacePack
+    from srn.training import loop
+    from srn.training.config import TrainConfig
+
+    torch.set_num_threads(1)
+    pack, config, out, moment, count = sys.argv[1:]
+    calls = 0
+
+    def killed_at_call(owner, name):
+        function = getattr(owner, name)
+
+        def wrapped(*args, **kwargs):
+            global calls
+            calls += 1
+            if calls == int(count):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return function(*args, **kwargs)
+
+        setattr(owner, name, wrapped)
+
+    if moment == "loss":
+        killed_at_call(loop, "cascade_loss")
+    elif moment == "fsync":
+        killed_at_call(os, "fsync")
+    schedule = loop.Schedule(
+        log_every=2, save_every=4, validate_every=4, workers=0, device="cpu", precision="float32", tensorboard=False
+    )
+    loop.train(TrainConfig.load(config), FacePack.load(pack), out, schedule=schedule, console=Console(file=sys.stderr))
+    """
+)
+
+
+def start_child(folder: Path, config: TrainConfig, pack: FacePack, *words: str, **environment: str) -> Any:
+    pack.save(folder / "faces.npz")
+    config.save(folder / "wanted.json")
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder / "faces.npz"), str(folder / "wanted.json"), *words],
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("moment", "count", "saved"),
+    [
+        # 12 steps, saved after 4, 8 and 12; logged after every second.
+        ("loss", 7, 4),  # in the 7th step: steps 5 and 6 are lost, a row of the log is ahead of the state
+        ("fsync", 4, 4),  # in the second save, between the weights and the state (each save syncs both)
+        ("loss", 2, None),  # before anything is saved
+    ],
+    ids=["between saves", "while saving", "before the first save"],
+)
+def test_a_killed_run_goes_on_with_the_very_numbers_of_an_uninterrupted_one(
+    moment: str, count: int, saved: int | None, pack: FacePack, toy_config, tmp_path: Path
+) -> None:
+    config = toy_config(faces=48, augmentation=AugmentConfig())
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+
+    child = start_child(tmp_path, config, pack, str(killed), moment, str(count))
+    _, said = child.communicate(timeout=100)
+
+    assert child.returncode == -signal.SIGKILL, said
+    if saved is None:
+        assert not (killed / "state.safetensors").exists()
+    else:
+        assert load_tensors(killed / "state.safetensors")[1]["step"] == str(saved)
+    run(config, pack, killed, resume=True)
+    run(config, pack, whole)
+    for name in ("weights.safetensors", "state.safetensors"):
+        assert_same_tensors(killed / name, whole / name)
+    assert [int(row["step"]) for row in log_of(killed)] == [2, 4, 6, 8, 10, 12]
+    assert without_speed(killed) == without_speed(whole)
+
+
+def test_a_paper_run_goes_on_likewise(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    """Interrupted by an exception this time: the paper's network has other layers and no statistics."""
+    config = toy_config("paper", faces=16)
+    stream_item = FaceStream.__getitem__
+
+    class Interrupted(Exception):
+        pass
+
+    def broken(self: FaceStream, position: int) -> Any:
+        if position == 13:
+            raise Interrupted
+        return stream_item(self, position)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(FaceStream, "__getitem__", broken)
+        run(config, pack, tmp_path / "a", schedule=dataclasses.replace(SCHEDULE, save_every=2))
+    path = run(config, pack, tmp_path / "a", resume=True)
+
+    assert_same_tensors(path, run(config, pack, tmp_path / "b"))
+
+
+def test_a_finished_run_resumed_is_left_as_it_is(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    path = run(toy_config(faces=16), pack, tmp_path)
+    before, rows = path.read_bytes(), log_of(tmp_path)
+
+    run(toy_config(faces=16), pack, tmp_path, resume=True)
+
+    assert path.read_bytes() == before
+    assert log_of(tmp_path) == rows
+
+
+def test_a_run_can_be_made_longer(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    """Resumed before its decay, with more faces, it is the longer run from the beginning."""
+    short, long = toy_config(faces=40, decay_share=0.5), toy_config(faces=64, decay_share=0.5)
+    assert [short.rate(step) for step in range(4)] == [long.rate(step) for step in range(4)]
+    grown, whole = tmp_path / "grown", tmp_path / "whole"
+
+    child = start_child(tmp_path, short, pack, str(grown), "loss", "6")
+    child.communicate(timeout=100)
+    assert load_tensors(grown / "state.safetensors")[1]["step"] == "4"
+    run(long, pack, grown, resume=True)
+    run(long, pack, whole)
+
+    assert_same_tensors(grown / "weights.safetensors", whole / "weights.safetensors")
+    assert TrainConfig.load(grown / "config.json").faces == 64
+    assert [int(row["step"]) for row in log_of(grown)] == list(range(2, 17, 2))
+
+
+# --- several processes
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def test_two_processes_learn_what_one_learns(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    """Without batch norm, whose statistics are each process's own, only the order of sums differs."""
+    config = toy_config("paper", faces=32)
+    together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
+
+    children = [
+        start_child(tmp_path, config, pack, str(tmp_path / "two"), "never", "0", RANK=rank, LOCAL_RANK=rank, **together)
+        for rank in ("0", "1")
+    ]
+    run(config, pack, tmp_path / "one")
+
+    for child in children:
+        _, said = child.communicate(timeout=100)
+        assert child.returncode == 0, said
+    one, two = (load_tensors(tmp_path / name / "state.safetensors")[0] for name in ("one", "two"))
+    start = initial_network(config, pack).state_dict()
+    assert one.keys() == two.keys()
+    for name in start:
+        torch.testing.assert_close(one[f"network.{name}"], two[f"network.{name}"], atol=2e-5, rtol=1e-3, msg=name)
+    assert [row["step"] for row in log_of(tmp_path / "two")] == ["2", "4", "6", "8"]
+
+
+def test_a_batch_that_does_not_divide(pack: FacePack, toy_config, tmp_path: Path, monkeypatch) -> None:
+    """Refused by every process before any of them waits for another."""
+    for name, value in {
+        "WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.distributed, "init_process_group", lambda backend: None)
+    monkeypatch.setattr(torch.distributed, "destroy_process_group", lambda: None)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+
+    with pytest.raises(InputError, match="batch_size: expected a multiple of the 3 processes, found 4"):
+        run(toy_config(), pack, tmp_path)

@@ -1,0 +1,142 @@
+"""The stream of faces: a face at a position depends on the seed and the position alone."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from srn.data.augment import NO_AUGMENTATION, AugmentConfig
+from srn.data.pack import FacePack
+from srn.face.geometry import FrameSpec
+from srn.training.stream import FaceStream, batches
+
+SPEC = FrameSpec(64, 44.0)
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def stream_of(pack: FacePack, seed: int = 0, config: AugmentConfig | None = None) -> FaceStream:
+    return FaceStream(pack, SPEC, config or AugmentConfig(), seed)
+
+
+def same(a: Batch, b: Batch) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def joined(*parts: Batch) -> Batch:
+    images, landmarks, visible = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return images, landmarks, visible
+
+
+def indices(pack: FacePack, stream: FaceStream, positions: range) -> list[int]:
+    """Which of the pack's faces lie there. Without augmentation a face's landmarks give it away."""
+    center = (SPEC.size - 1) / 2
+    expected = (pack.landmarks - pack.spec.center) * (SPEC.face_size / pack.spec.face_size) + center
+    found = []
+    for position in positions:
+        distances = np.abs(expected - stream[position][1].numpy()).max(axis=(1, 2))
+        assert np.sort(distances)[0] < 1e-3 < np.sort(distances)[1]
+        found.append(int(distances.argmin()))
+    return found
+
+
+def test_a_face_is_an_image_its_landmarks_and_what_can_be_seen(pack: FacePack) -> None:
+    image, landmarks, visible = stream_of(pack)[0]
+
+    assert (image.shape, image.dtype) == ((3, 64, 64), torch.uint8)
+    assert (landmarks.shape, landmarks.dtype) == ((68, 2), torch.float32)
+    assert (visible.shape, visible.dtype) == ((68,), torch.bool)
+
+
+def test_the_same_position_is_the_same_face_whatever_came_before(pack: FacePack) -> None:
+    first = stream_of(pack)
+    forwards = [first[p] for p in range(30)]
+    second = stream_of(pack)
+
+    assert all(same(second[p], forwards[p]) for p in (29, 3, 3, 17, 0))
+
+
+def test_positions_differ_even_where_the_face_is_the_same(pack: FacePack) -> None:
+    one_face = stream_of(pack.subset([0]))
+
+    assert not any(same(one_face[a], one_face[b]) for a, b in itertools.combinations(range(4), 2))
+
+
+def test_another_seed_is_another_stream(pack: FacePack) -> None:
+    plain = (stream_of(pack, seed, NO_AUGMENTATION) for seed in (0, 1))
+    first, second = (indices(pack, stream, range(24)) for stream in plain)
+
+    assert first != second
+    assert not same(stream_of(pack.subset([0]), 0)[0], stream_of(pack.subset([0]), 1)[0])
+
+
+def test_every_epoch_shows_every_face_once_in_a_new_order(pack: FacePack) -> None:
+    stream = stream_of(pack, config=NO_AUGMENTATION)
+
+    epochs = [indices(pack, stream, range(12 * e, 12 * (e + 1))) for e in range(4)]
+
+    assert all(sorted(epoch) == list(range(12)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 4
+
+
+def test_without_augmentation_the_picture_is_the_packed_one_at_another_size(pack: FacePack) -> None:
+    stream = stream_of(pack, config=NO_AUGMENTATION)
+    (index,) = indices(pack, stream, range(1))
+    image, landmarks, visible = stream[0]
+
+    assert bool(visible.all())
+    packed = pack.image(index).astype(float)
+    for point in (30, 57, 8):  # the same colours under the same landmarks
+        x, y = np.round(landmarks[point].numpy()).astype(int)
+        px, py = np.round(pack.landmarks[index, point]).astype(int)
+        around = packed[py - 2 : py + 3, px - 2 : px + 3].reshape(-1, 3)
+        pixel = image[:, y, x].numpy()
+        assert (pixel >= around.min(axis=0) - 1).all()
+        assert (pixel <= around.max(axis=0) + 1).all()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(workers: int, pack: FacePack) -> None:
+    alone = list(batches(stream_of(pack), 0, 5, 4, workers=0))
+    helped = list(batches(stream_of(pack), 0, 5, 4, workers=workers))
+
+    assert len(alone) == len(helped) == 5
+    assert all(same(a, b) for a, b in zip(alone, helped, strict=True))
+
+
+def test_a_batch_is_its_positions(pack: FacePack) -> None:
+    stream = stream_of(pack)
+
+    (batch,) = batches(stream, 3, 4, 5, workers=0)
+
+    for i, position in enumerate(range(15, 20)):
+        assert same((batch[0][i], batch[1][i], batch[2][i]), stream[position])
+
+
+def test_a_stream_that_starts_later_goes_on_with_the_same_faces(pack: FacePack) -> None:
+    whole = list(batches(stream_of(pack), 0, 6, 4, workers=0))
+    rest = list(batches(stream_of(pack), 4, 6, 4, workers=0))
+
+    assert len(rest) == 2
+    assert all(same(a, b) for a, b in zip(rest, whole[4:], strict=True))
+
+
+@pytest.mark.parametrize("world_size", [2, 4])
+def test_the_shares_of_all_processes_are_the_batch_of_one(world_size: int, pack: FacePack) -> None:
+    whole = batches(stream_of(pack), 1, 4, 8, workers=0)
+    shares = [
+        batches(stream_of(pack), 1, 4, 8, workers=0, rank=rank, world_size=world_size) for rank in range(world_size)
+    ]
+
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert same(joined(*parts), batch)
+
+
+def test_a_finished_stream_is_empty(pack: FacePack) -> None:
+    loader = batches(stream_of(pack), 6, 6, 4, workers=0)
+
+    assert len(loader) == 0
+    assert list(loader) == []
