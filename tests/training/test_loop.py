@@ -262,7 +262,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(pack: FacePac
     network = initial_network(config, pack)
     torch.nn.init.constant_(network.recurrent.bias, float("nan"))
 
-    with pytest.raises(InputError, match="step 2: expected a finite loss, found nan"):
+    with pytest.raises(InputError, match="step 1: expected a finite loss, found nan"):
         run(config, pack, tmp_path, initial=network)
 
     assert not (tmp_path / "weights.safetensors").exists()

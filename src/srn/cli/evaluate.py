@@ -12,8 +12,12 @@ from rich.table import Table
 
 from srn.cli import options
 from srn.data.files import write_atomically
+from srn.data.sample import Sample
+from srn.errors import InputError
 from srn.evaluation import protocol
+from srn.evaluation.box_curve import box_curve as measure_box_curve
 from srn.face.metrics import NORMALIZERS
+from srn.inference.landmarker import FaceLandmarker
 
 
 class Init(StrEnum):
@@ -40,6 +44,13 @@ def evaluate(
     ] = None,
     ced: Annotated[
         Path | None, typer.Option(help="Picture of the cumulative error distributions (needs srn[eval]).")
+    ] = None,
+    reliability: Annotated[
+        Path | None, typer.Option(help="Picture of the confidence's calibration (needs srn[eval]).")
+    ] = None,
+    box_curve: Annotated[
+        Path | None,
+        typer.Option(help="Also measure shifted and scaled boxes: `.json` for numbers, else a picture (srn[eval])."),
     ] = None,
     weights: options.Weights = None,
     passes: options.Passes = 2,
@@ -76,6 +87,15 @@ def evaluate(
         if len(curves) > 1:
             curves["all"] = result.errors
         plot_ced(curves, ced, threshold=protocol.FAILURE_THRESHOLD, label=str(normalizer.value))
+    if reliability is not None:
+        with options.needs_extra("eval", "--reliability"):
+            from srn.evaluation.plots import plot_reliability
+        points = result.confidence_points()
+        if points is None:
+            raise InputError.at("--reliability", "weights that say how sure they are", result.weights)
+        plot_reliability(*points, reliability, label=", ".join(result.subsets))
+    if box_curve is not None:
+        _measure_boxes(landmarker, samples, str(normalizer.value), box_curve)
     table = Table(title=f"{result.weights}, {init} boxes, by {normalizer}")
     for column in ("set", "faces", "missed", "NME %", "mean shape %", "failures %", "AUC"):
         table.add_column(column, justify="left" if column == "set" else "right")
@@ -103,3 +123,15 @@ def evaluate(
     if confidence is not None:
         error = confidence["expected_calibration_error"]
         options.console.print(f"confidence: expected calibration error {error:.3f}", highlight=False)
+
+
+def _measure_boxes(landmarker: FaceLandmarker, samples: list[Sample], normalizer: str, path: Path) -> None:
+    with options.progress_bar("faces") as progress:
+        task = progress.add_task("shifting boxes", total=len(samples))
+        curve = measure_box_curve(landmarker, samples, normalizer=normalizer, progress=lambda: progress.advance(task))
+    if path.suffix == ".json":
+        write_atomically(path, (json.dumps(curve.to_dict(), indent=1) + "\n").encode())
+        return
+    with options.needs_extra("eval", "--box-curve"):
+        from srn.evaluation.plots import plot_box_curve
+    plot_box_curve({f"{len(samples)} faces": curve}, path)

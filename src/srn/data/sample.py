@@ -25,6 +25,7 @@ class Sample:
         subset: where it belongs in its dataset, e.g. `helen/testset`.
         detector_box: a detector-like face box where the dataset has one, picture pixels.
         occluded: (N,) bool where the dataset annotates occlusion.
+        attributes: what the dataset says of the face (WFLW: `pose`, `occlusion`, ...).
     """
 
     path: Path
@@ -33,6 +34,7 @@ class Sample:
     subset: str
     detector_box: Box | None = None
     occluded: npt.NDArray[np.bool_] | None = None
+    attributes: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         if self.landmarks.shape != (self.scheme.n_points, 2):

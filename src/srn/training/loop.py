@@ -212,6 +212,11 @@ def _restore(
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 
+def _require_finite(loss: float, step: int) -> None:
+    if not np.isfinite(loss):
+        raise InputError.at(f"step {step}", "a finite loss", f"{loss} (lower the learning rate)")
+
+
 def train(
     config: TrainConfig,
     pack: FacePack,
@@ -331,6 +336,10 @@ def train(
                 with torch.autocast(device.type, torch.bfloat16, enabled=low):
                     output = wrapped(image)
                 terms = cascade_loss(output, landmarks.to(device), visible.to(device), config.model, config.loss)
+                if device.type == "cpu":
+                    # Sampling at a place that is no number crashes the CPU's backward pass; a GPU's does not, and there
+                    # every look at a value would hold the queue up.
+                    _require_finite(float(terms.total.detach()), step + 1)
                 optimizer.zero_grad(set_to_none=True)
                 terms.total.backward()
                 nn.utils.clip_grad_norm_(network.parameters(), config.clip_norm)
@@ -341,8 +350,7 @@ def train(
                 last = done == config.steps
                 if rank == 0 and log is not None and (done % schedule.log_every == 0 or last):
                     means = torch.stack(sums).mean(0).tolist()
-                    if not np.isfinite(means[0]):
-                        raise InputError.at(f"step {done}", "a finite loss", f"{means[0]} (lower the learning rate)")
+                    _require_finite(means[0], done)
                     elapsed = time.monotonic() - mark
                     speed, share = len(sums) * config.batch_size / elapsed, waited / elapsed
                     score: float | str = ""
