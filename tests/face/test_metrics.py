@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from srn.errors import InputError
+from srn.face import metrics
 from srn.face.metrics import (
     NORMALIZERS,
     auc,
@@ -149,3 +150,40 @@ def test_a_face_that_was_not_found_counts_as_failure_only(rng: np.random.Generat
     assert failure_rate(with_missing, 0.1) == pytest.approx((failure_rate(errors, 0.1) * 50 + 1) / 51)
     assert auc(with_missing, 0.1) == pytest.approx(auc(errors, 0.1) * 50 / 51)
     assert ced(with_missing, np.array([1e9]))[0] == pytest.approx(50 / 51)
+
+
+# --- flags and confidence ------------------------------------------------------------------------------------------
+
+
+def test_average_precision_and_recall_by_hand() -> None:
+    # Ranked by score: + - + + -, so the precisions at the positives are 1, 2/3 and 3/4.
+    scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5])
+    positive = np.array([True, False, True, True, False])
+    assert metrics.average_precision(scores, positive) == pytest.approx((1 + 2 / 3 + 3 / 4) / 3)
+    assert metrics.recall_at_precision(scores, positive, 0.75) == pytest.approx(1.0)
+    assert metrics.recall_at_precision(scores, positive, 0.8) == pytest.approx(1 / 3)
+    assert metrics.recall_at_precision(-scores, positive, 0.9) == 0.0
+
+
+def test_equal_scores_count_as_one_threshold() -> None:
+    scores, positive = np.zeros(4), np.array([True, False, False, False])
+    assert metrics.average_precision(scores, positive) == pytest.approx(0.25)
+    precision, recall = metrics.precision_recall(scores, positive)
+    np.testing.assert_allclose((precision, recall), ([0.25], [1.0]))
+
+
+def test_without_a_positive_there_is_no_precision() -> None:
+    assert np.isnan(metrics.average_precision(np.arange(3.0), np.zeros(3, bool)))
+    assert np.isnan(metrics.recall_at_precision(np.arange(3.0), np.zeros(3, bool)))
+
+
+def test_reliability_by_hand() -> None:
+    confidence = np.array([0.05, 0.15, 0.15, 0.95, 1.0])
+    correct = np.array([False, True, False, True, False])
+    mean, share, count = metrics.reliability(confidence, correct, bins=10)
+    assert count.tolist() == [1, 2, 0, 0, 0, 0, 0, 0, 0, 2]
+    np.testing.assert_allclose(mean[[0, 1, 9]], [0.05, 0.15, 0.975])
+    np.testing.assert_allclose(share[[0, 1, 9]], [0.0, 0.5, 0.5])
+    assert np.isnan(mean[5])
+    expected = (1 * 0.05 + 2 * 0.35 + 2 * 0.475) / 5
+    assert metrics.expected_calibration_error(confidence, correct) == pytest.approx(expected)

@@ -97,12 +97,10 @@ def paint(name: str, grain: Picture, shape: Shape, scheme: LandmarkScheme, seed:
 
 
 @every_scheme
-@every_occluder
+@pytest.mark.parametrize("name", [name for name in ALL if name != "half_shadow"])  # which covers nothing: see below
 def test_covered_is_what_was_painted(
     name: str, scheme: LandmarkScheme, grain: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if name == "half_shadow":
-        pytest.skip("darkens without covering: see below")
     if name == "drawn_mask":  # ear loops and pleats are thin lines beside and on the cloth: see below
         monkeypatch.setattr(cv2, "line", lambda *args, **options: None)
     shares, changed_inside, changed_outside = [], [], 0
@@ -229,5 +227,6 @@ def test_ear_loops_are_thin(grain: Picture, face: Shape) -> None:
         image, covered = paint("drawn_mask", grain, shape, IBUG_68, seed)
         outside = (image != grain).any(-1) & ~grown(covered, 2)
         with_loops += bool(outside.any())
-        assert not shrunk(outside, 2).any()  # nowhere five pixels thick
+        assert not shrunk(outside, 4).any()  # nowhere nine pixels thick, even where two of them meet at an ear
+        assert outside.mean() < 0.05
     assert 5 < with_loops < 24

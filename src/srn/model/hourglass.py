@@ -1,0 +1,78 @@
+"""A one-stage hourglass (Newell et al. 2016) that gives the cascade its initial shape: SRN+HG (table 4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class _Bottleneck(nn.Module):
+    """1 x 1, 3 x 3, 1 x 1 convolutions with batch norm before each, and a shortcut."""
+
+    def __init__(self, channels_in: int, channels: int) -> None:
+        super().__init__()
+        half = channels // 2
+        self.layers = nn.Sequential(
+            nn.BatchNorm2d(channels_in), nn.ReLU(), nn.Conv2d(channels_in, half, 1, bias=False),
+            nn.BatchNorm2d(half), nn.ReLU(), nn.Conv2d(half, half, 3, padding=1, bias=False),
+            nn.BatchNorm2d(half), nn.ReLU(), nn.Conv2d(half, channels, 1),
+        )  # fmt: skip
+        self.shortcut = nn.Identity() if channels == channels_in else nn.Conv2d(channels_in, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x) + self.shortcut(x)
+
+
+class _Hourglass(nn.Module):
+    """Down to 1 / 2^depth of the resolution and back, with a branch at every level."""
+
+    def __init__(self, channels: int, depth: int) -> None:
+        super().__init__()
+        self.branch = _Bottleneck(channels, channels)
+        self.down = _Bottleneck(channels, channels)
+        self.inner = _Hourglass(channels, depth - 1) if depth > 1 else _Bottleneck(channels, channels)
+        self.up = _Bottleneck(channels, channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lower = self.up(self.inner(self.down(functional.max_pool2d(x, 2, ceil_mode=True))))
+        raised = functional.interpolate(lower, scale_factor=2.0, mode="nearest")
+        return self.branch(x) + raised[..., : x.shape[-2], : x.shape[-1]]
+
+
+def soft_argmax(heatmaps: Tensor, stride: int) -> Tensor:
+    """Mean positions (B, N, 2), crop pixels, of the softmax of heat maps (B, N, H, W) whose cells are `stride` wide."""
+    height, width = heatmaps.shape[-2:]
+    weights = torch.softmax(heatmaps.float().flatten(2), dim=2).view_as(heatmaps)
+    center = (stride - 1) / 2  # the middle of cell 0, in pixels
+    x = torch.arange(width, device=heatmaps.device) * stride + center
+    y = torch.arange(height, device=heatmaps.device) * stride + center
+    return torch.stack([(weights.sum(2) * x).sum(-1), (weights.sum(3) * y).sum(-1)], dim=-1)
+
+
+class HourglassInitializer(nn.Module):
+    """From a crop to a first shape: stem to stride 4, one hourglass, a heat map a landmark, its soft arg max.
+
+    Args:
+        n_points: number of landmarks N.
+        channels: width of the hourglass.
+        depth: halvings below stride 4.
+    """
+
+    STRIDE = 4
+
+    def __init__(self, n_points: int, channels: int = 64, depth: int = 3) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, channels // 2, 7, 2, 3, bias=False), nn.BatchNorm2d(channels // 2), nn.ReLU(),
+            nn.MaxPool2d(2), _Bottleneck(channels // 2, channels),
+        )  # fmt: skip
+        self.hourglass = _Hourglass(channels, depth)
+        self.head = nn.Sequential(
+            nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, channels, 1),
+            nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, n_points, 1),
+        )  # fmt: skip
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Crop (B, 3, S, S) in [0, 1] -> shape (B, N, 2), crop pixels."""
+        return soft_argmax(self.head(self.hourglass(self.stem((image - 0.5) * 4))), self.STRIDE)
