@@ -18,6 +18,8 @@ class PresetName(StrEnum):
 
     ROBUST = "robust"
     PAPER = "paper"
+    ROBUST_HG = "robust-hg"
+    PAPER_HG = "paper-hg"
 
 
 class Part(StrEnum):

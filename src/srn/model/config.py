@@ -39,6 +39,7 @@ class ModelConfig:
         offsets_per_landmark: numbers that d gives for each landmark: 1 (the paper) or 2 (an x and a y).
         local_offsets: whether each landmark also adds a linear reading of its own relational features.
         coarse_shape: whether a first shape is read from the whole face before the cascade (`shared-map` only).
+        hourglass: whether the first shape is read from the heat maps of a one-stage hourglass (SRN+HG, table 4).
         point_heads: whether visibility and expected error are predicted for each point.
         recurrence: `iteration`: h goes from iteration to iteration (eq. 5); `frame`: every iteration reads the state
             that the previous frame left (eq. 13).
@@ -61,6 +62,7 @@ class ModelConfig:
     offsets_per_landmark: int = 2
     local_offsets: bool = True
     coarse_shape: bool = True
+    hourglass: bool = False
     point_heads: bool = True
     recurrence: Literal["iteration", "frame"] = "iteration"
     stem_channels: int = 24
@@ -76,6 +78,8 @@ class ModelConfig:
             raise InputError.at("landmark_features", f"{PATCH_FEATURES} with patches", str(self.landmark_features))
         if self.encoder == "shared-map" and self.frame_size % 16:
             raise InputError.at("frame_size", "a multiple of 16 with the shared map", str(self.frame_size))
+        if self.hourglass and self.coarse_shape:
+            raise InputError.at("initial shape", "one of coarse_shape and hourglass", "both")
         if self.iterations < 1:
             raise InputError.at("iterations", "at least 1", str(self.iterations))
         for name, choices in (
@@ -87,6 +91,11 @@ class ModelConfig:
                 expected = " or ".join(str(choice) for choice in choices)
                 raise InputError.at(name, expected, repr(getattr(self, name)))
         scheme_by_name(self.scheme_name)
+
+    @property
+    def learns_start(self) -> bool:
+        """Whether the shape that the cascade starts from is the network's own and not the mean shape."""
+        return self.coarse_shape or self.hourglass
 
     @property
     def scheme(self) -> LandmarkScheme:
@@ -116,7 +125,7 @@ class ModelConfig:
             raise WeightsError.at("model config", "a network's description as JSON", f"{error}") from error
 
 
-PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
+_PUBLISHED_AND_LIGHT: Mapping[str, ModelConfig] = MappingProxyType(
     {
         "paper": ModelConfig(
             preset="paper",
@@ -137,7 +146,14 @@ PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
         "robust": ModelConfig(),
     }
 )
-"""`paper`: the network as published, 20,834,028 parameters at 68 points. `robust`: the default, a fifth of the cost."""
+_WITH_HOURGLASS = {
+    f"{name}-hg": dataclasses.replace(config, preset=f"{name}-hg", coarse_shape=False, hourglass=True)
+    for name, config in _PUBLISHED_AND_LIGHT.items()
+}
+
+PRESETS: Mapping[str, ModelConfig] = MappingProxyType({**_PUBLISHED_AND_LIGHT, **_WITH_HOURGLASS})
+"""`paper`: the network as published, 20,834,028 parameters at 68 points. `robust`: the default, a fifth of the cost.
+`paper-hg` and `robust-hg`: the same with a one-stage hourglass that gives the initial shape (SRN+HG)."""
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from srn.model.config import ModelConfig
 from srn.model.encoder import PatchEncoder, SharedMapEncoder
+from srn.model.hourglass import HourglassInitializer
 from srn.model.hsrm import HierarchicalStructuralRelation
 from srn.model.non_local import NonLocalBlock
 
@@ -82,6 +83,7 @@ class StructuralRelationNetwork(nn.Module):
             else None
         )
         self.coarse = self._coarse_head() if config.coarse_shape else None
+        self.hourglass = HourglassInitializer(scheme.n_points) if config.hourglass else None
         self.point_heads = _PointHeads(config) if config.point_heads else None
 
     def _coarse_head(self) -> nn.Sequential:
@@ -125,6 +127,8 @@ class StructuralRelationNetwork(nn.Module):
         start = self.mean_initial_shape(batch)
         if self.coarse is not None:
             start = start + self.coarse(maps[-1]).float().view(batch, -1, 2) * face_size
+        if self.hourglass is not None:
+            start = self.hourglass(image)
         shape = start
         if initial_shape is not None:
             weight = 1.0 if initial_weight is None else initial_weight[:, None, None]

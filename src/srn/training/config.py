@@ -95,7 +95,7 @@ def train_config(preset_name: str, **changes: Any) -> TrainConfig:
     million faces, weights averaged with 0.9999.
     """
     model = preset(preset_name, **changes.pop("model_changes", {}))
-    if preset_name == "paper":
+    if preset_name.startswith("paper"):
         recipe = TrainConfig(
             model=model,
             augmentation=PAPER_AUGMENTATION,

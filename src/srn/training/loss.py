@@ -94,7 +94,7 @@ def cascade_loss(
     distances = point_distances(output.shapes, target_shape[:, None]) / normalizer[:, None, None]  # (B, I, N)
     coarse = point_distances(output.coarse, target_shape) / normalizer[:, None]  # (B, N)
     total = penalty(distances, kind).mean(dim=(0, 2)).sum()
-    if config.coarse_shape:
+    if config.learns_start:
         total = total + 0.5 * penalty(coarse, kind).mean()
     visibility = scale = total.new_zeros(())
     if output.visibility is not None and output.log_scale is not None:
