@@ -29,7 +29,7 @@ def test_the_wardrobe_sorts_templates_into_kinds_and_sides(wardrobe: MaskWardrob
     name = wardrobe.template(PATTERNED, "front", np.random.default_rng(0)).name
     assert name.split("+")[0] in {"cloth", "surgical"}
     assert name.split("+")[1] in wardrobe.textures
-    with pytest.raises(InputError, match="one of .*gas"):
+    with pytest.raises(InputError, match=r"one of .*gas"):
         wardrobe.template("veil", "front", np.random.default_rng(0))
 
 

@@ -65,9 +65,10 @@ def make_pack(seed: int = 0, count: int = 12, scheme: LandmarkScheme = IBUG_68) 
     rng = np.random.default_rng(seed)
     landmarks, parts = [], []
     for _ in range(count):
-        shape = drawn_shape()[: scheme.n_points] * [rng.uniform(0.85, 1.15), 1] + rng.normal(0, 0.005, (68, 2))[
-            : scheme.n_points
-        ]
+        shape = (
+            drawn_shape()[: scheme.n_points] * [rng.uniform(0.85, 1.15), 1]
+            + rng.normal(0, 0.005, (68, 2))[: scheme.n_points]
+        )
         angle = np.deg2rad(rng.normal(0, 15))
         shape = shape @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
         shape = CanonicalFrame.from_box(Box.around(shape), PACK_SPEC).to_crop(shape)

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from srn.cli import options
 from srn.data.media import read_image
+from srn.errors import InputError
 
 
 def benchmark(
@@ -32,7 +33,7 @@ def benchmark(
     found = landmarker.find(image)
     boxes = [box for box, _ in found[:1]]
     if not boxes:
-        raise typer.BadParameter(f"{picture}: no face in it")
+        raise InputError.at(picture, "a picture with a face", "no face in it")
     twice = options.open_landmarker(weights, 2, False, threads, None)
     steps: dict[str, tuple[int, Callable[[], object]]] = {
         "face finder, one picture": (1, lambda: landmarker.find(image)),

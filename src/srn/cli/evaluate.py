@@ -95,7 +95,8 @@ def evaluate(
             raise InputError.at("--reliability", "weights that say how sure they are", result.weights)
         plot_reliability(*points, reliability, label=", ".join(result.subsets))
     if box_curve is not None:
-        _measure_boxes(landmarker, samples, str(normalizer.value), box_curve)
+        read = {one.path for one in result.results}
+        _measure_boxes(landmarker, [s for s in samples if s.path in read], str(normalizer.value), box_curve)
     table = Table(title=f"{result.weights}, {init} boxes, by {normalizer}")
     for column in ("set", "faces", "missed", "NME %", "mean shape %", "failures %", "AUC"):
         table.add_column(column, justify="left" if column == "set" else "right")
@@ -105,11 +106,6 @@ def evaluate(
         numbers = (part.nme * 100, part.mean_shape_nme * 100, s["failure_rate"] * 100)
         table.add_row(name, str(s["n"]), str(s["missed"]), *(f"{v:.2f}" for v in numbers), f"{s['auc']:.3f}")
     options.console.print(table)
-    problems = [*report.problems, *result.problems]
-    for line in problems:
-        options.messages.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
-    if problems:
-        raise typer.Exit(1)
     visibility = result.visibility_summary()
     if visibility is not None:
         options.console.print(
@@ -123,6 +119,11 @@ def evaluate(
     if confidence is not None:
         error = confidence["expected_calibration_error"]
         options.console.print(f"confidence: expected calibration error {error:.3f}", highlight=False)
+    problems = [*report.problems, *result.problems]
+    for line in problems:
+        options.messages.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
 
 
 def _measure_boxes(landmarker: FaceLandmarker, samples: list[Sample], normalizer: str, path: Path) -> None:

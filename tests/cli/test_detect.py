@@ -1,0 +1,332 @@
+"""`srn detect`: formats, folders, bad files, own boxes, and that nothing is written over."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from matplotlib.cbook import get_sample_data
+
+from srn.data.media import read_image, write_image
+from srn.data.pts import read_pts
+from srn.face.geometry import Box
+
+Shape = npt.NDArray[np.float64]
+Run = Callable[..., Any]
+File = Callable[..., Path]
+
+
+def boxes_file(path: Path, boxes: dict[str, list[list[float]]]) -> Path:
+    path.write_text(json.dumps(boxes))
+    return path
+
+
+def box_around(shape: Shape) -> list[float]:
+    return [*shape.min(axis=0).tolist(), *shape.max(axis=0).tolist()]
+
+
+@pytest.fixture
+def three(tmp_path: Path, coordinate_file: File, truths: dict[int, Shape]) -> Path:
+    """A folder with three pictures, one in a folder inside, and their boxes in `boxes.json` beside it."""
+    for name, blue in (("a.png", 0), ("b.PNG", 100), ("in/c.png", 200)):
+        coordinate_file(tmp_path / "faces" / name, blue)
+    (tmp_path / "faces" / "notes.txt").write_text("no picture")
+    blues = {"a.png": 0, "b.PNG": 100, "c.png": 200}
+    boxes_file(tmp_path / "boxes.json", {name: [box_around(truths[blue])] for name, blue in blues.items()})
+    return tmp_path / "faces"
+
+
+def test_json_on_the_standard_output(srn: Run, knowing: Any, three: Path, truths: dict[int, Shape]) -> None:
+    ran = srn("detect", three, "--boxes", three.parent / "boxes.json")
+    assert ran.code == 0
+    values = json.loads(ran.out)
+    assert set(values) == {"images"}
+    assert [Path(image["path"]).relative_to(three).as_posix() for image in values["images"]] == [
+        "a.png", "b.PNG", "in/c.png",
+    ]  # fmt: skip
+    for image, truth in zip(values["images"], truths.values(), strict=True):
+        assert set(image) == {"path", "width", "height", "faces"}
+        assert (image["width"], image["height"]) == (256, 256)
+        (face,) = image["faces"]
+        assert set(face) == {"box", "score", "landmarks", "visibility", "confidence"}
+        np.testing.assert_allclose(face["landmarks"], truth, atol=0.2)
+        np.testing.assert_allclose(face["box"], box_around(truth), atol=0.006)
+        assert face["score"] == 1.0
+    assert ran.err.strip() == "3 faces in 3 pictures"
+
+
+def test_json_file_leaves_the_standard_output_alone(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    boxes = tmp_path / "boxes.json"
+    plain = srn("detect", three, "--boxes", boxes)
+    ran = srn("detect", three, "--boxes", boxes, "--json", tmp_path / "new" / "faces.json")
+    assert (ran.code, ran.out) == (0, "")
+    assert json.loads((tmp_path / "new" / "faces.json").read_text()) == json.loads(plain.out)
+
+
+def test_overlays(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    ran = srn("detect", three, "--boxes", tmp_path / "boxes.json", "--out", tmp_path / "drawn")
+    assert (ran.code, ran.out) == (0, "")
+    files = sorted(path.relative_to(tmp_path / "drawn").as_posix() for path in (tmp_path / "drawn").rglob("*.*"))
+    assert files == ["a_landmarks.jpg", "b_landmarks.jpg", "in/c_landmarks.jpg"]
+    drawn, original = read_image(tmp_path / "drawn" / "a_landmarks.jpg"), read_image(three / "a.png")
+    assert drawn.shape == original.shape
+    changed = (np.abs(drawn.astype(int) - original) > 60).any(-1)
+    assert 0.005 < changed.mean() < 0.4
+    assert not changed[:50].any()  # nothing above the box
+    ran = srn("detect", three, "--boxes", tmp_path / "boxes.json", "--out", tmp_path / "none", "--no-overlay")
+    assert ran.code == 0
+    assert not list(tmp_path.glob("none/**/*.jpg"))
+
+
+def test_pts(srn: Run, knowing: Any, three: Path, tmp_path: Path, truths: dict[int, Shape]) -> None:
+    out = tmp_path / "out"
+    arguments = ("--boxes", tmp_path / "boxes.json", "--out", out, "--format", "pts", "--no-overlay")
+    assert srn("detect", three, *arguments).code == 0
+    assert sorted(p.relative_to(out).as_posix() for p in out.rglob("*.*")) == ["a.pts", "b.pts", "in/c.pts"]
+    for name, truth in zip(("a", "b", "in/c"), truths.values(), strict=True):
+        np.testing.assert_allclose(read_pts(out / f"{name}.pts", 68), truth, atol=0.2)
+        first = (out / f"{name}.pts").read_text().splitlines()[3].split()  # 1-based in the file
+        np.testing.assert_allclose([float(v) for v in first], truth[0] + 1, atol=0.2)
+
+
+def test_csv(
+    srn: Run, use_localizer: Callable[[Any], None], fake_localizer: Any, face: Shape, three: Path, tmp_path: Path
+) -> None:
+    visibility = np.linspace(0, 1, 68)
+    use_localizer(fake_localizer(lambda crop: (face * 60 + 47.5, visibility, np.full(68, 0.01))))
+    arguments = ("--boxes", tmp_path / "boxes.json", "--out", tmp_path / "out", "--format", "csv", "--json")
+    assert srn("detect", three, *arguments, tmp_path / "faces.json").code == 0
+    with (tmp_path / "out" / "landmarks.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert list(rows[0]) == ["path", "face", "point", "x", "y", "visibility", "confidence"]
+    images = json.loads((tmp_path / "faces.json").read_text())["images"]
+    expected = [
+        (image["path"], str(f), str(i), *point, found["visibility"][i], found["confidence"][i])
+        for image in images
+        for f, found in enumerate(image["faces"])
+        for i, point in enumerate(found["landmarks"])
+    ]
+    numbers = ("x", "y", "visibility", "confidence")
+    got = [(r["path"], r["face"], r["point"], *(float(r[name]) for name in numbers)) for r in rows]
+    assert got == expected
+    assert len(rows) == 3 * 68
+
+
+def test_csv_where_the_weights_say_less(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    arguments = ("--boxes", tmp_path / "boxes.json", "--out", tmp_path, "--format", "csv", "--no-overlay")
+    assert srn("detect", three / "a.png", *arguments).code == 0
+    lines = (tmp_path / "landmarks.csv").read_text().splitlines()
+    assert len(lines) == 69
+    assert all(line.endswith(",,") for line in lines[1:])
+
+
+def test_several_paths_keep_their_order(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    ran = srn("detect", three / "b.PNG", three / "in", three / "a.png", "--boxes", tmp_path / "boxes.json")
+    assert [Path(image["path"]).name for image in json.loads(ran.out)["images"]] == ["b.PNG", "c.png", "a.png"]
+
+
+def test_more_pictures_than_one_batch(srn: Run, knowing: Any, coordinate_file: File, tmp_path: Path) -> None:
+    for index in range(19):
+        coordinate_file(tmp_path / "many" / f"{index:02}.png", (0, 100, 200)[index % 3])
+    boxes = boxes_file(tmp_path / "b.json", {f"{i:02}.png": [[70, 70, 180, 190]] for i in range(19)})
+    ran = srn("detect", tmp_path / "many", "--boxes", boxes)
+    images = json.loads(ran.out)["images"]
+    assert [Path(image["path"]).stem for image in images] == [f"{i:02}" for i in range(19)]
+    for index, image in enumerate(images):
+        np.testing.assert_allclose(
+            image["faces"][0]["landmarks"], images[index % 3]["faces"][0]["landmarks"], atol=1e-9
+        )
+
+
+# --- what goes wrong
+
+
+def test_a_bad_file_in_a_list_keeps_going(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    (three / "aa_broken.jpg").write_bytes(b"broken")
+    (three / "empty.png").write_bytes(b"")
+    arguments = ("--boxes", tmp_path / "boxes.json", "--out", tmp_path / "out", "--json", tmp_path / "faces.json")
+    ran = srn("detect", three, *arguments)
+    assert ran.code == 1
+    summary, *failed = ran.err.splitlines()
+    assert summary.startswith("3 faces in 3 pictures, drawn in ")
+    assert failed == [
+        f"failed: {three / 'aa_broken.jpg'}: expected a picture (JPEG, PNG, WebP, ...), "
+        "found 6 bytes that do not decode to one",
+        f"failed: {three / 'empty.png'}: expected a picture (JPEG, PNG, WebP, ...), "
+        "found 0 bytes that do not decode to one",
+    ]
+    assert len(json.loads((tmp_path / "faces.json").read_text())["images"]) == 3
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 3
+
+
+def test_a_file_that_is_no_picture(srn: Run, knowing: Any, three: Path) -> None:
+    ran = srn("detect", three / "notes.txt")
+    assert ran.code == 1
+    assert json.loads(ran.out) == {"images": []}
+    assert "notes.txt: expected a picture" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere.jpg",), "nowhere.jpg: expected a picture or a folder, found no such file"),
+        (("faces/a.png", "nowhere"), "nowhere: expected a picture or a folder, found no such file"),
+        (("empty",), "empty: expected a folder with pictures, found none"),
+        (("faces", "--format", "pts"), "--format pts: expected --out DIR to write into, found none"),
+        (("faces", "--format", "csv"), "--format csv: expected --out DIR to write into, found none"),
+        (
+            ("faces", "--boxes", "none.json"),
+            "none.json: expected a readable file of boxes (.json or .csv), "
+            "found [Errno 2] No such file or directory: 'none.json'",
+        ),
+        (
+            ("faces", "--boxes", "bad.csv"),
+            "bad.csv: line 2: expected four numbers x0 < x1, y0 < y1 as 'x0, y0, x1, y1', found 9 2 3 4",
+        ),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    srn: Run, knowing: Any, three: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(three.parent)
+    Path("empty").mkdir()
+    Path("bad.csv").write_text("a.png,1,2,3,4\na.png,9,2,3,4\n")
+    assert srn("detect", *arguments).mistake == message
+
+
+def test_weights_that_are_not_there(srn: Run, three: Path) -> None:
+    expected = "none.onnx: expected a network exported by 'srn export' (.onnx), found no such file"
+    assert srn("detect", three, "--weights", "none.onnx").mistake == expected
+    assert "YuNet" in srn("detect", three, "--yunet", "none.onnx").mistake
+
+
+def test_an_out_that_is_a_file(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    ran = srn("detect", three, "--boxes", tmp_path / "boxes.json", "--out", three / "notes.txt")
+    assert "a_landmarks.jpg: expected a file that can be written" in ran.mistake
+
+
+# --- boxes and faces
+
+
+@pytest.mark.parametrize("key", ["name", "path"])
+def test_own_boxes_in_their_order(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, key: str, truths: dict[int, Shape]
+) -> None:
+    picture = three / "a.png"
+    boxes = tmp_path / "own.csv"
+    name = picture.name if key == "name" else str(picture)
+    boxes.write_text(f"path,x0,y0,x1,y1\n{name},75,65,175,185\n{name},60,70,180,190\n")
+    images = json.loads(srn("detect", picture, three / "b.PNG", "--boxes", boxes).out)["images"]
+    assert [face["box"] for face in images[0]["faces"]] == [[75, 65, 175, 185], [60, 70, 180, 190]]
+    for face in images[0]["faces"]:
+        np.testing.assert_allclose(face["landmarks"], truths[0], atol=0.3)
+    assert images[1]["faces"] == []  # not in the file
+
+
+def test_no_face_is_an_empty_list(srn: Run, knowing: Any, tmp_path: Path) -> None:
+    write_image(tmp_path / "wall.png", np.full((120, 160, 3), 200, np.uint8))
+    ran = srn("detect", tmp_path / "wall.png", "--out", tmp_path / "out", "--format", "pts")
+    assert ran.code == 0
+    assert ran.err.startswith("0 faces in 1 pictures")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["wall_landmarks.jpg"]
+    ran = srn("detect", tmp_path / "wall.png")
+    image = {"path": str(tmp_path / "wall.png"), "width": 160, "height": 120, "faces": []}
+    assert json.loads(ran.out) == {"images": [image]}
+
+
+@pytest.fixture
+def portrait() -> Path:
+    """Grace Hopper, public domain, from Matplotlib's sample data."""
+    return Path(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+
+
+def test_the_built_in_finder_and_the_lowest_score(
+    srn: Run, use_localizer: Callable[[Any], None], fake_localizer: Any, face: Shape, portrait: Path
+) -> None:
+    use_localizer(fake_localizer(lambda crop: (face * 60 + 47.5, None, None)))
+    ran = srn("detect", portrait, "--threads", "1")
+    (found,) = json.loads(ran.out)["images"][0]["faces"]
+    assert Box(*found["box"]).iou(Box(178, 170, 350, 332)) > 0.7  # read off the picture
+    assert 0.5 < found["score"] < 1
+    higher = srn("detect", portrait, "--min-score", found["score"] + 0.01)
+    assert json.loads(higher.out)["images"][0]["faces"] == []
+
+
+def test_the_passes_are_heard(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    for options, calls in (((), 2), (("--passes", "1"), 1), (("--passes", "3", "--flip-average"), 6)):
+        knowing.batches.clear()
+        assert srn("detect", three / "a.png", "--boxes", tmp_path / "boxes.json", *options).code == 0
+        assert len(knowing.batches) == calls
+
+
+# --- nothing is written over
+
+
+def test_pictures_of_one_stem(
+    srn: Run, knowing: Any, coordinate_file: File, tmp_path: Path, truths: dict[int, Shape]
+) -> None:
+    first = coordinate_file(tmp_path / "x" / "a.png", 0)
+    second = coordinate_file(tmp_path / "x" / "a.bmp", 100)
+    third = coordinate_file(tmp_path / "y" / "a.png", 200)
+    boxes = boxes_file(tmp_path / "b.json", {name: [[75, 65, 185, 185]] for name in ("a.png", "a.bmp")})
+    out = tmp_path / "out"
+    assert srn("detect", first, second, third, "--boxes", boxes, "--out", out, "--format", "pts").code == 0
+    assert sorted(path.name for path in out.iterdir()) == [
+        "a.pts", "a_2.pts", "a_2_landmarks.jpg", "a_3.pts", "a_3_landmarks.jpg", "a_landmarks.jpg",
+    ]  # fmt: skip
+    for name, truth in zip(("a", "a_2", "a_3"), truths.values(), strict=True):
+        np.testing.assert_allclose(read_pts(out / f"{name}.pts"), truth, atol=0.3)
+
+
+def test_further_faces_keep_off_other_pictures_names(
+    srn: Run, knowing: Any, coordinate_file: File, tmp_path: Path, truths: dict[int, Shape]
+) -> None:
+    """A second face of `a` must not take the file of the picture `a_2`."""
+    pictures = [coordinate_file(tmp_path / "a.png", 0), coordinate_file(tmp_path / "a_2.png", 100)]
+    box = [75, 65, 185, 185]
+    boxes = boxes_file(tmp_path / "b.json", {"a.png": [box] * 3, "a_2.png": [box] * 2})
+    out = tmp_path / "out"
+    assert srn("detect", *pictures, "--boxes", boxes, "--out", out, "--format", "pts", "--no-overlay").code == 0
+    names = {path.name: read_pts(path) for path in out.iterdir()}
+    assert set(names) == {"a.pts", "a_3.pts", "a_4.pts", "a_2.pts", "a_2_2.pts"}
+    for name, shape in names.items():
+        np.testing.assert_allclose(shape, truths[100 if name.startswith("a_2") else 0], atol=0.3)
+
+
+def test_names_with_brackets_and_unicode(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "[bold] Gesichter ä"
+    folder.mkdir()
+    shutil.copy(three / "a.png", folder / "[a] é.png")
+    ran = srn("detect", folder, "--boxes", tmp_path / "boxes.json", "--out", folder / "[red]")
+    assert ran.code == 0
+    assert ran.err == f"0 faces in 1 pictures, drawn in {folder / '[red]'}\n"
+    assert (folder / "[red]" / "[a] é_landmarks.jpg").is_file()
+
+
+# --- the real thing
+
+
+def test_random_weights_end_to_end(srn: Run, tiny_weights: Path, portrait: Path) -> None:
+    arguments = ("detect", portrait, "--weights", tiny_weights, "--threads", "1")
+    first, second = srn(*arguments), srn(*arguments)
+    assert first.code == 0
+    assert first.out == second.out
+    (face,) = json.loads(first.out)["images"][0]["faces"]
+    assert np.shape(face["landmarks"]) == (68, 2)
+    assert len(face["visibility"]) == len(face["confidence"]) == 68
+
+
+def test_shipped_weights_end_to_end(srn: Run, robust_weights: Path, portrait: Path, tmp_path: Path) -> None:
+    ran = srn("detect", portrait, "--threads", "1", "--out", tmp_path, "--json", tmp_path / "faces.json")
+    assert ran.code == 0
+    (face,) = json.loads((tmp_path / "faces.json").read_text())["images"][0]["faces"]
+    landmarks = np.array(face["landmarks"])
+    assert Box.around(landmarks).iou(Box(178, 170, 350, 332)) > 0.75
+    assert (tmp_path / "grace_hopper_landmarks.jpg").is_file()

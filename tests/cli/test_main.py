@@ -1,0 +1,113 @@
+"""The command as a whole: version, help, exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+import srn as package
+from srn.cli import detect as detect_module
+from srn.cli import options
+from srn.cli.main import app
+from srn.errors import InputError, MissingDependencyError, WeightsError
+
+
+def leaves(command: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name
+    else:
+        for part, child in inner.items():
+            yield from leaves(child, (*name, part))
+
+
+COMMANDS = sorted(leaves(typer.main.get_command(app)))
+
+
+def test_the_commands_are_those_of_the_design() -> None:
+    names = {" ".join(command) for command in COMMANDS}
+    assert {"detect", "evaluate", "train", "export", "benchmark", "data check", "data pack"} <= names
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_s_help_has_an_example(srn: Callable[..., Any], command: tuple[str, ...]) -> None:
+    ran = srn(*command, "--help")
+    assert ran.code == 0
+    assert ran.err == ""
+    text = re.sub(r"\s+", " ", re.sub(r"[│╭╰─╮╯]", " ", ran.out))
+    assert f"Example: srn {' '.join(command)} " in text
+
+
+def test_version(srn: Callable[..., Any]) -> None:
+    ran = srn("--version")
+    assert (ran.code, ran.out, ran.err) == (0, f"srn {package.__version__}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [("nothing",), ("detect",), ("detect", "a.jpg", "--format", "xml"), ("--what",)])
+def test_wrong_usage_exits_with_two(srn: Callable[..., Any], arguments: tuple[str, ...]) -> None:
+    ran = srn(*arguments)
+    assert ran.code == 2
+    assert ran.out == ""
+    assert "Usage" in ran.err
+
+
+def test_a_message_is_printed_as_it_is(srn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(paths: object) -> None:
+        raise InputError.at("[red]a[/red] [b].jpg", "[1, 2]", "x" * 300)
+
+    monkeypatch.setattr(detect_module, "pictures_in", fail)
+    assert srn("detect", "a.jpg").mistake == f"[red]a[/red] [b].jpg: expected [1, 2], found {'x' * 300}"
+
+
+def test_interrupted(srn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(paths: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(detect_module, "pictures_in", interrupt)
+    ran = srn("detect", "a.jpg")
+    assert ran.code in (1, 130)
+    assert "Traceback" not in ran.err
+
+
+def test_a_missing_extra_is_named() -> None:
+    message = r"training needs nowhere; install it with: pip install 'srn\[train\]'"
+    with pytest.raises(MissingDependencyError, match=message), options.needs_extra("train", "training"):
+        importlib.import_module("nowhere")
+    # A mistake of our own is no missing extra.
+    with pytest.raises(ImportError, match=r"srn\.nowhere"), options.needs_extra("train", "training"):
+        importlib.import_module("srn.nowhere")
+
+
+@pytest.mark.parametrize("name", ["none.onnx", "none.safetensors"])
+def test_missing_weights_are_named(tmp_path: Path, name: str) -> None:
+    if name.endswith("safetensors"):
+        pytest.importorskip("torch")
+    with pytest.raises(WeightsError, match=re.escape(f"{tmp_path / name}: expected ")):
+        options.open_localizer(tmp_path / name, 1)
+
+
+@pytest.mark.parametrize(("name", "found"), [("weights.pt", r"\.pt"), ("weights", "no suffix")])
+def test_weights_of_another_kind_are_named(tmp_path: Path, name: str, found: str) -> None:
+    with pytest.raises(InputError, match=rf"expected weights as \.onnx or \.safetensors, found {found}"):
+        options.open_localizer(tmp_path / name, 1)
+
+
+def test_as_a_module_in_a_process_of_its_own(tmp_path: Path) -> None:
+    source = Path(__file__).resolve().parents[2] / "src"
+    environment = {**os.environ, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
+    missing = tmp_path / "none.jpg"
+    ran = subprocess.run(
+        [sys.executable, "-m", "srn.cli.main", "detect", str(missing)],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr == f"srn: {missing}: expected a picture or a folder, found no such file\n"

@@ -1,0 +1,84 @@
+"""`srn train`, `srn export` and `srn benchmark`: what they say when something is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from matplotlib.cbook import get_sample_data
+
+from srn.data.media import write_image
+
+pytest.importorskip("torch")
+Run = Callable[..., Any]
+
+
+def test_no_data(srn: Run, tmp_path: Path) -> None:
+    expected = "--data: expected 300W's root, or a pack made by 'srn data pack', found nothing"
+    assert srn("train", "--out", tmp_path / "run").mistake == expected
+    assert srn("train", "--out", tmp_path / "run", "--resume").mistake == expected
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "expected the folders of 300W"),
+        (lambda path: path.mkdir(), "expected the folders of 300W"),
+        (lambda path: path.write_text("text"), "expected a face pack (.npz)"),
+        (lambda path: path.write_bytes(b"PK\x03\x04" + bytes(50)), "expected a face pack (.npz)"),
+    ],
+    ids=["missing", "empty folder", "text", "half an archive"],
+)
+def test_data_that_is_none(srn: Run, tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
+    data = tmp_path / "data"
+    make(data)
+    assert srn("train", "--data", data, "--out", tmp_path / "run").mistake.startswith(f"{data}: {message}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pack_takes_no_further_folders(srn: Run, tmp_path: Path) -> None:
+    (tmp_path / "faces.npz").write_bytes(b"")
+    ran = srn("train", "--data", tmp_path / "faces.npz", "--extra", tmp_path, "--out", tmp_path / "run")
+    assert ran.mistake.startswith("--extra: expected a folder as --data")
+
+
+@pytest.mark.parametrize("arguments", [("--preset", "huge"), ("--faces", "0"), ("--without", "h"), ("--seed", "x")])
+def test_options_out_of_range(srn: Run, tmp_path: Path, arguments: tuple[str, str]) -> None:
+    ran = srn("train", "--out", tmp_path / "run", *arguments)
+    assert ran.code == 2
+    assert arguments[0] in ran.err
+
+
+def test_export_of_what_is_not_there(srn: Run, tmp_path: Path) -> None:
+    for name in ("none.safetensors", "none.onnx"):
+        ran = srn("export", tmp_path / name, "--out", tmp_path / "out.onnx")
+        assert ran.mistake.startswith(f"{tmp_path / name}: expected ")
+    assert not (tmp_path / "out.onnx").exists()
+
+
+def test_benchmark(
+    srn: Run, use_localizer: Callable[[Any], None], fake_localizer: Any, face: npt.NDArray[np.float64]
+) -> None:
+    use_localizer(fake_localizer(lambda crop: (face * 60 + 47.5, None, None)))
+    portrait = str(get_sample_data("grace_hopper.jpg", asfileobj=False))
+    ran = srn("benchmark", portrait, "--repeats", "3", "--threads", "1")
+    assert ran.code == 0
+    for step in ("face finder, one picture", "landmarks, one face", "landmarks, 16 faces at once"):
+        (numbers,) = re.findall(rf"{step}\s+│\s+([\d.]+)\s+│\s+(\d+)", ran.out)
+        assert float(numbers[0]) * float(numbers[1]) == pytest.approx(1000, rel=0.6)  # ms and how many a second
+
+
+def test_benchmark_without_a_face(
+    srn: Run, use_localizer: Callable[[Any], None], fake_localizer: Any, tmp_path: Path
+) -> None:
+    use_localizer(fake_localizer(lambda crop: (np.zeros((68, 2)), None, None)))
+    write_image(tmp_path / "wall.png", np.full((60, 80, 3), 200, np.uint8))
+    message = f"{tmp_path / 'wall.png'}: expected a picture with a face, found no face in it"
+    assert srn("benchmark", tmp_path / "wall.png").mistake == message
+    assert "nothing.jpg: expected a readable picture file" in srn("benchmark", tmp_path / "nothing.jpg").mistake

@@ -1,0 +1,329 @@
+"""`FaceLandmarker`: coordinates there and back, batches, passes, mirrored averaging, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from matplotlib.cbook import get_sample_data
+
+from srn.data.media import read_image
+from srn.errors import InputError
+from srn.face.geometry import Box, FrameSpec
+from srn.face.localizer import confidence_from_error
+from srn.face.scheme import IBUG_68
+from srn.inference.face import Face
+from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
+from srn.inference.landmarker import FaceLandmarker, as_box
+
+Shape = npt.NDArray[np.float64]
+Picture = npt.NDArray[np.uint8]
+
+SIZE, FACE_SIZE = 96, 60.0
+"""Frame of the fake localizer's crops."""
+
+
+def coordinates(blue: int = 0) -> Picture:
+    """Red is x, green is y: a crop says where it was taken from (`true_localizer` reads it)."""
+    y, x = np.mgrid[:256, :256]
+    return np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8)
+
+
+def turned(face: Shape, size: float, degrees: float, x: float, y: float) -> Shape:
+    angle = np.deg2rad(degrees)
+    return face * size @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) + [x, y]
+
+
+def box_of(shape: Shape) -> Box:
+    (x0, y0), (x1, y1) = shape.min(axis=0).tolist(), shape.max(axis=0).tolist()
+    return Box(x0, y0, x1, y1)
+
+
+# --- there and back
+
+
+@pytest.mark.parametrize("box", [Box(10, 20, 110, 120), Box(-30.5, 4, 60, 44), Box(50, 50, 53, 52)])
+def test_crop_pixels_become_picture_pixels(fake_localizer: Any, face: Shape, box: Box) -> None:
+    in_crop = face * 70 + 40
+    localizer = fake_localizer(lambda crop: (in_crop, None, None))
+    (found,) = FaceLandmarker(localizer=localizer, passes=1).detect(coordinates(), [box])
+    # By hand: the box's centre is the crop's centre, its side 60 crop pixels.
+    side = np.sqrt(((box.x1 - box.x0) ** 2 + (box.y1 - box.y0) ** 2) / 2)
+    center = np.array([(box.x0 + box.x1) / 2, (box.y0 + box.y1) / 2])
+    expected = (in_crop - (SIZE - 1) / 2) * side / FACE_SIZE + center
+    np.testing.assert_allclose(found.landmarks, expected, atol=1e-4 * side)
+    assert (found.box, found.score, found.scheme) == (box, 1.0, IBUG_68)
+    assert found.visibility is None
+    assert found.confidence is None
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3])
+@pytest.mark.parametrize("flip_average", [False, True])
+def test_a_localizer_that_knows_gives_the_truth(
+    true_localizer: Any, face: Shape, passes: int, flip_average: bool
+) -> None:
+    truth = turned(face, 90, 25, 130, 120)
+    localizer = true_localizer({0: truth})
+    landmarker = FaceLandmarker(localizer=localizer, passes=passes, flip_average=flip_average)
+    (found,) = landmarker.detect(coordinates(), [Box(75, 65, 175, 185)])
+    np.testing.assert_allclose(found.landmarks, truth, atol=0.15)
+    assert len(localizer.batches) == passes * (2 if flip_average else 1)
+
+
+def test_visibility_and_confidence_are_passed_on(fake_localizer: Any, face: Shape) -> None:
+    visibility, error = np.linspace(0, 1, 68), np.linspace(0.001, 0.2, 68)
+    localizer = fake_localizer(lambda crop: (face * 60 + 47.5, visibility, error))
+    (found,) = FaceLandmarker(localizer=localizer).detect(coordinates(), [Box(50, 50, 150, 150)])
+    np.testing.assert_allclose(found.visibility, visibility, atol=1e-6)
+    np.testing.assert_allclose(found.confidence, confidence_from_error(error.astype(np.float32)), atol=1e-6)
+
+
+# --- several faces, several pictures
+
+
+def tell(faces: list[Face]) -> list[list[float]]:
+    return [[*face.landmarks.ravel(), *face.box.as_array(), face.score] for face in faces]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
+def test_batched_is_one_by_one(true_localizer: Any, face: Shape, batch_size: int) -> None:
+    truths = {blue: turned(face, 70 + 10 * i, 10 * i, 120 + 5 * i, 130) for i, blue in enumerate((0, 100, 200))}
+    pictures = [coordinates(blue) for blue in truths]
+    boxes = [[Box(70, 70, 170, 180), Box(80, 90, 180, 190)], [], [Box(60, 70, 190, 200)]]
+    landmarker = FaceLandmarker(localizer=true_localizer(truths), batch_size=batch_size)
+    together = landmarker.detect_batch(pictures, boxes)
+    assert [len(faces) for faces in together] == [2, 0, 1]
+    for picture, given, faces in zip(pictures, boxes, together, strict=True):
+        assert tell(landmarker.detect(picture, given)) == tell(faces)
+    assert [face.box for face in together[0]] == boxes[0]
+    assert max(landmarker.localizer.batches) <= batch_size
+    np.testing.assert_allclose(together[2][0].landmarks, truths[200], atol=0.15)
+
+
+class FixedFinder:
+    """Finds faces where it was told, by the picture's blue."""
+
+    name = "fixed"
+
+    def __init__(self, found: dict[int, list[FoundFace]]) -> None:
+        self.found = found
+
+    def find(self, image: Picture) -> list[FoundFace]:
+        return self.found[int(image[0, 0, 2])]
+
+
+def test_the_finder_s_boxes_and_scores(true_localizer: Any, face: Shape) -> None:
+    found = [FoundFace(Box(60, 60, 160, 160), 0.9), FoundFace(Box(70, 70, 190, 190), 0.5)]
+    finder = LandmarkBoxFinder(FixedFinder({0: found, 9: []}), BoxFit(dx=0.1, dy=0.0, sx=0.5, sy=1.0))
+    landmarker = FaceLandmarker(localizer=true_localizer({0: turned(face, 80, 0, 110, 120)}), face_finder=finder)
+    faces, none = landmarker.detect_batch([coordinates(0), coordinates(9)])
+    assert none == []
+    assert [face.score for face in faces] == [0.9, 0.5]
+    np.testing.assert_allclose(faces[0].box.as_array(), [95, 60, 145, 160])
+    assert landmarker.find(coordinates(0))[0] == (faces[0].box, 0.9)
+
+
+def test_no_picture_and_no_face(fake_localizer: Any) -> None:
+    landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: pytest.fail("nothing to localize")))
+    assert landmarker.detect_batch([]) == []
+    assert landmarker.detect(coordinates(), boxes=[]) == []
+    assert landmarker.detect(np.full((90, 120, 3), 90, np.uint8)) == []  # the built-in finder sees none
+
+
+# --- what it refuses
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 4, 3), np.uint8),
+        None, "picture.jpg", [[1, 2, 3]],
+    ],
+    ids=["grey", "alpha", "float", "empty", "None", "path", "list"],
+)  # fmt: skip
+def test_other_pictures_are_refused(fake_localizer: Any, face: Shape, image: Any) -> None:
+    landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)))
+    for boxes in (None, [[1, 2, 3, 4]]):
+        with pytest.raises(InputError, match=r"picture: expected an array \(H, W, 3\) of uint8, RGB, found"):
+            landmarker.detect(image, boxes)
+
+
+@pytest.mark.parametrize(
+    "box", [[1, 2, 3], [1, 2, 3, 4, 5], [3, 2, 1, 4], [1, 2, 1, 4], [0, 0, float("nan"), 1], ["a", 0, 1, 1], 7, None]
+)
+def test_other_boxes_are_refused(fake_localizer: Any, face: Shape, box: Any) -> None:
+    landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)))
+    with pytest.raises(InputError, match="face box: expected"):
+        landmarker.detect(coordinates(), [box])
+
+
+@pytest.mark.parametrize("box", [Box(1, 2, 3, 4), [1, 2, 3, 4], (1.0, 2, 3, 4), np.array([1, 2, 3, 4])])
+def test_boxes_in_any_spelling(box: Any) -> None:
+    assert as_box(box) == Box(1, 2, 3, 4)
+
+
+def test_options_out_of_range(fake_localizer: Any, face: Shape, tmp_path: Path) -> None:
+    localizer = fake_localizer(lambda crop: (face, None, None))
+    for options in ({"passes": 0}, {"batch_size": 0}, {"weights": tmp_path / "a.onnx"}):
+        with pytest.raises(InputError):
+            FaceLandmarker(localizer=localizer, **options)
+    with pytest.raises(InputError, match="boxes: expected a list for each of 2 pictures, found 1 lists"):
+        FaceLandmarker(localizer=localizer).detect_batch([coordinates()] * 2, [[]])
+
+
+# --- the second pass
+
+
+@pytest.mark.parametrize("degrees", [0, 30, -75, 180])
+@pytest.mark.parametrize("size", [12.5, 400])
+def test_the_frame_of_a_shape_is_upright_and_tight(
+    fake_localizer: Any, face: Shape, degrees: float, size: float
+) -> None:
+    landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)))
+    frame = landmarker.frame_of_shape(turned(face, size, degrees, 77, -30))
+    # The mean face, wherever and however it lies in the picture, is seen at the mean face's own place.
+    expected = face * FACE_SIZE + (SIZE - 1) / 2
+    np.testing.assert_allclose(frame.to_crop(turned(face, size, degrees, 77, -30)), expected, atol=1e-4)
+    linear = frame.matrix[:, :2]
+    np.testing.assert_allclose(linear @ linear.T, np.eye(2) * (FACE_SIZE / size) ** 2, rtol=1e-4, atol=1e-9)
+    assert np.linalg.det(linear) > 0
+
+
+def test_the_second_crop_is_the_frame_of_the_first_answer(true_localizer: Any, face: Shape) -> None:
+    truth = turned(face, 100, 20, 128, 128)
+    localizer = true_localizer({0: truth})
+    FaceLandmarker(localizer=localizer, passes=2).detect(coordinates(), [Box(60, 50, 170, 200)])
+    second = localizer.crops[1]
+    # The pixel at the mean face's nose tip shows the truth's nose tip: red is x, green is y.
+    for index in (30, 8, 36):
+        x, y = np.round(face[index] * FACE_SIZE + (SIZE - 1) / 2).astype(int)
+        exact = (face[index] * FACE_SIZE + (SIZE - 1) / 2 - [x, y]) * 100 / FACE_SIZE
+        assert np.abs(second[y, x, :2] - truth[index]).max() <= np.abs(exact).sum() + 1
+
+
+def test_the_last_pass_counts(fake_localizer: Any, face: Shape) -> None:
+    answers = iter([(face * 60 + 47.5, None, None), (face * 60 + 50.5, None, None)])
+    localizer = fake_localizer(lambda crop: next(answers))
+    (found,) = FaceLandmarker(localizer=localizer, passes=2).detect(coordinates(), [Box(68, 68, 188, 188)])
+    # First answer: the mean face in its place, so the second crop is the first, 2 picture pixels a crop pixel.
+    np.testing.assert_allclose(found.landmarks, (face * 60 + 50.5 - 47.5) * 2 + 128, atol=0.05)
+
+
+# --- averaging with the mirrored crop
+
+
+def test_mirrored_average_by_hand(fake_localizer: Any, face: Shape) -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.uniform(20, 70, (2, 68, 2))
+    (v1, v2), (e1, e2) = rng.uniform(0, 1, (2, 68)), rng.uniform(0.01, 0.2, (2, 68))
+    answers = iter([(first, v1, e1), (second, v2, e2)])
+    localizer = fake_localizer(lambda crop: next(answers))
+    landmarker = FaceLandmarker(localizer=localizer, passes=1, flip_average=True)
+    (found,) = landmarker.detect(coordinates(), [Box(68, 68, 128, 128)])  # one crop pixel is one picture pixel
+    np.testing.assert_array_equal(localizer.crops[1], localizer.crops[0][:, ::-1])
+    for i in range(68):
+        j = IBUG_68.mirror[i]
+        mirrored = np.array([SIZE - 1 - second[j, 0], second[j, 1]])
+        np.testing.assert_allclose(found.landmarks[i], (first[i] + mirrored) / 2 - 47.5 + 98, atol=1e-4)
+        assert found.visibility is not None
+        assert found.visibility[i] == pytest.approx((v1[i] + v2[j]) / 2, abs=1e-6)
+        assert found.confidence is not None
+        error = np.array([(e1[i] + e2[j]) / 2], np.float32)
+        assert found.confidence[i] == pytest.approx(confidence_from_error(error)[0], abs=1e-5)
+
+
+def test_the_mirrored_average_takes_out_a_sideways_bias(true_localizer: Any, face: Shape) -> None:
+    truth = turned(face, 100, 0, 128, 128)
+    box = box_of(truth)
+    errors = []
+    for flip in (False, True):
+        landmarker = FaceLandmarker(localizer=true_localizer({0: truth}, (3.0, 0.0)), passes=1, flip_average=flip)
+        errors.append(landmarker.detect(coordinates(), [box])[0].landmarks - truth)
+    np.testing.assert_allclose(errors[0], np.tile([3 * 100 / 60, 0], (68, 1)), atol=0.15)
+    np.testing.assert_allclose(errors[1], 0, atol=0.15)
+
+
+# --- with the weights that ship
+
+
+@pytest.fixture(scope="module")
+def portrait() -> Picture:
+    """(600, 512, 3): Grace Hopper, public domain, from Matplotlib's sample data."""
+    return read_image(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+
+
+@pytest.fixture(scope="module")
+def shipped(robust_weights: Path) -> Callable[..., FaceLandmarker]:
+    def build(**options: Any) -> FaceLandmarker:
+        return FaceLandmarker(robust_weights, threads=1, **options)
+
+    return build
+
+
+BOX = Box(178, 170, 350, 332)
+"""Read off the portrait: brows to chin, jaw to jaw."""
+
+
+def distances(one: Shape, other: Shape) -> npt.NDArray[np.float64]:
+    """Of corresponding points, in shares of the distance between the outer eye corners."""
+    result: npt.NDArray[np.float64] = np.linalg.norm(one - other, axis=1) / np.linalg.norm(one[36] - one[45])
+    return result
+
+
+def test_the_portrait(shipped: Callable[..., FaceLandmarker], portrait: Picture) -> None:
+    (face,) = shipped().detect(portrait)
+    assert face.box.iou(BOX) > 0.7
+    assert box_of(face.landmarks).iou(BOX) > 0.75
+    # Read off the picture: outer eye corners, nose tip, mouth corners, chin.
+    expected = np.array([[206, 193], [322, 188], [267, 238], [230, 280], [307, 279], [267, 331]])
+    found = face.landmarks[[36, 45, 30, 48, 54, 8]]
+    assert np.linalg.norm(found - expected, axis=1).max() < 0.12 * np.linalg.norm(expected[0] - expected[1])
+    assert face.confidence is not None
+    assert face.confidence.mean() > 0.3
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1.0, (40, 25)), (0.5, (0, 0)), (1.5, (10, 30))])
+def test_points_follow_the_picture(
+    shipped: Callable[..., FaceLandmarker], portrait: Picture, scale: float, shift: tuple[int, int]
+) -> None:
+    landmarker = shipped()
+    (before,) = landmarker.detect(portrait, [BOX])
+    # Pixel centres lie at whole numbers: the corner of the picture, at -1/2, is what stays in place.
+    matrix = np.array([[scale, 0, shift[0] + (scale - 1) / 2], [0, scale, shift[1] + (scale - 1) / 2]])
+    size = (int(512 * scale) + shift[0], int(600 * scale) + shift[1])
+    moved = cv2.warpAffine(portrait, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    corners = BOX.as_array().reshape(2, 2) @ matrix[:, :2].T + matrix[:, 2]
+    (after,) = landmarker.detect(moved.astype(np.uint8), [corners.ravel()])
+    expected = before.landmarks @ matrix[:, :2].T + matrix[:, 2]
+    limit = 0.005 if scale == 1 else 0.03
+    assert distances(expected, after.landmarks).mean() < limit
+
+
+def test_a_mirrored_picture_has_mirrored_points(shipped: Callable[..., FaceLandmarker], portrait: Picture) -> None:
+    landmarker = shipped(flip_average=True)
+    (before,) = landmarker.detect(portrait, [BOX])
+    box = [511 - BOX.x1, BOX.y0, 511 - BOX.x0, BOX.y1]
+    (after,) = landmarker.detect(np.ascontiguousarray(portrait[:, ::-1]), [box])
+    back = after.landmarks[IBUG_68.mirror] * [-1, 1] + [511, 0]
+    assert distances(before.landmarks, back).max() < 0.01
+    assert before.visibility is not None
+    assert after.visibility is not None
+    np.testing.assert_allclose(after.visibility[IBUG_68.mirror], before.visibility, atol=0.05)
+
+
+def test_batched_is_one_by_one_with_real_weights(shipped: Callable[..., FaceLandmarker], portrait: Picture) -> None:
+    landmarker = shipped()
+    other = np.ascontiguousarray(portrait[100:, 50:])
+    together = landmarker.detect_batch([portrait, other])
+    for picture, faces in zip([portrait, other], together, strict=True):
+        (alone,), (pooled,) = landmarker.detect(picture), faces
+        np.testing.assert_allclose(alone.landmarks, pooled.landmarks, atol=0.02)
+
+
+def test_the_frame_of_the_fake_is_what_the_tests_say(fake_localizer: Any) -> None:
+    assert fake_localizer(lambda crop: (np.zeros((68, 2)), None, None)).frame == FrameSpec(SIZE, FACE_SIZE)

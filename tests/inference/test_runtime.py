@@ -1,0 +1,115 @@
+"""The light runtime: an exported network against PyTorch, and files that are none."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.errors import WeightsError
+from srn.face.geometry import FrameSpec
+from srn.face.scheme import IBUG_68
+from srn.inference import runtime
+from srn.inference.runtime import OnnxLocalizer
+
+
+@pytest.fixture(scope="module")
+def localizer(tiny_weights: Path) -> OnnxLocalizer:
+    return OnnxLocalizer(tiny_weights, threads=1)
+
+
+@pytest.fixture
+def crops(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    return rng.integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+
+
+def test_says_what_it_is(localizer: OnnxLocalizer, tiny_weights: Path, face: npt.NDArray[np.float64]) -> None:
+    assert localizer.scheme is IBUG_68
+    assert localizer.frame == FrameSpec(64, 40.0)
+    np.testing.assert_allclose(localizer.mean_shape, face, atol=1e-6)
+    assert localizer.name == f"tiny.onnx@{hashlib.sha256(tiny_weights.read_bytes()).hexdigest()[:12]}"
+    assert localizer.provenance == {"data": "nothing"}
+
+
+def test_equals_pytorch(localizer: OnnxLocalizer, tiny_weights: Path, crops: npt.NDArray[np.uint8]) -> None:
+    pytest.importorskip("torch")
+    from srn.export import FORMAT, load_onnx
+    from srn.model.localizer import TorchLocalizer
+
+    assert FORMAT == runtime.FORMAT
+    torch_localizer = TorchLocalizer(load_onnx(tiny_weights)[0])
+    start = np.random.default_rng(1).uniform(10, 54, (3, 68, 2)).astype(np.float32)
+    hidden = np.random.default_rng(2).uniform(-1, 1, (3, 8)).astype(np.float32)
+    weight = np.array([0, 1, 1], np.float32)
+    answers = []
+    for arguments in ((), (start,), (start, hidden), (start, hidden, weight)):
+        ours, theirs = localizer(crops, *arguments), torch_localizer(crops, *arguments)
+        answers.append(ours.shapes)
+        for name in ("shapes", "hidden", "visibility", "expected_error"):
+            np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=2e-3, err_msg=name)
+        assert ours.shapes.shape[0] == 3
+        assert ours.shapes.shape[2:] == (68, 2)
+        assert ours.visibility is not None
+        assert ((ours.visibility >= 0) & (ours.visibility <= 1)).all()
+    assert np.abs(answers[0] - answers[1]).max() > 0.1  # the initial shape is heard
+    np.testing.assert_allclose(answers[3][0], localizer(crops, None, hidden).shapes[0], atol=1e-3)
+
+
+def test_batched_is_one_by_one(localizer: OnnxLocalizer, crops: npt.NDArray[np.uint8]) -> None:
+    together = localizer(crops)
+    for index in range(3):
+        alone = localizer(crops[index : index + 1])
+        np.testing.assert_allclose(together.shapes[index], alone.shapes[0], atol=1e-3)
+        np.testing.assert_allclose(together.hidden[index], alone.hidden[0], atol=1e-4)
+
+
+def test_the_channels_are_told_apart(localizer: OnnxLocalizer, crops: npt.NDArray[np.uint8]) -> None:
+    forward, backward = localizer(crops).shapes, localizer(np.ascontiguousarray(crops[..., ::-1])).shapes
+    assert np.abs(forward - backward).max() > 1e-4
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
+        OnnxLocalizer(tmp_path / "none.onnx")
+    assert str(caught.value) == (
+        f"{tmp_path / 'none.onnx'}: expected a network exported by 'srn export' (.onnx), found no such file"
+    )
+
+
+def test_missing_shipped_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "shipped_weights", lambda: tmp_path / "robust.onnx")
+    with pytest.raises(WeightsError, match=r"robust\.onnx: expected .* found no such file"):
+        OnnxLocalizer()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a network", b"\x08\x07" * 50], ids=["empty", "text", "bytes"])
+def test_a_broken_file_is_named_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        OnnxLocalizer(path)
+    assert str(caught.value).startswith(f"{path}: expected a network exported by 'srn export' (.onnx), found ")
+    assert "\n" not in str(caught.value)
+
+
+def test_another_network_is_named() -> None:
+    centerface = runtime.shipped_weights().with_name("centerface.onnx")
+    expected = f"{centerface}: expected a network exported by 'srn export' (srn onnx 1), found another ONNX file"
+    with pytest.raises(WeightsError, match=re.escape(expected)):
+        OnnxLocalizer(centerface)
+
+
+def test_shipped_weights(robust_weights: Path) -> None:
+    localizer = OnnxLocalizer(threads=1)
+    assert localizer.path == robust_weights
+    assert localizer.scheme is IBUG_68
+    assert robust_weights.stat().st_size < 24e6
+    # The mean face is a face: upright, symmetric, its tight box about 1 in size and centred.
+    mean = localizer.mean_shape
+    np.testing.assert_allclose(mean[IBUG_68.mirror] * [-1, 1], mean, atol=1e-5)
+    assert mean[list(IBUG_68.components["brows"]), 1].max() < mean[list(IBUG_68.components["mouth"]), 1].min()
+    assert np.sqrt((np.ptp(mean, axis=0) ** 2).sum() / 2) == pytest.approx(1, abs=0.1)
