@@ -14,8 +14,10 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
+from srn.cli.detect import Format, detect, pictures_in
 from srn.data.media import read_image, write_image
 from srn.data.pts import read_pts
+from srn.errors import InputError
 from srn.face.geometry import Box
 
 Shape = npt.NDArray[np.float64]
@@ -306,7 +308,10 @@ def test_names_with_brackets_and_unicode(srn: Run, knowing: Any, three: Path, tm
     shutil.copy(three / "a.png", folder / "[a] é.png")
     ran = srn("detect", folder, "--boxes", tmp_path / "boxes.json", "--out", folder / "[red]")
     assert ran.code == 0
-    assert ran.err == f"0 faces in 1 pictures, drawn in {folder / '[red]'}\n"
+    assert ran.err.splitlines() == [
+        f"{tmp_path / 'boxes.json'}: names none of the pictures",
+        f"0 faces in 1 pictures, drawn in {folder / '[red]'}",
+    ]
     assert (folder / "[red]" / "[a] é_landmarks.jpg").is_file()
 
 
@@ -330,3 +335,18 @@ def test_shipped_weights_end_to_end(srn: Run, robust_weights: Path, portrait: Pa
     landmarks = np.array(face["landmarks"])
     assert Box.around(landmarks).iou(Box(178, 170, 350, 332)) > 0.75
     assert (tmp_path / "grace_hopper_landmarks.jpg").is_file()
+
+
+def test_a_second_run_into_the_pictures_folder_leaves_the_first_ones_drawings_alone(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a_landmarks.jpg", "tall_landmarks.png"):
+        (tmp_path / name).touch()
+    # The first is an overlay of a.jpg; the last is a picture of that name, for there is no "tall" beside it.
+    assert [str(relative) for _, relative in pictures_in([tmp_path])] == ["a.jpg", "tall_landmarks.png"]
+
+
+def test_point_files_never_go_beside_the_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "a.pts").write_text("the annotation")
+    with pytest.raises(InputError, match="another folder"):
+        detect([tmp_path], out=tmp_path, output_format=Format.PTS)
+    assert (tmp_path / "a.pts").read_text() == "the annotation"

@@ -15,7 +15,9 @@ from srn.errors import InputError
 app = typer.Typer(help="Look at a dataset, pack it for training.", no_args_is_help=True)
 
 
-def load_faces(data: Path | None, extra: list[Path], keep: Path | None = None) -> tuple[FacePack, list[str]]:
+def load_faces(
+    data: Path | None, extra: list[Path], keep: Path | None = None, *, reuse: bool = False
+) -> tuple[FacePack, list[str]]:
     """The training faces of a pack or of 300W's root and further folders; `keep` stores and finds the packed copy.
 
     Returns:
@@ -25,7 +27,7 @@ def load_faces(data: Path | None, extra: list[Path], keep: Path | None = None) -
         if extra:
             raise InputError.at("--extra", "a folder as --data: a pack is complete", str(data))
         return FacePack.load(data), []
-    if keep is not None and keep.exists():
+    if reuse and keep is not None and keep.exists():
         return FacePack.load(keep), []
     if data is None:
         raise InputError.at("--data", "300W's root, or a pack made by 'srn data pack'", "nothing")

@@ -34,6 +34,17 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+OVERLAY_SUFFIX = "_landmarks"
+
+
+def _is_overlay(path: Path, siblings: set[Path]) -> bool:
+    """Whether a picture is what an earlier run drew of one beside it."""
+    if not path.stem.endswith(OVERLAY_SUFFIX):
+        return False
+    source = path.with_name(path.stem.removesuffix(OVERLAY_SUFFIX))
+    return any(source.with_name(source.name + suffix) in siblings for suffix in IMAGE_SUFFIXES)
+
+
 def pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
     """Every picture of files and folders: its path, and the relative path that its results get.
 
@@ -43,6 +54,8 @@ def pictures_in(paths: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
     for path in paths:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            siblings = {p.with_suffix(p.suffix.lower()) for p in inside}
+            inside = [p for p in inside if not _is_overlay(p, siblings)]
             if not inside:
                 raise DataError.at(path, "a folder with pictures", "none")
             yield from ((picture, picture.relative_to(path)) for picture in inside)
@@ -110,7 +123,14 @@ def detect(
         raise InputError.at(f"--format {output_format}", "--out DIR to write into", "none")
     pictures = _unique_stems(list(pictures_in(paths)))
     stems = {stem for _, stem in pictures}
+    if output_format is Format.PTS and out is not None:
+        for picture, stem in pictures:
+            if (out / stem).parent.resolve() == picture.parent.resolve():
+                # The .pts files beside a dataset's pictures are its annotation.
+                raise InputError.at("--out", "another folder than the pictures' own, for .pts files", str(out))
     own_boxes = None if boxes is None else read_boxes(boxes)
+    if own_boxes is not None and not any(boxes_of(picture, own_boxes) for picture, _ in pictures):
+        options.messages.print(f"{boxes}: names none of the pictures", highlight=False, markup=False, soft_wrap=True)
     landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
     entries: list[dict[str, Any]] = []
     failed: list[str] = []
@@ -135,7 +155,7 @@ def detect(
                         {"path": str(picture), "width": width, "height": height, "faces": [f.to_dict() for f in faces]}
                     )
                     if out is not None and overlay:
-                        write_image(out / f"{stem}_landmarks.jpg", draw_faces(image, faces))
+                        write_image(out / f"{stem}{OVERLAY_SUFFIX}.jpg", draw_faces(image, faces))
                     if out is not None and output_format is Format.PTS:
                         for name, face in zip(_point_files(stem, stems), faces, strict=False):
                             write_pts(out / name, face.landmarks)

@@ -38,8 +38,9 @@ def mask(
         problems = mask_dataset(
             samples, out, kind=kind, wardrobe=wardrobe, seed=seed, progress=lambda: progress.advance(task)
         )
-    for line in [*report.problems, *problems]:
-        options.messages.print(line, highlight=False, markup=False, soft_wrap=True)
-    options.console.print(f"{len(samples) - len(problems)} masked faces in {out}", highlight=False)
-    if problems:
+    options.console.print(f"{len(samples) - len(problems)} masked faces in {out}", highlight=False, markup=False)
+    failed = [*report.problems, *problems]
+    for line in failed:
+        options.messages.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
+    if failed:
         raise typer.Exit(1)

@@ -100,7 +100,7 @@ def train(
             seed=seed,
             **{name: value for name, value in changes.items() if value is not None},
         )
-    pack, _ = load_faces(data, extra or [], keep=packed)
+    pack, _ = load_faces(data, extra or [], keep=packed, reuse=resume)
     network = None if initial is None else load_weights(initial)[0]
     schedule = Schedule(
         device=device, precision=precision.value, workers=default_workers() if workers is None else workers

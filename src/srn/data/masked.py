@@ -175,12 +175,13 @@ def mask_dataset(
         except DataError as error:
             problems.append(f"{error}; left out")
             continue
+        finally:
+            if progress is not None:
+                progress()
         target = folder / sample.subset / sample.path.stem
         write_image(target.with_name(f"{target.name}.jpg"), image, quality=95)
         write_pts(target.with_name(f"{target.name}.pts"), sample.landmarks)
         rows.append([sample.subset, sample.path.stem, mask, seed, "".join("1" if v else "0" for v in visible)])
-        if progress is not None:
-            progress()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["subset", "stem", "mask", "seed", "visible"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,18 +15,27 @@ from srn.face.geometry import Box
 from srn.face.scheme import LandmarkScheme
 
 
+class PictureSource(Protocol):
+    """Where a picture comes from that is no file of its own: inside a `.mat` file, or a frame of a video."""
+
+    def load(self) -> npt.NDArray[np.uint8]:
+        """The picture, (H, W, 3) uint8 RGB; a `DataError` names what cannot be read."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sample:
     """An annotated face.
 
     Attributes:
-        path: the picture.
+        path: the picture; where it is no file of its own, the file that holds it and its number in there.
         landmarks: (N, 2) picture pixels, 0-based.
         scheme: numbering of the landmarks.
         subset: where it belongs in its dataset, e.g. `helen/testset`.
         detector_box: a detector-like face box where the dataset has one, picture pixels.
         occluded: (N,) bool where the dataset annotates occlusion.
         attributes: what the dataset says of the face (WFLW: `pose`, `occlusion`, ...).
+        source: reads the picture where it is no file of its own.
     """
 
     path: Path
@@ -35,6 +45,7 @@ class Sample:
     detector_box: Box | None = None
     occluded: npt.NDArray[np.bool_] | None = None
     attributes: frozenset[str] = frozenset()
+    source: PictureSource | None = None
 
     def __post_init__(self) -> None:
         if self.landmarks.shape != (self.scheme.n_points, 2):
@@ -47,4 +58,4 @@ class Sample:
 
     def load(self) -> npt.NDArray[np.uint8]:
         """The picture, (H, W, 3) uint8 RGB."""
-        return read_image(self.path)
+        return read_image(self.path) if self.source is None else self.source.load()

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from srn.data.media import IMAGE_SUFFIXES
 from srn.data.pts import box_around, read_box_pts, read_pts
+from srn.data.report import ReadingReport as ReadingReport  # its first home: others import it from here
 from srn.data.sample import Sample
 from srn.errors import DataError
 from srn.face.geometry import Box
@@ -32,26 +32,6 @@ OFFICIAL_COUNTS = {
     "ibug": 135,
 }
 """Faces of each subset in the official release: 3,148 to train with, 689 to test on."""
-
-
-@dataclass
-class ReadingReport:
-    """What was found on the way; nothing is dropped without a line here.
-
-    Attributes:
-        counts: faces read, by subset.
-        problems: one line for each picture or annotation that could not be used.
-        shortfalls: one line for each subset with fewer faces than the official release has.
-    """
-
-    counts: dict[str, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    shortfalls: list[str] = field(default_factory=list)
-
-    def lines(self) -> list[str]:
-        """The report as printable lines."""
-        total = f"{sum(self.counts.values())} faces: " + ", ".join(f"{name} {n}" for name, n in self.counts.items())
-        return [total, *self.shortfalls, *self.problems]
 
 
 def _detector_box(folder: Path, root: Path, stem: str, report: ReadingReport) -> Box | None:

@@ -122,21 +122,23 @@ class Evaluation:
         """How well hidden points are told from seen ones, over all points of the faces whose occlusion is annotated.
 
         `recall_at_80_precision` and `average_precision` of the flag "occluded" (table 1), and the NME of seen and of
-        hidden points apart. None where no face has both a prediction and the truth.
+        hidden points apart. None where the truth is not known, or knows seen points or hidden ones only.
         """
         chosen = [r for r in self.results if r.visibility is not None and r.occluded is not None]
         if not chosen:
             return None
         scores = np.concatenate([1 - r.visibility for r in chosen if r.visibility is not None])
         occluded = np.concatenate([r.occluded for r in chosen if r.occluded is not None])
+        if occluded.all() or not occluded.any():
+            return None
         errors = np.concatenate([r.point_errors for r in chosen if r.point_errors is not None])
         return {
             "points": len(occluded),
             "occluded_share": float(occluded.mean()),
             "recall_at_80_precision": metrics.recall_at_precision(scores, occluded),
             "average_precision": metrics.average_precision(scores, occluded),
-            "nme_visible": float(errors[~occluded].mean()) if (~occluded).any() else float("nan"),
-            "nme_occluded": float(errors[occluded].mean()) if occluded.any() else float("nan"),
+            "nme_visible": float(errors[~occluded].mean()),
+            "nme_occluded": float(errors[occluded].mean()),
         }
 
     def confidence_points(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
