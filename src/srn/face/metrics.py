@@ -131,3 +131,67 @@ def expected_calibration_error(confidence: FloatArray, correct: npt.NDArray[np.b
     mean, share, count = reliability(confidence, correct, bins)
     filled = count > 0
     return float((np.abs(mean - share)[filled] * count[filled]).sum() / count.sum())
+
+
+def clip_nme(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray) -> float:
+    """Normalized mean error over a clip: the mean over its frames; those without a prediction (NaN) are left out.
+
+    Args:
+        shapes, target_shapes: (T, N, 2) pixels.
+        normalizers: (T,) pixels, one a frame.
+
+    Returns:
+        A fraction; NaN where no frame has a prediction.
+    """
+    _check_clip("clip_nme", shapes, target_shapes, normalizers)
+    errors = np.linalg.norm(shapes - target_shapes, axis=-1).mean(axis=1) / normalizers
+    return _mean_of_known(errors)
+
+
+def jitter(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray) -> float:
+    """Mean acceleration of the error: mean over frames and points of |e(t+1) - 2 e(t) + e(t-1)| over the normalizer.
+
+    e = prediction - truth, so that neither a face that moves nor an error that stays or drifts evenly counts: only
+    what shakes. A stretch is interrupted by frames without a prediction (NaN).
+
+    Args:
+        shapes, target_shapes: (T, N, 2) pixels, consecutive frames.
+        normalizers: (T,) pixels.
+
+    Returns:
+        A fraction of the normalizer per frame squared; NaN without three frames in a row.
+    """
+    _check_clip("jitter", shapes, target_shapes, normalizers)
+    error = shapes - target_shapes
+    acceleration = np.linalg.norm(error[2:] - 2 * error[1:-1] + error[:-2], axis=-1).mean(axis=1)
+    return _mean_of_known(acceleration / normalizers[1:-1])
+
+
+def flicker(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray, still: float = 0.002) -> float:
+    """How far predicted points jump from frame to frame while the face holds still, over the normalizer.
+
+    Args:
+        shapes, target_shapes: (T, N, 2) pixels, consecutive frames.
+        normalizers: (T,) pixels.
+        still: the face holds still between two frames where its true points move by at most this share of the
+            normalizer, on average.
+
+    Returns:
+        Mean over these steps and all points, a fraction of the normalizer; NaN where the face never holds still.
+    """
+    _check_clip("flicker", shapes, target_shapes, normalizers)
+    size = normalizers[1:]
+    motion = np.linalg.norm(np.diff(target_shapes, axis=0), axis=-1).mean(axis=1) / size
+    jumps = np.linalg.norm(np.diff(shapes, axis=0), axis=-1).mean(axis=1) / size
+    return _mean_of_known(jumps[motion <= still])
+
+
+def _check_clip(what: str, shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray) -> None:
+    if shapes.ndim != 3 or shapes.shape != target_shapes.shape or normalizers.shape != shapes.shape[:1]:
+        found = f"{shapes.shape}, {target_shapes.shape} and {normalizers.shape}"
+        raise InputError.at(what, "two clips (T, N, 2) and normalizers (T,)", found)
+
+
+def _mean_of_known(values: FloatArray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")

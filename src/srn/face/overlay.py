@@ -72,7 +72,7 @@ def draw_face(
     """
     # A wild point makes the face large, but no point larger than in a face that fills the picture.
     extent = min(float(np.hypot(*np.ptp(shape, axis=0))), float(np.hypot(*image.shape[:2])))
-    radius = size if size is not None else max(extent / 110, 1.2)
+    radius = size if size is not None else max(extent / 110, 1.0)
     thin = max(round(radius * 0.6), 1)
     if box is not None:
         corners = _fixed(np.array([[box.x0, box.y0], [box.x1, box.y1]])).tolist()
@@ -84,7 +84,7 @@ def draw_face(
             line = _fixed(shape[list(indices)])
             cv2.polylines(layer, [line], closed, COMPONENT_COLORS[component], thin, cv2.LINE_AA, _SUBPIXEL_BITS)
         cv2.addWeighted(layer, 0.55, image, 0.45, 0, dst=image)
-    rim = max(radius * 0.4, 0.7)
+    rim = max(radius * 0.4, 0.5)
     for component, indices in scheme.components.items():
         color = COMPONENT_COLORS[component]
         for i in indices:

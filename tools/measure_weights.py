@@ -1,0 +1,131 @@
+"""Measure weights on every set that the model card reports, and write `docs/results/weights.json` and `.md`.
+
+    python tools/measure_weights.py ../shared/data [--weights FILE] [--threads 2]
+
+DATA holds `300W`, `masked_300W` and `occluders`. The masked version of 300W's test faces is made anew (kind `mixed`,
+seed 1) in a temporary folder. Every number can be had alone with `srn evaluate`; the model card says how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import platform
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srn import FaceLandmarker
+from srn.data.masked import MaskWardrobe, mask_dataset
+from srn.data.sample import Sample
+from srn.data.three_hundred_w import CHALLENGING_SUBSETS, COMMON_SUBSETS
+from srn.evaluation.box_curve import box_curve
+from srn.evaluation.plots import plot_box_curve, plot_ced, plot_reliability
+from srn.evaluation.protocol import Evaluation, evaluate, read_test_faces
+from srn.face.scheme import IBUG_68
+
+OUT = Path(__file__).parents[1] / "docs" / "results"
+
+
+def part(whole: Evaluation, subsets: tuple[str, ...]) -> Evaluation:
+    """The faces of some subsets."""
+    chosen = tuple(r for r in whole.results if r.subset in subsets)
+    return Evaluation(chosen, whole.normalizer, whole.init, whole.weights)
+
+
+def rows_of(name: str, whole: Evaluation) -> dict[str, dict[str, Any]]:
+    """Common, Challenging and Full of a 300W evaluation; the whole where it is another set."""
+    sets = {"Common": COMMON_SUBSETS, "Challenging": CHALLENGING_SUBSETS}
+    rows = {f"{name} {key}": part(whole, subsets).summary() for key, subsets in sets.items()}
+    if all(row["n"] for row in rows.values()):
+        return {**rows, f"{name} Full": whole.summary()}
+    return {name: whole.summary()}
+
+
+def speed(landmarker: FaceLandmarker, samples: list[Sample]) -> dict[str, float]:
+    """Milliseconds of one face alone, and of one face out of sixteen, in one pass; medians."""
+    image, box = samples[0].load(), samples[0].box
+    single = FaceLandmarker(localizer=landmarker.localizer, passes=1)
+    result = {}
+    for count in (1, 16):
+        times = []
+        for _ in range(30):
+            begin = time.perf_counter()
+            single.detect(image, [box] * count)
+            times.append((time.perf_counter() - begin) / count * 1e3)
+        result[f"ms_a_face_in_batches_of_{count}"] = round(float(np.median(times[5:])), 2)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--weights", type=Path)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    data: Path = arguments.data
+    best = FaceLandmarker(arguments.weights, passes=2, flip_average=True, threads=arguments.threads)
+    fast = FaceLandmarker(localizer=best.localizer, passes=1)
+    clean, _ = read_test_faces([data / "300W"], IBUG_68)
+    authors, _ = read_test_faces([data / "masked_300W" / "ibug"], IBUG_68)
+    table: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        wardrobe = MaskWardrobe.load(data / "occluders" / "masks")
+        mask_dataset(clean, folder, kind="mixed", wardrobe=wardrobe, seed=1)
+        masked, _ = read_test_faces([Path(folder)], IBUG_68)
+        whole = evaluate(best, clean)
+        table |= rows_of("300W, ground-truth box:", whole)
+        table |= rows_of("300W, inter-pupil:", evaluate(best, clean, normalizer="interpupil"))
+        table |= rows_of("300W, one pass, not mirrored:", evaluate(fast, clean))
+        table |= rows_of("300W, bbs box:", evaluate(best, clean, init="bbs"))
+        table |= rows_of("300W, face finder:", evaluate(best, clean, init="finder"))
+        hidden = evaluate(best, masked)
+        table |= rows_of("Masked 300W (ours), ground-truth box:", hidden)
+        table |= rows_of("Masked 300W (ours), face finder:", evaluate(best, masked, init="finder"))
+        table |= rows_of("Masked 300W (authors' 30), ground-truth box", evaluate(best, authors))
+        table |= rows_of("Masked 300W (authors' 30), one pass, not mirrored", evaluate(fast, authors))
+        table |= rows_of("Masked 300W (authors' 30), face finder", evaluate(best, authors, init="finder"))
+        errors = {"Common": part(whole, COMMON_SUBSETS).errors, "Challenging": part(whole, CHALLENGING_SUBSETS).errors}
+        errors |= {"Full": whole.errors, "Masked Full (ours)": hidden.errors}
+        plot_ced(errors, OUT / "ced.png", label="inter-ocular distance")
+        for name, result in (("clean", whole), ("masked", hidden)):
+            points = result.confidence_points()
+            if points is not None:
+                plot_reliability(*points, OUT / f"reliability_{name}.png", label=name)
+    curves = {name: box_curve(model, clean[::5]) for name, model in (("two passes", best), ("one pass", fast))}
+    plot_box_curve(curves, OUT / "box_curve.png")
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    content = {
+        "command": "python tools/measure_weights.py DATA",
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "hardware": f"{arguments.threads} threads, {platform.machine()}, no GPU",
+        "commit": commit.stdout.strip(),
+        "weights": best.localizer.name,
+        "table": table,
+        "visibility, Masked 300W (ours)": hidden.visibility_summary(),
+        "confidence, 300W": whole.confidence_summary(),
+        "confidence, Masked 300W (ours)": hidden.confidence_summary(),
+        "box_curve": {name: curve.to_dict() for name, curve in curves.items()},
+        "speed": speed(best, clean),
+    }
+    OUT.mkdir(parents=True, exist_ok=True)
+    (OUT / "weights.json").write_text(json.dumps(content, indent=1) + "\n")
+    lines = [
+        "| set | faces | missed | NME % | mean shape % | failures (> 8 %) % | AUC (8 %) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, row in table.items():
+        numbers = f"{row['nme'] * 100:.2f} | {row['mean_shape_nme'] * 100:.2f} | {row['failure_rate'] * 100:.2f}"
+        lines.append(f"| {name} | {row['n']} | {row['missed']} | {numbers} | {row['auc']:.3f} |")
+    (OUT / "weights.md").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+    print(json.dumps({key: content[key] for key in ("visibility, Masked 300W (ours)", "speed")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
