@@ -78,9 +78,10 @@ def train(
     with options.needs_extra("train", "training"):
         from srn.export import load_weights
         from srn.training.config import TrainConfig, train_config
-        from srn.training.loop import Schedule, default_workers
+        from srn.training.loop import Schedule, check_run_folder, default_workers
         from srn.training.loop import train as run
 
+    check_run_folder(out, resume)  # before anything is packed into it
     run_config, packed = out / "config.json", out / "faces.npz"
     if resume and run_config.exists():
         config = TrainConfig.load(run_config)

@@ -35,6 +35,8 @@ from srn.training.stream import FaceStream, batches
 LOG_FIELDS = ("step", "faces", "rate", "loss", "nme", "coarse_nme", "visibility_loss", "scale_loss", "validation_nme",
               "faces_per_s", "waiting_share")  # fmt: skip
 
+STATE_FILE = "state.safetensors"
+
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -217,6 +219,12 @@ def _require_finite(loss: float, step: int) -> None:
         raise InputError.at(f"step {step}", "a finite loss", f"{loss} (lower the learning rate)")
 
 
+def check_run_folder(folder: Path, resume: bool) -> None:
+    """Raise `InputError` where a new run would write over another one."""
+    if not resume and (folder / STATE_FILE).exists():
+        raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
+
+
 def train(
     config: TrainConfig,
     pack: FacePack,
@@ -256,9 +264,8 @@ def train(
     device = choose_device(schedule.device)
     if pack.scheme.name != config.model.scheme_name:
         raise InputError.at("training faces", f"{config.model.scheme_name} landmarks", pack.scheme.name)
-    state_path, weights_path = folder / "state.safetensors", folder / "weights.safetensors"
-    if state_path.exists() and not resume:
-        raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
+    state_path, weights_path = folder / STATE_FILE, folder / "weights.safetensors"
+    check_run_folder(folder, resume)
     folder.mkdir(parents=True, exist_ok=True)
     with _process_group(device) as (rank, world_size):
         if config.batch_size % world_size:
