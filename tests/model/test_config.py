@@ -43,11 +43,12 @@ def test_the_paper_preset_is_what_the_paper_says() -> None:
     assert (paper.encoder, paper.offsets_per_landmark, paper.without) == ("patches", 1, ())
     assert paper.non_local
     assert not paper.non_local_softmax
-    assert not (paper.local_offsets or paper.coarse_shape or paper.point_heads)
+    assert not any((paper.local_offsets, paper.coarse_shape, paper.hourglass, paper.point_heads))
 
 
 def test_presets_know_their_names_and_default_to_robust() -> None:
-    assert {name: config.preset for name, config in PRESETS.items()} == {"paper": "paper", "robust": "robust"}
+    assert {"paper", "robust"} <= set(PRESETS)
+    assert all(config.preset == name for name, config in PRESETS.items())
     assert ModelConfig() == preset("robust")
 
 
@@ -76,6 +77,7 @@ def test_scheme_and_frame_follow_from_the_values() -> None:
         ("robust", {"recurrence": "none"}, ("recurrence", "iteration or frame", "'none'")),
         ("robust", {"offsets_per_landmark": 3}, ("offsets_per_landmark", "1 or 2", "3")),
         ("paper", {"coarse_shape": True}, ("coarse_shape", "shared-map")),
+        ("robust", {"hourglass": True}, ("initial shape", "one of coarse_shape and hourglass", "both")),
         ("paper", {"landmark_features": 64}, ("landmark_features", "256", "64")),
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else None,
@@ -91,7 +93,7 @@ def test_bad_values_give_one_clear_line(name: str, changes: dict[str, Any], word
 
 
 def test_an_unknown_preset_names_the_known_ones() -> None:
-    with pytest.raises(InputError, match=r"preset: expected one of paper, robust, found 'best'"):
+    with pytest.raises(InputError, match=f"^preset: expected one of {', '.join(PRESETS)}, found 'best'$"):
         preset("best")
 
 
@@ -117,7 +119,9 @@ def without_entry(name: str) -> str:
     ids=["empty", "no json", "number", "list", "no entries", "one missing", "one too many", "scheme", "part"],
 )
 def test_a_description_that_is_none_gives_one_clear_line(text: str) -> None:
-    with pytest.raises(WeightsError, match=r"^model config: expected a network's description as JSON, found ") as caught:
+    with pytest.raises(
+        WeightsError, match=r"^model config: expected a network's description as JSON, found "
+    ) as caught:
         ModelConfig.from_json(text)
 
     assert "\n" not in str(caught.value)

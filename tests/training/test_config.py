@@ -88,7 +88,7 @@ def test_round_trip(config: TrainConfig, tmp_path: Path) -> None:
 
 
 def test_the_papers_recipe() -> None:
-    """Read off the authors' release: Adam 5e-4, batch 64, 100,000 steps, average of 0.9999, noise patch on every face."""
+    """As the authors' release has it: Adam 5e-4, batch 64, 100,000 steps, average of 0.9999, a noise patch on each."""
     paper = train_config("paper")
 
     assert paper.steps == 100_000

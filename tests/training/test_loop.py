@@ -208,16 +208,19 @@ def test_fine_tuning_starts_from_the_weights_given(pack: FacePack, toy_config, t
         torch.testing.assert_close(trained[name], parameter, msg=name)
 
 
-def test_low_precision_keeps_the_coordinates_in_full(pack: FacePack, toy_config, tmp_path: Path) -> None:
-    config = toy_config(faces=32)
+def test_low_precision_is_for_the_arithmetic_only(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    """One step from the same weights: nearly the same loss, and weights kept in full precision."""
+    config = toy_config(faces=4)
+    low = dataclasses.replace(SCHEDULE, precision="bfloat16")
 
     run(config, pack, tmp_path / "full")
-    run(config, pack, tmp_path / "low", schedule=dataclasses.replace(SCHEDULE, precision="bfloat16"))
+    run(config, pack, tmp_path / "low", schedule=low)
 
-    full, low = log_of(tmp_path / "full"), log_of(tmp_path / "low")
-    assert full[0]["loss"] != low[0]["loss"]
-    for a, b in zip(full, low, strict=True):
-        assert float(a["nme"]) == pytest.approx(float(b["nme"]), rel=0.05)
+    (full,), (rounded,) = log_of(tmp_path / "full"), log_of(tmp_path / "low")
+    assert full["loss"] != rounded["loss"]
+    assert float(full["loss"]) == pytest.approx(float(rounded["loss"]), rel=0.02)
+    state = load_tensors(tmp_path / "low" / "state.safetensors")[0]
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32, torch.int64}
 
 
 # --- what is refused
@@ -304,25 +307,17 @@ CHILD = textwrap.dedent(
     from srn.training.config import TrainConfig
 
     torch.set_num_threads(1)
-    pack, config, out, moment, count = sys.argv[1:]
-    calls = 0
+    pack, config, out, kill_at = sys.argv[1:]
+    fsync, calls = os.fsync, 0
 
-    def killed_at_call(owner, name):
-        function = getattr(owner, name)
+    def killed(descriptor):
+        global calls
+        calls += 1
+        if calls == int(kill_at):
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
 
-        def wrapped(*args, **kwargs):
-            global calls
-            calls += 1
-            if calls == int(count):
-                os.kill(os.getpid(), signal.SIGKILL)
-            return function(*args, **kwargs)
-
-        setattr(owner, name, wrapped)
-
-    if moment == "loss":
-        killed_at_call(loop, "cascade_loss")
-    elif moment == "fsync":
-        killed_at_call(os, "fsync")
+    os.fsync = killed
     schedule = loop.Schedule(
         log_every=2, save_every=4, validate_every=4, workers=0, device="cpu", precision="float32", tensorboard=False
     )
@@ -342,30 +337,20 @@ def start_child(folder: Path, config: TrainConfig, pack: FacePack, *words: str, 
     )
 
 
-@pytest.mark.parametrize(
-    ("moment", "count", "saved"),
-    [
-        # 12 steps, saved after 4, 8 and 12; logged after every second.
-        ("loss", 7, 4),  # in the 7th step: steps 5 and 6 are lost, a row of the log is ahead of the state
-        ("fsync", 4, 4),  # in the second save, between the weights and the state (each save syncs both)
-        ("loss", 2, None),  # before anything is saved
-    ],
-    ids=["between saves", "while saving", "before the first save"],
-)
 def test_a_killed_run_goes_on_with_the_very_numbers_of_an_uninterrupted_one(
-    moment: str, count: int, saved: int | None, pack: FacePack, toy_config, tmp_path: Path
+    pack: FacePack, toy_config, tmp_path: Path
 ) -> None:
-    config = toy_config(faces=48, augmentation=AugmentConfig())
+    """Killed at the worst moment: the weights of step 8 are saved, their state is half written, the log is ahead."""
+    config = toy_config(faces=48, augmentation=AugmentConfig())  # 12 steps, saved after 4, 8 and 12
     killed, whole = tmp_path / "killed", tmp_path / "whole"
 
-    child = start_child(tmp_path, config, pack, str(killed), moment, str(count))
+    child = start_child(tmp_path, config, pack, str(killed), "4")  # each save syncs the weights, then the state
     _, said = child.communicate(timeout=100)
 
     assert child.returncode == -signal.SIGKILL, said
-    if saved is None:
-        assert not (killed / "state.safetensors").exists()
-    else:
-        assert load_tensors(killed / "state.safetensors")[1]["step"] == str(saved)
+    assert load_tensors(killed / "state.safetensors")[1]["step"] == "4"
+    assert load_tensors(killed / "weights.safetensors")[1]["faces_seen"] == "32"
+    assert [row["step"] for row in log_of(killed)] == ["2", "4", "6", "8"]
     run(config, pack, killed, resume=True)
     run(config, pack, whole)
     for name in ("weights.safetensors", "state.safetensors"):
@@ -374,25 +359,43 @@ def test_a_killed_run_goes_on_with_the_very_numbers_of_an_uninterrupted_one(
     assert without_speed(killed) == without_speed(whole)
 
 
-def test_a_paper_run_goes_on_likewise(pack: FacePack, toy_config, tmp_path: Path) -> None:
-    """Interrupted by an exception this time: the paper's network has other layers and no statistics."""
-    config = toy_config("paper", faces=16)
-    stream_item = FaceStream.__getitem__
+class Interrupted(Exception):
+    """What Ctrl-C is to a person."""
 
-    class Interrupted(Exception):
-        pass
 
-    def broken(self: FaceStream, position: int) -> Any:
-        if position == 13:
+def interrupted(config: TrainConfig, pack: FacePack, out: Path, position: int) -> None:
+    """Train up to the face at that position of the stream."""
+    read = FaceStream.__getitem__
+
+    def broken(self: FaceStream, index: int) -> Any:
+        if index == position:
             raise Interrupted
-        return stream_item(self, position)
+        return read(self, index)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Interrupted):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FaceStream, "__getitem__", broken)
-        run(config, pack, tmp_path / "a", schedule=dataclasses.replace(SCHEDULE, save_every=2))
+        with pytest.raises(Interrupted):
+            run(config, pack, out)
+
+
+def test_a_paper_run_goes_on_likewise(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    """Other layers, no statistics."""
+    config = toy_config("paper", faces=12, batch_size=2, model={"iterations": 1})
+
+    interrupted(config, pack, tmp_path / "a", position=9)  # in the fifth step
     path = run(config, pack, tmp_path / "a", resume=True)
 
     assert_same_tensors(path, run(config, pack, tmp_path / "b"))
+
+
+def test_a_run_interrupted_before_its_first_save_starts_again(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    config = toy_config(faces=24)
+
+    interrupted(config, pack, tmp_path / "a", position=13)  # two steps are logged, none is saved
+    path = run(config, pack, tmp_path / "a", resume=True)
+
+    assert_same_tensors(path, run(config, pack, tmp_path / "b"))
+    assert without_speed(tmp_path / "a") == without_speed(tmp_path / "b")
 
 
 def test_a_finished_run_resumed_is_left_as_it_is(pack: FacePack, toy_config, tmp_path: Path) -> None:
@@ -411,8 +414,7 @@ def test_a_run_can_be_made_longer(pack: FacePack, toy_config, tmp_path: Path) ->
     assert [short.rate(step) for step in range(4)] == [long.rate(step) for step in range(4)]
     grown, whole = tmp_path / "grown", tmp_path / "whole"
 
-    child = start_child(tmp_path, short, pack, str(grown), "loss", "6")
-    child.communicate(timeout=100)
+    interrupted(short, pack, grown, position=21)  # in the sixth step
     assert load_tensors(grown / "state.safetensors")[1]["step"] == "4"
     run(long, pack, grown, resume=True)
     run(long, pack, whole)
@@ -433,11 +435,11 @@ def free_port() -> int:
 
 def test_two_processes_learn_what_one_learns(pack: FacePack, toy_config, tmp_path: Path) -> None:
     """Without batch norm, whose statistics are each process's own, only the order of sums differs."""
-    config = toy_config("paper", faces=32)
+    config = toy_config("paper", faces=12, model={"iterations": 2})  # 3 steps
     together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
 
     children = [
-        start_child(tmp_path, config, pack, str(tmp_path / "two"), "never", "0", RANK=rank, LOCAL_RANK=rank, **together)
+        start_child(tmp_path, config, pack, str(tmp_path / "two"), "0", RANK=rank, LOCAL_RANK=rank, **together)
         for rank in ("0", "1")
     ]
     run(config, pack, tmp_path / "one")
@@ -446,11 +448,16 @@ def test_two_processes_learn_what_one_learns(pack: FacePack, toy_config, tmp_pat
         _, said = child.communicate(timeout=100)
         assert child.returncode == 0, said
     one, two = (load_tensors(tmp_path / name / "state.safetensors")[0] for name in ("one", "two"))
-    start = initial_network(config, pack).state_dict()
+    torch.manual_seed(config.seed)
+    start = StructuralRelationNetwork(config.model, mean_shape(split_validation(pack, 2)[0]))
     assert one.keys() == two.keys()
-    for name in start:
-        torch.testing.assert_close(one[f"network.{name}"], two[f"network.{name}"], atol=2e-5, rtol=1e-3, msg=name)
-    assert [row["step"] for row in log_of(tmp_path / "two")] == ["2", "4", "6", "8"]
+    for name, parameter in start.named_parameters():
+        # Adam makes whole steps out of gradients that are rounding errors: single weights may differ, all together not.
+        way = (one[f"network.{name}"] - parameter.detach()).norm()
+        apart = (one[f"network.{name}"] - two[f"network.{name}"]).norm()
+        assert way > 0, name
+        assert apart < 0.01 * way, name
+    assert [row["step"] for row in log_of(tmp_path / "two")] == ["2", "3"]
 
 
 def test_a_batch_that_does_not_divide(pack: FacePack, toy_config, tmp_path: Path, monkeypatch) -> None:

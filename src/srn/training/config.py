@@ -7,7 +7,7 @@ import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from srn.data.augment import PAPER_AUGMENTATION, AugmentConfig
 from srn.data.files import write_atomically
@@ -55,6 +55,10 @@ class TrainConfig:
         for name in ("faces", "batch_size"):
             if getattr(self, name) < 1:
                 raise InputError.at(name, "at least 1", str(getattr(self, name)))
+        if self.validation < 0:
+            raise InputError.at("validation", "no faces or more", str(self.validation))
+        if self.loss not in get_args(LossKind):
+            raise InputError.at("loss", f"one of {', '.join(get_args(LossKind))}", repr(self.loss))
         if not 0 <= self.decay_share <= 1:
             raise InputError.at("decay_share", "a share between 0 and 1", str(self.decay_share))
 

@@ -286,6 +286,8 @@ def train(
             state, metadata = load_tensors(state_path)
             if metadata.get("pack") != pack.digest():
                 raise WeightsError.at(state_path, f"a run on the faces {pack.digest()}", str(metadata.get("pack")))
+            if metadata.get("model", config.model.to_json()) != config.model.to_json():
+                raise WeightsError.at(state_path, f"the network {config.model.to_json()}", metadata["model"])
             _restore(state, network, average, optimizer)
             first_step = int(metadata["step"])
         if rank == 0:
@@ -311,7 +313,11 @@ def train(
             averaged.load_state_dict({name: t.cpu() for name, t in average.tensors.items()})
             seen = {"faces_seen": str(step * config.batch_size), "seed": str(config.seed)}
             save_network(weights_path, averaged, provenance={**facts, **seen})
-            save_tensors(state_path, _flat_state(network, average, optimizer), {"step": str(step), **facts})
+            save_tensors(
+                state_path,
+                _flat_state(network, average, optimizer),
+                {"step": str(step), "model": config.model.to_json(), **facts},
+            )
 
         def validate(step: int) -> float | str:
             if validation is None:
@@ -355,8 +361,14 @@ def train(
                 sums.append(torch.stack([t.detach().float() for t in terms]))
                 done = step + 1
                 last = done == config.steps
-                if rank == 0 and log is not None and (done % schedule.log_every == 0 or last):
-                    means = torch.stack(sums).mean(0).tolist()
+                logging_now = done % schedule.log_every == 0 or last
+                if logging_now:
+                    mean = torch.stack(sums).mean(0)
+                    if world_size > 1:  # each process has seen its own share of the faces only
+                        torch.distributed.all_reduce(mean)
+                        mean /= world_size
+                    means = mean.tolist()
+                if rank == 0 and log is not None and logging_now:
                     _require_finite(means[0], done)
                     elapsed = time.monotonic() - mark
                     speed, share = len(sums) * config.batch_size / elapsed, waited / elapsed
@@ -370,6 +382,7 @@ def train(
                     if not console.is_terminal and (done % (10 * schedule.log_every) == 0 or last):
                         validated = f"  validation NME {score:.4f}" if score != "" else ""
                         console.print(f"step {done}/{config.steps}  {status}{validated}", highlight=False)
+                if logging_now:
                     sums, waited, mark = [], 0.0, time.monotonic()
                 if rank == 0 and (done % schedule.save_every == 0 or last):
                     save(done)
