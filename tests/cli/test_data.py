@@ -30,8 +30,10 @@ def root(tmp_path: Path, coordinate_file: Callable[..., Path], face: Shape) -> P
 def test_check_counts_everything(srn: Run, root: Path) -> None:
     ran = srn("data", "check", root)
     assert ran.code == 0
-    total, *shortfalls = ran.out.splitlines()
-    assert total == ("4 faces: afw 2, helen/trainset 1, lfpw/trainset 0, helen/testset 0, lfpw/testset 0, ibug 1")
+    total, parts, *lines = ran.out.splitlines()
+    assert total == ("300W: 4 faces: afw 2, helen/trainset 1, lfpw/trainset 0, helen/testset 0, lfpw/testset 0, ibug 1")
+    assert parts == "parts: train 3, test 1, Challenging 1, Full 1"
+    shortfalls = [line for line in lines if "official release" in line]
     assert len(shortfalls) == 6
     for line, (name, official) in zip(sorted(shortfalls), sorted(OFFICIAL_COUNTS.items()), strict=True):
         assert line.startswith(f"{root / name}: ")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from srn.cli import options
+from srn.data.datasets import TEST, TITLES, TRAIN, Dataset, read_dataset
+from srn.data.duplicates import duplicates, scan
 from srn.data.pack import FacePack, pack_faces
-from srn.data.three_hundred_w import FULL_SUBSETS, TRAINING_SUBSETS, read_300w, read_annotated_folder
+from srn.data.sample import Sample
+from srn.data.three_hundred_w import read_annotated_folder
 from srn.errors import InputError
 
 app = typer.Typer(help="Look at a dataset, pack it for training.", no_args_is_help=True)
@@ -18,7 +22,7 @@ app = typer.Typer(help="Look at a dataset, pack it for training.", no_args_is_he
 def load_faces(
     data: Path | None, extra: list[Path], keep: Path | None = None, *, reuse: bool = False
 ) -> tuple[FacePack, list[str]]:
-    """The training faces of a pack or of 300W's root and further folders; `keep` stores and finds the packed copy.
+    """The training faces of a pack or of a dataset's root and further folders; `keep` stores and finds the packed copy.
 
     Returns:
         The faces, and a line for each that could not be used.
@@ -31,7 +35,8 @@ def load_faces(
         return FacePack.load(keep), []
     if data is None:
         raise InputError.at("--data", "300W's root, or a pack made by 'srn data pack'", "nothing")
-    samples, report = read_300w(data)
+    dataset = read_dataset(data, split=TRAIN)
+    samples, report = list(dataset.samples), dataset.report
     for folder in extra:
         samples += read_annotated_folder(folder, report)
     for line in report.lines():
@@ -48,7 +53,7 @@ def load_faces(
 
 @app.command("pack")
 def pack(
-    data: Annotated[Path, typer.Argument(help="300W's root.")],
+    data: Annotated[Path, typer.Argument(help="300W's root, or that of another dataset.")],
     out: Annotated[Path, typer.Option(help="The pack (.npz).")],
     extra: Annotated[
         list[Path] | None, typer.Option(help="Further folders of pictures with .pts files. Repeatable.")
@@ -71,14 +76,92 @@ def pack(
         raise typer.Exit(1)
 
 
+_SHOWN = 20
+"""Lines of one sort that are printed without `--all`."""
+
+Kind = StrEnum("Kind", {name.upper().replace("-", "_"): name for name in TITLES})  # type: ignore[misc]
+
+
+def _print(lines: list[str], everything: bool) -> None:
+    for line in lines if everything else lines[:_SHOWN]:
+        options.console.print(line, highlight=False, markup=False, soft_wrap=True)
+    if not everything and len(lines) > _SHOWN:
+        options.console.print(f"... and {len(lines) - _SHOWN} more lines like these (--all)", highlight=False)
+
+
+def _to_look_at(dataset: Dataset) -> tuple[list[Sample], list[str]]:
+    """The faces whose pictures are worth reading, each with its split: all of them, of a clip its first frame."""
+    of_split = {index: split for split in (TRAIN, TEST) for index in dataset.parts.get(split, ())}
+    if dataset.clips:
+        starts = [sum(len(clip) for clip in dataset.clips[:k]) for k in range(len(dataset.clips))]
+    else:
+        starts = list(range(len(dataset.samples)))
+    return [dataset.samples[index] for index in starts], [of_split.get(index, "") for index in starts]
+
+
+def _look(dataset: Dataset) -> tuple[list[str], list[str]]:
+    """Lines about the pictures themselves, and those about pictures that do not decode."""
+    samples, splits = _to_look_at(dataset)
+    with options.progress_bar("faces") as progress:
+        task = progress.add_task("reading pictures", total=len(samples))
+        found = scan(samples, progress=lambda: progress.advance(task))
+    lines = []
+    if found.outside.any():
+        faces = int((found.outside > 0).sum())
+        lines.append(f"{int(found.outside.sum())} points of {faces} faces lie outside their picture")
+    first, second = ([i for i, name in enumerate(splits) if name == split] for split in (TEST, TRAIN))
+    if first and second:
+        pairs = list(duplicates(found, first, second))
+        exact = sum(pair.exact for pair in pairs)
+        lines.append(f"in training and test both: {exact} the same picture, {len(pairs) - exact} nearly the same")
+        for pair in pairs:
+            how = "the same picture" if pair.exact else f"nearly the same ({pair.similarity:.3f})"
+            lines.append(f"{samples[pair.first].path} and {samples[pair.second].path}: {how}")
+    return lines, list(found.problems)
+
+
 @app.command("check")
-def check(data: Annotated[Path, typer.Argument(help="300W's root.")]) -> None:
-    """Say what of 300W is there: counts, missing, broken.
+def check(
+    data: Annotated[Path, typer.Argument(help="A dataset's root, or a folder of annotated pictures.")],
+    kind: Annotated[Kind | None, typer.Option(help="What it is; recognized by its layout if left out.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="COFW's test pictures, for COFW68: a folder or a .mat file.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not read the pictures, only look for their files.")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Print every line, however many.")] = False,
+) -> None:
+    """Say what of a dataset is there: counts, splits, missing, broken, pictures in training and test both.
+
+    Knows 300W (also masked, and the private test set), COFW, COFW68, WFLW, 300VW, and plain folders of pictures with
+    .pts files, COCO key points or a CSV table. Of videos only the first frame is read. Exits 1 where something is
+    broken; what is only missing or doubled is told and nothing more.
 
     Example: `srn data check 300W`
     """
-    _, report = read_300w(data, (*TRAINING_SUBSETS, *FULL_SUBSETS))
-    for line in report.lines():
-        options.console.print(line, highlight=False, markup=False, soft_wrap=True)
-    if report.problems:
+    with options.messages.status("reading annotations"):
+        dataset = read_dataset(data, kind=None if kind is None else kind.value, pictures=pictures)
+    report = dataset.report
+    total, *_ = report.lines()
+    clips = f"{len(dataset.clips)} videos, " if dataset.clips else ""
+    print_line = options.console.print
+    print_line(f"{TITLES[dataset.kind]}: {clips}{total}", highlight=False, markup=False, soft_wrap=True)
+    subsets = set(report.counts)
+    parts = [f"{name} {len(indices)}" for name, indices in dataset.parts.items() if name not in subsets]
+    if parts:
+        print_line(f"parts: {', '.join(parts)}", highlight=False, markup=False, soft_wrap=True)
+    known = [sample.occluded for sample in dataset.samples if sample.occluded is not None]
+    if known:
+        share = sum(int(flags.sum()) for flags in known) / sum(len(flags) for flags in known)
+        print_line(f"hidden points are marked in {len(known)} faces: {share:.1%} of their points", highlight=False)
+    boxes = sum(sample.detector_box is not None for sample in dataset.samples)
+    if boxes:
+        print_line(f"face boxes beside the points: {boxes}", highlight=False)
+    _print(report.notes, everything)
+    _print(report.shortfalls, everything)
+    lines, broken = ([], []) if quick else _look(dataset)
+    _print(lines, everything)
+    _print([*report.problems, *broken], everything)
+    if report.problems or broken:
         raise typer.Exit(1)

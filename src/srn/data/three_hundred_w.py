@@ -2,14 +2,20 @@
 
 ROOT/afw, ROOT/helen/{trainset,testset}, ROOT/lfpw/{trainset,testset}, ROOT/ibug: <stem>.jpg or .png + <stem>.pts
 ROOT/bbs/<the same folders>/<stem>.pts: face boxes of a detector (four corners), where they exist
+
+The private test set of the challenge: ROOT/300W/01_Indoor, ROOT/300W/02_Outdoor (or both in ROOT): <stem>.png + .pts
+Masked 300W (Zhu et al. 2021): the test folders of 300W with masks drawn on; points unchanged
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
+from srn.data.coco import read_coco
+from srn.data.masked import read_visible
 from srn.data.media import IMAGE_SUFFIXES
 from srn.data.pts import box_around, read_box_pts, read_pts
 from srn.data.report import ReadingReport as ReadingReport  # its first home: others import it from here
@@ -32,6 +38,13 @@ OFFICIAL_COUNTS = {
     "ibug": 135,
 }
 """Faces of each subset in the official release: 3,148 to train with, 689 to test on."""
+
+
+PRIVATE_SUBSETS = ("01_Indoor", "02_Outdoor")
+PRIVATE_COUNTS = {"01_Indoor": 300, "02_Outdoor": 300}
+"""Faces of the challenge's private test set."""
+
+PRIVATE_EXTRACT = "test_300w.json"
 
 
 def _detector_box(folder: Path, root: Path, stem: str, report: ReadingReport) -> Box | None:
@@ -124,10 +137,62 @@ def read_300w(
             samples += read_annotated_folder(folder, report, root=root)
         else:
             report.counts[subset] = 0
-        official = OFFICIAL_COUNTS.get(subset)
-        if official is not None and report.counts[subset] != official:
-            report.shortfalls.append(f"{folder}: {report.counts[subset]} faces, the official release has {official}")
+        report.compare(folder, report.counts[subset], OFFICIAL_COUNTS.get(subset, PRIVATE_COUNTS.get(subset)))
     if not samples:
         names = ", ".join(subsets)
         raise DataError.at(root, f"the folders of 300W ({names}) with pictures and .pts files", "none of them")
+    return samples, report
+
+
+def read_masked_300w(root: str | os.PathLike[str]) -> tuple[list[Sample], ReadingReport]:
+    """Read Masked 300W: the test folders of 300W (`ibug`, and where they are there `helen/testset`, `lfpw/testset`).
+
+    The authors' boxes for it are the tight boxes of the true landmarks, not a face finder's as those of 300W are. A set
+    that `srn mask` made is read as well; its manifest says which points are covered.
+
+    Raises:
+        DataError: none of the folders is there.
+    """
+    samples, report = read_300w(root, FULL_SUBSETS)
+    visible = read_visible(root)
+    for index, sample in enumerate(samples):
+        flags = visible.get(f"{sample.subset}/{sample.path.stem}")
+        if flags is not None:
+            samples[index] = replace(sample, occluded=~flags)
+    return samples, report
+
+
+def private_folder(root: str | os.PathLike[str]) -> Path | None:
+    """Where the private test set's `01_Indoor` or `02_Outdoor` is: `root` or `300W` in it; None where in neither."""
+    places = (Path(root), Path(root) / "300W")
+    return next((place for place in places if any((place / name).is_dir() for name in PRIVATE_SUBSETS)), None)
+
+
+def read_300w_private(root: str | os.PathLike[str]) -> tuple[list[Sample], ReadingReport]:
+    """Read the private test set of the 300W challenge, 300 indoor and 300 outdoor pictures.
+
+    Args:
+        root: folder that holds `01_Indoor` and `02_Outdoor`, or `300W` with both; or MMPose's extract of it, a
+            `test_300w.json` with pictures `indoor_*.png`, `outdoor_*.png`. (That file keeps the 1-based numbers of the
+            `.pts` files it was made from, and its boxes come from the true landmarks.)
+
+    Raises:
+        DataError: neither is there.
+    """
+    base = private_folder(root)
+    extract = Path(root) / PRIVATE_EXTRACT
+    if base is not None:
+        samples, report = read_300w(base, PRIVATE_SUBSETS)
+    elif extract.is_file():
+        report = ReadingReport()
+
+        def subset_of(name: str) -> str:
+            return PRIVATE_SUBSETS[Path(name).name.startswith("outdoor")]
+
+        samples = read_coco(extract, IBUG_68, report, subset=subset_of, first_pixel=1.0, boxes=False)
+        for subset in PRIVATE_SUBSETS:
+            report.count(subset, 0)
+            report.compare(extract, report.counts[subset], PRIVATE_COUNTS[subset], f"faces of {subset}")
+    else:
+        raise DataError.at(root, f"the folders {' and '.join(PRIVATE_SUBSETS)}, or {PRIVATE_EXTRACT}", "none of them")
     return samples, report

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -57,9 +58,20 @@ class LandmarkScheme:
             )
         object.__setattr__(self, "components", MappingProxyType(dict(self.components)))
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
         # Schemes are named constants: worker processes look them up instead of copying their (unpicklable) mappings.
-        return scheme_by_name, (self.name,)
+        # Of a registered one a fresh process knows nothing yet, so it travels with its definition.
+        if SCHEMES.get(self.name) is self and self.name in BUILT_IN:
+            return scheme_by_name, (self.name,)
+        return _registered, (self.definition(),)
+
+    def definition(self) -> tuple[object, ...]:
+        """All fields in order, as plain tuples: two schemes with one definition are the same scheme."""
+        components = tuple((name, tuple(points)) for name, points in self.components.items())
+        return (
+            *(self.name, self.n_points, components, self.mirror_pairs, self.eye_corners, self.eyes),
+            self.contours,
+        )
 
     @cached_property
     def mirror(self) -> npt.NDArray[np.int64]:
@@ -188,7 +200,35 @@ WFLW_98 = LandmarkScheme(
 )
 """The 98 points of WFLW (Wu et al. 2018)."""
 
-SCHEMES: Mapping[str, LandmarkScheme] = MappingProxyType({s.name: s for s in (IBUG_68, COFW_29, WFLW_98)})
+BUILT_IN = tuple(scheme.name for scheme in (IBUG_68, COFW_29, WFLW_98))
+"""Names of the schemes that every process knows."""
+
+_known = {scheme.name: scheme for scheme in (IBUG_68, COFW_29, WFLW_98)}
+
+SCHEMES: Mapping[str, LandmarkScheme] = MappingProxyType(_known)
+"""The schemes by name: the built-in ones and those that `register_scheme` was given."""
+
+
+def register_scheme(scheme: LandmarkScheme) -> LandmarkScheme:
+    """Make a scheme of one's own known to `scheme_by_name` in this process.
+
+    Returns:
+        The scheme to use: the one already known where it has the same name and definition, so that schemes stay equal
+        where they are the same object.
+
+    Raises:
+        InputError: another scheme has the name.
+    """
+    known = _known.setdefault(scheme.name, scheme)
+    if known.definition() != scheme.definition():
+        raise InputError.at("landmark scheme", "a name of its own", f"{scheme.name!r}, which another scheme has")
+    return known
+
+
+def _registered(definition: tuple[object, ...]) -> LandmarkScheme:
+    """The other end of `LandmarkScheme.__reduce__`."""
+    name, n_points, components, mirror_pairs, eye_corners, eyes, contours = cast(Any, definition)
+    return register_scheme(LandmarkScheme(name, n_points, dict(components), mirror_pairs, eye_corners, eyes, contours))
 
 
 def scheme_by_name(name: str) -> LandmarkScheme:

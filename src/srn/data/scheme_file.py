@@ -1,0 +1,129 @@
+"""A landmark scheme of one's own, described in a TOML file.
+
+    name = "mine6"
+    n_points = 6
+    eye_corners = [0, 1]            # the two outer ones: the picture's left and right
+    eyes = [[0], [1]]               # points whose mean is the left and the right eye's centre
+    mirror_pairs = [[0, 1], [3, 4]] # points that change places in a mirror
+
+    [components]                    # every point once; a part without points may be left out
+    eyes = [0, 1]
+    nose = [2]
+    mouth = [3, 4]
+    left_cheek = [5]
+
+    [[contours]]                    # optional: lines for drawing
+    component = "mouth"
+    points = [3, 4]
+    closed = false
+
+Points count from 0; left and right are the picture's.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from srn.errors import DataError, InputError
+from srn.face.scheme import COMPONENTS, LandmarkScheme, register_scheme
+
+SCHEME_FILE = "scheme.toml"
+_KEYS = {"name", "n_points", "eye_corners", "eyes", "mirror_pairs", "components", "contours"}
+_MIRRORED = {"left_cheek": "right_cheek", "right_cheek": "left_cheek"}
+
+
+def _indices(value: Any, where: str, n_points: int, count: int | None = None) -> tuple[int, ...]:
+    expected = f"{'points' if count is None else f'{count} points'} as numbers from 0 to {n_points - 1}"
+    if not isinstance(value, list) or not all(type(v) is int and 0 <= v < n_points for v in value):
+        raise DataError.at(where, expected, str(value))
+    if len(set(value)) != len(value) or (count is not None and len(value) != count):
+        raise DataError.at(where, expected, str(value))
+    return tuple(value)
+
+
+def _lists(value: Any, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise DataError.at(where, "a list of lists of points", str(value))
+    return value
+
+
+def _check_mirror(scheme: LandmarkScheme, path: Path) -> None:
+    """A mirrored face is a face: each point goes to its component's mirror image, the eyes change places."""
+    where = f"{path}: mirror_pairs"
+    paired = [point for pair in scheme.mirror_pairs for point in pair]
+    if len(set(paired)) != len(paired):
+        raise DataError.at(where, "each point in one pair at most", f"{max(paired, key=paired.count)} in more")
+    for left, right in scheme.mirror_pairs:
+        a, b = scheme.component_of(left), scheme.component_of(right)
+        image = _MIRRORED.get(a, a)
+        if image != b:
+            raise DataError.at(where, f"a point of {image} as the partner of {left} ({a})", f"{right} ({b})")
+    mirror = scheme.mirror.tolist()
+    if mirror[scheme.eye_corners[0]] != scheme.eye_corners[1]:
+        raise DataError.at(where, f"the eye corners {list(scheme.eye_corners)} as a pair", "no such pair")
+    if {mirror[i] for i in scheme.eyes[0]} != set(scheme.eyes[1]):
+        raise DataError.at(where, "the points of one eye to be partners of the other's", "others")
+
+
+def read_scheme(path: str | os.PathLike[str]) -> LandmarkScheme:
+    """Read a scheme and register it, so that `scheme_by_name` knows it from now on.
+
+    Raises:
+        DataError: the file is missing or says something that is no scheme; the message names the key.
+    """
+    file = Path(path)
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError.at(file, "a scheme (.toml)", error.strerror or "an error") from error
+    except ValueError as error:  # also what is no TOML or no UTF-8
+        raise DataError.at(file, "a scheme (.toml)", str(error)) from error
+    unknown = sorted(content.keys() - _KEYS)
+    missing = sorted({"name", "n_points", "eye_corners", "eyes", "components"} - content.keys())
+    if unknown or missing:
+        found = f"no {', no '.join(missing)}" if missing else f"the key {unknown[0]!r}"
+        raise DataError.at(file, f"the keys {', '.join(sorted(_KEYS))}", found)
+    name, n = content["name"], content["n_points"]
+    if not isinstance(name, str) or not name:
+        raise DataError.at(f"{file}: name", "a name", str(name))
+    if type(n) is not int or n < 2:
+        raise DataError.at(f"{file}: n_points", "a number of points", str(n))
+    parts = content["components"]
+    if not isinstance(parts, dict) or set(parts) - set(COMPONENTS):
+        found = str(parts) if not isinstance(parts, dict) else ", ".join(sorted(set(parts) - set(COMPONENTS)))
+        raise DataError.at(f"{file}: components", f"some of {', '.join(COMPONENTS)}", found)
+    components = {key: _indices(parts.get(key, []), f"{file}: components.{key}", n) for key in COMPONENTS}
+    corners = _indices(content["eye_corners"], f"{file}: eye_corners", n, 2)
+    eyes = tuple(_indices(eye, f"{file}: eyes", n) for eye in _lists(content["eyes"], f"{file}: eyes"))
+    if len(eyes) != 2 or not all(eyes):
+        raise DataError.at(f"{file}: eyes", "the points of two eyes", str(content["eyes"]))
+    pairs = tuple(
+        _indices(pair, f"{file}: mirror_pairs", n, 2)
+        for pair in _lists(content.get("mirror_pairs", []), f"{file}: mirror_pairs")
+    )
+    contours = []
+    for number, contour in enumerate(_lists(content.get("contours", []), f"{file}: contours"), 1):
+        where = f"{file}: contour {number}"
+        if not isinstance(contour, dict) or contour.get("component") not in COMPONENTS:
+            raise DataError.at(where, f"a component: one of {', '.join(COMPONENTS)}", str(contour))
+        line = _indices(contour.get("points"), where, n)
+        contours.append((str(contour["component"]), line, bool(contour.get("closed", False))))
+    try:
+        scheme = LandmarkScheme(
+            name,
+            n,
+            components,
+            tuple((left, right) for left, right in pairs),
+            (corners[0], corners[1]),
+            (eyes[0], eyes[1]),
+            tuple(contours),
+        )
+        _check_mirror(scheme, file)
+        return register_scheme(scheme)
+    except DataError:
+        raise
+    except InputError as error:
+        raise DataError(f"{file}: {error}") from error
