@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +18,11 @@ from srn.data.files import write_atomically
 from srn.data.sample import Sample
 from srn.errors import InputError
 from srn.evaluation import protocol
+from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.box_curve import box_curve as measure_box_curve
+from srn.evaluation.cache import cached_evaluate, file_digest
+from srn.evaluation.report import Report, write_report
+from srn.evaluation.speed import measure_speed
 from srn.face.metrics import NORMALIZERS
 from srn.inference.landmarker import FaceLandmarker
 
@@ -33,7 +40,10 @@ Normalizer = StrEnum("Normalizer", {name.upper().replace("-", "_"): name for nam
 
 def evaluate(
     folders: Annotated[
-        list[Path], typer.Argument(help="Folders of pictures with .pts files; 300W's root stands for its test sets.")
+        list[Path],
+        typer.Argument(
+            help="Folders of pictures with .pts files, or roots of datasets: they stand for their test sets."
+        ),
     ],
     init: Annotated[
         Init, typer.Option(help="Face box: the annotation's, the face finder's, or the dataset's `bbs`.")
@@ -52,6 +62,12 @@ def evaluate(
         Path | None,
         typer.Option(help="Also measure shifted and scaled boxes: `.json` for numbers, else a picture (srn[eval])."),
     ] = None,
+    report_folder: Annotated[
+        Path | None,
+        typer.Option("--report", help="Folder for a page with everything: numbers, curves, worst faces, boxes, speed."),
+    ] = None,
+    cache_folder: options.CacheFolder = None,
+    no_cache: options.NoCache = False,
     weights: options.Weights = None,
     passes: options.Passes = 2,
     flip_average: options.Flip = True,
@@ -64,15 +80,22 @@ def evaluate(
     the face finder misses counts as a failure there, and is left out of the mean. Pictures that cannot be read are
     named and left out of everything (exit code 1).
 
-    Example: `srn evaluate 300W/helen/testset 300W/lfpw/testset --json common.json`
+    What was measured once is kept by the hash of weights, faces, options and code, and not measured again.
+
+    Example: `srn evaluate 300W/helen/testset 300W/lfpw/testset --json common.json --report report`
     """
     landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
     samples, report = protocol.read_test_faces(folders, landmarker.localizer.scheme)
+    store = options.open_cache(cache_folder, no_cache)
+    digest = options.weights_digest(landmarker, weights)
     with options.progress_bar("faces") as progress:
         task = progress.add_task("evaluating", total=len(samples))
-        result = protocol.evaluate(
+        result, _ = cached_evaluate(
             landmarker,
             samples,
+            cache=store,
+            digest=digest,
+            finder="built-in" if yunet is None else file_digest(yunet),
             init=init.value,
             normalizer=normalizer.value,
             progress=lambda: progress.advance(task),
@@ -94,9 +117,17 @@ def evaluate(
         if points is None:
             raise InputError.at("--reliability", "weights that say how sure they are", result.weights)
         plot_reliability(*points, reliability, label=", ".join(result.subsets))
+    read = {one.path for one in result.results}
+    readable = [sample for sample in samples if sample.path in read]
     if box_curve is not None:
-        read = {one.path for one in result.results}
-        _measure_boxes(landmarker, [s for s in samples if s.path in read], str(normalizer.value), box_curve)
+        _measure_boxes(landmarker, readable, str(normalizer.value), box_curve)
+    if report_folder is not None:
+        shown: dict[str, object] = {
+            "Looks at each face": passes, "Averaged with the mirrored picture": "yes" if flip_average else "no",
+        }  # fmt: skip
+        problems = [*report.problems, *result.problems]
+        page = _write_report(landmarker, readable, result, digest, shown, problems, report_folder)
+        options.console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     table = Table(title=f"{result.weights}, {init} boxes, by {normalizer}")
     for column in ("set", "faces", "missed", "NME %", "mean shape %", "failures %", "AUC"):
         table.add_column(column, justify="left" if column == "set" else "right")
@@ -126,10 +157,46 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _measure_boxes(landmarker: FaceLandmarker, samples: list[Sample], normalizer: str, path: Path) -> None:
+BOX_CURVE_FACES = 60
+"""Faces that a report's box curve is measured on, spread evenly: each is localized in 17 boxes."""
+
+
+def _write_report(
+    landmarker: FaceLandmarker,
+    samples: list[Sample],
+    result: protocol.Evaluation,
+    digest: str | None,
+    settings: dict[str, object],
+    problems: list[str],
+    folder: Path,
+) -> Path:
+    """The HTML page; measures what only it shows (boxes, speed)."""
+    step = max(len(samples) / BOX_CURVE_FACES, 1.0)
+    some = [samples[int(index * step)] for index in range(min(len(samples), BOX_CURVE_FACES))]
+    curve = _box_curve(landmarker, some, result.normalizer)
+    report = Report(
+        evaluation=result,
+        command=shlex.join(["srn", *sys.argv[1:]]),
+        date=datetime.now().astimezone(),
+        weights_digest=digest,
+        settings=settings,
+        speed=measure_speed(landmarker),
+        box_curve=curve,
+        box_curve_faces=len(some),
+        sources={sample.path: sample.source for sample in samples if sample.source is not None},
+        problems=problems,
+    )
+    return write_report(report, folder)
+
+
+def _box_curve(landmarker: FaceLandmarker, samples: list[Sample], normalizer: str) -> BoxCurve:
     with options.progress_bar("faces") as progress:
         task = progress.add_task("shifting boxes", total=len(samples))
-        curve = measure_box_curve(landmarker, samples, normalizer=normalizer, progress=lambda: progress.advance(task))
+        return measure_box_curve(landmarker, samples, normalizer=normalizer, progress=lambda: progress.advance(task))
+
+
+def _measure_boxes(landmarker: FaceLandmarker, samples: list[Sample], normalizer: str, path: Path) -> None:
+    curve = _box_curve(landmarker, samples, normalizer)
     if path.suffix == ".json":
         write_atomically(path, (json.dumps(curve.to_dict(), indent=1) + "\n").encode())
         return

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from srn.errors import InputError
+from srn.evaluation import cache
+from srn.evaluation.cache import EvaluationCache, default_folder
 from srn.face.localizer import Localizer
 from srn.inference.face_finder import FaceFinder, YuNetFinder
 from srn.inference.landmarker import FaceLandmarker
@@ -33,6 +35,11 @@ Flip = Annotated[
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if left out.")]
 YuNet = Annotated[Path | None, typer.Option(help="A YuNet `.onnx` file, to find faces with it instead.")]
+
+CacheFolder = Annotated[
+    Path | None, typer.Option("--cache", help="Folder that keeps results; the user's cache folder if left out.")
+]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew, and keep nothing.")]
 
 
 class Suffix(StrEnum):
@@ -66,6 +73,17 @@ def open_landmarker(
     finder: FaceFinder | None = None if yunet is None else YuNetFinder(yunet)
     localizer = open_localizer(weights, threads)
     return FaceLandmarker(localizer=localizer, face_finder=finder, passes=passes, flip_average=flip, threads=threads)
+
+
+def open_cache(folder: Path | None, none: bool) -> EvaluationCache | None:
+    """Where results are kept; None where they are not to be."""
+    return None if none else EvaluationCache(folder or default_folder())
+
+
+def weights_digest(landmarker: FaceLandmarker, weights: Path | None) -> str | None:
+    """Hash of the weights that a landmarker runs, read from their file."""
+    trained = weights is not None and weights.suffix == Suffix.SAFETENSORS
+    return cache.weights_digest(landmarker, weights if trained else None)
 
 
 class needs_extra:

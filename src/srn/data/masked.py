@@ -166,9 +166,13 @@ def mask_dataset(
     """
     folder = Path(out)
     rows: list[list[object]] = []
+    taken: dict[str, int] = {}
     problems: list[str] = []
     for sample in samples:
         name = f"{sample.subset}/{sample.path.stem}"
+        taken[name] = taken.get(name, 0) + 1
+        if taken[name] > 1:  # a further face of one picture
+            name = f"{name}_{taken[name]}"
         rng = np.random.default_rng([seed, *name.encode()])
         try:
             image, visible, mask = masked_picture(sample, kind, wardrobe, rng)
@@ -178,10 +182,10 @@ def mask_dataset(
         finally:
             if progress is not None:
                 progress()
-        target = folder / sample.subset / sample.path.stem
+        target = folder / name
         write_image(target.with_name(f"{target.name}.jpg"), image, quality=95)
         write_pts(target.with_name(f"{target.name}.pts"), sample.landmarks)
-        rows.append([sample.subset, sample.path.stem, mask, seed, "".join("1" if v else "0" for v in visible)])
+        rows.append([sample.subset, target.name, mask, seed, "".join("1" if v else "0" for v in visible)])
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["subset", "stem", "mask", "seed", "visible"])
