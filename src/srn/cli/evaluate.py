@@ -180,7 +180,7 @@ def _write_report(
         date=datetime.now().astimezone(),
         weights_digest=digest,
         settings=settings,
-        speed=measure_speed(landmarker),
+        speed=measure_speed(landmarker, (samples[0].load(), samples[0].box)),
         box_curve=curve,
         box_curve_faces=len(some),
         sources={sample.path: sample.source for sample in samples if sample.source is not None},

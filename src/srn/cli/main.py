@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 import srn
-from srn.cli import benchmark, data, detect, evaluate, export, mask, train
+from srn.cli import benchmark, data, detect, evaluate, export, mask, reproduce, train
 from srn.errors import SrnError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 app.command("detect")(detect.detect)
 app.command("evaluate")(evaluate.evaluate)
+app.command("reproduce")(reproduce.reproduce)
 app.command("train")(train.train)
 app.command("export")(export.export)
 app.command("mask")(mask.mask)

@@ -86,6 +86,11 @@ def weights_digest(landmarker: FaceLandmarker, weights: Path | None) -> str | No
     return cache.weights_digest(landmarker, weights if trained else None)
 
 
+def escaped(text: str) -> str:
+    """Text that Rich prints as it is."""
+    return text.replace("[", "\\[")
+
+
 class needs_extra:
     """Turns the ImportError of an optional package into the line that says what to install."""
 

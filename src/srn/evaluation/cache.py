@@ -1,0 +1,236 @@
+"""Results kept on disk, so that measuring the same thing twice costs nothing.
+
+The key of an entry is a hash over everything that the numbers follow from: the weights, the faces (annotations by
+content; pictures by path, size and time of change), the options, the source code that measures, and the versions of the
+packages that compute. An entry is therefore never out of date; what has changed has another key. The normalizer is not
+part of it: predictions are kept, and errors are divided by whatever is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from srn.data.files import write_atomically
+from srn.data.sample import Sample
+from srn.errors import InputError, SrnError
+from srn.evaluation.protocol import Evaluation, FaceResult, Initialization, evaluate
+from srn.face.scheme import LandmarkScheme, scheme_by_name
+from srn.inference.landmarker import FaceLandmarker
+from srn.inference.runtime import OnnxLocalizer
+
+FORMAT = 1
+"""Layout of an entry's file; raised when it changes."""
+
+_MEASURING_CODE = ("face", "inference", "data", "evaluation")
+"""Rooms whose source decides what is measured."""
+
+_COMPUTING_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "torch")
+
+_ARRAYS = ("landmarks", "point_errors", "near", "visibility", "confidence", "occluded", "target_landmarks")
+"""Per-point entries of a `FaceResult`; each may be None."""
+
+
+def default_folder() -> Path:
+    """The user's cache folder, where the operating system wants it."""
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "srn" / "evaluations"
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError.at(path, "a readable file", error.strerror or "an error") from error
+
+
+@cache
+def code_digest() -> str:
+    """Hash over the source that measures and the versions of the packages that compute."""
+    digest = hashlib.sha256()
+    root = Path(str(resources.files("srn")))
+    for room in _MEASURING_CODE:
+        for path in sorted((root / room).glob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    for name in _COMPUTING_PACKAGES:
+        try:
+            digest.update(f"{name} {metadata.version(name)}\n".encode())
+        except metadata.PackageNotFoundError:
+            continue
+    return digest.hexdigest()
+
+
+def manifest_digest(samples: Iterable[Sample]) -> str:
+    """Hash over faces: annotations by content, pictures by absolute path, size and time of change."""
+    digest = hashlib.sha256()
+    scheme: LandmarkScheme | None = None
+    for sample in samples:
+        if sample.scheme is not scheme:  # a scheme of the user's own may change under the same name
+            scheme = sample.scheme
+            digest.update(repr(scheme.definition()).encode())
+        path, size, changed = _picture_file(sample.path)
+        facts = [
+            str(path), size, changed, sample.path.name, sample.subset, sorted(sample.attributes),
+            None if sample.detector_box is None else sample.detector_box.as_array().tolist(),
+            None if sample.occluded is None else sample.occluded.astype(int).tolist(),
+        ]  # fmt: skip
+        digest.update(json.dumps(facts).encode() + np.ascontiguousarray(sample.landmarks, np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def _picture_file(path: Path) -> tuple[Path, int, int]:
+    """A picture's file, its size and time of change; the file around it for a picture inside another (`x.mat/12`)."""
+    for candidate in (path, path.parent):
+        if candidate.is_file():
+            facts = candidate.stat()
+            return candidate.resolve(), facts.st_size, facts.st_mtime_ns
+    return path, -1, -1
+
+
+def weights_digest(landmarker: FaceLandmarker, file: Path | None = None) -> str | None:
+    """Hash of a landmarker's weights; None where they are not known to come from a file.
+
+    Args:
+        landmarker: whose weights.
+        file: the file they were read from, for localizers that do not say.
+    """
+    localizer = landmarker.localizer
+    if isinstance(localizer, OnnxLocalizer):
+        return file_digest(localizer.path)
+    return None if file is None else file_digest(file)
+
+
+class EvaluationCache:
+    """Evaluations in a folder, one file each.
+
+    Args:
+        folder: where; made when the first entry is written.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+
+    def path(self, key: Mapping[str, Any]) -> Path:
+        """The file of a key."""
+        text = json.dumps({"format": FORMAT, "code": code_digest(), **key}, sort_keys=True)
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:40]}.npz"
+
+    def load(self, key: Mapping[str, Any]) -> Evaluation | None:
+        """The evaluation of a key; None where there is none, or its file is broken."""
+        try:
+            return _decoded(self.path(key).read_bytes())
+        except (OSError, EOFError, ValueError, KeyError, TypeError, SrnError, zipfile.BadZipFile, zlib.error):
+            return None  # measured anew
+
+    def save(self, key: Mapping[str, Any], evaluation: Evaluation) -> None:
+        """Keep an evaluation."""
+        write_atomically(self.path(key), _encoded(evaluation))
+
+
+def cached_evaluate(
+    landmarker: FaceLandmarker,
+    samples: Sequence[Sample],
+    *,
+    cache: EvaluationCache | None,
+    digest: str | None,
+    finder: str = "built-in",
+    init: Initialization = "gt-box",
+    normalizer: str = "interocular",
+    progress: Callable[[], None] | None = None,
+) -> tuple[Evaluation, bool]:
+    """`protocol.evaluate`, or what it gave the last time.
+
+    Args:
+        landmarker: what is measured.
+        samples: the faces.
+        cache: where results are kept; None measures in any case.
+        digest: of the weights (`weights_digest`); where it is not known, nothing is kept.
+        finder: what finds the faces, for `init="finder"`: a name, or the digest of a file.
+        init, normalizer, progress: see `protocol.evaluate`.
+
+    Returns:
+        The evaluation, and whether it was there already.
+    """
+    if cache is None or digest is None:
+        return evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress), False
+    key = {
+        "weights": digest,
+        "faces": manifest_digest(samples),
+        "init": init,
+        "finder": finder if init == "finder" else None,
+        "passes": landmarker.passes,
+        "flip_average": landmarker.flip_average,
+    }
+    known = cache.load(key)
+    if known is not None:
+        # The same weights may lie in a file of another name, and the same faces be named from another folder.
+        faces = zip(known.by(normalizer).results, samples, strict=True)
+        results = tuple(dataclasses.replace(result, path=sample.path) for result, sample in faces)
+        named = dataclasses.replace(known, results=results, normalizer=normalizer)
+        return dataclasses.replace(named, weights=landmarker.localizer.name), True
+    fresh = evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress)
+    if not fresh.problems:  # a picture that could not be read today may be there tomorrow, at the same path
+        cache.save(key, fresh)
+    return fresh, False
+
+
+def _encoded(evaluation: Evaluation) -> bytes:
+    results = evaluation.results
+    facts = {
+        "normalizer": evaluation.normalizer,
+        "init": evaluation.init,
+        "weights": evaluation.weights,
+        "scheme": None if evaluation.scheme is None else evaluation.scheme.name,
+        "faces": [[r.path.as_posix(), r.subset, sorted(r.attributes)] for r in results],
+    }
+    arrays: dict[str, Any] = {
+        "facts": np.array(json.dumps(facts)),
+        "nme": np.array([r.nme for r in results]),
+        "mean_shape_nme": np.array([r.mean_shape_nme for r in results]),
+    }
+    for name in _ARRAYS:
+        values = [getattr(r, name) for r in results]
+        arrays[f"{name}_of"] = np.array([i for i, value in enumerate(values) if value is not None], np.int64)
+        known = [value for value in values if value is not None]
+        arrays[name] = np.stack(known) if known else np.zeros((0,))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _decoded(content: bytes) -> Evaluation:
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    facts = json.loads(str(arrays["facts"]))
+    columns: list[dict[str, Any]] = [{} for _ in facts["faces"]]
+    for name in _ARRAYS:
+        for index, value in zip(arrays[f"{name}_of"].tolist(), arrays[name], strict=True):
+            columns[index][name] = value
+    faces = zip(facts["faces"], arrays["nme"].tolist(), arrays["mean_shape_nme"].tolist(), columns, strict=True)
+    results = tuple(
+        FaceResult(Path(path), subset, nme, mean, attributes=frozenset(attributes), **points)
+        for (path, subset, attributes), nme, mean, points in faces
+    )
+    scheme = None if facts["scheme"] is None else scheme_by_name(facts["scheme"])
+    init = cast(Initialization, facts["init"])
+    return Evaluation(results, facts["normalizer"], init, facts["weights"], (), scheme)

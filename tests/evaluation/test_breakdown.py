@@ -1,0 +1,147 @@
+"""Numbers by component, attribute and normalizer, and comparisons of evaluations: by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.errors import InputError
+from srn.evaluation.protocol import Evaluation, FaceResult, compare_evaluations
+from srn.face.metrics import interpupil, nme
+from srn.face.scheme import COFW_29, COMPONENTS, IBUG_68
+
+Shape = npt.NDArray[np.float64]
+
+
+def result(name: str, target: Shape, moved: Shape, **facts: object) -> FaceResult:
+    """A face whose inter-ocular distance is `size`, with points moved by `moved`."""
+    size = float(np.hypot(*(target[36] - target[45])))
+    shape = target + moved
+    values = {
+        "nme": nme(shape, target, size), "mean_shape_nme": 0.3, "landmarks": shape,
+        "point_errors": np.hypot(*moved.T) / size, "target_landmarks": target,
+    }  # fmt: skip
+    return FaceResult(Path(f"{name}.png"), "one", **{**values, **facts})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def target(face: Shape) -> Shape:
+    return face * 200 + 300
+
+
+@pytest.fixture
+def by_component(target: Shape) -> FaceResult:
+    """Brows 1 pixel off, eyes 2, nose 3, mouth 4, left cheek 5, right cheek 6."""
+    moved = np.zeros((68, 2))
+    for pixels, name in enumerate(COMPONENTS, 1):
+        moved[list(IBUG_68.components[name]), 0] = pixels
+    return result("a", target, moved)
+
+
+def evaluation(*results: FaceResult) -> Evaluation:
+    return Evaluation(results, "interocular", "gt-box", "w", scheme=IBUG_68)
+
+
+def test_components_by_hand(by_component: FaceResult, target: Shape) -> None:
+    size = np.hypot(*(target[36] - target[45]))
+    still = result("b", target, np.zeros((68, 2)))
+    missed = FaceResult(Path("c.png"), "one", np.inf, np.inf, target_landmarks=target)
+    summary = evaluation(by_component, still, missed).component_summary()
+    assert summary is not None
+    assert tuple(summary) == COMPONENTS
+    for pixels, name in enumerate(COMPONENTS, 1):
+        assert summary[name] == {"points": len(IBUG_68.components[name]), "nme": pytest.approx(pixels / size / 2)}
+    total = sum(v["nme"] * v["points"] for v in summary.values()) / 68
+    assert total == pytest.approx(evaluation(by_component, still).nme)
+
+
+def test_seen_and_hidden_points_of_a_component(target: Shape) -> None:
+    size = np.hypot(*(target[36] - target[45]))
+    moved, occluded = np.zeros((68, 2)), np.zeros(68, bool)
+    moved[48:58, 1], occluded[48:58] = 7, True  # half of the mouth
+    other = result("b", target, moved * 100)  # occlusion not annotated: in neither
+    summary = evaluation(result("a", target, moved, occluded=occluded), other).component_summary()
+    assert summary is not None
+    assert summary["mouth"]["nme_occluded"] == pytest.approx(7 / size)
+    assert summary["mouth"]["nme_visible"] == 0
+    assert "nme_occluded" not in summary["eyes"]
+
+
+def test_a_component_without_points_is_left_out(rng: np.random.Generator) -> None:
+    shape = rng.uniform(0, 99, (29, 2))
+    one = FaceResult(Path("a.png"), "test", 0.1, 0.2, shape, np.full(29, 0.1), target_landmarks=shape)
+    summary = Evaluation((one,), "interocular", "gt-box", "w", scheme=COFW_29).component_summary()
+    assert summary is not None
+    assert "right_cheek" not in summary
+    assert summary["left_cheek"]["points"] == 1
+
+
+def test_without_a_scheme_or_a_face_there_are_no_components(by_component: FaceResult) -> None:
+    assert Evaluation((by_component,), "interocular", "gt-box", "w").component_summary() is None
+    assert evaluation(FaceResult(Path("c.png"), "one", np.inf, np.inf)).component_summary() is None
+
+
+def test_attributes_by_hand(target: Shape) -> None:
+    made = [
+        dataclasses.replace(result(str(i), target, np.zeros((68, 2))), nme=error, attributes=frozenset(marks))
+        for i, (error, marks) in enumerate([(0.02, ["blur"]), (0.04, ["blur", "pose"]), (0.12, ["pose"]), (0.5, [])])
+    ]
+    whole = evaluation(*made)
+    assert whole.attributes == ("blur", "pose")
+    summary = whole.attribute_summary()
+    assert summary is not None
+    assert (summary["blur"]["n"], summary["blur"]["nme"]) == (2, pytest.approx(0.03))
+    assert (summary["pose"]["n"], summary["pose"]["failure_rate"]) == (2, 0.5)
+    assert evaluation(made[3]).attribute_summary() is None
+
+
+def test_another_normalizer(by_component: FaceResult, target: Shape) -> None:
+    whole = evaluation(by_component)
+    other = whole.by("interpupil")
+    ratio = np.hypot(*(target[36] - target[45])) / interpupil(target, IBUG_68)
+    assert other.nme == pytest.approx(whole.nme * ratio)
+    assert other.mean_shape_nme == pytest.approx(0.3 * ratio)
+    np.testing.assert_allclose(other.results[0].point_errors, by_component.point_errors * ratio)  # type: ignore[operator]
+    assert other.by("interocular").nme == pytest.approx(whole.nme)
+    assert whole.by("interocular") is whole
+    missed = evaluation(FaceResult(Path("c.png"), "one", np.inf, np.inf, target_landmarks=target))
+    assert missed.by("bbox").errors.tolist() == [np.inf]
+    with pytest.raises(InputError, match="one of interocular"):
+        whole.by("nose")
+    with pytest.raises(InputError, match="which these results were measured by"):
+        evaluation(FaceResult(Path("c.png"), "one", 0.1, 0.2)).by("bbox")
+
+
+def test_what_is_written(by_component: FaceResult) -> None:
+    values = evaluation(by_component).to_dict()
+    assert json.loads(json.dumps(values, allow_nan=False)) == values
+    assert values["intervals"]["nme"] == [pytest.approx(values["nme"])] * 2
+    assert values["components"]["nose"]["points"] == 9
+    assert values["attributes"] is None
+
+
+def test_comparing_by_face(target: Shape) -> None:
+    def faces(errors: dict[str, float], subset: str = "one", folder: str = "x") -> Evaluation:
+        return evaluation(*(FaceResult(Path(folder) / f"{n}.jpg", subset, e, e) for n, e in errors.items()))
+
+    first = faces({"a": 0.05, "b": 0.07, "c": 0.5})
+    second = faces({"b": 0.05, "a": 0.05, "d": 0.9}, folder="masked")  # another order and another folder
+    found = compare_evaluations(first, second)
+    assert (found.faces, found.share_better, found.share_worse) == (2, 0.5, 0.0)
+    assert found.difference.value == pytest.approx(-0.01)
+    with pytest.raises(InputError, match="no face in common"):
+        compare_evaluations(first, faces({"a": 0.1}, subset="two"))
+    with pytest.raises(InputError, match="errors by interocular, found by bbox"):
+        compare_evaluations(first, dataclasses.replace(second, normalizer="bbox"))
+
+
+def test_two_faces_of_one_picture_are_compared_in_their_order() -> None:
+    def twice(*errors: float) -> Evaluation:
+        return evaluation(*(FaceResult(Path("group.jpg"), "test", e, e) for e in errors))
+
+    assert compare_evaluations(twice(0.1, 0.2), twice(0.1, 0.3)).difference.value == pytest.approx(0.05)

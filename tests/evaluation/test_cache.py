@@ -1,0 +1,200 @@
+"""Kept results: the same numbers, found again, and never those of something else."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.data.media import write_image
+from srn.data.sample import Sample
+from srn.evaluation import cache as module
+from srn.evaluation.cache import (
+    EvaluationCache,
+    cached_evaluate,
+    code_digest,
+    default_folder,
+    file_digest,
+    manifest_digest,
+    weights_digest,
+)
+from srn.evaluation.protocol import Evaluation, evaluate
+from srn.face.geometry import Box
+from srn.face.scheme import IBUG_68
+from srn.inference.landmarker import FaceLandmarker
+from srn.inference.runtime import OnnxLocalizer
+
+Shape = npt.NDArray[np.float64]
+
+
+@pytest.fixture
+def truths(face: Shape) -> dict[int, Shape]:
+    return {0: face * 100 + [120, 130], 100: face * 110 + [128, 120]}
+
+
+@pytest.fixture
+def samples(tmp_path: Path, truths: dict[int, Shape]) -> list[Sample]:
+    made = []
+    for blue, shape in truths.items():
+        y, x = np.mgrid[:256, :256]
+        write_image(tmp_path / "set" / f"{blue}.png", np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8))
+        flags = np.arange(68) < 10 if blue else None
+        marks = frozenset({"blur"} if blue else ())
+        made.append(Sample(tmp_path / "set" / f"{blue}.png", shape, IBUG_68, "one", occluded=flags, attributes=marks))
+    return made
+
+
+@pytest.fixture
+def landmarker(true_localizer: Any, truths: dict[int, Shape]) -> FaceLandmarker:
+    return FaceLandmarker(localizer=true_localizer(truths, (3.0, 4.0)), passes=1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> EvaluationCache:
+    return EvaluationCache(tmp_path / "kept")
+
+
+def same(a: Evaluation, b: Evaluation) -> None:
+    assert a.to_dict() == b.to_dict()
+    for one, other in zip(a.results, b.results, strict=True):
+        for field in dataclasses.fields(one):
+            np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
+
+
+def test_the_second_time_nothing_is_measured(
+    landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache
+) -> None:
+    first, known = cached_evaluate(landmarker, samples, cache=store, digest="w")
+    assert not known
+    looks = len(landmarker.localizer.batches)  # type: ignore[attr-defined]
+    second, known = cached_evaluate(landmarker, samples, cache=store, digest="w")
+    assert known
+    assert len(landmarker.localizer.batches) == looks  # type: ignore[attr-defined]
+    same(first, second)
+    same(first, evaluate(landmarker, samples))
+
+
+def test_missed_faces_are_kept_as_missed(
+    landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landmarker, "find", lambda image: [])
+    first, _ = cached_evaluate(landmarker, samples, cache=store, digest="w", init="finder")
+    second, known = cached_evaluate(landmarker, samples, cache=store, digest="w", init="finder")
+    assert known
+    assert (second.missed, second.results[0].landmarks) == (2, None)
+    same(first, second)
+
+
+def test_another_normalizer_needs_no_measuring(
+    landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache
+) -> None:
+    cached_evaluate(landmarker, samples, cache=store, digest="w")
+    other, known = cached_evaluate(landmarker, samples, cache=store, digest="w", normalizer="bbox")
+    assert known
+    measured = evaluate(landmarker, samples, normalizer="bbox")
+    np.testing.assert_array_equal(other.errors, measured.errors)
+    assert other.mean_shape_nme == pytest.approx(measured.mean_shape_nme)
+
+
+def test_what_changes_the_numbers_changes_the_key(
+    landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxed = [dataclasses.replace(s, detector_box=Box(*(s.box.as_array() + 3).tolist())) for s in samples]
+
+    def known(faces: list[Sample] = boxed, tool: FaceLandmarker = landmarker, **options: Any) -> bool:
+        return cached_evaluate(tool, faces, cache=store, **{"digest": "w", **options})[1]
+
+    assert not known()
+    assert known()
+    assert not known(digest="other weights")
+    assert not known(init="bbs")
+    assert not known(faces=boxed[:1])
+    assert not known(faces=boxed[::-1])
+    assert not known(faces=[dataclasses.replace(boxed[0], landmarks=boxed[0].landmarks + 1e-6), boxed[1]])
+    assert not known(faces=[dataclasses.replace(boxed[0], attributes=frozenset({"pose"})), boxed[1]])
+    assert not known(faces=[dataclasses.replace(boxed[0], occluded=np.zeros(68, bool)), boxed[1]])
+    localizer = landmarker.localizer
+    assert not known(tool=FaceLandmarker(localizer=localizer, passes=2))
+    assert not known(tool=FaceLandmarker(localizer=localizer, passes=1, flip_average=True))
+    assert known()
+    monkeypatch.setattr(module, "code_digest", lambda: "other code")
+    assert not known()
+
+
+def test_a_picture_that_changed_is_measured_anew(
+    landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache
+) -> None:
+    cached_evaluate(landmarker, samples, cache=store, digest="w")
+    facts = samples[0].path.stat()
+    os.utime(samples[0].path, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1_000_000_000))
+    assert not cached_evaluate(landmarker, samples, cache=store, digest="w")[1]
+
+
+def test_finders_count_only_where_they_find(
+    landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landmarker, "find", lambda image: [])
+    cached_evaluate(landmarker, samples, cache=store, digest="w", finder="a")
+    assert cached_evaluate(landmarker, samples, cache=store, digest="w", finder="b")[1]
+    cached_evaluate(landmarker, samples, cache=store, digest="w", finder="a", init="finder")
+    assert not cached_evaluate(landmarker, samples, cache=store, digest="w", finder="b", init="finder")[1]
+
+
+def test_results_of_unread_pictures_and_of_unknown_weights_are_not_kept(
+    landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache
+) -> None:
+    cached_evaluate(landmarker, samples, cache=store, digest=None)
+    assert not store.folder.exists()
+    samples[0].path.write_bytes(b"no picture")
+    result, _ = cached_evaluate(landmarker, samples, cache=store, digest="w")
+    assert len(result.problems) == 1
+    assert not store.folder.exists()
+
+
+def test_a_broken_file_is_measured_anew(
+    landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache
+) -> None:
+    cached_evaluate(landmarker, samples, cache=store, digest="w")
+    (file,) = store.folder.iterdir()
+    for content in (b"", b"nonsense", file.read_bytes()[:200]):
+        file.write_bytes(content)
+        assert not cached_evaluate(landmarker, samples, cache=store, digest="w")[1]
+    assert cached_evaluate(landmarker, samples, cache=store, digest="w")[1]
+
+
+def test_faces_named_from_another_folder_keep_their_new_names(
+    landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached_evaluate(landmarker, samples, cache=store, digest="w")
+    monkeypatch.chdir(samples[0].path.parent)
+    near = [dataclasses.replace(sample, path=Path(sample.path.name)) for sample in samples]
+    result, known = cached_evaluate(landmarker, near, cache=store, digest="w")
+    assert known
+    assert [one.path for one in result.results] == [Path("0.png"), Path("100.png")]
+
+
+def test_digests(tmp_path: Path, landmarker: FaceLandmarker, samples: list[Sample]) -> None:
+    file = tmp_path / "weights.onnx"
+    file.write_bytes(b"abc")
+    digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert weights_digest(landmarker) is None
+    assert weights_digest(landmarker, file) == file_digest(file) == digest
+    landmarker.localizer = object.__new__(OnnxLocalizer)
+    landmarker.localizer.path = file
+    assert weights_digest(landmarker) == digest
+    assert code_digest() == code_digest()
+    assert manifest_digest(samples) == manifest_digest(list(samples))
+
+
+def test_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert default_folder() == tmp_path / "srn" / "evaluations"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_folder() == tmp_path / ".cache" / "srn" / "evaluations"
