@@ -31,11 +31,11 @@ def main() -> None:
     def hidden(kind: str) -> ImageArray:
         picture = np.array(portrait)
         if kind == "mask":
-            drawn_mask(picture, shape, scheme, np.random.default_rng(4))
+            drawn_mask(picture, shape, scheme, np.random.default_rng(2))
         elif kind == "sunglasses":
-            sunglasses(picture, shape, scheme, np.random.default_rng(2))
+            sunglasses(picture, shape, scheme, np.random.default_rng(6))
         elif kind == "hand":
-            fingers(picture, shape[54], 110, np.random.default_rng(7))
+            fingers(picture, shape[54], 130, np.random.default_rng(2))
         return picture
 
     tiles = []

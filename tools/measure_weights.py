@@ -41,10 +41,10 @@ def part(whole: Evaluation, subsets: tuple[str, ...]) -> Evaluation:
 def rows_of(name: str, whole: Evaluation) -> dict[str, dict[str, Any]]:
     """Common, Challenging and Full of a 300W evaluation; the whole where it is another set."""
     sets = {"Common": COMMON_SUBSETS, "Challenging": CHALLENGING_SUBSETS}
-    rows = {f"{name} {key}": part(whole, subsets).summary() for key, subsets in sets.items()}
-    if all(row["n"] for row in rows.values()):
-        return {**rows, f"{name} Full": whole.summary()}
-    return {name: whole.summary()}
+    parts = {f"{name} {key}": part(whole, subsets) for key, subsets in sets.items()}
+    if not all(some.results for some in parts.values()):
+        return {name: whole.summary()}
+    return {key: some.summary() for key, some in parts.items()} | {f"{name} Full": whole.summary()}
 
 
 def speed(landmarker: FaceLandmarker, samples: list[Sample]) -> dict[str, float]:

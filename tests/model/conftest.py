@@ -48,6 +48,8 @@ def make_network() -> MakeNetwork:
                     tensor += torch.randn_like(tensor) * 0.05
                 elif name.endswith("running_var"):
                     tensor.uniform_(0.5, 2.0)
+                elif name.endswith("norm2.weight"):  # some start at zero, as identities
+                    tensor.uniform_(0.5, 1.5)
                 elif name == "local_weight":  # starts near zero: nothing would depend on it
                     tensor *= 20
         return network.eval()

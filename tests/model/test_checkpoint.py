@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from srn.errors import WeightsError
-from srn.model.checkpoint import FORMAT, load_network, load_tensors, network_from, save_network, save_tensors
+from srn.errors import InputError, WeightsError
+from srn.model.checkpoint import FORMAT, deepened, load_network, load_tensors, network_from, save_network, save_tensors
 from srn.model.config import preset
 from srn.model.network import StructuralRelationNetwork
 
@@ -216,3 +218,31 @@ def test_the_content_is_on_the_disk_before_the_file_gets_its_name(
     save_tensors(tmp_path / "t", {"a": torch.ones(3)}, {})
 
     assert happened == ["fsync True", "replace t"]
+
+
+def test_a_deepened_network_gives_the_same_answers_and_has_more_to_learn(small_config) -> None:
+    torch.manual_seed(0)
+    shallow = StructuralRelationNetwork(
+        small_config("robust", blocks=(1, 2, 1)), np.random.default_rng(0).random((68, 2))
+    )
+    for norm in (m for m in shallow.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)  # as after training: blocks are no identities any more
+    config = small_config("robust", blocks=(3, 2, 2))
+    deep = deepened(shallow.eval(), config).eval()
+    image = torch.rand(2, 3, config.frame_size, config.frame_size)
+
+    assert torch.equal(deep(image).shapes, shallow(image).shapes)
+    assert sum(p.numel() for p in deep.parameters()) > sum(p.numel() for p in shallow.parameters())
+    deep.train()(image).shapes.sum().backward()
+    gradient = deep.encoder.stage4[2].norm2.weight.grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize("changes", [{"blocks": (1, 1, 1)}, {"blocks": (2, 2, 2), "hidden_size": 24}])
+def test_a_network_cannot_be_deepened_into_another_one(small_config, changes: dict[str, Any]) -> None:
+    config = small_config("robust", blocks=(1, 2, 1))
+    shallow = StructuralRelationNetwork(config, np.zeros((68, 2)))
+
+    with pytest.raises(InputError, match="initial weights"):
+        deepened(shallow, dataclasses.replace(config, **changes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from srn.errors import WeightsError
+from srn.errors import InputError, WeightsError
 from srn.model.config import ModelConfig
 from srn.model.network import StructuralRelationNetwork
 
@@ -98,3 +99,18 @@ def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwor
     if metadata.get("format") != FORMAT:
         raise WeightsError.at(path, FORMAT, metadata.get("format", "a file without a format entry"))
     return network_from(tensors, ModelConfig.from_json(metadata.get("config", "")), path).eval(), metadata
+
+
+def deepened(network: StructuralRelationNetwork, config: ModelConfig) -> StructuralRelationNetwork:
+    """The same network with more residual blocks: they begin as identities, so its answers stay what they were.
+
+    Raises:
+        InputError: `config` differs in more than added blocks.
+    """
+    old = network.config
+    deeper = all(new >= now for new, now in zip(config.blocks, old.blocks, strict=True))
+    if not deeper or dataclasses.replace(config, blocks=old.blocks, preset=old.preset) != old:
+        raise InputError.at("initial weights", f"the network {config.to_json()}", old.to_json())
+    result = StructuralRelationNetwork(config, network.mean_shape.cpu().numpy())
+    result.load_state_dict(network.state_dict(), strict=False)
+    return result

@@ -32,6 +32,7 @@ class TrainConfig:
         weight_decay: of matrices and convolutions; biases and norms have none.
         averaging: decay of the weight average that is evaluated and saved (the paper: 0.9999).
         loss: see `cascade_loss`.
+        balance: how strongly faces of rare shape are drawn more often (`balance_weights`); 0: every face once a pass.
         clip_norm: gradients longer than this are shortened to it.
         validation: faces kept from training, spread evenly over the pack, to follow the run with.
         seed: of weights, order and augmentation.
@@ -47,6 +48,7 @@ class TrainConfig:
     weight_decay: float = 0.02
     averaging: float = 0.999
     loss: LossKind = "distance"
+    balance: float = 0.0
     clip_norm: float = 1.0
     validation: int = 96
     seed: int = 0

@@ -26,8 +26,9 @@ from srn.data.pack import FacePack, mean_shape
 from srn.errors import InputError, WeightsError
 from srn.face.metrics import interocular, nme
 from srn.face.overlay import draw_face
-from srn.model.checkpoint import load_tensors, save_network, save_tensors
+from srn.model.checkpoint import deepened, load_tensors, save_network, save_tensors
 from srn.model.network import StructuralRelationNetwork
+from srn.training.balance import balance_weights
 from srn.training.config import TrainConfig
 from srn.training.loss import cascade_loss
 from srn.training.stream import FaceStream, batches
@@ -249,7 +250,7 @@ def train(
         resume: go on from `out`'s last save; without one the run starts from the beginning.
         schedule: when to log, save and validate, and on what to run.
         console: where progress goes; the standard error stream where None.
-        initial: a network to start from (fine-tuning); random weights where None.
+        initial: a network to start from (fine-tuning), as deep as the run's or less deep; random weights where None.
         provenance: text to keep in the weights file.
 
     Returns:
@@ -273,7 +274,7 @@ def train(
         training, validation = split_validation(pack, config.validation)
         torch.manual_seed(config.seed)
         if initial is not None and initial.config != config.model:
-            raise InputError.at("initial weights", f"the network {config.model.to_json()}", initial.config.to_json())
+            initial = deepened(initial, config.model)
         network = initial or StructuralRelationNetwork(config.model, mean_shape(training))
         network.to(device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -300,7 +301,8 @@ def train(
                 network, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
             )
         low = schedule.precision == "bfloat16" or (schedule.precision == "auto" and _has_bfloat16(device))
-        stream = FaceStream(training, config.model.frame, config.augmentation, config.seed)
+        weights = balance_weights(training, config.balance) if config.balance else None
+        stream = FaceStream(training, config.model.frame, config.augmentation, config.seed, weights)
         loader = batches(
             stream, first_step, config.steps, config.batch_size,
             workers=schedule.workers, rank=rank, world_size=world_size, pin_memory=device.type == "cuda",

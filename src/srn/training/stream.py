@@ -19,16 +19,32 @@ from srn.face.geometry import FrameSpec, ImageArray
 class FaceStream(Dataset[tuple[Tensor, Tensor, Tensor]]):
     """Augmented faces by position in the stream. Every pass over the pack is a new permutation of it.
 
+    With weights of mean 1 a pass draws each face about as often as its weight says: systematic sampling along a
+    permutation, so that a face of weight w comes floor(w) or ceil(w) times.
+
     A run can stop anywhere and go on from its position with the very faces it would have seen, on any number of workers
     and devices.
     """
 
-    def __init__(self, pack: FacePack, spec: FrameSpec, config: AugmentConfig, seed: int) -> None:
-        self.pack, self.spec, self.config, self.seed = pack, spec, config, seed
+    def __init__(
+        self,
+        pack: FacePack,
+        spec: FrameSpec,
+        config: AugmentConfig,
+        seed: int,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> None:
+        self.pack, self.spec, self.config, self.seed, self.weights = pack, spec, config, seed, weights
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - a stream lives as long as its run
     def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.pack))
+        rng = np.random.default_rng([self.seed, 0, epoch])
+        order = rng.permutation(len(self.pack))
+        if self.weights is None:
+            return order
+        ends = np.cumsum(self.weights[order])
+        marks = (np.arange(len(order)) + rng.random()) * (ends[-1] / len(order))
+        return rng.permutation(order[np.searchsorted(ends, marks, side="right")])
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
         """Image (3, S, S) uint8, landmarks (N, 2) float32 crop pixels, visible (N,) bool."""
