@@ -115,7 +115,14 @@ def main() -> None:
     }
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "weights.json").write_text(json.dumps(content, indent=1) + "\n")
+    about = ("command", "date", "hardware", "commit", "weights")
     lines = [
+        "# The shipped weights, measured",
+        "",
+        *(f"- {name}: {content[name]}" for name in about),
+        "- two passes and mirrored averaging, inter-ocular, unless the row says otherwise; missed faces are left out of the",
+        "  means and count as failures",
+        "",
         "| set | faces | missed | NME % | mean shape % | failures (> 8 %) % | AUC (8 %) |",
         "|---|---|---|---|---|---|---|",
     ]
