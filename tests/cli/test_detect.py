@@ -236,7 +236,7 @@ def test_no_face_is_an_empty_list(srn: Run, knowing: Any, tmp_path: Path) -> Non
     write_image(tmp_path / "wall.png", np.full((120, 160, 3), 200, np.uint8))
     ran = srn("detect", tmp_path / "wall.png", "--out", tmp_path / "out", "--format", "pts")
     assert ran.code == 0
-    assert ran.err.startswith("0 faces in 1 pictures")
+    assert ran.err.startswith("0 faces in 1 picture")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["wall_landmarks.jpg"]
     ran = srn("detect", tmp_path / "wall.png")
     image = {"path": str(tmp_path / "wall.png"), "width": 160, "height": 120, "faces": []}
@@ -310,7 +310,7 @@ def test_names_with_brackets_and_unicode(srn: Run, knowing: Any, three: Path, tm
     assert ran.code == 0
     assert ran.err.splitlines() == [
         f"{tmp_path / 'boxes.json'}: names none of the pictures",
-        f"0 faces in 1 pictures, drawn in {folder / '[red]'}",
+        f"0 faces in 1 picture, drawn in {folder / '[red]'}",
     ]
     assert (folder / "[red]" / "[a] é_landmarks.jpg").is_file()
 

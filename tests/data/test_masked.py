@@ -7,9 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srn.data.masked import DRAWN, MIXED, PATTERNED, MaskWardrobe, mask_dataset, read_visible
-from srn.data.media import read_image
-from srn.data.pts import read_pts
+from srn.data.masked import (
+    CLIP_MANIFEST,
+    DRAWN,
+    MIXED,
+    PATTERNED,
+    MaskWardrobe,
+    mask_clips,
+    mask_dataset,
+    read_visible,
+)
+from srn.data.media import read_image, write_image
+from srn.data.pts import read_pts, write_pts
+from srn.data.three_hundred_vw import read_300vw
 from srn.data.three_hundred_w import ReadingReport, read_annotated_folder
 from srn.errors import DataError, InputError
 
@@ -97,3 +107,64 @@ def test_broken_tables_are_named_with_their_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2"):
         read_visible(tmp_path)
     assert read_visible(tmp_path / "nowhere") == {}
+
+
+@pytest.fixture
+def videos(tmp_path: Path, face: np.ndarray) -> Path:
+    """Two videos of three and two frames in 300VW's extracted layout: a grey picture, a face that moves."""
+    shape = face * 100 + 100
+    for video, count in (("first", 3), ("second", 2)):
+        for number in range(1, count + 1):
+            picture = np.full((200, 220, 3), 128, np.uint8)
+            write_image(tmp_path / "in" / video / "imgs" / f"{number:06d}.png", picture)
+            write_pts(tmp_path / "in" / video / "annot" / f"{number:06d}.pts", shape + [3 * number, number])
+    return tmp_path / "in"
+
+
+def test_a_person_wears_one_mask_for_a_whole_video(videos: Path, tmp_path: Path) -> None:
+    clips, _ = read_300vw(videos)
+    steps = []
+
+    assert mask_clips(clips, tmp_path / "out", seed=5, progress=lambda: steps.append(1)) == []
+
+    masked, report = read_300vw(tmp_path / "out")
+    assert (len(steps), report.problems) == (5, [])
+    assert [(clip.name, clip.numbers.tolist()) for clip in masked] == [("first", [1, 2, 3]), ("second", [1, 2])]
+    for before, after in zip(clips, masked, strict=True):
+        np.testing.assert_allclose(after.landmarks, before.landmarks, atol=1e-3)
+        # The face moves by (3, 1) a frame and so does the mask; JPEG and sub-pixel placing leave some grey levels.
+        first, second = (after.frame(i).astype(int) for i in (0, 1))
+        assert (np.abs(first - 128).max(axis=2) > 60).sum() > 500
+        here, later = first[40:180, 40:180], second[41:181, 43:183]
+        assert np.median(np.abs(here - later)[np.abs(here - 128) > 60]) < 12
+    colors = [clip.frame(0)[np.abs(clip.frame(0).astype(int) - 128).max(axis=2) > 60].mean(axis=0) for clip in masked]
+    assert np.abs(colors[0] - colors[1]).max() > 10  # another person, another mask
+
+
+def test_a_finished_video_is_not_made_again_and_an_unfinished_one_is(videos: Path, tmp_path: Path) -> None:
+    clips, _ = read_300vw(videos)
+    out = tmp_path / "out"
+    mask_clips(clips, out, seed=5)
+    content = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    kept, lost = out / "first" / "imgs" / "000001.jpg", out / "second" / "imgs" / "000001.jpg"
+    kept.write_bytes(b"as it was")
+    lost.unlink()
+    (out / "second" / CLIP_MANIFEST).unlink()
+
+    mask_clips(clips, out, seed=5)
+
+    assert kept.read_bytes() == b"as it was"
+    assert lost.read_bytes() == content[lost]
+    mask_clips(clips, out, seed=6)  # another seed is another set
+    assert kept.read_bytes() not in {b"as it was", content[kept]}
+
+
+def test_a_frame_that_cannot_be_read_is_named_and_left_out(videos: Path, tmp_path: Path) -> None:
+    clips, _ = read_300vw(videos)
+    broken = videos / "first" / "imgs" / "000002.png"
+    broken.write_bytes(b"no picture")
+
+    (line,) = mask_clips(clips, tmp_path / "out")
+
+    assert str(broken) in line
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 4

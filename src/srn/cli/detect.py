@@ -163,7 +163,7 @@ def detect(
     finally:  # an interrupted run keeps what it had
         _write_tables(entries, out, json_file, output_format)
     options.messages.print(
-        f"{faces_found} faces in {len(entries)} pictures"
+        f"{options.counted(faces_found, 'face')} in {options.counted(len(entries), 'picture')}"
         + (f", drawn in {out}" if out is not None and overlay else ""),
         highlight=False,
         markup=False,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from srn.cli import options
-from srn.data.masked import DRAWN, MaskWardrobe, mask_dataset
+from srn.data.masked import DRAWN, MaskWardrobe, mask_clips, mask_dataset
+from srn.data.three_hundred_vw import is_clip_folder, read_300vw
 from srn.evaluation.protocol import read_test_faces
 from srn.face.scheme import scheme_by_name
 
 
 def mask(
     dataset: Annotated[
-        Path, typer.Argument(help="Folder of pictures with .pts files; 300W's root stands for its test sets.")
+        Path,
+        typer.Argument(
+            help="Folder of pictures with .pts files (a dataset's root stands for its test sets), or of videos in"
+            " 300VW's layout."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder for the masked pictures, their points and the manifest.")],
     kind: Annotated[
@@ -29,16 +35,25 @@ def mask(
 ) -> None:
     """Put masks on the faces of an annotated set; the points stay as they are.
 
+    In a video a person wears one mask throughout. A clip that is finished is not made again.
+
     Example: `srn mask 300W/ibug masked/ibug --kind surgical_blue --templates occluders/masks`
     """
-    samples, report = read_test_faces([dataset], scheme_by_name(scheme))
     wardrobe = None if templates is None else MaskWardrobe.load(templates)
+    points = scheme_by_name(scheme)
+    if dataset.is_dir() and any(is_clip_folder(folder) for folder in dataset.iterdir()):
+        clips, report = read_300vw(dataset, scheme=points)
+        count, noun = sum(len(clip) for clip in clips), "masked frame"
+        make = functools.partial(mask_clips, clips)
+    else:
+        samples, report = read_test_faces([dataset], points)
+        count, noun = len(samples), "masked face"
+        make = functools.partial(mask_dataset, samples)
     with options.progress_bar("faces") as progress:
-        task = progress.add_task("masking", total=len(samples))
-        problems = mask_dataset(
-            samples, out, kind=kind, wardrobe=wardrobe, seed=seed, progress=lambda: progress.advance(task)
-        )
-    options.console.print(f"{len(samples) - len(problems)} masked faces in {out}", highlight=False, markup=False)
+        task = progress.add_task("masking", total=count)
+        problems = make(out, kind=kind, wardrobe=wardrobe, seed=seed, progress=lambda: progress.advance(task))
+    made = options.counted(count - len(problems), noun)
+    options.console.print(f"{made} in {out}", highlight=False, markup=False, soft_wrap=True)
     failed = [*report.problems, *problems]
     for line in failed:
         options.messages.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)

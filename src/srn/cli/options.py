@@ -86,6 +86,11 @@ def weights_digest(landmarker: FaceLandmarker, weights: Path | None) -> str | No
     return cache.weights_digest(landmarker, weights if trained else None)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 face`, `2 faces`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def escaped(text: str) -> str:
     """Text that Rich prints as it is."""
     return text.replace("[", "\\[")

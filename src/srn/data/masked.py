@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from srn.data.clip import Clip
 from srn.data.files import write_atomically
 from srn.data.media import IMAGE_SUFFIXES, read_image, write_image
 from srn.data.pts import write_pts
@@ -147,6 +148,80 @@ def read_visible(root: str | os.PathLike[str]) -> dict[str, np.ndarray[tuple[int
     return flags
 
 
+CLIP_MANIFEST = "masks.csv"
+
+
+def mask_clips(
+    clips: Sequence[Clip],
+    out: str | os.PathLike[str],
+    *,
+    kind: str = DRAWN,
+    wardrobe: MaskWardrobe | None = None,
+    seed: int = 0,
+    progress: Callable[[], None] | None = None,
+) -> list[str]:
+    """Write the masked version of videos in 300VW's extracted layout: `OUT/<id>/imgs/*.jpg` and `OUT/<id>/annot/*.pts`.
+
+    A person wears one mask for the whole clip, chosen by the seed and the clip's name alone; only the view of it
+    follows the turning head. Each clip ends with its `masks.csv` (frame, mask, kind, seed, visible): a clip that has
+    one for the same kind and seed is finished and is not made again, so a long job can be stopped and gone on with.
+
+    Args:
+        clips: the annotated videos.
+        out: folder for the masked ones.
+        kind, wardrobe, seed: as in `masked_picture`.
+        progress: called after each frame.
+
+    Returns:
+        One line for each frame that could not be read.
+    """
+    problems: list[str] = []
+    for clip in clips:
+        folder = Path(out) / clip.name
+        manifest = folder / CLIP_MANIFEST
+        if _is_finished(manifest, len(clip), kind, seed):
+            for _ in range(len(clip)):
+                if progress is not None:
+                    progress()
+            continue
+        rows: list[list[object]] = []
+        for sample, number in zip(clip.samples(), clip.numbers.tolist(), strict=True):
+            rng = np.random.default_rng([seed, *clip.name.encode()])  # anew for each frame: the same mask again
+            try:
+                image, visible, mask = masked_picture(sample, kind, wardrobe, rng)
+            except DataError as error:
+                problems.append(f"{error}; left out")
+                continue
+            finally:
+                if progress is not None:
+                    progress()
+            write_image(folder / "imgs" / f"{number:06d}.jpg", image, quality=95)
+            write_pts(folder / "annot" / f"{number:06d}.pts", sample.landmarks)
+            rows.append([f"{number:06d}", mask, kind, seed, _flags(visible)])
+        _write_table(manifest, ("frame", "mask", "kind", "seed", "visible"), rows)
+    return problems
+
+
+def _is_finished(manifest: Path, frames: int, kind: str, seed: int) -> bool:
+    try:
+        rows = list(csv.DictReader(io.StringIO(manifest.read_text(encoding="utf-8"))))
+    except OSError:
+        return False
+    return len(rows) == frames and all((row.get("kind"), row.get("seed")) == (kind, str(seed)) for row in rows)
+
+
+def _flags(visible: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
+    return "".join("1" if v else "0" for v in visible)
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
 def mask_dataset(
     samples: Sequence[Sample],
     out: str | os.PathLike[str],
@@ -185,10 +260,6 @@ def mask_dataset(
         target = folder / name
         write_image(target.with_name(f"{target.name}.jpg"), image, quality=95)
         write_pts(target.with_name(f"{target.name}.pts"), sample.landmarks)
-        rows.append([sample.subset, target.name, mask, seed, "".join("1" if v else "0" for v in visible)])
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["subset", "stem", "mask", "seed", "visible"])
-    writer.writerows(rows)
-    write_atomically(folder / "manifest.csv", text.getvalue().encode())
+        rows.append([sample.subset, target.name, mask, seed, _flags(visible)])
+    _write_table(folder / "manifest.csv", ("subset", "stem", "mask", "seed", "visible"), rows)
     return problems

@@ -1,0 +1,56 @@
+"""`srn mask`: pictures and videos in, the same with masks out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srn.data.media import write_image
+from srn.data.pts import write_pts
+
+
+@pytest.fixture
+def shape(face: np.ndarray) -> np.ndarray:
+    """(68, 2): a face in the middle of a picture of 200 pixels."""
+    return face * 100 + 100
+
+
+def write_face(stem: Path, shape: np.ndarray) -> None:
+    write_image(stem.with_suffix(".png"), np.full((200, 200, 3), 128, np.uint8))
+    write_pts(stem.with_suffix(".pts"), shape)
+
+
+def test_pictures(srn, tmp_path: Path, shape: np.ndarray) -> None:
+    for name in ("a", "b"):
+        write_face(tmp_path / "faces" / name, shape)
+
+    ran = srn("mask", tmp_path / "faces", tmp_path / "out", "--seed", 2)
+
+    assert (ran.code, ran.out.strip()) == (0, f"2 masked faces in {tmp_path / 'out'}")
+    assert {p.name for p in (tmp_path / "out").rglob("*.*")} == {"a.jpg", "a.pts", "b.jpg", "b.pts", "manifest.csv"}
+
+
+def test_videos_and_a_broken_frame(srn, tmp_path: Path, shape: np.ndarray) -> None:
+    clip = tmp_path / "videos" / "first"
+    for number in (1, 2):
+        write_image(clip / "imgs" / f"{number:06d}.png", np.full((200, 200, 3), 128, np.uint8))
+        write_pts(clip / "annot" / f"{number:06d}.pts", shape)
+    (clip / "imgs" / "000002.png").write_bytes(b"no picture")
+
+    ran = srn("mask", tmp_path / "videos", tmp_path / "out")
+
+    assert ran.code == 1
+    assert ran.out.strip() == f"1 masked frame in {tmp_path / 'out'}"
+    assert "000002.png" in ran.err
+    assert [p.name for p in (tmp_path / "out" / "first" / "imgs").iterdir()] == ["000001.jpg"]
+
+
+def test_a_kind_that_needs_templates_asks_for_them(srn, tmp_path: Path, shape: np.ndarray) -> None:
+    write_face(tmp_path / "faces" / "a", shape)
+
+    ran = srn("mask", tmp_path / "faces", tmp_path / "out", "--kind", "surgical")
+
+    assert ran.code == 2
+    assert "--templates" in ran.err
