@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -11,10 +12,18 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from srn.data.media import write_image
 from srn.data.scheme_file import read_scheme
 from srn.errors import DataError, InputError
 from srn.face import scheme as scheme_module
-from srn.face.scheme import IBUG_68, LandmarkScheme, register_scheme, scheme_by_name
+from srn.face.scheme import (
+    IBUG_68,
+    LandmarkScheme,
+    describe_scheme,
+    described_scheme,
+    register_scheme,
+    scheme_by_name,
+)
 
 TEXT = """
 name = "{name}"
@@ -159,3 +168,50 @@ def test_the_example_of_the_documentation(tmp_path: Path) -> None:
     scheme = read(tmp_path, "\n".join(line[4:] for line in lines if line.startswith("    ")))
     assert scheme.name == "mine6"
     np.testing.assert_array_equal(scheme.mirror[scheme.mirror], np.arange(6))
+
+
+def test_what_a_file_says_of_a_scheme(tmp_path: Path, text: str) -> None:
+    scheme = read(tmp_path, text)
+    assert describe_scheme(IBUG_68) == "ibug68"
+    assert described_scheme("ibug68") is IBUG_68
+    assert described_scheme(describe_scheme(scheme)) is scheme
+    for broken in ("[1, 2]", "[", json.dumps([scheme.name, *scheme.definition()[1:-1], "lines"]), "six-and-a-half"):
+        with pytest.raises(InputError):
+            described_scheme(broken)
+
+
+def test_weights_and_packs_of_an_own_scheme_are_read_where_nobody_knows_it(tmp_path: Path, text: str) -> None:
+    """A scheme of one's own lies inside checkpoint, exported file and pack: no TOML has to travel with them."""
+    torch = pytest.importorskip("torch")
+    from srn.data.pack import pack_faces
+    from srn.data.sample import Sample
+    from srn.export import export_onnx
+    from srn.model.checkpoint import save_network
+    from srn.model.config import preset
+    from srn.model.network import StructuralRelationNetwork
+
+    scheme = read(tmp_path, text)
+    sizes = {"frame_size": 64, "face_size": 44.0, "stem_channels": 4, "map_channels": (4, 6, 8), "landmark_features": 8}
+    config = preset("robust", scheme_name=scheme.name, hidden_size=16, region_size=12, component_size=10, **sizes)
+    torch.manual_seed(0)
+    points = np.random.default_rng(0).uniform(-0.5, 0.5, (6, 2))
+    network = StructuralRelationNetwork(config, points).eval()
+    save_network(tmp_path / "own.safetensors", network)
+    export_onnx(network, tmp_path / "own.onnx")
+    write_image(tmp_path / "face.png", np.full((90, 90, 3), 99, np.uint8))
+    pack, _ = pack_faces([Sample(tmp_path / "face.png", points * 40 + 45, scheme, "own")])
+    pack.save(tmp_path / "own.npz")
+    code = (
+        "import sys; from pathlib import Path; here = Path(sys.argv[1])\n"
+        "from srn.face.scheme import SCHEMES; assert len(SCHEMES) == 3\n"
+        "from srn.inference.runtime import OnnxLocalizer; from srn.data.pack import FacePack\n"
+        "def torch_scheme(path):\n"
+        "    from srn.model.checkpoint import load_network\n"
+        "    return load_network(path)[0].config.scheme\n"
+        "read = {'onnx': lambda p: OnnxLocalizer(p).scheme, 'npz': lambda p: FacePack.load(p).scheme}\n"
+        "print(read.get(sys.argv[2], torch_scheme)(here / f'own.{sys.argv[2]}').components['mouth'])"
+    )
+    for kind in ("onnx", "npz", "safetensors"):
+        command = [sys.executable, "-c", code, str(tmp_path), kind]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=100)
+        assert ran.stdout.strip() == "(3, 4)", ran.stderr

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from srn.data.files import write_atomically
 from srn.data.media import decode_image, encode_image
 from srn.data.sample import Sample
-from srn.errors import DataError
+from srn.errors import DataError, InputError
 from srn.face.geometry import CanonicalFrame, FrameSpec
-from srn.face.scheme import LandmarkScheme, scheme_by_name
+from srn.face.scheme import LandmarkScheme, describe_scheme, described_scheme
 
 PACK_FRAME = FrameSpec(size=240, face_size=120.0)
 """Twice the face box: room for shifts, turns and smaller scales without leaving the crop."""
@@ -73,7 +73,7 @@ class FacePack:
         np.savez(
             buffer,
             format=np.array(_FORMAT),
-            scheme=np.array(self.scheme.name),
+            scheme=np.array(describe_scheme(self.scheme)),
             frame=np.array([self.spec.size, self.spec.face_size]),
             landmarks=self.landmarks,
             names=self.names,
@@ -95,14 +95,14 @@ class FacePack:
                     raise DataError.at(path, _FORMAT, str(archive["format"]))
                 size, face_size = archive["frame"]
                 return cls(
-                    scheme_by_name(str(archive["scheme"])),
+                    described_scheme(str(archive["scheme"])),
                     archive["landmarks"],
                     archive["names"],
                     FrameSpec(int(size), float(face_size)),
                     archive["bytes"],
                     archive["offsets"],
                 )
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, InputError) as error:
             raise DataError.at(path, "a face pack (.npz)", f"{type(error).__name__}: {error}") from error
 
 

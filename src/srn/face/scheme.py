@@ -6,6 +6,7 @@ The network, the flips, the occluders, the metrics and the drawing all build the
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -229,6 +230,31 @@ def _registered(definition: tuple[object, ...]) -> LandmarkScheme:
     """The other end of `LandmarkScheme.__reduce__`."""
     name, n_points, components, mirror_pairs, eye_corners, eyes, contours = cast(Any, definition)
     return register_scheme(LandmarkScheme(name, n_points, dict(components), mirror_pairs, eye_corners, eyes, contours))
+
+
+def describe_scheme(scheme: LandmarkScheme) -> str:
+    """What a file says of its scheme: the name of a built-in one, the whole definition of any other as JSON."""
+    if scheme.name in BUILT_IN:
+        return scheme.name
+    return json.dumps(scheme.definition())
+
+
+def described_scheme(text: str) -> LandmarkScheme:
+    """The scheme of a `describe_scheme` text. One of somebody's own becomes known to `scheme_by_name`.
+
+    Raises:
+        InputError: the text is neither, or another scheme has the name.
+    """
+    if not text.startswith("["):
+        return scheme_by_name(text)
+    try:
+        return _registered(_as_tuples(json.loads(text)))
+    except (ValueError, TypeError) as error:
+        raise InputError.at("landmark scheme", "a scheme's definition", str(error)) from error
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(_as_tuples(v) for v in value) if isinstance(value, list) else value
 
 
 def scheme_by_name(name: str) -> LandmarkScheme:

@@ -14,7 +14,7 @@ import onnxruntime
 from srn.errors import WeightsError
 from srn.face.geometry import FrameSpec, ImageArray
 from srn.face.localizer import Float32Array, Prediction
-from srn.face.scheme import LandmarkScheme, scheme_by_name
+from srn.face.scheme import LandmarkScheme, described_scheme
 
 FORMAT = "srn onnx 1"
 """Entry `format` of an exported file's metadata."""
@@ -63,9 +63,10 @@ class OnnxLocalizer:
         if metadata.get("format") != FORMAT:
             raise WeightsError.at(self.path, f"a network exported by 'srn export' ({FORMAT})", "another ONNX file")
         config = json.loads(metadata["config"])
-        self._scheme = scheme_by_name(config["scheme_name"])
+        self._scheme = described_scheme(config.get("scheme") or config["scheme_name"])
         self._frame = FrameSpec(config["frame_size"], config["face_size"])
         self._hidden_size = int(config["hidden_size"])
+        self._recurrence = str(config.get("recurrence", "iteration"))
         self._mean_shape = np.array(json.loads(metadata["mean_shape"]), np.float32)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self.provenance: dict[str, str] = json.loads(metadata.get("provenance", "{}"))
@@ -81,6 +82,11 @@ class OnnxLocalizer:
     @property
     def mean_shape(self) -> Float32Array:
         return self._mean_shape
+
+    @property
+    def recurrence(self) -> str:
+        """`iteration` (eq. 5), or `frame` (eq. 13): the state is to be carried from frame to frame."""
+        return self._recurrence
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import FrameSpec
-from srn.face.scheme import LandmarkScheme, scheme_by_name
+from srn.face.scheme import BUILT_IN, LandmarkScheme, describe_scheme, described_scheme, scheme_by_name
 
 HIERARCHIES = ("g", "f", "d", "mu")
 
@@ -109,8 +109,9 @@ class ModelConfig:
         return FrameSpec(self.frame_size, self.face_size)
 
     def to_json(self) -> str:
-        """One line of JSON, keys sorted: what a checkpoint carries."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """One line of JSON, keys sorted: what a checkpoint carries; with a scheme of one's own, its definition, too."""
+        own = {} if self.scheme_name in BUILT_IN else {"scheme": describe_scheme(self.scheme)}
+        return json.dumps(dataclasses.asdict(self) | own, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
@@ -121,6 +122,8 @@ class ModelConfig:
         """
         try:
             values: dict[str, Any] = json.loads(text)
+            described_scheme(values["scheme"] if "scheme" in values else values["scheme_name"])  # known from here on
+            values = {name: value for name, value in values.items() if name != "scheme"}
             values["without"] = tuple(values["without"])
             values["map_channels"] = tuple(values["map_channels"])
             values["blocks"] = tuple(values.get("blocks", (2, 2, 2)))  # what files from before the choice mean
