@@ -17,9 +17,11 @@ def test_names() -> None:
         "COFW_29",
         "Face",
         "FaceLandmarker",
+        "FaceTracker",
         "IBUG_68",
         "LandmarkScheme",
         "SrnError",
+        "TrackerConfig",
         "WFLW_98",
         "__version__",
         "draw_faces",
@@ -32,7 +34,7 @@ def test_names() -> None:
 
 def test_fields_of_a_face() -> None:
     names = [field.name for field in dataclasses.fields(srn.Face)]
-    assert names == ["landmarks", "visibility", "confidence", "box", "score", "scheme"]
+    assert names == ["landmarks", "visibility", "confidence", "box", "score", "scheme", "track_id"]
 
 
 def test_what_a_landmarker_takes() -> None:
@@ -45,6 +47,10 @@ def test_what_a_landmarker_takes() -> None:
     assert parameters(srn.FaceLandmarker.detect) == ["image", "boxes"]
     assert parameters(srn.FaceLandmarker.detect_batch) == ["images", "boxes"]
     assert parameters(srn.FaceLandmarker.find) == ["image"]
+    assert parameters(srn.FaceLandmarker.tracker) == [
+        "smooth", "start", "iterations", "find_every", "frame_rate", "config",
+    ]  # fmt: skip
+    assert parameters(srn.FaceTracker.update) == ["frame", "time_s"]
     assert parameters(srn.draw_faces) == ["image", "faces", "boxes", "contours"]
 
 

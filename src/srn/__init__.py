@@ -10,6 +10,7 @@ from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
 from srn.inference.face import Face
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.overlay import draw_faces
+from srn.inference.tracker import FaceTracker, TrackerConfig
 
 __version__ = "0.1.0"
 
@@ -20,8 +21,10 @@ __all__ = [
     "Box",
     "Face",
     "FaceLandmarker",
+    "FaceTracker",
     "LandmarkScheme",
     "SrnError",
+    "TrackerConfig",
     "__version__",
     "draw_faces",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srn.data.files import write_atomically
+from srn.data.files import write_atomically, written_beside
 from srn.errors import InputError
 
 
@@ -38,3 +38,35 @@ def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match=r"x\.bin: expected a file that can be written"):
         write_atomically(tmp_path / "file" / "x.bin", b"content")
+
+
+def test_a_growing_file_gets_its_name_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.jsonl"
+    with written_beside(target) as beside:
+        assert beside.suffix == ".jsonl"
+        assert beside.parent == target.parent
+        beside.write_text("one\n")
+        assert not target.exists()
+    assert target.read_text() == "one\n"
+    assert [p.name for p in target.parent.iterdir()] == ["a.jsonl"]
+
+
+def test_a_growing_file_is_kept_when_interrupted(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with written_beside(tmp_path / "a.txt") as beside:
+            beside.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (tmp_path / "a.txt").read_text() == "half"
+
+
+def test_a_growing_file_of_nothing_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    with written_beside(tmp_path / "a.txt"):
+        pass
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+    with pytest.raises(InputError, match="a file that can be written"), written_beside(tmp_path / "a.txt" / "b"):
+        pass

@@ -22,9 +22,10 @@ class Face:
         visibility: (N,) probability that each point can be seen, not hidden behind something; None where the weights
             do not say.
         confidence: (N,) probability that each point lies within 3 % of the face's size of the truth; None likewise.
-        box: the tight landmark box that the crop was placed by, picture pixels.
+        box: the tight landmark box that the crop was placed by, picture pixels; in video that of `landmarks`.
         score: the face finder's confidence that this is a face; 1 for a box of the user's.
         scheme: numbering of the landmarks.
+        track_id: in video, the number that the face keeps from frame to frame, from 1; None in a picture.
     """
 
     landmarks: npt.NDArray[np.float64]
@@ -33,6 +34,7 @@ class Face:
     box: Box
     score: float
     scheme: LandmarkScheme
+    track_id: int | None = None
 
     def __post_init__(self) -> None:
         n = self.scheme.n_points
@@ -45,7 +47,7 @@ class Face:
             raise InputError.at("Face.score", "a number within [0, 1]", str(self.score))
 
     def to_dict(self) -> dict[str, Any]:
-        """The face as plain lists and numbers, as it stands in `srn detect`'s JSON."""
+        """The face as plain lists and numbers, as it stands in the JSON of `srn detect` and, numbered, `srn track`."""
 
         def rounded(values: npt.NDArray[np.floating] | None, digits: int) -> list[Any] | None:
             return None if values is None else np.round(values.astype(np.float64), digits).tolist()
@@ -56,4 +58,5 @@ class Face:
             "landmarks": rounded(self.landmarks, 2),
             "visibility": rounded(self.visibility, 4),
             "confidence": rounded(self.confidence, 4),
+            **({} if self.track_id is None else {"track_id": self.track_id}),
         }

@@ -15,6 +15,7 @@ from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_f
 from srn.inference.face import Face
 from srn.inference.face_finder import CenterFaceFinder, FaceFinder, LandmarkBoxFinder, check_image
 from srn.inference.runtime import OnnxLocalizer
+from srn.inference.tracker import FaceTracker, Start, TrackerConfig
 
 BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
 
@@ -125,12 +126,37 @@ class FaceLandmarker:
                 faces[task.picture].append(face)
         return faces
 
+    def tracker(
+        self,
+        *,
+        smooth: bool = True,
+        start: Start = "mean",
+        iterations: int | None = None,
+        find_every: int = 30,
+        frame_rate: float = 30.0,
+        config: TrackerConfig | None = None,
+    ) -> FaceTracker:
+        """A tracker for one video: `for frame in frames: faces = tracker.update(frame)`.
+
+        Args:
+            smooth: smooth the points over time and hold hidden ones where the recent shape has them.
+            start: shape that the cascade starts from in each frame: `mean`, as in a picture, or `previous`, the face's
+                shape in the frame before.
+            iterations: the answer is the shape after this many iterations; after all of them where None.
+            find_every: the face finder is asked at least every so many frames.
+            frame_rate: frames a second, for frames handed in without a time.
+            config: all that can be set (`TrackerConfig`); the other arguments but `frame_rate` are ignored then.
+        """
+        if config is None:
+            config = TrackerConfig(smooth=smooth, start=start, iterations=iterations, find_every=find_every)
+        return FaceTracker(self, config, frame_rate=frame_rate)
+
     def _localize(self, images: Sequence[ImageArray], tasks: Sequence[_Task]) -> list[Face]:
         spec = self.localizer.frame
         frames = [CanonicalFrame.from_box(task.box, spec) for task in tasks]
         for index in range(self.passes):
             crops = np.stack([frame.crop(images[task.picture]) for task, frame in zip(tasks, frames, strict=True)])
-            prediction = self._predict(crops)
+            prediction = self.predict(crops)
             shapes = [f.to_picture(s[-1].astype(np.float64)) for f, s in zip(frames, prediction.shapes, strict=True)]
             if index + 1 < self.passes:
                 frames = [self.frame_of_shape(shape) for shape in shapes]
@@ -160,16 +186,27 @@ class FaceLandmarker:
         )
         return CanonicalFrame(matrix, self.localizer.frame)
 
-    def _predict(self, crops: ImageArray) -> Prediction:
-        """One look at crops (B, S, S, 3), averaged with the mirrored one where asked for."""
-        prediction = self.localizer(crops)
+    def predict(
+        self,
+        crops: ImageArray,
+        initial_shape: Float32Array | None = None,
+        hidden: Float32Array | None = None,
+        initial_weight: Float32Array | None = None,
+    ) -> Prediction:
+        """One look at crops (B, S, S, 3), averaged with the mirrored one where asked for.
+
+        Args: see `Localizer`. The mirrored look starts from the mirrored shape, without a state of its own.
+        """
+        prediction = self.localizer(crops, initial_shape, hidden, initial_weight)
         if not self.flip_average:
             return prediction
-        mirrored = self.localizer(np.ascontiguousarray(crops[:, :, ::-1]))
+        if initial_shape is not None:
+            flipped = [flip_points(s, self.localizer.frame.size, self.localizer.scheme.mirror) for s in initial_shape]
+            initial_shape = np.stack(flipped).astype(np.float32)
+        mirrored = self.localizer(np.ascontiguousarray(crops[:, :, ::-1]), initial_shape, None, initial_weight)
         mirror, width = self.localizer.scheme.mirror, self.localizer.frame.size
-        back = np.stack([flip_points(shape, width, mirror) for shape in mirrored.shapes[:, -1]])
-        shapes = prediction.shapes.copy()
-        shapes[:, -1] = (shapes[:, -1] + back) / 2
+        back = [[flip_points(shape, width, mirror) for shape in cascade] for cascade in mirrored.shapes]
+        shapes = ((prediction.shapes + np.array(back)) / 2).astype(np.float32)
 
         def mean(one: Float32Array | None, other: Float32Array | None) -> Float32Array | None:
             return None if one is None or other is None else (one + other[:, mirror]) / np.float32(2)

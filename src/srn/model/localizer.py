@@ -37,6 +37,11 @@ class TorchLocalizer:
         return self._network.mean_shape.cpu().numpy()
 
     @property
+    def recurrence(self) -> str:
+        """`iteration` (eq. 5), or `frame` (eq. 13): the state is to be carried from frame to frame."""
+        return self._network.config.recurrence
+
+    @property
     def name(self) -> str:
         return self._name
 

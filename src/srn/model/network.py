@@ -122,13 +122,31 @@ class StructuralRelationNetwork(nn.Module):
             initial_weight: (B,) 1 where `initial_shape` is to be used and 0 where the network's own start is, so that
                 new and tracked faces share a batch; ones where None.
         """
-        batch, face_size = image.shape[0], self.config.face_size
+        maps, start = self.look(image)
+        return self.refine(maps, start, initial_shape, hidden, initial_weight)
+
+    def look(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What does not depend on any other frame: the encoder's maps of (B, 3, S, S), and the network's own start
+        (B, N, 2), crop pixels. The frames of a clip are looked at in one batch and refined one after the other."""
+        batch = image.shape[0]
         maps = self.encoder.prepare(image)
         start = self.mean_initial_shape(batch)
         if self.coarse is not None:
-            start = start + self.coarse(maps[-1]).float().view(batch, -1, 2) * face_size
+            start = start + self.coarse(maps[-1]).float().view(batch, -1, 2) * self.config.face_size
         if self.hourglass is not None:
             start = self.hourglass(image)
+        return maps, start
+
+    def refine(
+        self,
+        maps: tuple[Tensor, ...],
+        start: Tensor,
+        initial_shape: Tensor | None = None,
+        hidden: Tensor | None = None,
+        initial_weight: Tensor | None = None,
+    ) -> CascadeOutput:
+        """The cascade over what `look` saw; the other arguments are those of `forward`."""
+        batch, face_size = start.shape[0], self.config.face_size
         shape = start
         if initial_shape is not None:
             weight = 1.0 if initial_weight is None else initial_weight[:, None, None]

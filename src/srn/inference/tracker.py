@@ -1,0 +1,499 @@
+"""`FaceTracker`: faces through a video, each with a lasting number.
+
+In every frame each known face is localized in a crop placed by where its points were a frame ago; all of them go
+through the network in one batch. The face finder is asked seldom (`FinderSchedule`). Whether a face is still there is
+told by the network's own confidence and by geometry; a face that is lost coasts on for a while, and gets its number
+back where it is seen again near the place where it should be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import InputError
+from srn.face.geometry import Box, CanonicalFrame, FloatArray, ImageArray
+from srn.face.localizer import Float32Array, Prediction, confidence_from_error
+from srn.inference.association import assign, placement_cost
+from srn.inference.face import Face
+from srn.inference.face_finder import check_image
+from srn.inference.scenes import SceneMemory, look_at
+from srn.inference.schedule import FinderSchedule
+from srn.inference.smoothing import OneEuroShape, ShapeMemory, SmoothingConfig, similar_part
+
+if TYPE_CHECKING:
+    from srn.inference.landmarker import FaceLandmarker
+
+Float64Array = npt.NDArray[np.float64]
+
+Start = Literal["mean", "previous"]
+
+
+@dataclass(frozen=True)
+class TrackerConfig:
+    """How faces are followed. Lengths are in sides of the face's box (`Box.side`), times in seconds.
+
+    Attributes:
+        smooth: smooth the points and hold hidden ones (`smoothing`).
+        smoothing: how strongly.
+        start: shape that the cascade starts from in each frame. `mean`: as in a picture, the mean shape or the first
+            shape that the network reads (the paper's tables); `previous`: the face's shape in the frame before.
+        iterations: the answer is the shape after this many iterations; after all of them where None.
+        find_every: the face finder is asked at least every so many frames.
+        find_when_empty: likewise while there is no face.
+        look_again: likewise, at the earliest, after something away from the faces has changed.
+        keep_confidence: a face whose mean confidence is below this is lost. Measured with the shipped weights: at least
+            0.32 on faces (masked ones; 0.43 on all others), under 0.16 on 95 % of backgrounds and wholly covered faces.
+        accept_confidence: a face counts as found, or found again, from this on.
+        max_shift: a centre farther than this from where it should be is a jump.
+        max_stretch: a size that differs from the expected one by more than this factor is a jump.
+        max_misfit: root mean square distance of the points to the mean shape, fitted, from which a shape is no face.
+        misses: a face without confidence values (weights that give none), or with little, is lost after so many runs of
+            the finder in a row that do not see it.
+        proof_s: a face that was not seen for longer than this before it was lost was none, and is forgotten.
+        coast_s: how long a lost face is still reported, with falling confidence.
+        memory_s: how long its number waits for it.
+        fade_s, slow_s: times in which the confidence and the speed of a lost face fall to 1/e.
+        reach, reach_per_s, max_reach: how far a found box may lie from where a face should be to be that face, at once
+            and for each second that it has been lost.
+    """
+
+    smooth: bool = True
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    start: Start = "mean"
+    iterations: int | None = None
+    find_every: int = 30
+    find_when_empty: int = 5
+    look_again: int = 8
+    keep_confidence: float = 0.2
+    accept_confidence: float = 0.28
+    max_shift: float = 0.6
+    max_stretch: float = 1.6
+    max_misfit: float = 0.25
+    misses: int = 2
+    proof_s: float = 0.2
+    coast_s: float = 1.0
+    memory_s: float = 4.0
+    fade_s: float = 0.4
+    slow_s: float = 1.0
+    reach: float = 0.6
+    reach_per_s: float = 1.5
+    max_reach: float = 3.0
+
+    def __post_init__(self) -> None:
+        if self.start not in ("mean", "previous"):
+            raise InputError.at("start", "mean or previous", repr(self.start))
+        if self.iterations is not None and self.iterations < 1:
+            raise InputError.at("iterations", "at least 1", str(self.iterations))
+        if self.misses < 1:
+            raise InputError.at("misses", "at least 1", str(self.misses))
+        FinderSchedule(self.find_every, self.find_when_empty, self.look_again)  # checks its own numbers
+        if not 0 <= self.keep_confidence <= self.accept_confidence <= 1:
+            found = f"{self.keep_confidence:g} and {self.accept_confidence:g}"
+            raise InputError.at("keep_confidence and accept_confidence", "0 <= keep <= accept <= 1", found)
+
+
+@dataclass(eq=False)
+class _Track:
+    """One face through time.
+
+    Attributes:
+        number: the `track_id`.
+        scene: the scene it belongs to.
+        shape: (N, 2) picture pixels: its points as last seen, or, while it is lost, as they should be by now.
+        time_s: moment of `shape`.
+        seen_s: moment in which it was last seen.
+        score: the finder's, when it last found it.
+        velocity: (2,) pixels a second.
+        hidden: (H,) recurrent state that the last good look left.
+        visibility, confidence: (N,) of the last good look.
+        missed: runs of the finder in a row that did not see it.
+        lost: whether it is waited for.
+        born_s: moment in which it was first seen.
+        smoother, memory: the filters of `reported`, the points that are told.
+    """
+
+    number: int
+    scene: int
+    shape: Float64Array
+    time_s: float
+    seen_s: float
+    score: float
+    hidden: Float32Array
+    visibility: Float32Array | None
+    confidence: Float32Array | None
+    smoother: OneEuroShape
+    memory: ShapeMemory
+    reported: Float64Array
+    born_s: float
+    velocity: Float64Array = field(default_factory=lambda: np.zeros(2))
+    missed: int = 0
+    lost: bool = False
+
+    @property
+    def box(self) -> Box:
+        return Box.around(self.shape)
+
+    def foresee(self, time_s: float, slow_s: float) -> None:
+        """Move the shape to where it should be at `time_s`: a constant velocity, which fades while the face is lost."""
+        dt = time_s - self.time_s
+        offset = self.velocity * min(dt, 1.0)
+        self.shape, self.reported, self.time_s = self.shape + offset, self.reported + offset, time_s
+        if self.lost:
+            self.velocity = self.velocity * np.exp(-dt / slow_s)
+
+
+@dataclass(frozen=True)
+class _Aim:
+    """One face to be localized in a frame.
+
+    Attributes:
+        frame: the crop.
+        track: whose it is; None for a face that was just found.
+        score: the finder's.
+        start: (N, 2) picture pixels to start from, or None.
+        found: whether the crop was placed by the finder.
+    """
+
+    frame: CanonicalFrame
+    track: _Track | None
+    score: float
+    start: Float64Array | None = None
+    found: bool = False
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """What the network said of one look."""
+
+    aim: _Aim
+    shape: Float64Array
+    hidden: Float32Array
+    visibility: Float32Array | None
+    confidence: Float32Array | None
+
+    @property
+    def quality(self) -> float | None:
+        """Mean confidence of the points; None where the weights give none."""
+        return None if self.confidence is None else float(self.confidence.mean())
+
+
+class FaceTracker:
+    """Follows every face of a video; `FaceLandmarker.tracker()` makes one.
+
+    Hand in the frames in order: `faces = tracker.update(frame)`. One tracker follows one video.
+
+    Args:
+        landmarker: its localizer, face finder, passes (for new faces) and mirrored averaging are used.
+        config: how.
+        frame_rate: frames a second, for frames without a time.
+    """
+
+    def __init__(
+        self, landmarker: FaceLandmarker, config: TrackerConfig | None = None, *, frame_rate: float = 30.0
+    ) -> None:
+        if not (np.isfinite(frame_rate) and frame_rate > 0):
+            raise InputError.at("frame_rate", "frames a second, above 0", f"{frame_rate:g}")
+        self.landmarker, self.config, self.frame_rate = landmarker, config or TrackerConfig(), frame_rate
+        # Only weights trained for it carry the state from frame to frame (eq. 13); to others it means nothing.
+        self._carries_state = getattr(landmarker.localizer, "recurrence", "iteration") == "frame"
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every face; numbers start from 1 again."""
+        self._tracks: list[_Track] = []
+        self._next_number = 1
+        self._time: float | None = None
+        self._size: tuple[int, int] | None = None
+        self._scenes = SceneMemory(self.config.memory_s)
+        self.schedule = FinderSchedule(
+            *(getattr(self.config, n) for n in ("find_every", "find_when_empty", "look_again"))
+        )
+
+    def update(self, frame: ImageArray, time_s: float | None = None) -> list[Face]:
+        """The faces of the next frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB.
+            time_s: when it was taken, seconds from any fixed moment; frames need not be evenly spaced. One frame of
+                `frame_rate` after the last where None.
+
+        Returns:
+            One `Face` a face, by rising `track_id`; landmarks are smoothed if the configuration says so, `box` is the
+            tight box of the landmarks, `score` the finder's when it last saw the face. A face that was lost less than
+            `coast_s` ago is where it should be by now; its visibility is 0 and its confidence and score fall.
+
+        Raises:
+            InputError: the frame is no picture, or comes before the last one.
+        """
+        check_image(frame)
+        time_s = self._moment(time_s)
+        look = look_at(frame)
+        size = (frame.shape[1], frame.shape[0])
+        if self._size not in (None, size):
+            self._scenes = SceneMemory(self.config.memory_s)  # another video for all we know
+            self._tracks.clear()
+        self._size = size
+        if self._scenes.see(look, time_s):
+            self.schedule.alarm()
+            for track in self._tracks:  # also of a scene that has come back: where a face is now, only the finder knows
+                track.lost, track.velocity = True, np.zeros(2)
+        self._tracks = [t for t in self._tracks if time_s - t.seen_s <= self.config.memory_s]
+        present = [t for t in self._tracks if t.scene == self._scenes.number]
+        for track in present:
+            track.foresee(time_s, self.config.slow_s)
+        followed = [t for t in present if not t.lost]
+        doubtful = len(present) - sum(not _is_weak(t.confidence, self.config) for t in followed)
+        ask = self.schedule.due(look, [t.box for t in followed], doubtful, size)
+        aims = self._aims(frame, present, ask)
+        sights = self._localize(frame, aims)
+        self._judge(sights, time_s)
+        return self._report(time_s)
+
+    def _moment(self, time_s: float | None) -> float:
+        if time_s is None:
+            time_s = 0.0 if self._time is None else self._time + 1 / self.frame_rate
+        if not np.isfinite(time_s) or (self._time is not None and time_s < self._time):
+            raise InputError.at("time of a frame", f"seconds, not before the last frame's {self._time}", f"{time_s}")
+        self._time = time_s
+        return time_s
+
+    # --- where to look
+
+    def _aims(self, image: ImageArray, present: list[_Track], ask: bool) -> list[_Aim]:
+        """The crops of this frame: each known face where it should be, or where the finder, if asked, has found it."""
+        found = self.landmarker.find(image) if ask else []
+        placed: dict[int, tuple[Box, float]] = {}
+        alone = list(range(len(found)))
+        # Faces that are followed well choose first (as in ByteTrack): a lost one must not take their boxes.
+        for tracks in ([t for t in present if not t.lost], [t for t in present if t.lost]):
+            pairs = self._match(tracks, [found[k][0] for k in alone])
+            for row, column in pairs:
+                placed[tracks[row].number] = found[alone[column]]
+            taken = {column for _, column in pairs}
+            alone = [k for column, k in enumerate(alone) if column not in taken]
+        aims = []
+        for track in present:
+            if track.number in placed:
+                track.missed = 0
+            elif ask:
+                track.missed += 1
+            aims += self._aims_at(track, placed.get(track.number), image)
+        known = [t.box for t in present if not t.lost] + [box for box, _ in placed.values()]
+        for box, score in (found[k] for k in alone):
+            if all(box.iou(other) < 0.4 for other in known):  # else a second box on a known face
+                aims.append(
+                    _Aim(CanonicalFrame.from_box(box, self.landmarker.localizer.frame), None, score, None, True)
+                )
+        if ask:
+            self.schedule.learn(any(aim.track is None for aim in aims))
+        return aims
+
+    def _match(self, tracks: list[_Track], boxes: list[Box]) -> list[tuple[int, int]]:
+        c, now = self.config, self._time or 0.0
+        away = np.array([now - t.seen_s if t.lost else 0.0 for t in tracks])
+        reach = np.minimum(c.reach + c.reach_per_s * away, c.max_reach)
+        stretch = np.log(c.max_stretch) * np.minimum(1 + away / 2, 2)
+        return assign(placement_cost([t.box for t in tracks], boxes, reach, stretch))
+
+    def _aims_at(self, track: _Track, found: tuple[Box, float] | None, image: ImageArray) -> list[_Aim]:
+        if found is not None:
+            track.score = found[1]
+        if track.lost and found is not None:
+            frame = CanonicalFrame.from_box(found[0], self.landmarker.localizer.frame)
+            return [_Aim(frame, track, track.score, None, True)]
+        height, width = image.shape[:2]
+        x, y = track.box.center
+        if track.lost and not (0 <= x < width and 0 <= y < height):
+            return []  # it has left; only the finder can bring it back
+        start = track.shape if self.config.start == "previous" and not track.lost else None
+        return [_Aim(self.landmarker.frame_of_shape(track.shape), track, track.score, start)]
+
+    # --- looking
+
+    def _localize(self, image: ImageArray, aims: list[_Aim]) -> list[_Sight]:
+        """All aims in one batch; faces that the finder has placed are looked at again, as in a picture."""
+        sights = self._sights(image, aims)
+        for _ in range(self.landmarker.passes - 1):
+            again = [k for k, aim in enumerate(aims) if aim.found and _has_extent(sights[k].shape)]
+            closer = [
+                _Aim(self.landmarker.frame_of_shape(sights[k].shape), aims[k].track, aims[k].score, None, True)
+                for k in again
+            ]
+            for k, sight in zip(again, self._sights(image, closer), strict=True):
+                sights[k] = sight
+        return sights
+
+    def _sights(self, image: ImageArray, aims: list[_Aim]) -> list[_Sight]:
+        if not aims:
+            return []
+        crops = np.stack([aim.frame.crop(image) for aim in aims])
+        starts = weights = hidden = None
+        if any(aim.start is not None for aim in aims):
+            blank = np.zeros_like(self.landmarker.localizer.mean_shape)
+            pairs = [(aim.frame, aim.start) for aim in aims]
+            starts = np.stack([blank if s is None else f.to_crop(s).astype(np.float32) for f, s in pairs])
+            weights = np.array([aim.start is not None for aim in aims], np.float32)
+        if self._carries_state and any(aim.track is not None for aim in aims):
+            size = next(aim.track.hidden.size for aim in aims if aim.track is not None)
+            none = np.zeros(size, np.float32)
+            hidden = np.stack([none if k.track is None or k.found else k.track.hidden for k in aims])
+        prediction = self.landmarker.predict(crops, starts, hidden, weights)
+        return [self._sight(aim, prediction, k) for k, aim in enumerate(aims)]
+
+    def _sight(self, aim: _Aim, prediction: Prediction, k: int) -> _Sight:
+        last = prediction.shapes.shape[1]
+        wanted = self.config.iterations or last
+        if wanted > last:
+            raise InputError.at("iterations", f"at most {last}, which the weights make", str(wanted))
+        error = prediction.expected_error
+        return _Sight(
+            aim,
+            aim.frame.to_picture(prediction.shapes[k, wanted - 1].astype(np.float64)),
+            prediction.hidden[k],
+            None if prediction.visibility is None else prediction.visibility[k],
+            None if error is None else confidence_from_error(error[k]),
+        )
+
+    # --- judging
+
+    def _judge(self, sights: list[_Sight], time_s: float) -> None:
+        """Decide which sights are faces, and which face each is."""
+        good = [sight for sight in sights if self._is_face(sight)]
+        keep = self._without_doubles(good)
+        seen = {sight.aim.track.number for sight in keep if sight.aim.track is not None}
+        for sight in keep:
+            track = sight.aim.track
+            if track is None:
+                self._begin(sight, time_s)
+            else:
+                if _is_weak(sight.confidence, self.config) and not _is_weak(track.confidence, self.config):
+                    self.schedule.alarm()
+                self._follow(track, sight, time_s)
+        for sight in sights:
+            track = sight.aim.track
+            if track is not None and track.number not in seen and not track.lost:
+                self._lose(track)
+                self.schedule.alarm()
+
+    def _is_face(self, sight: _Sight) -> bool:
+        c, track = self.config, sight.aim.track
+        shape, quality = sight.shape, sight.quality
+        mean = self.landmarker.localizer.mean_shape.astype(np.float64)
+        ones = np.ones(len(shape))
+        if not _has_extent(shape):
+            return False
+        if np.sqrt(((similar_part(shape, mean, ones) - mean) ** 2).sum(axis=1).mean()) > c.max_misfit:
+            return False
+        followed = track is not None and not track.lost
+        if quality is not None and quality < (c.keep_confidence if followed else c.accept_confidence):
+            return False
+        if track is None:
+            return True
+        if (quality is None or _is_weak(sight.confidence, c)) and track.missed >= c.misses:
+            return False
+        if track.lost and sight.aim.found:
+            return True  # the finder's word; `_match` has measured the way
+        if quality is None and track.lost:
+            return False  # nothing but the finder tells a face from a wall
+        box, expected = Box.around(shape), track.box
+        shift = float(np.linalg.norm(box.center - expected.center)) / expected.side
+        return shift <= c.max_shift and abs(np.log(box.side / expected.side)) <= np.log(c.max_stretch)
+
+    def _without_doubles(self, sights: list[_Sight]) -> list[_Sight]:
+        """Of sights of one and the same face the one that belongs there: followed before lost, nearest, eldest."""
+
+        def rank(sight: _Sight) -> tuple[bool, bool, float, int]:
+            track = sight.aim.track
+            if track is None:
+                return True, True, 0.0, 0
+            box, expected = Box.around(sight.shape), track.box
+            # Coarse steps: of two that are both where they should be the elder counts.
+            way = round(float(np.linalg.norm(box.center - expected.center)) / expected.side / 0.1)
+            return False, track.lost, way, track.number
+
+        kept: list[_Sight] = []
+        for sight in sorted(sights, key=rank):
+            if not any(_one_face(sight.shape, other.shape) for other in kept):
+                kept.append(sight)
+        return kept
+
+    def _begin(self, sight: _Sight, time_s: float) -> None:
+        track = _Track(
+            number=self._next_number, scene=self._scenes.number, shape=sight.shape, time_s=time_s, seen_s=time_s,
+            score=sight.aim.score, hidden=sight.hidden, visibility=sight.visibility, confidence=sight.confidence,
+            smoother=OneEuroShape(self.config.smoothing), memory=ShapeMemory(self.config.smoothing),
+            reported=sight.shape, born_s=time_s,
+        )  # fmt: skip
+        self._next_number += 1
+        self._tracks.append(track)
+        track.reported = self._smoothed(track, time_s)
+
+    def _follow(self, track: _Track, sight: _Sight, time_s: float) -> None:
+        dt = time_s - track.seen_s
+        if track.lost:
+            # The way during the loss is no speed, and the filters have waited too long.
+            track.velocity, track.lost = np.zeros(2), False
+            track.smoother.reset()
+            if sight.aim.found:
+                track.memory.reset()
+        elif dt > 0:
+            # `shape` is where the face was expected: what it is off by corrects the velocity (an alpha-beta filter).
+            off = sight.shape.mean(axis=0) - track.shape.mean(axis=0)
+            # What slides over a face drags its points along; the less sure they are, the less they tell of its speed.
+            gain = min(0.5, dt / (dt + 0.05)) * (1.0 if sight.quality is None else sight.quality)
+            track.velocity = track.velocity + gain * off / dt
+        track.shape, track.time_s, track.seen_s = sight.shape, time_s, time_s
+        track.hidden, track.visibility, track.confidence = sight.hidden, sight.visibility, sight.confidence
+        track.reported = self._smoothed(track, time_s)
+
+    def _lose(self, track: _Track) -> None:
+        track.lost = True
+        if track.seen_s - track.born_s < self.config.proof_s and track in self._tracks:
+            self._tracks.remove(track)
+
+    def _smoothed(self, track: _Track, time_s: float) -> Float64Array:
+        if not self.config.smooth:
+            return track.shape
+        held = track.memory(track.shape, time_s, track.visibility, track.confidence)
+        return track.smoother(held, time_s, track.confidence)
+
+    # --- telling
+
+    def _report(self, time_s: float) -> list[Face]:
+        faces = []
+        for track in sorted(self._tracks, key=lambda t: t.number):
+            away = time_s - track.seen_s
+            if track.scene != self._scenes.number or (track.lost and away > self.config.coast_s):
+                continue
+            fade = np.float32(np.exp(-away / self.config.fade_s)) if track.lost else np.float32(1)
+            visibility, confidence = track.visibility, track.confidence
+            faces.append(
+                Face(
+                    landmarks=track.reported,
+                    visibility=None if visibility is None else visibility * np.float32(not track.lost),
+                    confidence=None if confidence is None else confidence * fade,
+                    box=Box.around(track.reported),
+                    score=track.score * float(fade),
+                    scheme=self.landmarker.localizer.scheme,
+                    track_id=track.number,
+                )
+            )
+        return faces
+
+
+def _has_extent(shape: FloatArray) -> bool:
+    return bool(np.isfinite(shape).all() and (np.ptp(shape, axis=0) > 0).all())
+
+
+def _one_face(shape: FloatArray, other: FloatArray) -> bool:
+    """Whether two shapes (N, 2) lie on one face: no farther apart, point by point, than a quarter of it."""
+    side = min(Box.around(shape).side, Box.around(other).side)
+    return float(np.linalg.norm(shape - other, axis=1).mean()) < 0.25 * side
+
+
+def _is_weak(confidence: Float32Array | None, config: TrackerConfig) -> bool:
+    return confidence is not None and float(confidence.mean()) < config.accept_confidence

@@ -1,0 +1,281 @@
+"""`srn track`: lines and video out, mistakes in one line, what an interrupted or broken run leaves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from matplotlib.cbook import get_sample_data
+
+from srn.cli import track as track_module
+from srn.data.media import read_image
+from srn.data.video import TimedFrame, VideoWriter, open_video
+from srn.errors import DataError
+from srn.face.geometry import Box, FloatArray, similarity, transform_points
+from srn.face.scheme import IBUG_68
+from srn.inference.face import Face
+from srn.inference.landmarker import FaceLandmarker
+
+Run = Callable[..., Any]
+Picture = npt.NDArray[np.uint8]
+Shape = npt.NDArray[np.float64]
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+# --- with a tracker that knows
+
+
+class ScriptedTracker:
+    """Sees one face, which moves by two pixels a frame."""
+
+    def __init__(self, face: Shape) -> None:
+        self.face, self.times = face, list[float]()
+
+    def update(self, frame: Picture, time_s: float | None = None) -> list[Face]:
+        assert time_s is not None
+        self.times.append(time_s)
+        shape = self.face * 60 + [60 + 2 * len(self.times), 60]
+        sure = np.full(68, 0.7, np.float32)
+        return [Face(shape, sure, sure, Box.around(shape), 0.9, IBUG_68, 1)]
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch, face: Shape) -> dict[str, Any]:
+    """Every `srn track` uses a scripted tracker; what it was made with is noted."""
+    noted: dict[str, Any] = {}
+
+    class Landmarker:
+        def tracker(self, **arguments: Any) -> ScriptedTracker:
+            noted.update(arguments, tracker=ScriptedTracker(face))
+            return noted["tracker"]
+
+    monkeypatch.setattr(track_module.options, "open_landmarker", lambda *arguments: Landmarker())
+    return noted
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    """Twelve grey frames."""
+    path = tmp_path / "clip.mp4"
+    with VideoWriter(path, 30.0) as video:
+        for k in range(12):
+            video.write(np.full((120, 160, 3), 90, np.uint8), k / 30)
+    return path
+
+
+def test_lines_and_video(srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path, face: Shape) -> None:
+    ran = srn("track", clip, "--out", tmp_path / "o" / "drawn.mp4", "--json", tmp_path / "o" / "points.jsonl")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err == "1 face in 12 frames\n"
+    lines = read_lines(tmp_path / "o" / "points.jsonl")
+    assert [line["frame"] for line in lines] == list(range(12))
+    np.testing.assert_allclose([line["time_s"] for line in lines], np.arange(12) / 30, atol=1e-3)
+    (found,) = lines[4]["faces"]
+    assert set(found) == {"box", "score", "landmarks", "visibility", "confidence", "track_id"}
+    assert found["track_id"] == 1
+    np.testing.assert_allclose(found["landmarks"], face * 60 + [70, 60], atol=0.01)
+    frames = list(open_video(tmp_path / "o" / "drawn.mp4"))
+    assert len(frames) == 12
+    assert (np.abs(frames[5].image.astype(int) - 90).max(axis=2) > 60).mean() > 0.01
+    assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["drawn.mp4", "points.jsonl"]
+
+
+def test_without_files_the_lines_go_to_the_standard_output(srn: Run, scripted: dict[str, Any], clip: Path) -> None:
+    ran = srn("track", clip)
+    assert ran.code == 0
+    assert [json.loads(line)["frame"] for line in ran.out.splitlines()] == list(range(12))
+
+
+def test_with_only_a_video_the_standard_output_is_silent(
+    srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path
+) -> None:
+    ran = srn("track", clip, "--out", tmp_path / "drawn.mp4")
+    assert (ran.code, ran.out) == (0, "")
+
+
+def test_options_reach_the_tracker(srn: Run, scripted: dict[str, Any], clip: Path) -> None:
+    ran = srn(
+        "track", clip, "--no-smooth", "--start", "previous", "--iterations", "2", "--find-every", "9", "--frames", "5"
+    )  # fmt: skip
+    assert len(ran.out.splitlines()) == 5
+    tracker = scripted.pop("tracker")
+    assert len(tracker.times) == 5
+    assert scripted == {
+        "smooth": False, "start": "previous", "iterations": 2, "find_every": 9,
+        "frame_rate": pytest.approx(30, rel=0.01),
+    }  # fmt: skip
+
+
+class Interrupted:
+    """A reader that ends after seven frames with an exception."""
+
+    frame_rate, time_base, length = 30.0, Fraction(1, 90000), 100
+
+    def __init__(self, error: BaseException) -> None:
+        self.error, self.closed = error, False
+
+    def __iter__(self) -> Any:
+        for k in range(7):
+            yield TimedFrame(k, k / 30, np.full((120, 160, 3), 90, np.uint8))
+        raise self.error
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "code", "message"),
+    [
+        ("clip.mp4", KeyboardInterrupt(), 130, "interrupted; what was done until then is kept"),
+        ("0", KeyboardInterrupt(), 0, "interrupted; what was done until then is kept"),
+        ("clip.mp4", DataError("clip.mp4: cut off"), 1, "failed: clip.mp4: cut off"),
+    ],
+)
+def test_what_is_done_is_kept(
+    srn: Run, scripted: dict[str, Any], tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch,
+    source: str, error: BaseException, code: int, message: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    reader = Interrupted(error)
+    monkeypatch.setattr(track_module, "open_video", lambda path: reader)
+    ran = srn("track", source, "--out", "drawn.mp4", "--json", "points.jsonl")
+    assert ran.code == code
+    assert ran.err.splitlines() == ["1 face in 7 frames", message]
+    assert reader.closed
+    assert [line["frame"] for line in read_lines(Path("points.jsonl"))] == list(range(7))
+    assert len(list(open_video("drawn.mp4"))) == 7
+    assert sorted(p.name for p in Path().iterdir()) == ["clip.mp4", "drawn.mp4", "points.jsonl"]
+
+
+def test_an_interruption_inside_the_tracker(
+    srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = ScriptedTracker.update
+
+    def interrupted(self: ScriptedTracker, frame: Picture, time_s: float | None = None) -> list[Face]:
+        if len(self.times) == 4:
+            raise KeyboardInterrupt
+        return update(self, frame, time_s)
+
+    monkeypatch.setattr(ScriptedTracker, "update", interrupted)
+    assert srn("track", clip, "--json", tmp_path / "points.jsonl").code == 130
+    assert len(read_lines(tmp_path / "points.jsonl")) == 4
+
+
+def test_a_truncated_video(srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path) -> None:
+    """A Matroska file cut in the middle: the lines of what is there, one message, exit 1."""
+    path = tmp_path / "cut.mkv"
+    rng = np.random.default_rng(0)
+    with VideoWriter(path, 30.0) as video:
+        for k in range(60):
+            video.write(rng.integers(0, 255, (120, 160, 3)).astype(np.uint8), k / 30)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    ran = srn("track", path, "--json", tmp_path / "points.jsonl")
+    assert ran.code == 1
+    summary, failed = ran.err.splitlines()
+    count = len(read_lines(tmp_path / "points.jsonl"))
+    assert 5 < count < 50
+    assert summary == f"1 face in {count} frames"
+    assert failed.startswith(f"failed: {path}: expected ")
+    assert failed.endswith("the file is cut off or broken")
+
+
+def test_sound_that_gets_lost_is_told(
+    srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from srn.data import video
+
+    monkeypatch.setattr(video, "_pyav", lambda: None)
+    ran = srn("track", clip, "--out", tmp_path / "drawn.mp4")
+    assert ran.code == 0
+    assert "drawn.mp4: without sound: sound is copied only with PyAV" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere.mp4",), "nowhere.mp4: expected a video file, found no such file"),
+        (("folder",), "folder: expected a video file, found a folder"),
+        (("clip.mp4", "--out", "a.gif"), "a.gif: expected a video file to write"),
+        (("clip.mp4", "--out", "clip.mp4"), "--out: expected another file than the video itself, found clip.mp4"),
+        (("clip.mp4", "--json", "./clip.mp4"), "--json: expected another file than the video itself"),
+        (("clip.mp4", "--weights", "none.onnx"), "none.onnx: expected a network exported by 'srn export'"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(
+    srn: Run, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    assert srn("track", *arguments).mistake.startswith(message)
+    assert sorted(p.name for p in Path().iterdir()) == ["clip.mp4", "folder"]
+
+
+def test_a_file_named_like_a_camera_is_a_file(clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert track_module._source("0") == 0
+    clip.rename("0")
+    assert track_module._source("0") == "0"
+    assert track_module._source("clip.mp4") == "clip.mp4"
+
+
+# --- the real thing
+
+
+def moving(k: int) -> FloatArray:
+    """(2, 3): where the portrait lies in frame k."""
+    t = k / 30
+    offset = np.array([40 * np.sin(2.2 * t), 12 * np.sin(3.1 * t)])
+    return similarity(
+        0.55 * (1 + 0.06 * np.sin(1.7 * t)), 0.08 * np.sin(2.6 * t), np.array([264.0, 250]), offset + [160, 120]
+    )
+
+
+@pytest.fixture(scope="module")
+def portrait_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Grace Hopper (public domain, Matplotlib's sample data) brought to life for a second; hidden for five frames."""
+    portrait = read_image(get_sample_data("grace_hopper.jpg", asfileobj=False))
+    path = tmp_path_factory.mktemp("clip") / "hopper.mp4"
+    with VideoWriter(path, 30.0) as video:
+        for k in range(30):
+            frame = cv2.warpAffine(portrait, moving(k), (320, 240), borderMode=cv2.BORDER_REPLICATE).astype(np.uint8)
+            if 18 <= k < 23:
+                x, y = (int(v) for v in transform_points(moving(k), np.array([[264.0, 250.0]]))[0])
+                frame[max(y - 75, 0) : y + 75, max(x - 60, 0) : x + 60] = (80, 60, 50)
+            video.write(frame, k / 30)
+    return path
+
+
+def test_shipped_weights_end_to_end(srn: Run, robust_weights: Path, portrait_clip: Path, tmp_path: Path) -> None:
+    ran = srn("track", portrait_clip, "--threads", "1", "--json", tmp_path / "p.jsonl", "--out", tmp_path / "o.mp4")
+    assert (ran.code, ran.err) == (0, "1 face in 30 frames\n")
+    lines = read_lines(tmp_path / "p.jsonl")
+    assert [[face["track_id"] for face in line["faces"]] for line in lines] == [[1]] * 30
+    portrait = read_image(get_sample_data("grace_hopper.jpg", asfileobj=False))
+    (still,) = FaceLandmarker(threads=1).detect(portrait)
+    for k, line in enumerate(lines):
+        expected = transform_points(moving(k), still.landmarks)
+        off = (
+            np.linalg.norm(np.array(line["faces"][0]["landmarks"]) - expected, axis=1).mean()
+            / Box.around(expected).side
+        )
+        sure, seen = np.mean(line["faces"][0]["confidence"]), np.mean(line["faces"][0]["visibility"])
+        if 18 <= k < 23:
+            assert seen == 0  # a guess, and it says so
+            assert off < 0.12
+        elif k < 18 or k > 24:
+            assert off < 0.025
+            assert sure > 0.5
+            assert seen > 0.8
+    assert len(list(open_video(tmp_path / "o.mp4"))) == 30
