@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 
 from srn.data.pack import FacePack
-from srn.face.geometry import FrameSpec, fit_similarity, transform_points
+from srn.face.geometry import fit_similarity, transform_points
 from srn.training.balance import LEAST, MOST, NEIGHBOURS, aligned_shapes, balance_weights, shape_rarity
-from srn.training.stream import FaceStream
+from srn.training.stream import FaceOrder
 
 
 @pytest.fixture
@@ -73,8 +73,8 @@ def test_a_stream_draws_each_face_as_often_as_its_weight_says(pack: FacePack) ->
     weights = np.ones(len(pack))
     weights[:4] = [3.0, 0.25, 1.5, 0.5]
     weights *= len(pack) / weights.sum()
-    stream = FaceStream(pack, FrameSpec(64, 44.0), None, 0, weights)  # type: ignore[arg-type]
-    passes = [np.bincount(stream._permutation(e), minlength=len(pack)) for e in range(400)]
+    order = FaceOrder(len(pack), 0, weights)
+    passes = [np.bincount(order._permutation(e), minlength=len(pack)) for e in range(400)]
 
     assert all(p.sum() == len(pack) for p in passes)
     for counts in passes:
@@ -83,8 +83,8 @@ def test_a_stream_draws_each_face_as_often_as_its_weight_says(pack: FacePack) ->
 
 
 def test_equal_weights_still_draw_every_face_once_in_another_order_each_pass(pack: FacePack) -> None:
-    stream = FaceStream(pack, FrameSpec(64, 44.0), None, 0, np.ones(len(pack)))  # type: ignore[arg-type]
-    first, second = stream._permutation(0), stream._permutation(1)
+    order = FaceOrder(len(pack), 0, np.ones(len(pack)))
+    first, second = order._permutation(0), order._permutation(1)
 
     assert sorted(first) == sorted(second) == list(range(len(pack)))
     assert list(first) != list(second)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from srn.data.augment import NO_AUGMENTATION, AugmentConfig
+from srn.data.augment import NO_AUGMENTATION, AugmentConfig, TrainingFace
 from srn.data.pack import FacePack
 from srn.face.geometry import FrameSpec
 from srn.training.stream import FaceStream, batches
@@ -140,3 +140,29 @@ def test_a_finished_stream_is_empty(pack: FacePack) -> None:
 
     assert len(loader) == 0
     assert list(loader) == []
+
+
+def black(face: TrainingFace, rng: np.random.Generator) -> TrainingFace:
+    """An occluder that nobody can miss; the brightness says what chance it was given."""
+    return TrainingFace(np.full_like(face.image, rng.integers(1, 40)), face.landmarks, np.zeros_like(face.visible))
+
+
+def test_an_occluder_hides_its_share_and_leaves_the_others_as_they_were(pack: FacePack) -> None:
+    config = AugmentConfig(noise_patch=1.0)
+    plain = FaceStream(pack, SPEC, config, 3)
+    hard = FaceStream(pack, SPEC, config, 3, occluder=black, hard_share=0.4)
+
+    hidden = [not hard[position][2].any() for position in range(200)]
+
+    assert 0.3 < np.mean(hidden) < 0.5
+    for position in range(40):
+        if hidden[position]:
+            assert hard[position][0].max() < 40
+            assert same(hard[position], hard[position])
+        else:
+            assert same(hard[position], plain[position])
+
+
+def test_a_share_of_nothing_is_the_stream_without(pack: FacePack) -> None:
+    stream = FaceStream(pack, SPEC, AugmentConfig(), 0, occluder=black, hard_share=0.0)
+    assert same(stream[5], FaceStream(pack, SPEC, AugmentConfig(), 0)[5])

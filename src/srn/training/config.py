@@ -9,11 +9,50 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from srn.data.animate import MotionConfig
 from srn.data.augment import PAPER_AUGMENTATION, AugmentConfig
 from srn.data.files import write_atomically
 from srn.errors import InputError
 from srn.model.config import ModelConfig, preset
 from srn.training.loss import LossKind
+
+
+@dataclass(frozen=True)
+class ClipConfig:
+    """Learning from clips: the tracker's fine-tuning (section 3.2, equation 13).
+
+    Attributes:
+        motion: how annotated faces are brought to life.
+        frames: frames T of a clip, through all of which the error is propagated back.
+        previous_start: share of the clips in which each frame starts from the previous frame's shape, as a tracker
+            does; in the others every frame starts as a picture does (the paper's protocol).
+        steadiness: weight of the change of the error from frame to frame (`clip_loss`); 0 is the paper's loss.
+        hard_share: share of the clips that a given occluder hides (HOFS); the others are occluded as `motion` says.
+        videos: the faces are frames of videos (300VW), packed one after the other: clips are their frames.
+    """
+
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    frames: int = 8
+    previous_start: float = 0.5
+    steadiness: float = 0.3
+    hard_share: float = 0.5
+    videos: bool = False
+
+    def __post_init__(self) -> None:
+        if self.frames < 2:
+            raise InputError.at("frames of a clip", "at least 2", str(self.frames))
+        for name in ("previous_start", "hard_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError.at(name, "a share between 0 and 1", str(getattr(self, name)))
+        if self.steadiness < 0:
+            raise InputError.at("steadiness", "0 or more", str(self.steadiness))
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ClipConfig:
+        """Read what `dataclasses.asdict` wrote, after a round through JSON."""
+        motion = dict(values["motion"])
+        motion["period"] = tuple(motion["period"])
+        return cls(**{**values, "motion": MotionConfig(**motion)})
 
 
 @dataclass(frozen=True)
@@ -23,7 +62,8 @@ class TrainConfig:
     Attributes:
         model: the network.
         augmentation: how faces are varied.
-        faces: faces to see in all (batch size x steps).
+        clips: how to learn from clips; None for a run on single faces.
+        faces: faces to see in all (batch size x steps); every frame of a clip counts.
         batch_size: over all devices.
         learning_rate: peak rate of AdamW.
         warm_up: faces over which the rate rises.
@@ -33,6 +73,7 @@ class TrainConfig:
         averaging: decay of the weight average that is evaluated and saved (the paper: 0.9999).
         loss: see `cascade_loss`.
         balance: how strongly faces of rare shape are drawn more often (`balance_weights`); 0: every face once a pass.
+        hard_share: share of the single faces that a given occluder hides (HOFS), instead of what `augmentation` says.
         clip_norm: gradients longer than this are shortened to it.
         validation: faces kept from training, spread evenly over the pack, to follow the run with.
         seed: of weights, order and augmentation.
@@ -40,6 +81,7 @@ class TrainConfig:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
+    clips: ClipConfig | None = None
     faces: int = 400_000
     batch_size: int = 32
     learning_rate: float = 1.5e-3
@@ -49,6 +91,7 @@ class TrainConfig:
     averaging: float = 0.999
     loss: LossKind = "distance"
     balance: float = 0.0
+    hard_share: float = 0.0
     clip_norm: float = 1.0
     validation: int = 96
     seed: int = 0
@@ -61,8 +104,9 @@ class TrainConfig:
             raise InputError.at("validation", "no faces or more", str(self.validation))
         if self.loss not in get_args(LossKind):
             raise InputError.at("loss", f"one of {', '.join(get_args(LossKind))}", repr(self.loss))
-        if not 0 <= self.decay_share <= 1:
-            raise InputError.at("decay_share", "a share between 0 and 1", str(self.decay_share))
+        for name in ("decay_share", "hard_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError.at(name, "a share between 0 and 1", str(getattr(self, name)))
 
     @property
     def steps(self) -> int:
@@ -77,7 +121,8 @@ class TrainConfig:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the run's description as JSON."""
-        write_atomically(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
+        values = {**dataclasses.asdict(self), "model": json.loads(self.model.to_json())}
+        write_atomically(path, (json.dumps(values, indent=1) + "\n").encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TrainConfig:
@@ -89,7 +134,13 @@ class TrainConfig:
         try:
             values: dict[str, Any] = json.loads(Path(path).read_text())
             model = ModelConfig.from_json(json.dumps(values.pop("model")))
-            return cls(model=model, augmentation=AugmentConfig(**values.pop("augmentation")), **values)
+            clips = values.pop("clips", None)  # files from before there were any lack it
+            return cls(
+                model=model,
+                augmentation=AugmentConfig(**values.pop("augmentation")),
+                clips=None if clips is None else ClipConfig.from_dict(clips),
+                **values,
+            )
         except (OSError, ValueError, TypeError, KeyError, AttributeError, InputError) as error:
             raise InputError.at(path, "a training run's config.json", f"{type(error).__name__}: {error}") from error
 
@@ -112,5 +163,26 @@ def train_config(preset_name: str, **changes: Any) -> TrainConfig:
             averaging=0.9999,
         )
     else:
-        recipe = TrainConfig(model=model)
+        recipe = TrainConfig(model=model, balance=2.0)
+    return dataclasses.replace(recipe, **changes)
+
+
+def tracker_config(picture_model: ModelConfig, **changes: Any) -> TrainConfig:
+    """The recipe of the tracker's fine-tuning, with some values changed; `clips` of another `ClipConfig` too.
+
+    Args:
+        picture_model: the network whose weights the run starts from; only its recurrence is changed (equation 13).
+        changes: fields of `TrainConfig`.
+    """
+    clips: ClipConfig = changes.pop("clips", ClipConfig())
+    recipe = TrainConfig(
+        model=dataclasses.replace(picture_model, recurrence="frame"),
+        clips=clips,
+        faces=400_000,
+        batch_size=max(64 // clips.frames, 1) * clips.frames,
+        learning_rate=4e-4,
+        warm_up=8_000,
+        decay_share=0.5,
+        validation=48,
+    )
     return dataclasses.replace(recipe, **changes)

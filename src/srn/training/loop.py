@@ -7,10 +7,10 @@ import dataclasses
 import io
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from srn.data.augment import NO_AUGMENTATION, augment
 from srn.data.files import write_atomically
@@ -30,11 +31,11 @@ from srn.model.checkpoint import deepened, load_tensors, save_network, save_tens
 from srn.model.network import StructuralRelationNetwork
 from srn.training.balance import balance_weights
 from srn.training.config import TrainConfig
-from srn.training.loss import cascade_loss
-from srn.training.stream import FaceStream, batches
+from srn.training.loss import LossTerms, cascade_loss
+from srn.training.stream import FaceOccluder, FaceStream, batches, video_numbers
 
 LOG_FIELDS = ("step", "faces", "rate", "loss", "nme", "coarse_nme", "visibility_loss", "scale_loss", "validation_nme",
-              "faces_per_s", "waiting_share")  # fmt: skip
+              "validation_jitter", "faces_per_s", "waiting_share")  # fmt: skip
 
 STATE_FILE = "state.safetensors"
 
@@ -76,15 +77,25 @@ def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str,
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def split_validation(pack: FacePack, count: int) -> tuple[FacePack, FacePack | None]:
-    """Set `count` faces aside, spread evenly over the pack; returns (training faces, validation faces)."""
+def split_validation(pack: FacePack, count: int, *, videos: bool = False) -> tuple[FacePack, FacePack | None]:
+    """Set `count` faces aside, spread evenly over the pack; returns (training faces, validation faces).
+
+    Of packed `videos` whole ones are set aside, since neighbouring frames are nearly the same picture; then `count` of
+    their frames, or all if there are fewer, are the validation faces.
+    """
     if count == 0:
         return pack, None
     if count >= len(pack):
         raise InputError.at("validation", f"fewer faces than the pack's {len(pack)}", str(count))
-    chosen = np.linspace(0, len(pack) - 1, count).round().astype(np.int64)
-    kept = np.setdiff1d(np.arange(len(pack)), chosen)
-    return pack.subset(kept), pack.subset(chosen)
+    group_of = video_numbers(pack) if videos else np.arange(len(pack))
+    groups = int(group_of[-1]) + 1
+    share = max(round(groups * count / len(pack)), 1)
+    chosen = np.isin(group_of, np.linspace(0, groups - 1, share).round().astype(np.int64))
+    if chosen.all():
+        raise InputError.at("validation", "a pack of at least two videos", "one")
+    aside = np.flatnonzero(chosen)
+    spread = np.linspace(0, len(aside) - 1, min(count, len(aside))).round().astype(np.int64)
+    return pack.subset(np.flatnonzero(~chosen)), pack.subset(aside[spread])
 
 
 @torch.no_grad()
@@ -106,7 +117,7 @@ def predict_pack(
     return images, torch.cat(shapes).float().cpu().numpy(), np.stack([face.landmarks for face in faces])
 
 
-def _prediction_sheet(
+def prediction_sheet(
     images: npt.NDArray[np.uint8], predicted: npt.NDArray[np.float32], network: StructuralRelationNetwork, path: Path
 ) -> None:
     """Draw up to 32 predictions on one picture."""
@@ -119,6 +130,71 @@ def _prediction_sheet(
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
     write_image(path, np.concatenate(rows, axis=0))
+
+
+class Score(NamedTuple):
+    """What a validation measures: the mean error, and for clips how much it shakes (`srn.face.metrics`)."""
+
+    nme: float
+    jitter: float | None = None
+
+
+class Task(Protocol):
+    """What is learned: where a run's examples come from, what they cost, and how the result is measured."""
+
+    @property
+    def faces_each(self) -> int:
+        """Faces that one example holds: 1 for pictures, T for clips."""
+        ...
+
+    def stream(self, pack: FacePack, weights: npt.NDArray[np.float64] | None) -> Dataset[tuple[Tensor, ...]]:
+        """The endless stream of examples by position; `weights` (F,) say how often each face is drawn."""
+        ...
+
+    def module(self, network: StructuralRelationNetwork) -> nn.Module:
+        """What a step runs, forwards and backwards; it holds the network's own parameters."""
+        ...
+
+    def loss(self, module: nn.Module, batch: Sequence[Tensor], device: torch.device, low: bool) -> LossTerms:
+        """The cost of a batch of the stream's examples; `low`: the forward pass in bf16."""
+        ...
+
+    def validate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device, sheet: Path) -> Score:
+        """Measure an averaged network on faces kept from training, and draw some predictions."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceTask:
+    """Learning from single faces: the picture model."""
+
+    config: TrainConfig
+    faces_each: int = 1
+    occluder: FaceOccluder | None = None
+    """Hides `config.hard_share` of the faces (HOFS)."""
+
+    def stream(self, pack: FacePack, weights: npt.NDArray[np.float64] | None) -> Dataset[tuple[Tensor, ...]]:
+        config = self.config
+        return FaceStream(
+            pack, config.model.frame, config.augmentation, config.seed, weights, self.occluder, config.hard_share
+        )
+
+    def module(self, network: StructuralRelationNetwork) -> nn.Module:
+        return network
+
+    def loss(self, module: nn.Module, batch: Sequence[Tensor], device: torch.device, low: bool) -> LossTerms:
+        images, landmarks, visible = batch
+        image = images.to(device, non_blocking=True).float().div_(255)
+        image = image.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            output = module(image)
+        return cascade_loss(output, landmarks.to(device), visible.to(device), self.config.model, self.config.loss)
+
+    def validate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device, sheet: Path) -> Score:
+        images, predicted, target = predict_pack(network, pack, device)
+        prediction_sheet(images, predicted, network, sheet)
+        errors = [nme(p, t, interocular(t, pack.scheme)) for p, t in zip(predicted, target, strict=True)]
+        return Score(float(np.mean(errors)))
 
 
 class _Log:
@@ -236,6 +312,7 @@ def train(
     console: Console | None = None,
     initial: StructuralRelationNetwork | None = None,
     provenance: dict[str, str] | None = None,
+    task: Task | None = None,
 ) -> Path:
     """Train a network.
 
@@ -252,6 +329,7 @@ def train(
         console: where progress goes; the standard error stream where None.
         initial: a network to start from (fine-tuning), as deep as the run's or less deep; random weights where None.
         provenance: text to keep in the weights file.
+        task: what is learned; single faces (`FaceTask`) where None. For clips see `srn.training.clips.fine_tune`.
 
     Returns:
         Path of `weights.safetensors`.
@@ -261,6 +339,7 @@ def train(
     """
     schedule = schedule or Schedule()
     console = console or Console(stderr=True)
+    learned: Task = task or FaceTask(config)
     folder = Path(out)
     device = choose_device(schedule.device)
     if pack.scheme.name != config.model.scheme_name:
@@ -269,9 +348,12 @@ def train(
     check_run_folder(folder, resume)
     folder.mkdir(parents=True, exist_ok=True)
     with _process_group(device) as (rank, world_size):
-        if config.batch_size % world_size:
-            raise InputError.at("batch_size", f"a multiple of the {world_size} processes", str(config.batch_size))
-        training, validation = split_validation(pack, config.validation)
+        if config.batch_size % (world_size * learned.faces_each):
+            each = f" with {learned.faces_each} faces an example" if learned.faces_each > 1 else ""
+            raise InputError.at("batch_size", f"a multiple of the {world_size} processes{each}", str(config.batch_size))
+        training, validation = split_validation(
+            pack, config.validation, videos=config.clips is not None and config.clips.videos
+        )
         torch.manual_seed(config.seed)
         if initial is not None and initial.config != config.model:
             initial = deepened(initial, config.model)
@@ -293,18 +375,17 @@ def train(
             first_step = int(metadata["step"])
         if rank == 0:
             config.save(folder / "config.json")
-        wrapped: nn.Module = network
+        if world_size > 1 and device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        wrapped = learned.module(network)
         if world_size > 1:
-            if device.type == "cuda":
-                network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
             wrapped = nn.parallel.DistributedDataParallel(
-                network, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
+                wrapped, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
             )
         low = schedule.precision == "bfloat16" or (schedule.precision == "auto" and _has_bfloat16(device))
         weights = balance_weights(training, config.balance) if config.balance else None
-        stream = FaceStream(training, config.model.frame, config.augmentation, config.seed, weights)
         loader = batches(
-            stream, first_step, config.steps, config.batch_size,
+            learned.stream(training, weights), first_step, config.steps, config.batch_size // learned.faces_each,
             workers=schedule.workers, rank=rank, world_size=world_size, pin_memory=device.type == "cuda",
         )  # fmt: skip
         facts = {**(provenance or {}), "pack": pack.digest(), "training_faces": str(len(training))}
@@ -321,15 +402,12 @@ def train(
                 {"step": str(step), "model": config.model.to_json(), **facts},
             )
 
-        def validate(step: int) -> float | str:
+        def validate(step: int) -> Score | None:
             if validation is None:
-                return ""
+                return None
             averaged = StructuralRelationNetwork(config.model, mean_shape(training)).to(device)
             averaged.load_state_dict(average.tensors)
-            images, predicted, target = predict_pack(averaged, validation, device)
-            _prediction_sheet(images, predicted, averaged, folder / "sheets" / f"{step:07d}.jpg")
-            errors = [nme(p, t, interocular(t, validation.scheme)) for p, t in zip(predicted, target, strict=True)]
-            return float(np.mean(errors))
+            return learned.validate(averaged, validation, device, folder / "sheets" / f"{step:07d}.jpg")
 
         log = _Log(folder, first_step, schedule.tensorboard) if rank == 0 else None
         columns = (
@@ -337,20 +415,16 @@ def train(
             TimeRemainingColumn(compact=True),
         )  # fmt: skip
         with Progress(*columns, console=console, disable=rank != 0 or not console.is_terminal) as progress:
-            task = progress.add_task("training", total=config.steps, completed=first_step, status="")
+            bar = progress.add_task("training", total=config.steps, completed=first_step, status="")
             sums: list[Tensor] = []
             waited, mark = 0.0, time.monotonic()
             begin = mark
-            for step, (images, landmarks, visible) in enumerate(loader, first_step):
+            for step, batch in enumerate(loader, first_step):
                 waited += time.monotonic() - begin
                 for group in optimizer.param_groups:
                     group["lr"] = config.rate(step)
                 network.train()
-                image = images.to(device, non_blocking=True).float().div_(255)
-                image = image.contiguous(memory_format=torch.channels_last)
-                with torch.autocast(device.type, torch.bfloat16, enabled=low):
-                    output = wrapped(image)
-                terms = cascade_loss(output, landmarks.to(device), visible.to(device), config.model, config.loss)
+                terms = learned.loss(wrapped, batch, device, low)
                 if device.type == "cpu":
                     # Sampling at a place that is no number crashes the CPU's backward pass; a GPU's does not, and there
                     # every look at a value would hold the queue up.
@@ -374,15 +448,16 @@ def train(
                     _require_finite(means[0], done)
                     elapsed = time.monotonic() - mark
                     speed, share = len(sums) * config.batch_size / elapsed, waited / elapsed
-                    score: float | str = ""
+                    score = None
                     if done % schedule.validate_every == 0 or last:
                         score = validate(done)
-                    values = (done, done * config.batch_size, config.rate(step), *means, score, speed, share)
+                    scores = ("", "") if score is None else (score.nme, "" if score.jitter is None else score.jitter)
+                    values = (done, done * config.batch_size, config.rate(step), *means, *scores, speed, share)
                     log.write(dict(zip(LOG_FIELDS, values, strict=True)))
                     status = f"NME {means[1]:.4f}  {speed:.0f} faces/s  waiting {share:.0%}"
-                    progress.update(task, completed=done, status=status)
+                    progress.update(bar, completed=done, status=status)
                     if not console.is_terminal and (done % (10 * schedule.log_every) == 0 or last):
-                        validated = f"  validation NME {score:.4f}" if score != "" else ""
+                        validated = f"  validation NME {score.nme:.4f}" if score is not None else ""
                         console.print(f"step {done}/{config.steps}  {status}{validated}", highlight=False)
                 if logging_now:
                     sums, waited, mark = [], 0.0, time.monotonic()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -11,19 +13,59 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from srn.data.augment import AugmentConfig, augment
+from srn.data.augment import AugmentConfig, TrainingFace, augment
 from srn.data.pack import FacePack
 from srn.face.geometry import FrameSpec, ImageArray
 
 
-class FaceStream(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Augmented faces by position in the stream. Every pass over the pack is a new permutation of it.
+class FaceOrder:
+    """Which of `count` faces comes at a position. Every pass over them is a new permutation.
 
     With weights of mean 1 a pass draws each face about as often as its weight says: systematic sampling along a
     permutation, so that a face of weight w comes floor(w) or ceil(w) times.
+    """
+
+    def __init__(self, count: int, seed: int, weights: npt.NDArray[np.float64] | None = None) -> None:
+        self.count, self.seed, self.weights = count, seed, weights
+
+    def __getitem__(self, position: int) -> int:
+        epoch, place = divmod(position, self.count)
+        return int(self._permutation(epoch)[place])
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - an order lives as long as its run
+    def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
+        rng = np.random.default_rng([self.seed, 0, epoch])
+        order = rng.permutation(self.count)
+        if self.weights is None:
+            return order
+        ends = np.cumsum(self.weights[order])
+        marks = (np.arange(len(order)) + rng.random()) * (ends[-1] / len(order))
+        return rng.permutation(order[np.searchsorted(ends, marks, side="right")])
+
+
+def video_numbers(pack: FacePack) -> npt.NDArray[np.int64]:
+    """(F,) rising: faces that are consecutive frames of a video, by their names `VIDEO/000123`, share a number."""
+    parts = [str(name).rpartition("/") for name in pack.names]
+    follows = [
+        here[0] == before[0] and here[2].isdecimal() and before[2].isdecimal() and int(here[2]) == int(before[2]) + 1
+        for before, here in itertools.pairwise(parts)
+    ]
+    return np.cumsum([0, *(not f for f in follows)])
+
+
+FaceOccluder = Callable[[TrainingFace, np.random.Generator], TrainingFace]
+"""Hides part of a training face: what a HOFS agent gives. Chance comes from the generator alone. It has to be picklable
+where worker processes prepare faces."""
+
+
+class FaceStream(Dataset[tuple[Tensor, ...]]):
+    """Augmented faces by position in the stream (see `FaceOrder`).
 
     A run can stop anywhere and go on from its position with the very faces it would have seen, on any number of workers
     and devices.
+
+    `hard_share` of the faces are hidden by `occluder` instead of by what `config` says; the others are those that the
+    stream has without it.
     """
 
     def __init__(
@@ -33,31 +75,29 @@ class FaceStream(Dataset[tuple[Tensor, Tensor, Tensor]]):
         config: AugmentConfig,
         seed: int,
         weights: npt.NDArray[np.float64] | None = None,
+        occluder: FaceOccluder | None = None,
+        hard_share: float = 0.0,
     ) -> None:
-        self.pack, self.spec, self.config, self.seed, self.weights = pack, spec, config, seed, weights
-
-    @functools.lru_cache(maxsize=2)  # noqa: B019 - a stream lives as long as its run
-    def _permutation(self, epoch: int) -> npt.NDArray[np.int64]:
-        rng = np.random.default_rng([self.seed, 0, epoch])
-        order = rng.permutation(len(self.pack))
-        if self.weights is None:
-            return order
-        ends = np.cumsum(self.weights[order])
-        marks = (np.arange(len(order)) + rng.random()) * (ends[-1] / len(order))
-        return rng.permutation(order[np.searchsorted(ends, marks, side="right")])
+        self.pack, self.spec, self.config, self.seed = pack, spec, config, seed
+        self.order = FaceOrder(len(pack), seed, weights)
+        self.occluder, self.hard_share = occluder, hard_share
+        self._unoccluded = dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
         """Image (3, S, S) uint8, landmarks (N, 2) float32 crop pixels, visible (N,) bool."""
-        epoch, place = divmod(position, len(self.pack))
-        index = int(self._permutation(epoch)[place])
+        index = self.order[position]
         rng = np.random.default_rng([self.seed, 1, position])
 
         def another() -> ImageArray:
             return self.pack.image(int(rng.integers(len(self.pack))))
 
-        image, landmarks, visible = augment(
-            self.pack.image(index), self.pack.landmarks[index], self.spec, self.pack.scheme, self.config, rng, another
+        chance = np.random.default_rng([self.seed, 4, position])
+        hard = self.occluder is not None and bool(chance.random() < self.hard_share)
+        config = self._unoccluded if hard else self.config
+        face = augment(
+            self.pack.image(index), self.pack.landmarks[index], self.spec, self.pack.scheme, config, rng, another
         )
+        image, landmarks, visible = self.occluder(face, chance) if hard and self.occluder is not None else face
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(landmarks), torch.from_numpy(visible)
 
 
@@ -87,7 +127,7 @@ def _single_threaded(_worker: int) -> None:
 
 
 def batches(
-    stream: FaceStream,
+    stream: Dataset[tuple[Tensor, ...]],
     first_step: int,
     last_step: int,
     batch_size: int,
@@ -96,8 +136,8 @@ def batches(
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
-) -> DataLoader[tuple[Tensor, Tensor, Tensor]]:
-    """Batches of steps `first_step` .. `last_step` - 1: this process's `batch_size / world_size` faces of each."""
+) -> DataLoader[tuple[Tensor, ...]]:
+    """Batches of steps `first_step` .. `last_step` - 1: this process's `batch_size / world_size` examples of each."""
     return DataLoader(
         stream,
         batch_sampler=_Positions(first_step, last_step, batch_size, rank, world_size),
