@@ -55,6 +55,50 @@ def test_options_out_of_range(srn: Run, tmp_path: Path, arguments: tuple[str, st
     assert arguments[0] in ran.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--frames", "4"), "--frames: expected --clips beside it"),
+        (("--previous-start", "1"), "--previous-start: expected --clips beside it"),
+        (("--videos",), "--videos: expected --clips beside it"),
+        (("--clips", "--preset", "paper"), "--preset: expected no such option with --clips"),
+        (("--clips", "--without", "g"), "--without: expected no such option with --clips"),
+        (("--clips",), "--data: expected 300W's root, or a pack made by 'srn data pack', found nothing"),
+    ],
+)
+def test_options_of_clips(srn: Run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
+    assert srn("train", "--out", tmp_path / "run", *arguments).mistake.startswith(message)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
+    """Two steps from the shipped weights on six faces; the run remembers that it is one of clips."""
+    from srn.data.pack import pack_faces
+    from srn.data.sample import Sample
+    from srn.face.scheme import IBUG_68
+    from srn.model.checkpoint import load_network
+
+    rng = np.random.default_rng(0)
+    points = rng.uniform(20, 100, (68, 2))
+    samples = []
+    for index in range(6):
+        write_image(tmp_path / f"{index}.png", rng.integers(0, 256, (120, 120, 3), dtype=np.uint8))
+        samples.append(Sample(tmp_path / f"{index}.png", points + index, IBUG_68, "toy"))
+    pack_faces(samples)[0].save(tmp_path / "faces.npz")
+    common = ("--workers", "0", "--device", "cpu", "--precision", "float32", "--out", tmp_path / "run")
+    ran = srn(
+        "train", "--clips", "--frames", "2", "--batch-size", "4", "--faces", "4", "--validation", "2",
+        "--data", tmp_path / "faces.npz", *common,
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    resumed = srn("train", "--resume", "--faces", "8", "--data", tmp_path / "faces.npz", *common)
+    assert resumed.code == 0, resumed.err
+    network, metadata = load_network(tmp_path / "run" / "weights.safetensors")
+    assert network.config.recurrence == "frame"
+    assert metadata["faces_seen"] == "8"
+    assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 3
+
+
 def test_export_of_what_is_not_there(srn: Run, tmp_path: Path) -> None:
     for name in ("none.safetensors", "none.onnx"):
         ran = srn("export", tmp_path / name, "--out", tmp_path / "out.onnx")

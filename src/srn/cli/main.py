@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 import srn
-from srn.cli import benchmark, data, detect, evaluate, export, mask, reproduce, train
+from srn.cli import benchmark, data, detect, evaluate, export, hofs, mask, reproduce, track, train
 from srn.errors import SrnError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("detect")(detect.detect)
+app.command("track")(track.track)
 app.command("evaluate")(evaluate.evaluate)
 app.command("reproduce")(reproduce.reproduce)
 app.command("train")(train.train)
@@ -28,6 +29,7 @@ app.command("export")(export.export)
 app.command("mask")(mask.mask)
 app.command("benchmark")(benchmark.benchmark)
 app.add_typer(data.app, name="data")
+app.add_typer(hofs.app, name="hofs")
 
 
 def _print_version(wanted: bool) -> None:

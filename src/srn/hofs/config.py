@@ -1,0 +1,101 @@
+"""What an agent's training is made of; written into the run's folder, so that a resumed run is the same run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self, get_args
+
+from srn.data.files import write_atomically
+from srn.errors import InputError
+from srn.hofs.qnet import EncoderName
+from srn.hofs.scenes import PAPER_PATCH_SIZE
+from srn.hofs.world import RewardKind
+
+ReplayKind = Literal["multi-queue", "single-queue"]
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """The training of an agent.
+
+    Attributes:
+        transitions: steps of the process to play in all.
+        lanes: clips played side by side: their candidates and rewards are computed in one batch.
+        discount, exploration_rate: gamma and epsilon.
+        replay: the paper's `multi-queue` or DQN's `single-queue`.
+        replay_clips: clips K a lane's multi-queue remembers.
+        capacity: transitions that the single queue remembers.
+        batch_size: transitions of an update.
+        updates: updates after each step of all lanes.
+        warm_up: transitions played at random before the first update.
+        learning_rate: of Adam.
+        target_every: updates after which a target network is renewed; 0: none, the Q-net judges its own future.
+        double_q: the Q-net chooses the future action, the target network values it (van Hasselt et al. 2016).
+        pretrained: whether the encoder starts as the frozen network's; at random otherwise.
+        train_encoder: whether it learns. Where it does not, its features are kept by address and computed once.
+        encoder: the Q-net's; the frozen network's own where None.
+        hidden_size: width of the Q-net's head.
+        reward, patch_size: see `OcclusionWorld` and `Scenes`.
+        noise_seeds: how many different noise patches there are.
+        seed: of weights, clips, starts, exploration and sampling.
+    """
+
+    transitions: int = 20_000
+    lanes: int = 8
+    discount: float = 0.9
+    exploration_rate: float = 0.1
+    replay: ReplayKind = "multi-queue"
+    replay_clips: int = 3
+    capacity: int = 10_000
+    batch_size: int = 32
+    updates: int = 1
+    warm_up: int = 128
+    learning_rate: float = 1e-4
+    target_every: int = 0
+    double_q: bool = False
+    pretrained: bool = True
+    train_encoder: bool = True
+    encoder: EncoderName | None = None
+    hidden_size: int = 256
+    reward: RewardKind = "nme"
+    patch_size: float = PAPER_PATCH_SIZE
+    noise_seeds: int = 1024
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        counts = ("transitions", "lanes", "replay_clips", "capacity", "batch_size", "updates", "noise_seeds")
+        for name in (*counts, "hidden_size"):
+            if getattr(self, name) < 1:
+                raise InputError.at(name, "at least 1", str(getattr(self, name)))
+        for name in ("warm_up", "target_every", "seed"):
+            if getattr(self, name) < 0:
+                raise InputError.at(name, "0 or more", str(getattr(self, name)))
+        for name in ("discount", "exploration_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError.at(name, "a number between 0 and 1", str(getattr(self, name)))
+        for name, kinds in (("replay", get_args(ReplayKind)), ("reward", get_args(RewardKind))):
+            if getattr(self, name) not in kinds:
+                raise InputError.at(name, f"one of {', '.join(kinds)}", repr(getattr(self, name)))
+        if self.double_q and not self.target_every:
+            raise InputError.at("double_q", "a target network (target_every)", "none")
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the run's description as JSON."""
+        write_atomically(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a run's description.
+
+        Raises:
+            InputError: the file is missing or does not describe a run.
+        """
+        try:
+            values: dict[str, Any] = json.loads(Path(path).read_text())
+            return cls(**values)
+        except (OSError, ValueError, TypeError, InputError) as error:
+            raise InputError.at(path, "an agent's config.json", f"{type(error).__name__}: {error}") from error

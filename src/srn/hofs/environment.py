@@ -1,0 +1,102 @@
+"""The process as a Gymnasium environment. Needs `srn[hofs]`.
+
+The agent's own training plays many clips at once on the same `OcclusionWorld`; this is the door for other learners, and
+the two give the same rewards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import InputError
+from srn.face.geometry import ImageArray
+from srn.face.patches import extract_patches
+from srn.hofs.scenes import ACTIONS, Place, moved
+from srn.hofs.world import OcclusionWorld
+
+ENVIRONMENT = "srn/Occlusion-v0"
+PATCH_SIZE = 36
+
+Observation = npt.NDArray[np.float32]
+
+
+class OcclusionEnv(gymnasium.Env[Observation, np.int64]):
+    """An occlusion moves over a clip's face; the frozen network's error is the reward; the clip's end is the end.
+
+    Observation: (3, N, 36, 36, 3) float32 in [0, 1]: for each action the shape-indexed patches, at the ground truth, of
+    the frame as that action would occlude it (eq. 9). After the last frame there is no next one; the observation is
+    then that of the last frame.
+
+    Action: 0, 1, 2 move the occlusion to the landmark before, leave it, move it to the landmark after.
+
+    `info`: `clip`, `frame`, `landmark`, `noise_seed` of the place that the next action starts from.
+
+    Args:
+        world: clips and frozen network.
+        render_mode: `rgb_array` gives the frame that the last action chose, (S, S, 3) uint8.
+
+    `reset(options={"clip": 3, "landmark": 30, "noise_seed": 1})` sets what is otherwise drawn at random.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 - as Gymnasium declares it
+
+    def __init__(self, world: OcclusionWorld, render_mode: str | None = None) -> None:
+        if render_mode not in (None, "rgb_array"):
+            raise InputError.at("render_mode", "rgb_array or None", repr(render_mode))
+        self.world, self.render_mode = world, render_mode
+        shape = (ACTIONS, world.scenes.n_points, PATCH_SIZE, PATCH_SIZE, 3)
+        self.observation_space = gymnasium.spaces.Box(0.0, 1.0, shape, np.float32)
+        self.action_space = gymnasium.spaces.Discrete(ACTIONS)
+        self._place: Place | None = None  # where the next action starts; None before a reset and after the end
+        self._shown: Place | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        super().reset(seed=seed)
+        scenes = self.world.scenes
+        drawn = {
+            "clip": int(self.np_random.integers(len(scenes.source))),
+            "landmark": int(self.np_random.integers(scenes.n_points)),
+            "noise_seed": int(self.np_random.integers(2**31)),
+        }
+        unknown = set(options or {}) - set(drawn)
+        if unknown:
+            raise InputError.at("reset options", f"some of {', '.join(drawn)}", ", ".join(sorted(unknown)))
+        self._place = Place(frame=0, **{**drawn, **(options or {})})
+        self._shown = self._place
+        return self._observed(self._place), self._info(self._place)
+
+    def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        if self._place is None:
+            raise InputError.at("step", "a clip that goes on (call reset)", "none")
+        if not self.action_space.contains(action):
+            raise InputError.at("action", f"0 to {ACTIONS - 1}", repr(action))
+        chosen = self._place._replace(landmark=moved(self._place.landmark, int(action), self.world.scenes.n_points))
+        reward = float(self.world.rewards([chosen])[0])
+        self._shown = chosen
+        ended = chosen.frame + 1 == self.world.scenes.frames(chosen.clip)
+        following = chosen if ended else chosen._replace(frame=chosen.frame + 1)
+        self._place = None if ended else following
+        return self._observed(following), reward, ended, False, self._info(following)
+
+    def render(self) -> ImageArray | None:
+        if self.render_mode is None or self._shown is None:
+            return None
+        return self.world.scenes.painted(self._shown)[0]
+
+    def _observed(self, place: Place) -> Observation:
+        images, shapes = self.world.scenes.pictures(self.world.scenes.candidates(place))
+        patches = [extract_patches(image, shape, PATCH_SIZE) for image, shape in zip(images, shapes, strict=True)]
+        return np.stack(patches) / np.float32(255)
+
+    @staticmethod
+    def _info(place: Place) -> dict[str, Any]:
+        return place._asdict()
+
+
+gymnasium.register(ENVIRONMENT, entry_point="srn.hofs.environment:OcclusionEnv")

@@ -1,0 +1,396 @@
+"""Deep Q-learning of the agent (equations 11 and 12): interruptible, resumable, the same numbers either way."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import hashlib
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from srn.data.files import write_atomically
+from srn.errors import InputError, WeightsError
+from srn.face.localizer import Localizer
+from srn.hofs.agent import Agent, candidate_features
+from srn.hofs.clips import ClipSource
+from srn.hofs.config import AgentConfig
+from srn.hofs.qnet import QNet, QNetConfig, pretrained_qnet
+from srn.hofs.replay import MultiQueueReplay, Replay, SingleQueueReplay, Transition, from_table, to_table
+from srn.hofs.scenes import ACTIONS, NOWHERE, Place, Scenes
+from srn.hofs.world import OcclusionWorld
+from srn.model.checkpoint import load_tensors, save_tensors
+from srn.model.localizer import TorchLocalizer
+from srn.model.network import StructuralRelationNetwork
+
+AGENT_FILE, STATE_FILE, CONFIG_FILE, LOG_FILE = "agent.safetensors", "state.safetensors", "config.json", "log.csv"
+LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")
+
+_EPISODES, _EXPLORING, _SAMPLING = range(3)
+"""Streams of chance. Each draw is seeded by what it is for and its position, so a resumed run draws the same."""
+
+_FEATURE_BYTES = 512 * 2**20
+"""Memory for the features of an encoder that does not learn."""
+
+
+def new_qnet(config: AgentConfig, network: StructuralRelationNetwork) -> QNet:
+    """The Q-net that a run starts with; its weights depend on the config's seed (and the network) alone."""
+    encoder = config.encoder or network.config.encoder
+    if config.pretrained and encoder != network.config.encoder:
+        raise InputError.at("encoder", f"the frozen network's {network.config.encoder}, or a random start", encoder)
+    torch.manual_seed(config.seed)
+    if config.pretrained:
+        qnet = pretrained_qnet(network, config.hidden_size)
+    else:
+        qnet = QNet(QNetConfig(network.config, encoder, config.hidden_size))
+    qnet.encoder.requires_grad_(config.train_encoder)
+    return qnet.to(network.mean_shape.device)
+
+
+def network_digest(network: StructuralRelationNetwork) -> str:
+    """Short hash of a network's weights: a run's record of what it was trained against."""
+    content = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        content.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()[:16]
+
+
+class FeatureMemory:
+    """Encoder features by address, for an encoder that does not learn: each place is encoded once.
+
+    A ring of rows: when it is full, the row that was written first is written anew. A resumed run encodes places in
+    other batches than the run before it did, which may change a feature's last bit.
+    """
+
+    def __init__(self, qnet: QNet, scenes: Scenes, batch_size: int = 96) -> None:
+        self._qnet, self._scenes, self._batch_size = qnet, scenes, batch_size
+        size = qnet.config.model.scheme.n_points * qnet.config.landmark_features
+        rows = max(_FEATURE_BYTES // (2 * size), 1024)
+        # Half precision is enough: the norm of the head comes next.
+        self._features = torch.empty(rows, size, dtype=torch.float16, device=qnet.device)
+        self._owners: list[Place | None] = [None] * rows
+        self._rows: dict[Place, int] = {}
+        self._next = 0
+
+    @torch.no_grad()
+    def __call__(self, places: Sequence[Place]) -> Tensor:
+        """(B, N * F), float32. At most as many places at once as there are rows."""
+        missing = list(dict.fromkeys(place for place in places if place not in self._rows))
+        if self._next + len(missing) > len(self._owners):
+            # Starting over might write over rows that this call still needs: all of its places are written anew.
+            self._next = 0
+            for place in places:
+                self._forget(self._rows.get(place))
+            missing = list(dict.fromkeys(places))
+        for first in range(0, len(missing), self._batch_size):
+            batch = missing[first : first + self._batch_size]
+            self._features[self._next : self._next + len(batch)] = candidate_features(self._qnet, self._scenes, batch)
+            for place in batch:
+                self._forget(self._next)
+                self._owners[self._next], self._rows[place] = place, self._next
+                self._next += 1
+        return self._features[[self._rows[place] for place in places]].float()
+
+    def _forget(self, row: int | None) -> None:
+        if row is not None and (owner := self._owners[row]) is not None:
+            del self._rows[owner]
+            self._owners[row] = None
+
+
+@dataclass
+class _Lane:
+    """A seat at which one clip after another is played."""
+
+    episode: int
+    place: Place
+
+
+class Learner:
+    """Plays clips, remembers, learns: the state of a run and its step.
+
+    Args:
+        config: the run.
+        world: scenes and rewards.
+        qnet: the network that learns.
+    """
+
+    def __init__(self, config: AgentConfig, world: OcclusionWorld, qnet: QNet) -> None:
+        self.config, self.world, self.qnet = config, world, qnet
+        self.target = copy.deepcopy(qnet).requires_grad_(False) if config.target_every else qnet
+        self.optimizer = torch.optim.Adam([p for p in qnet.parameters() if p.requires_grad], lr=config.learning_rate)
+        self.replay: Replay = (
+            MultiQueueReplay(config.replay_clips)
+            if config.replay == "multi-queue"
+            else SingleQueueReplay(config.capacity)
+        )
+        self.rounds = self.updates = 0
+        self.qnet_seconds = 0.0
+        self._memory = None if config.train_encoder else FeatureMemory(qnet, world.scenes)
+        self.lanes = [_Lane(0, self._start(lane, 0)) for lane in range(config.lanes)]
+
+    @property
+    def transitions(self) -> int:
+        """Steps of the process played so far."""
+        return self.rounds * self.config.lanes
+
+    def _rng(self, *what: int) -> np.random.Generator:
+        return np.random.default_rng([self.config.seed, *what])
+
+    def _start(self, lane: int, episode: int) -> Place:
+        """Clip, first index and noise of a lane's n-th episode."""
+        rng = self._rng(_EPISODES, lane, episode)
+        clip, index = rng.integers(len(self.world.scenes.source)), rng.integers(self.world.scenes.n_points)
+        return Place(int(clip), 0, int(index), int(rng.integers(self.config.noise_seeds)))
+
+    def _features(self, places: Sequence[Place]) -> Tensor:
+        return (
+            candidate_features(self.qnet, self.world.scenes, places) if self._memory is None else self._memory(places)
+        )
+
+    def _target_values(self, places: Sequence[Place], features: Tensor) -> Tensor:
+        """Values (B,) by the target network, which shares the features where the encoder does not learn."""
+        if self.target is self.qnet or self._memory is not None:
+            return self.target.value(features)
+        return self.target.value(candidate_features(self.target, self.world.scenes, places))
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        """Counts the time inside as the Q-net's, without that of painting the pictures it looks at."""
+        begin, painting = time.perf_counter(), self.world.scenes.seconds
+        yield
+        self.qnet_seconds += time.perf_counter() - begin - (self.world.scenes.seconds - painting)
+
+    def play(self) -> npt.NDArray[np.float64]:
+        """One step of every lane, epsilon-greedy (at random before the warm-up is over); returns the rewards (B,)."""
+        scenes, count = self.world.scenes, len(self.lanes)
+        rng = self._rng(_EXPLORING, self.rounds)
+        random, explored = rng.integers(ACTIONS, size=count), rng.random(count)
+        candidates = [c for lane in self.lanes for c in scenes.candidates(lane.place)]
+        if self.transitions < self.config.warm_up:
+            actions = random
+        else:
+            with self._timed(), torch.no_grad():
+                values = self.qnet.value(self._features(candidates)).view(count, ACTIONS)
+                best = values.argmax(dim=1).cpu().numpy()
+            actions = np.where(explored < self.config.exploration_rate, random, best)
+        chosen = [candidates[k * ACTIONS + int(action)] for k, action in enumerate(actions)]
+        rewards = self.world.rewards(chosen)
+        for number, lane in enumerate(self.lanes):
+            done = lane.place.frame + 1 == scenes.frames(lane.place.clip)
+            transition = Transition(lane.place, int(actions[number]), float(rewards[number]), done)
+            self.replay.add(number, lane.episode, transition)
+            if done:
+                self.lanes[number] = _Lane(lane.episode + 1, self._start(number, lane.episode + 1))
+            else:
+                lane.place = transition.following(scenes.n_points)
+        self.rounds += 1
+        return rewards
+
+    def learn(self) -> tuple[float, float]:
+        """One update (eq. 12) on experiences drawn from the memory; returns the loss and the mean value."""
+        config, scenes = self.config, self.world.scenes
+        if not self.updates:
+            self._start_at_the_mean()
+        batch = self.replay.sample(config.batch_size, self._rng(_SAMPLING, self.updates))
+        with self._timed():
+            targets = torch.tensor([t.reward for t in batch], device=self.qnet.device)
+            going_on = [k for k, t in enumerate(batch) if not t.done]
+            if going_on:
+                targets[going_on] += config.discount * self._future([batch[k] for k in going_on])
+            predicted = self.qnet.value(self._features([t.chosen(scenes.n_points) for t in batch]))
+            loss = functional.mse_loss(predicted, targets)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            numbers = float(loss.detach()), float(predicted.detach().mean())
+        self.updates += 1
+        if config.target_every and self.updates % config.target_every == 0:
+            self.target.load_state_dict(self.qnet.state_dict())
+        if not np.isfinite(numbers[0]):
+            raise InputError.at(f"update {self.updates}", "a finite loss", f"{numbers[0]} (lower the learning rate)")
+        return numbers
+
+    @torch.no_grad()
+    def _future(self, transitions: Sequence[Transition]) -> Tensor:
+        """max Q of the next frame's candidates (eq. 11), (B,); none of the transitions ends its clip."""
+        scenes = self.world.scenes
+        following = [c for t in transitions for c in scenes.candidates(t.following(scenes.n_points))]
+        features = self._features(following)
+        values = self._target_values(following, features).view(-1, ACTIONS)
+        if not self.config.double_q:
+            return values.max(dim=1).values
+        choice = self.qnet.value(features).view(-1, ACTIONS).argmax(dim=1, keepdim=True)
+        return values.gather(1, choice)[:, 0]
+
+    @torch.no_grad()
+    def _start_at_the_mean(self) -> None:
+        """Let the values start at the return of the mean reward so far: the first updates need not climb there."""
+        mean = float(np.mean([e.transition.reward for e in self.replay.entries()]))
+        for network in {self.qnet, self.target}:
+            network.set_offset(mean / max(1 - self.config.discount, 1e-3))
+
+    # --- saving
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
+        """Everything that a resumed run needs, as tensors and text."""
+        tensors = {f"qnet.{name}": t for name, t in self.qnet.state_dict().items()}
+        if self.target is not self.qnet:
+            tensors |= {f"target.{name}": t for name, t in self.target.state_dict().items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": t for name, t in values.items()}
+        tensors["lanes"] = torch.tensor([[lane.episode, *lane.place] for lane in self.lanes], dtype=torch.int64)
+        tensors["replay"] = torch.from_numpy(to_table(self.replay.entries()))
+        return tensors, {"rounds": str(self.rounds), "updates": str(self.updates)}
+
+    def restore(self, tensors: dict[str, Tensor], numbers: dict[str, str]) -> None:
+        """Go on from what `state` gave."""
+
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+
+        self.qnet.load_state_dict(part("qnet."))
+        if self.target is not self.qnet:
+            self.target.load_state_dict(part("target."))
+        moments: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in part("optimizer.").items():
+            index, name = key.split(".", 1)
+            moments.setdefault(int(index), {})[name] = tensor
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+        self.lanes = [_Lane(episode, Place(*place)) for episode, *place in tensors["lanes"].tolist()]
+        for entry in from_table(tensors["replay"].numpy()):
+            self.replay.add(*entry)
+        self.rounds, self.updates = int(numbers["rounds"]), int(numbers["updates"])
+
+
+def _kept_rows(path: Path, transitions: int) -> list[dict[str, str]]:
+    """Rows of an interrupted run's log up to its last save, so that no stretch stands twice."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [row for row in csv.DictReader(file) if int(row["transitions"]) <= transitions]
+
+
+def _write_log(path: Path, rows: Sequence[dict[str, str]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, LOG_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def check_agent_folder(folder: Path, resume: bool) -> None:
+    """Raise `InputError` where a new run would write over another one."""
+    if not resume and (folder / STATE_FILE).exists():
+        raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`: a CUDA device where there is one, else the CPU."""
+    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+
+
+def train_agent(
+    config: AgentConfig,
+    source: ClipSource,
+    network: StructuralRelationNetwork,
+    out: str | os.PathLike[str],
+    *,
+    localizer: Localizer | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    log_every: int = 20,
+    save_every: int = 200,
+    progress: Callable[[int, dict[str, str]], None] | None = None,
+    provenance: dict[str, str] | None = None,
+) -> Path:
+    """Train an agent against a frozen network.
+
+    The folder `out` gets `config.json`, `state.safetensors` (everything a resumed run needs), `agent.safetensors` and
+    `log.csv`. A process killed at any moment loses the steps since the last save and nothing else.
+
+    Args:
+        config: the run.
+        source: the clips.
+        network: the frozen network: its encoder and its frame make the Q-net.
+        out: folder of the run.
+        localizer: what the rewards come from; the network where None.
+        resume: go on from `out`'s last save; without one the run starts from the beginning.
+        device: `auto`, `cpu`, `cuda`, ...
+        log_every, save_every: rounds (steps of all lanes) between rows of the log, and between saves.
+        progress: called with the transitions played and each new row of the log.
+        provenance: text to keep in the agent's file.
+
+    Returns:
+        Path of `agent.safetensors`.
+
+    Raises:
+        InputError: the folder holds another run, or the clips do not fit the network.
+        WeightsError: the run to resume was another one.
+    """
+    folder = Path(out)
+    check_agent_folder(folder, resume)
+    network = network.to(choose_device(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    scenes = Scenes(source, config.patch_size, clips_kept=max(64, 4 * config.lanes))
+    world = OcclusionWorld(scenes, localizer or TorchLocalizer(network), reward=config.reward)
+    qnet = new_qnet(config, network)
+    if not config.pretrained:
+        numbers = np.linspace(0, len(source) - 1, min(len(source), 16)).astype(int).tolist()
+        qnet.calibrate(*scenes.pictures([Place(number, 0, NOWHERE, 0) for number in numbers]))
+    learner = Learner(config, world, qnet)
+    folder.mkdir(parents=True, exist_ok=True)
+    state_path, agent_path = folder / STATE_FILE, folder / AGENT_FILE
+    own = {"clips": source.name, "network": network_digest(network), "qnet": qnet.config.to_json()}
+    facts = {**(provenance or {}), **own, "seed": str(config.seed)}
+    if resume and state_path.exists():
+        tensors, metadata = load_tensors(state_path)
+        for name in (*own, "seed"):
+            if metadata.get(name, facts[name]) != facts[name]:
+                raise WeightsError.at(state_path, f"a run with {name} {facts[name]}", metadata[name])
+        learner.restore(tensors, metadata)
+    config.save(folder / CONFIG_FILE)
+    rows = _kept_rows(folder / LOG_FILE, learner.transitions)
+    _write_log(folder / LOG_FILE, rows)
+
+    def save() -> None:
+        """The agent first: the state names the step that a resumed run starts from, so it comes last."""
+        agent = Agent(learner.qnet, config.patch_size)
+        agent.save(agent_path, {**facts, "transitions": str(learner.transitions), "updates": str(learner.updates)})
+        tensors, numbers = learner.state()
+        save_tensors(state_path, tensors, {**facts, **numbers})
+
+    rewards: list[float] = []
+    learned: list[tuple[float, float]] = []
+    mark, networks = time.perf_counter(), world.network_seconds + learner.qnet_seconds
+    while learner.transitions < config.transitions:
+        rewards += learner.play().tolist()
+        if len(learner.replay) and learner.transitions >= config.warm_up:
+            learned += [learner.learn() for _ in range(config.updates)]
+        last = learner.transitions >= config.transitions
+        if learner.rounds % log_every == 0 or last:
+            elapsed = time.perf_counter() - mark
+            spent = world.network_seconds + learner.qnet_seconds - networks
+            loss, value = np.mean(learned, axis=0) if learned else (np.nan, np.nan)
+            numbers = (np.mean(rewards), loss, value, len(rewards) / elapsed, spent / elapsed)
+            texts = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
+            row = dict(zip(LOG_FIELDS, (str(learner.transitions), *texts), strict=True))
+            rows.append(row)
+            _write_log(folder / LOG_FILE, rows)
+            if progress is not None:
+                progress(learner.transitions, row)
+            rewards, learned = [], []
+            mark, networks = time.perf_counter(), world.network_seconds + learner.qnet_seconds
+        if learner.rounds % save_every == 0 or last:
+            save()
+    if not agent_path.exists():  # resumed at its end
+        save()
+    return agent_path

@@ -1,0 +1,146 @@
+"""The Q-net: what an occluded face is worth to the agent, now and later (section 3.2)."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srn.errors import InputError, WeightsError
+from srn.face.geometry import ImageArray
+from srn.model.config import PATCH_FEATURES, ModelConfig
+from srn.model.encoder import PatchEncoder, SharedMapEncoder
+from srn.model.network import StructuralRelationNetwork
+
+EncoderName = Literal["patches", "shared-map"]
+
+
+@dataclass(frozen=True)
+class QNetConfig:
+    """What a Q-net is made of.
+
+    Attributes:
+        model: the frozen network whose faces it looks at: scheme, frame, and the sizes of its encoder.
+        encoder: `patches`: the paper's patch encoder; `shared-map`: that of the preset `robust`.
+        hidden_size: width of the head's inner layer.
+    """
+
+    model: ModelConfig
+    encoder: EncoderName = "patches"
+    hidden_size: int = 256
+
+    def __post_init__(self) -> None:
+        if self.encoder not in get_args(EncoderName):
+            raise InputError.at("encoder", f"one of {', '.join(get_args(EncoderName))}", repr(self.encoder))
+        if self.encoder == "shared-map" and self.model.encoder != "shared-map":
+            raise InputError.at("encoder", "patches with a network of patches", self.encoder)
+
+    @property
+    def landmark_features(self) -> int:
+        """Features of one landmark."""
+        return PATCH_FEATURES if self.encoder == "patches" else self.model.landmark_features
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        own = {"encoder": self.encoder, "hidden_size": self.hidden_size, "model": dataclasses.asdict(self.model)}
+        return json.dumps(own, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read `to_json`'s line.
+
+        Raises:
+            WeightsError: the text does not describe a Q-net.
+        """
+        try:
+            values = json.loads(text)
+            model = ModelConfig.from_json(json.dumps(values.pop("model")))
+            return cls(model, **values)
+        except (TypeError, ValueError, KeyError, AttributeError, InputError) as error:
+            raise WeightsError.at("Q-net config", "a Q-net's description as JSON", f"{error}") from error
+
+
+class QNet(nn.Module):
+    """Patch encoder and head: one occluded face -> one value.
+
+    The encoder reads the occluded frame around every ground-truth landmark (eq. 9), which shows it where the patch
+    lies. Batch norm (`shared-map`) always uses its running statistics: a value must not depend on what else is in the
+    batch.
+    """
+
+    def __init__(self, config: QNetConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder: PatchEncoder | SharedMapEncoder = (
+            PatchEncoder() if config.encoder == "patches" else SharedMapEncoder(config.model)
+        )
+        features = config.model.scheme.n_points * config.landmark_features
+        # The norm puts pre-trained and random features on one scale.
+        self.head = nn.Sequential(
+            nn.LayerNorm(features), nn.Linear(features, config.hidden_size), nn.ReLU(), nn.Linear(config.hidden_size, 1)
+        )
+        self.train()
+
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        for module in self.encoder.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.head.parameters()).device
+
+    def images(self, crops: ImageArray) -> Tensor:
+        """Crops (B, S, S, 3) uint8 -> (B, 3, S, S) float in [0, 1], on the network's device."""
+        return torch.from_numpy(np.ascontiguousarray(crops)).permute(0, 3, 1, 2).to(self.device).float() / 255
+
+    def features(self, image: Tensor, shape: Tensor) -> Tensor:
+        """x at the ground truth: image (B, 3, S, S), landmarks (B, N, 2) -> (B, N * F)."""
+        maps = self.encoder.prepare(image)
+        x: Tensor = self.encoder(maps, shape)
+        return x.flatten(1)
+
+    def value(self, features: Tensor) -> Tensor:
+        """Features (B, N * F) -> values (B,)."""
+        result: Tensor = self.head(features)
+        return result[:, 0]
+
+    @torch.no_grad()
+    def set_offset(self, value: float) -> None:
+        """Set the constant part of all values."""
+        last = self.head[-1]
+        assert isinstance(last, nn.Linear)
+        last.bias.fill_(value)
+
+    def forward(self, image: Tensor, shape: Tensor) -> Tensor:
+        """Q of occluded faces (B, 3, S, S) with ground-truth landmarks (B, N, 2): (B,)."""
+        return self.value(self.features(image, shape))
+
+    @torch.no_grad()
+    def calibrate(self, crops: ImageArray, shapes: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+        """Give a random encoder's batch norms the statistics of some crops; without batch norm nothing happens."""
+        norms = [module for module in self.encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the plain mean over what it sees
+            norm.train()
+        image = self.images(crops)
+        self.features(image, torch.from_numpy(shapes).to(image.device))
+        for norm in norms:
+            norm.momentum = 0.1
+            norm.eval()
+
+
+def pretrained_qnet(network: StructuralRelationNetwork, hidden_size: int = 256) -> QNet:
+    """A Q-net whose encoder is a copy of the network's own: the paper's way, for either preset. The head is random."""
+    qnet = QNet(QNetConfig(network.config, network.config.encoder, hidden_size))
+    qnet.encoder.load_state_dict(network.encoder.state_dict())
+    return qnet

@@ -1,0 +1,102 @@
+"""A toy world for the agent: one plain clip whose landmarks lie on a grid, and a network with planted weaknesses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from srn.data.animate import MovingFace
+from srn.face.geometry import FrameSpec
+from srn.face.localizer import Float32Array, Prediction
+from srn.face.scheme import COFW_29, LandmarkScheme
+from srn.hofs.clips import GivenClips
+from srn.hofs.scenes import Scenes
+from srn.hofs.world import OcclusionWorld
+from srn.model.config import preset
+from srn.model.network import StructuralRelationNetwork
+
+SPEC = FrameSpec(64, 40.0)
+GREY = 128
+PATCH_SIZE = 0.125
+"""Five pixels: a patch covers one landmark of the grid and no other."""
+
+
+def grid_shape() -> npt.NDArray[np.float32]:
+    """(29, 2): landmarks ten pixels apart, row by row."""
+    return np.array([[7 + 10 * (i % 6), 7 + 10 * (i // 6)] for i in range(29)], np.float32)
+
+
+def plain_clip(frames: int = 16) -> MovingFace:
+    """A grey square on which nothing moves."""
+    images = np.full((frames, SPEC.size, SPEC.size, 3), GREY, np.uint8)
+    return MovingFace(images, np.tile(grid_shape(), (frames, 1, 1)), np.ones((frames, 29), bool))
+
+
+class WeakLocalizer:
+    """Right everywhere, except that covering a landmark k moves all points by `weakness[k]` pixels."""
+
+    scheme: LandmarkScheme = COFW_29
+    frame = SPEC
+    name = "weak"
+    mean_shape: Float32Array = np.zeros((29, 2), np.float32)
+
+    def __init__(self, weakness: Mapping[int, float]) -> None:
+        self.weakness = weakness
+        self.batches: list[int] = []
+
+    def __call__(
+        self,
+        crops: npt.NDArray[np.uint8],
+        initial_shape: Float32Array | None = None,
+        hidden: Float32Array | None = None,
+        initial_weight: Float32Array | None = None,
+    ) -> Prediction:
+        self.batches.append(len(crops))
+        x, y = grid_shape().astype(int).T
+        covered = (crops[:, y, x] != GREY).any(axis=2)  # (B, N)
+        off = covered @ np.array([self.weakness.get(k, 0.0) for k in range(29)])
+        shapes = grid_shape() + off[:, None, None] * [1.0, 0.0]
+        return Prediction(shapes[:, None].astype(np.float32), np.zeros((len(crops), 4), np.float32), None, None)
+
+
+def tiny_network(seed: int = 0) -> StructuralRelationNetwork:
+    """A network with random weights that takes a fraction of a millisecond; its encoder makes the toy's Q-net."""
+    torch.manual_seed(seed)
+    config = preset(
+        "robust", scheme_name="cofw29", frame_size=SPEC.size, face_size=SPEC.face_size, iterations=1, hidden_size=8,
+        landmark_features=8, region_size=8, component_size=8, stem_channels=8, map_channels=(8, 8, 8), blocks=(1, 1, 1),
+    )  # fmt: skip
+    return StructuralRelationNetwork(config, ((grid_shape() - SPEC.center) / SPEC.face_size).astype(np.float32)).eval()
+
+
+MakeWorld = Callable[..., OcclusionWorld]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Sums in the same order whatever the machine: the tests compare runs bit by bit."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def toy_world() -> MakeWorld:
+    """`toy_world({20: 8.0}, frames=16)`: a world whose frozen network has the given weaknesses, pixels by landmark."""
+
+    def make(weakness: Mapping[int, float], frames: int = 16, clips: int = 1, **options: object) -> OcclusionWorld:
+        source = GivenClips([plain_clip(frames)] * clips, SPEC, COFW_29, f"{clips} plain clips")
+        return OcclusionWorld(Scenes(source, PATCH_SIZE), WeakLocalizer(weakness), **options)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def network() -> StructuralRelationNetwork:
+    """`tiny_network`."""
+    return tiny_network()

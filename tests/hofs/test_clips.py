@@ -1,0 +1,127 @@
+"""Sources of clips: the same clip for the same number."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from srn.data.animate import NO_MOTION
+from srn.data.clip import Clip
+from srn.data.media import encode_image
+from srn.data.pack import FacePack
+from srn.errors import InputError
+from srn.face.geometry import Box, FrameSpec
+from srn.face.scheme import COFW_29, IBUG_68
+from srn.hofs.clips import AnimatedClips, RecordedClips, cropped
+
+PACK_SPEC, SPEC = FrameSpec(96, 48.0), FrameSpec(64, 40.0)
+
+
+@pytest.fixture
+def pack(face: np.ndarray) -> FacePack:
+    """Three plain faces, each of a colour of its own."""
+    parts, landmarks = [], []
+    for k in range(3):
+        image = np.full((96, 96, 3), 60 * (k + 1), np.uint8)
+        parts.append(np.frombuffer(encode_image(image, ".png"), np.uint8))
+        landmarks.append(PACK_SPEC.place(face))
+    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    names = np.array([f"toy/{k}" for k in range(3)])
+    return FacePack(IBUG_68, np.array(landmarks, np.float32), names, PACK_SPEC, np.concatenate(parts), offsets)
+
+
+def test_animated_clips_repeat(pack: FacePack) -> None:
+    first, again = AnimatedClips(pack, SPEC, 4, seed=3), AnimatedClips(pack, SPEC, 4, seed=3)
+    again.clip(1)  # the order of asking does not matter
+    for one, other in zip(first.clip(2), again.clip(2), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert first.name == again.name
+    assert len(first) == 3
+    assert first.clip(0).images.shape == (4, 64, 64, 3)
+
+
+def test_seeds_and_numbers_differ(pack: FacePack) -> None:
+    source = AnimatedClips(pack, SPEC, 3, seed=0, count=6)
+    shapes = [source.clip(k).landmarks for k in range(6)] + [AnimatedClips(pack, SPEC, 3, seed=1).clip(0).landmarks]
+    assert all(np.abs(a - b).max() > 0.1 for i, a in enumerate(shapes) for b in shapes[:i])
+    assert len(source) == 6
+
+
+def test_nothing_hides_the_faces(pack: FacePack) -> None:
+    """Occlusion is the agent's to add: without motion too, all points inside the crop are seen."""
+    source = AnimatedClips(pack, SPEC, 6)
+    for k in range(3):
+        clip = source.clip(k)
+        inside = ((clip.landmarks > 0.5) & (clip.landmarks < SPEC.size - 1.5)).all(axis=-1)
+        assert clip.visible[inside].all()
+
+
+def test_every_face_comes_once_in_a_pass(pack: FacePack) -> None:
+    source = AnimatedClips(pack, SPEC, 1, motion=NO_MOTION, count=6)
+    colors = [int(np.median(source.clip(k).images)) for k in range(6)]
+    assert sorted(colors[:3]) == sorted(colors[3:]) == [60, 120, 180]
+
+
+def test_numbers_out_of_range(pack: FacePack) -> None:
+    with pytest.raises(InputError, match="clip number: expected 0 to 2, found 3"):
+        AnimatedClips(pack, SPEC).clip(3)
+    with pytest.raises(InputError, match="frames of a clip: expected at least 1"):
+        AnimatedClips(pack, SPEC, 0)
+
+
+def test_each_frame_is_cropped_by_its_own_face(face: np.ndarray) -> None:
+    landmarks = np.stack([face * 100 + [120, 130], face * 50 + [80, 90]])
+    images = [np.zeros((256, 256, 3), np.uint8) for _ in landmarks]
+    for image, shape in zip(images, landmarks, strict=True):
+        x, y = shape[30].round().astype(int)
+        cv2.circle(image, (int(x), int(y)), 4, (255, 0, 0), -1)
+
+    clip = cropped(images, landmarks, SPEC)
+
+    for k in range(2):
+        box = Box.around(clip.landmarks[k])
+        assert box.side == pytest.approx(SPEC.face_size, abs=1e-3)
+        np.testing.assert_allclose(box.center, SPEC.center, atol=1e-3)
+        rows, columns = np.nonzero(clip.images[k, :, :, 0] > 128)
+        np.testing.assert_allclose([columns.mean(), rows.mean()], clip.landmarks[k, 30], atol=1)
+    assert clip.visible.all()
+
+
+class Frames:
+    """Numbered frames in memory."""
+
+    path = Path("memory")
+
+    def read(self, number: int) -> np.ndarray:
+        return np.full((200, 200, 3), number, np.uint8)
+
+
+def video(face: np.ndarray, frames: int, occluded: np.ndarray | None = None) -> Clip:
+    landmarks = np.tile(face * 80 + 100, (frames, 1, 1))
+    return Clip("v", Frames(), np.arange(1, frames + 1), landmarks, IBUG_68, "v", occluded=occluded)
+
+
+def test_videos_are_cut_into_stretches(face: np.ndarray) -> None:
+    source = RecordedClips([video(face, 7), video(face, 3)], SPEC, frames=3)
+    frames = [np.median(source.clip(k).images, axis=(1, 2, 3)).tolist() for k in range(len(source))]
+    assert frames == [[1, 2, 3], [4, 5, 6], [7], [1, 2, 3]]
+    assert source.name == "4 stretches of 2 videos"
+
+
+def test_annotated_occlusion_is_kept(face: np.ndarray) -> None:
+    occluded = np.zeros((4, 68), bool)
+    occluded[3, 5] = True
+    source = RecordedClips([video(face, 4, occluded)], SPEC, frames=3)
+    assert source.clip(0).visible.all()
+    assert np.flatnonzero(~source.clip(1).visible[0]).tolist() == [5]
+
+
+def test_videos_of_one_scheme(face: np.ndarray) -> None:
+    other = Clip("w", Frames(), np.arange(1, 2), face[None, :29] * 80 + 100, COFW_29, "w")
+    with pytest.raises(InputError, match="videos: expected clips of one landmark scheme, found cofw29, ibug68"):
+        RecordedClips([video(face, 2), other], SPEC)
+    with pytest.raises(InputError, match="videos: expected clips of one landmark scheme, found no clip"):
+        RecordedClips([], SPEC)

@@ -1,0 +1,374 @@
+"""Learning: equations 11 and 12 by hand, the planted weakness, and runs that are interrupted."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from srn.errors import InputError, WeightsError
+from srn.face.scheme import COFW_29
+from srn.hofs.agent import Agent
+from srn.hofs.clips import GivenClips
+from srn.hofs.config import AgentConfig
+from srn.hofs.learner import (
+    AGENT_FILE,
+    LOG_FILE,
+    STATE_FILE,
+    FeatureMemory,
+    Learner,
+    check_agent_folder,
+    new_qnet,
+    train_agent,
+)
+from srn.hofs.paths import best_path, greedy_path, path_reward, random_walk
+from srn.hofs.qnet import pretrained_qnet
+from srn.hofs.scenes import Place, Scenes
+from srn.hofs.world import OcclusionWorld
+from srn.model.checkpoint import load_tensors
+from srn.model.network import StructuralRelationNetwork
+
+from .conftest import PATCH_SIZE, SPEC, MakeWorld, WeakLocalizer, plain_clip, tiny_network
+
+WEAK, DECOY = 20, 13
+WEAKNESS = {WEAK: 8.0, DECOY: 2.0}
+
+
+def toy_config(**changes: Any) -> AgentConfig:
+    values: dict[str, Any] = {
+        "transitions": 48, "lanes": 4, "warm_up": 8, "batch_size": 4, "noise_seeds": 2, "patch_size": PATCH_SIZE,
+        "hidden_size": 16, "learning_rate": 1e-3,
+    }  # fmt: skip
+    return AgentConfig(**{**values, **changes})
+
+
+def toy_source(frames: int = 6, clips: int = 2) -> GivenClips:
+    return GivenClips([plain_clip(frames)] * clips, SPEC, COFW_29, f"{clips} plain clips of {frames}")
+
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    def run(name: str = "run", config: AgentConfig | None = None, **options: Any) -> Path:
+        source = options.pop("source", toy_source())
+        train_agent(
+            config or toy_config(), source, options.pop("network", None) or tiny_network(), tmp_path / name,
+            localizer=WeakLocalizer(WEAKNESS), device="cpu", log_every=2, save_every=4, **options,
+        )  # fmt: skip
+        return tmp_path / name
+
+    return run
+
+
+# --- the planted weakness
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Agent, OcclusionWorld]:
+    """An agent of the toy world with a weak landmark and, far from it, a decoy that pays a quarter."""
+    torch.set_num_threads(1)
+    config = toy_config(
+        transitions=7200, lanes=8, warm_up=2000, batch_size=64, updates=2, replay_clips=40, exploration_rate=0.3,
+        learning_rate=2e-3, noise_seeds=1, hidden_size=64, pretrained=False, train_encoder=False,
+    )  # fmt: skip
+    source = toy_source(16, 1)
+    folder = tmp_path_factory.mktemp("agent")
+    path = train_agent(config, source, tiny_network(), folder, localizer=WeakLocalizer(WEAKNESS), device="cpu")
+    return Agent.load(path), OcclusionWorld(Scenes(source, PATCH_SIZE), WeakLocalizer(WEAKNESS))
+
+
+def test_the_agent_finds_the_planted_weakness(taught: tuple[Agent, OcclusionWorld]) -> None:
+    agent, world = taught
+    paths = agent.follow(world.scenes, [0] * 29, range(29), [0] * 29)
+    ends = [int(path[-1]) for path in paths]
+    near = [start for start in range(29) if min((start - WEAK) % 29, (WEAK - start) % 29) <= 10]
+    assert [ends[start] for start in near] == [WEAK] * len(near)
+
+
+def test_it_is_as_good_as_the_optimum_and_beats_random_and_greedy(taught: tuple[Agent, OcclusionWorld]) -> None:
+    agent, world = taught
+    table, rng = world.table(0, 0), np.random.default_rng(0)
+    found = agent.follow(world.scenes, [0] * 29, range(29), [0] * 29)
+
+    def mean(path: Callable[[int], Any]) -> float:
+        return float(np.mean([path_reward(table, path(start)) for start in range(29)]))
+
+    reward = mean(lambda start: found[start])
+    assert reward >= 0.95 * mean(lambda start: best_path(table, start))
+    assert reward >= 4 * mean(lambda start: greedy_path(table, start))
+    assert reward >= 8 * mean(lambda start: random_walk(16, 29, start, rng))
+
+
+def test_it_leaves_the_decoy_where_looking_ahead_pays(taught: tuple[Agent, OcclusionWorld]) -> None:
+    """From the landmark beside the decoy greedy steps on it and stays; the agent walks on."""
+    agent, world = taught
+    table, start = world.table(0, 0), DECOY + 1
+    np.testing.assert_array_equal(greedy_path(table, start), [DECOY] * 16)
+    (path,) = agent.follow(world.scenes, [0], [start], [0])
+    np.testing.assert_array_equal(path, best_path(table, start, 0.9))
+    assert path[-1] == WEAK
+
+
+# --- the update
+
+
+def test_the_loss_is_equation_12(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    """One update's loss, from values computed here face by face."""
+    world = toy_world(WEAKNESS, frames=4)
+    config = toy_config(warm_up=10_000, batch_size=8)
+    learner = Learner(config, world, new_qnet(config, network))
+    for _ in range(9):
+        learner.play()
+    mean = np.mean([e.transition.reward for e in learner.replay.entries()])
+    agent = Agent(pretrained_copy(learner, mean / (1 - 0.9)))
+    batch = learner.replay.sample(8, np.random.default_rng([config.seed, 2, 0]))
+    assert {t.done for t in batch} == {True, False}  # both cases
+    squares = []
+    for transition in batch:
+        target = transition.reward
+        if not transition.done:
+            following = world.scenes.candidates(transition.following(29))
+            target += 0.9 * float(agent.values(world.scenes, following).max())
+        value = float(agent.values(world.scenes, [transition.chosen(29)])[0])
+        squares.append((value - target) ** 2)
+
+    loss, _ = learner.learn()
+
+    assert loss == pytest.approx(np.mean(squares), rel=1e-3)
+
+
+def pretrained_copy(learner: Learner, offset: float) -> Any:
+    """The learner's Q-net as its first update finds it: its values start at the return of the mean reward."""
+    qnet = type(learner.qnet)(learner.qnet.config)
+    qnet.load_state_dict(learner.qnet.state_dict())
+    qnet.set_offset(offset)
+    return qnet
+
+
+def test_double_q_chooses_with_one_and_values_with_the_other(
+    toy_world: MakeWorld, network: StructuralRelationNetwork
+) -> None:
+    world = toy_world(WEAKNESS, frames=4)
+    config = toy_config(warm_up=10_000, target_every=1000, double_q=True)
+    learner = Learner(config, world, new_qnet(config, network))
+    for _ in range(3):
+        learner.play()
+    with torch.no_grad():
+        for parameter in learner.target.head.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)) * 0.1)
+    going_on = [e.transition for e in learner.replay.entries() if not e.transition.done]
+    own, other = Agent(learner.qnet), Agent(learner.target)
+    expected, highest = [], []
+    for transition in going_on:
+        following = world.scenes.candidates(transition.following(29))
+        values = other.values(world.scenes, following)
+        expected.append(values[own.values(world.scenes, following).argmax()])
+        highest.append(values.max())
+    np.testing.assert_allclose(learner._future(going_on).numpy(), expected, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(expected, highest)
+
+
+def test_the_target_network_follows_now_and_then(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    config = toy_config(target_every=3, warm_up=0)
+    learner = Learner(config, toy_world(WEAKNESS), new_qnet(config, network))
+    learner.play()
+    same = []
+    for _ in range(6):
+        learner.learn()
+        pairs = zip(learner.qnet.head.parameters(), learner.target.head.parameters(), strict=True)
+        same.append(all(torch.equal(a, b) for a, b in pairs))
+    assert same == [False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_what_learns(toy_world: MakeWorld, network: StructuralRelationNetwork, trained: bool) -> None:
+    config = toy_config(warm_up=0, train_encoder=trained)
+    learner = Learner(config, toy_world(WEAKNESS), new_qnet(config, network))
+    before = {name: p.detach().clone() for name, p in learner.qnet.named_parameters()}
+    learner.play()
+    for _ in range(3):
+        learner.learn()
+    changed = {name.split(".")[0] for name, p in learner.qnet.named_parameters() if not torch.equal(p, before[name])}
+    assert changed == ({"encoder", "head"} if trained else {"head"})
+    for name, tensor in network.encoder.named_buffers():
+        torch.testing.assert_close(learner.qnet.encoder.get_buffer(name), tensor)
+
+
+def test_kept_features_are_the_encoders(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    """Whatever has been kept or dropped in between, a place's features are its own."""
+    from srn.hofs import learner as module
+
+    scenes, qnet = toy_world({}).scenes, pretrained_qnet(network)
+    memory = FeatureMemory(qnet, scenes)
+    memory._owners = memory._owners[:40]
+    memory._features = memory._features[:40]
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        places = [
+            Place(0, int(f), int(k), 0) for f, k in zip(rng.integers(16, size=9), rng.integers(29, size=9), strict=True)
+        ]
+        with torch.no_grad():
+            expected = module.candidate_features(qnet, scenes, places)
+        torch.testing.assert_close(memory(places), expected, rtol=2e-3, atol=2e-3)
+        assert sum(owner is not None for owner in memory._owners) == len(memory._rows) <= 40
+
+
+def test_lanes_play_clips_to_their_end(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    world = toy_world(WEAKNESS, frames=3, clips=4)
+    config = toy_config(lanes=2, replay="single-queue")
+    learner = Learner(config, world, new_qnet(config, network))
+    for _ in range(6):
+        learner.play()
+    entries = list(learner.replay.entries())
+    for lane in range(2):
+        mine = [e for e in entries if e.lane == lane]
+        assert [e.episode for e in mine] == [0, 0, 0, 1, 1, 1]
+        assert [e.transition.place.frame for e in mine] == [0, 1, 2, 0, 1, 2]
+        assert [e.transition.done for e in mine] == [False, False, True] * 2
+        for before, after in itertools.pairwise(mine):
+            if not before.transition.done:
+                assert after.transition.place == before.transition.following(29)
+    for entry in entries:
+        assert entry.transition.reward == world.rewards([entry.transition.chosen(29)])[0]
+
+
+def test_rewards_of_all_lanes_are_one_batch(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    world = toy_world(WEAKNESS, clips=8, frames=5)
+    config = toy_config(lanes=6, noise_seeds=1000)
+    learner = Learner(config, world, new_qnet(config, network))
+    learner.play()
+    assert isinstance(world.localizer, WeakLocalizer)
+    assert world.localizer.batches == [6]
+
+
+# --- runs
+
+
+def agents_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_tensors(folder / AGENT_FILE)[0]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"replay": "single-queue", "capacity": 30, "train_encoder": False},
+        {"target_every": 5, "double_q": True, "pretrained": False},
+    ],
+    ids=["as published", "single queue, head only", "target network"],
+)
+def test_an_interrupted_run_gives_the_same_numbers(train: Train, changes: dict[str, Any]) -> None:
+    class Killed(Exception):
+        pass
+
+    def kill(done: int, _: dict[str, str]) -> None:
+        if done >= 24:
+            raise Killed
+
+    config = toy_config(**changes)
+    whole = train("whole", config)
+    with pytest.raises(Killed):
+        train("parts", config, progress=kill)
+    parts = train("parts", config, resume=True)
+
+    for name, tensor in agents_of(whole).items():
+        assert torch.equal(tensor, agents_of(parts)[name]), name
+    assert torch.equal(load_tensors(whole / STATE_FILE)[0]["replay"], load_tensors(parts / STATE_FILE)[0]["replay"])
+
+
+def test_seeds_differ_and_repeat(train: Train) -> None:
+    first, again, other = (train(name, toy_config(seed=seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    name = "head.1.weight"
+    assert torch.equal(agents_of(first)[name], agents_of(again)[name])
+    assert not torch.equal(agents_of(first)[name], agents_of(other)[name])
+
+
+def test_a_run_made_longer(train: Train) -> None:
+    whole = train("whole")
+    train("parts", toy_config(transitions=20))
+    parts = train("parts", resume=True)
+    assert torch.equal(agents_of(whole)["head.1.weight"], agents_of(parts)["head.1.weight"])
+
+
+def test_the_log(train: Train) -> None:
+    rows: list[dict[str, str]] = []
+    folder = train(progress=lambda done, row: rows.append(row))
+    with (folder / LOG_FILE).open(newline="") as file:
+        logged = list(csv.DictReader(file))
+    assert logged == rows
+    assert [int(row["transitions"]) for row in logged] == [8, 16, 24, 32, 40, 48]
+    assert logged[0]["loss"] != ""  # the warm-up is over after 8
+    assert all(0 < float(row["network_share"]) < 1 for row in logged)
+    assert all(float(row["transitions_per_s"]) > 0 for row in logged)
+
+
+def test_a_folder_is_not_written_over(train: Train) -> None:
+    folder = train()
+    with pytest.raises(InputError, match=r"expected an empty or new folder \(or --resume\)"):
+        train()
+    check_agent_folder(folder, resume=True)
+
+
+def test_another_run_is_not_resumed(train: Train) -> None:
+    train()
+    with pytest.raises(WeightsError, match="expected a run with clips 3 plain clips of 6, found 2 plain clips of 6"):
+        train(source=toy_source(clips=3), resume=True)
+    with pytest.raises(WeightsError, match="expected a run with seed 1, found 0"):
+        train(config=toy_config(seed=1), resume=True)
+    with pytest.raises(WeightsError, match="expected a run with network"):
+        train(network=tiny_network(1), resume=True)
+    with pytest.raises(WeightsError, match="expected a run with qnet"):
+        train(config=toy_config(hidden_size=8), resume=True)
+
+
+def test_a_pretrained_start_is_of_the_networks_kind(network: StructuralRelationNetwork) -> None:
+    with pytest.raises(InputError, match="encoder: expected the frozen network's shared-map, or a random start"):
+        new_qnet(toy_config(encoder="patches"), network)
+    qnet = new_qnet(toy_config(encoder="patches", pretrained=False), network)
+    assert qnet.config.encoder == "patches"
+
+
+def test_a_description_and_back(tmp_path: Path) -> None:
+    config = toy_config(replay="single-queue", encoder="patches", pretrained=False)
+    config.save(tmp_path / "config.json")
+    assert AgentConfig.load(tmp_path / "config.json") == config
+    (tmp_path / "config.json").write_text('{"lanes": 0}')
+    with pytest.raises(
+        InputError, match=r"expected an agent's config.json, found InputError: lanes: expected at least"
+    ):
+        AgentConfig.load(tmp_path / "config.json")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lanes": 0}, "lanes: expected at least 1"),
+        ({"discount": 1.1}, "discount: expected a number between 0 and 1"),
+        ({"exploration_rate": -0.1}, "exploration_rate: expected a number between 0 and 1"),
+        ({"replay": "heap"}, "replay: expected one of multi-queue, single-queue"),
+        ({"reward": "pain"}, "reward: expected one of nme, squared, degradation"),
+        ({"double_q": True}, "double_q: expected a target network"),
+        ({"warm_up": -1}, "warm_up: expected 0 or more"),
+    ],
+)
+def test_configs_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        AgentConfig(**changes)
+
+
+def test_a_diverging_run_says_so(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    config = toy_config(warm_up=0)
+    learner = Learner(config, toy_world(WEAKNESS), new_qnet(config, network))
+    learner.play()
+    learner.learn()
+    learner.qnet.set_offset(float("nan"))
+    with pytest.raises(InputError, match=r"update 2: expected a finite loss, found nan \(lower the learning rate\)"):
+        learner.learn()
