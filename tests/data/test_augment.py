@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.data.augment import NO_AUGMENTATION, PAPER_AUGMENTATION, AugmentConfig, TrainingFace, augment, jittered_box
-from srn.face.geometry import Box, CanonicalFrame, FrameSpec
+from srn.face.geometry import Box, CanonicalFrame, FrameSpec, fit_similarity
 from srn.face.occluders import drawn_mask, visible_landmarks
 from srn.face.scheme import IBUG_68
 
@@ -117,6 +117,33 @@ def test_flip_is_the_mirror_image_and_its_own_inverse(landmarks: Shape, grain: P
     # The crop of a crop, flipped again, is the first one.
     twice = augment(flipped.image, flipped.landmarks, SPEC, IBUG_68, only(flip=1), np.random.default_rng(0))
     np.testing.assert_allclose(twice.landmarks, plain.landmarks, atol=1e-3)
+
+
+def test_the_second_look_is_upright_and_tight(landmarks: Shape, grain: Picture) -> None:
+    config = only(second_look=1, rotation_deg=60, box_shift=0.3, box_scale=0.3)  # the others are of the first look
+    turn = np.deg2rad(7)
+    upright = landmarks @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    truth = CanonicalFrame.from_shape(landmarks, SPEC, upright).to_crop(landmarks)
+    turns, scales, shifts = [], [], []
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        seen = augment(grain, landmarks, SPEC, IBUG_68, config, rng, upright_shape=upright).landmarks
+        fitted = fit_similarity(truth, seen.astype(np.float64))
+        turns.append(np.rad2deg(np.arctan2(fitted[1, 0], fitted[0, 0])))
+        scales.append(np.log(np.hypot(fitted[0, 0], fitted[1, 0])))
+        shifts.append((seen - truth).mean(axis=0) / SPEC.face_size)
+    # What the found shape is off by, the face is off by in the crop that is placed by it, and by nothing else.
+    assert np.std(turns) == pytest.approx(2.5, rel=0.15)
+    assert np.std(scales) == pytest.approx(0.03, rel=0.15)
+    assert np.std(shifts, axis=0) == pytest.approx(0.02, rel=0.15)
+    assert np.abs(np.mean(shifts, axis=0)).max() < 0.004
+
+
+def test_without_an_upright_shape_every_look_is_the_first(landmarks: Shape, grain: Picture) -> None:
+    config = only(second_look=1, rotation_deg=20)
+    plain = augment(grain, landmarks, SPEC, IBUG_68, only(rotation_deg=20), np.random.default_rng(1))
+    same = augment(grain, landmarks, SPEC, IBUG_68, config, np.random.default_rng(1))
+    np.testing.assert_array_equal(same.landmarks, plain.landmarks)
 
 
 def test_no_augmentation_is_the_ground_truth_crop(landmarks: Shape, grain: Picture) -> None:

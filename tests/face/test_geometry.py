@@ -221,6 +221,19 @@ def test_there_and_back(angle: float, rng: np.random.Generator) -> None:
     assert math.atan2(y1 - y0, x1 - x0) == pytest.approx(angle)
 
 
+@pytest.mark.parametrize("degrees", [-50.0, 0.0, 8.0])
+def test_the_frame_of_a_shape_shows_it_upright_and_tight(degrees: float) -> None:
+    upright = np.array([[-2.0, -2.0], [2.0, -2.0], [0.0, 0.0], [-1.0, 3.0], [1.0, 3.0]])
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    shape = 7.0 * upright @ np.array([[c, s], [-s, c]]) + [31.0, -5.0]
+
+    seen = CanonicalFrame.from_shape(shape, SPEC, upright).to_crop(shape)
+
+    # A box of 4 x 5 units: its side is sqrt(4 * 4 + 5 * 5) / sqrt 2 units, which `face_size` pixels show.
+    unit = SPEC.face_size / math.sqrt((4**2 + 5**2) / 2)
+    np.testing.assert_allclose(seen, (upright - [0.0, 0.5]) * unit + SPEC.center, atol=1e-9)
+
+
 @pytest.mark.parametrize("scale", [0.5, 0.8, 1.0, 2.3])
 @pytest.mark.parametrize("angle", [0.0, 0.6])
 def test_crop_equals_a_naive_loop(scale: float, angle: float) -> None:

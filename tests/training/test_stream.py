@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from srn.data.augment import NO_AUGMENTATION, AugmentConfig, TrainingFace
-from srn.data.pack import FacePack
-from srn.face.geometry import FrameSpec
+from srn.data.pack import FacePack, mean_shape
+from srn.face.geometry import FrameSpec, fit_similarity
 from srn.training.stream import FaceStream, batches
 
 SPEC = FrameSpec(64, 44.0)
@@ -166,3 +166,12 @@ def test_an_occluder_hides_its_share_and_leaves_the_others_as_they_were(pack: Fa
 def test_a_share_of_nothing_is_the_stream_without(pack: FacePack) -> None:
     stream = FaceStream(pack, SPEC, AugmentConfig(), 0, occluder=black, hard_share=0.0)
     assert same(stream[5], FaceStream(pack, SPEC, AugmentConfig(), 0)[5])
+
+
+def test_second_looks_are_turned_upright_by_the_mean_shape(pack: FacePack) -> None:
+    bare = {"flip": 0, "rotation_deg": 80, "color": 0, "noise_patch": 0, "occluders": 0, "masks": 0}
+    stream = stream_of(pack, config=AugmentConfig(second_look=1.0, **bare))
+    mean = mean_shape(pack).astype(np.float64)
+    for position in range(20):
+        turn = fit_similarity(stream[position][1].numpy().astype(np.float64), mean)
+        assert abs(np.rad2deg(np.arctan2(turn[1, 0], turn[0, 0]))) < 2.5 * 2.5 + 0.01

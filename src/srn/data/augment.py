@@ -14,7 +14,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.face.geometry import Box, CanonicalFrame, FloatArray, FrameSpec, ImageArray, flip_points
+from srn.face.geometry import (
+    Box,
+    CanonicalFrame,
+    FloatArray,
+    FrameSpec,
+    ImageArray,
+    flip_points,
+    similarity,
+    transform_points,
+)
 from srn.face.occluders import (
     blob,
     drawn_mask,
@@ -39,6 +48,8 @@ class AugmentConfig:
         wide_rotation: probability of a uniform turn within +-`wide_rotation_deg` instead.
         box_edge: standard deviation of each edge of the box that places the crop (finders are off by 0.04-0.08).
         box_shift, box_scale: further common shift and log scale of the box.
+        second_look: probability of a crop as the second look at a face sees it (`CanonicalFrame.from_shape`): upright
+            and tight but for the first look's error, instead of the turn and the box above.
         color: probability of brightness, contrast, saturation, hue and gamma changes.
         grey, blur, low_resolution, sensor_noise: probabilities.
         noise_patch: probability of the paper's noise patch on one landmark.
@@ -54,6 +65,7 @@ class AugmentConfig:
     box_edge: float = 0.04
     box_shift: float = 0.03
     box_scale: float = 0.07
+    second_look: float = 0.0
     color: float = 0.8
     grey: float = 0.12
     blur: float = 0.1
@@ -106,6 +118,17 @@ def jittered_box(box: Box, config: AugmentConfig, rng: np.random.Generator) -> B
     if edges[2] - edges[0] < 0.3 * box.width or edges[3] - edges[1] < 0.3 * box.height:
         edges = box.as_array()
     return Box(*(float(v) for v in edges)).moved(shift, (scale, scale))
+
+
+def _second_look(
+    landmarks: FloatArray, spec: FrameSpec, upright_shape: FloatArray, rng: np.random.Generator
+) -> CanonicalFrame:
+    """The crop that a shape found in a first look gives: the true shape turned, scaled and shifted a little."""
+    turn, stretch, dx, dy = np.clip(rng.normal(0, 1, 4), -2.5, 2.5)
+    center = landmarks.mean(axis=0)
+    shift = np.array([dx, dy]) * 0.02 * Box.around(landmarks).side
+    found = similarity(float(np.exp(0.03 * stretch)), float(np.deg2rad(2.5) * turn), center, center + shift)
+    return CanonicalFrame.from_shape(transform_points(found, landmarks), spec, upright_shape)
 
 
 def _change_colors(image: ImageArray, rng: np.random.Generator) -> ImageArray:
@@ -197,6 +220,7 @@ def augment(
     config: AugmentConfig,
     rng: np.random.Generator,
     other: Callable[[], ImageArray] | None = None,
+    upright_shape: FloatArray | None = None,
 ) -> TrainingFace:
     """Make one training crop.
 
@@ -208,16 +232,21 @@ def augment(
         config: what to vary and how strongly.
         rng: the only source of chance: the same generator gives the same crop.
         other: gives another face's picture, pieces of which may be laid over this one; called only when needed.
+        upright_shape: (N, 2) the mean shape, in any unit: what `config.second_look` turns faces upright by. None: every
+            crop is a first look.
 
     Returns:
         The crop, its landmarks in crop pixels, and which of them can be seen.
     """
-    box = jittered_box(Box.around(landmarks), config, rng)
-    if rng.random() < config.wide_rotation:
-        angle = np.deg2rad(rng.uniform(-config.wide_rotation_deg, config.wide_rotation_deg))
+    if upright_shape is not None and config.second_look and rng.random() < config.second_look:
+        frame = _second_look(landmarks, spec, upright_shape, rng)
     else:
-        angle = np.deg2rad(np.clip(rng.normal(), -2.5, 2.5) * config.rotation_deg)
-    frame = CanonicalFrame.from_box(box, spec, float(angle))
+        box = jittered_box(Box.around(landmarks), config, rng)
+        if rng.random() < config.wide_rotation:
+            angle = np.deg2rad(rng.uniform(-config.wide_rotation_deg, config.wide_rotation_deg))
+        else:
+            angle = np.deg2rad(np.clip(rng.normal(), -2.5, 2.5) * config.rotation_deg)
+        frame = CanonicalFrame.from_box(box, spec, float(angle))
     crop = frame.crop(image)
     points: FloatArray = frame.to_crop(landmarks)
     if rng.random() < config.flip:

@@ -144,6 +144,18 @@ class CanonicalFrame:
         """Centre the box in the crop, its `side` scaled to `spec.face_size`; `angle` (radians) turns the picture."""
         return cls(similarity(spec.face_size / box.side, angle, box.center, np.full(2, spec.center)), spec)
 
+    @classmethod
+    def from_shape(cls, shape: FloatArray, spec: FrameSpec, upright_shape: FloatArray) -> CanonicalFrame:
+        """The crop that a shape (N, 2), picture pixels, is seen in from the second look on: turned as upright as
+        `upright_shape` (N, 2), such as the mean shape, and tight around the points."""
+        turn = fit_similarity(shape, upright_shape)
+        angle = float(np.arctan2(turn[1, 0], turn[0, 0]))
+        center = shape.mean(axis=0)
+        rotation = similarity(1.0, angle, center, center)
+        upright = cls.from_box(Box.around(transform_points(rotation, shape)), spec)
+        linear = upright.matrix[:, :2] @ rotation[:, :2]
+        return cls(np.hstack([linear, (upright.matrix @ np.append(rotation[:, 2], 1))[:, None]]), spec)
+
     @property
     def scale(self) -> float:
         """Crop pixels per picture pixel."""

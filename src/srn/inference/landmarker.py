@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import Box, CanonicalFrame, FloatArray, ImageArray, fit_similarity, flip_points, similarity
+from srn.face.geometry import Box, CanonicalFrame, FloatArray, ImageArray, flip_points
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
 from srn.inference.face import Face
 from srn.inference.face_finder import CenterFaceFinder, FaceFinder, LandmarkBoxFinder, check_image
@@ -175,16 +175,7 @@ class FaceLandmarker:
 
     def frame_of_shape(self, shape: FloatArray) -> CanonicalFrame:
         """The crop that a shape (N, 2), picture pixels, would be seen in: upright and tight, as in training."""
-        turn = fit_similarity(shape, self.localizer.mean_shape.astype(np.float64))
-        angle = float(np.arctan2(turn[1, 0], turn[0, 0]))
-        center = shape.mean(axis=0)
-        rotation = similarity(1.0, angle, center, center)
-        box = Box.around(shape @ rotation[:, :2].T + rotation[:, 2])
-        upright = CanonicalFrame.from_box(box, self.localizer.frame)
-        matrix = np.hstack(
-            [upright.matrix[:, :2] @ rotation[:, :2], (upright.matrix @ np.append(rotation[:, 2], 1))[:, None]]
-        )
-        return CanonicalFrame(matrix, self.localizer.frame)
+        return CanonicalFrame.from_shape(shape, self.localizer.frame, self.localizer.mean_shape.astype(np.float64))
 
     def predict(
         self,

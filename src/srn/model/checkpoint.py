@@ -11,6 +11,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
+from torch.nn import functional
 
 from srn.errors import InputError, WeightsError
 from srn.model.config import ModelConfig
@@ -102,15 +103,23 @@ def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwor
 
 
 def deepened(network: StructuralRelationNetwork, config: ModelConfig) -> StructuralRelationNetwork:
-    """The same network with more residual blocks: they begin as identities, so its answers stay what they were.
+    """The same network with more residual blocks, which begin as identities, and with samples of the detail map, whose
+    weights begin as zeros: its answers stay what they were.
 
     Raises:
-        InputError: `config` differs in more than added blocks.
+        InputError: `config` differs in more than what was added.
     """
     old = network.config
     deeper = all(new >= now for new, now in zip(config.blocks, old.blocks, strict=True))
-    if not deeper or dataclasses.replace(config, blocks=old.blocks, preset=old.preset) != old:
+    detail = 0 if old.detail_points == 0 else config.detail_points
+    unchanged = dataclasses.replace(config, blocks=old.blocks, detail_points=detail, preset=old.preset) == old
+    if not (deeper and unchanged):
         raise InputError.at("initial weights", f"the network {config.to_json()}", old.to_json())
     result = StructuralRelationNetwork(config, network.mean_shape.cpu().numpy())
-    result.load_state_dict(network.state_dict(), strict=False)
+    tensors = network.state_dict()
+    if config.detail_points != old.detail_points:
+        name = "encoder.squeeze.weight"
+        added = result.state_dict()[name].shape[1] - tensors[name].shape[1]
+        tensors[name] = functional.pad(tensors[name], (0, added))
+    result.load_state_dict(tensors, strict=False)
     return result

@@ -45,6 +45,7 @@ class ModelConfig:
             that the previous frame left (eq. 13).
         stem_channels, map_channels: channels of the stem and of the pyramid's levels at strides 4, 8 and 16.
         blocks: residual blocks at strides 4, 8 and 16.
+        detail_points: samples a side, 2 pixels apart, that a landmark also reads of the stem's map at stride 2.
     """
 
     preset: str = "robust"
@@ -69,6 +70,7 @@ class ModelConfig:
     stem_channels: int = 24
     map_channels: tuple[int, int, int] = (32, 64, 128)
     blocks: tuple[int, int, int] = (2, 3, 4)
+    detail_points: int = 0
 
     def __post_init__(self) -> None:
         unknown = set(self.without) - set(HIERARCHIES)
@@ -85,6 +87,8 @@ class ModelConfig:
         for name, least in (("iterations", self.iterations), ("blocks", min(self.blocks))):
             if least < 1:
                 raise InputError.at(name, "at least 1", str(getattr(self, name)))
+        if self.detail_points < 0:
+            raise InputError.at("detail_points", "0 or more", str(self.detail_points))
         for name, choices in (
             ("encoder", ("patches", "shared-map")),
             ("recurrence", ("iteration", "frame")),

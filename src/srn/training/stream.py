@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from srn.data.augment import AugmentConfig, TrainingFace, augment
-from srn.data.pack import FacePack
+from srn.data.pack import FacePack, mean_shape
 from srn.face.geometry import FrameSpec, ImageArray
 
 
@@ -81,6 +81,7 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
         self.pack, self.spec, self.config, self.seed = pack, spec, config, seed
         self.order = FaceOrder(len(pack), seed, weights)
         self.occluder, self.hard_share = occluder, hard_share
+        self._upright = mean_shape(pack) if config.second_look else None
         self._unoccluded = dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -95,8 +96,9 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
         hard = self.occluder is not None and bool(chance.random() < self.hard_share)
         config = self._unoccluded if hard else self.config
         face = augment(
-            self.pack.image(index), self.pack.landmarks[index], self.spec, self.pack.scheme, config, rng, another
-        )
+            self.pack.image(index), self.pack.landmarks[index], self.spec, self.pack.scheme, config, rng,
+            other=another, upright_shape=self._upright,
+        )  # fmt: skip
         image, landmarks, visible = self.occluder(face, chance) if hard and self.occluder is not None else face
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(landmarks), torch.from_numpy(visible)
 
