@@ -64,6 +64,14 @@ def test_pack(srn: Run, root: Path, tmp_path: Path) -> None:
     assert "afw: 2 faces, the official release has 337" in ran.err
 
 
+def test_pack_of_test_faces_only_where_asked_for(srn: Run, root: Path, tmp_path: Path) -> None:
+    srn("data", "pack", root, "--out", tmp_path / "faces.npz", "--split", "test")
+
+    names = FacePack.load(tmp_path / "faces.npz").names.tolist()
+    assert names
+    assert all(name.startswith(("helen/testset/", "lfpw/testset/", "ibug/")) for name in names)
+
+
 def test_pack_takes_further_folders(srn: Run, root: Path, tmp_path: Path) -> None:
     ran = srn("data", "pack", root, "--out", tmp_path / "faces.npz", "--extra", root / "ibug")
     assert ran.code == 0

@@ -20,9 +20,11 @@ app = typer.Typer(help="Look at a dataset, pack it for training.", no_args_is_he
 
 
 def load_faces(
-    data: Path | None, extra: list[Path], keep: Path | None = None, *, reuse: bool = False
+    data: Path | None, extra: list[Path], keep: Path | None = None, *, reuse: bool = False, split: str = TRAIN
 ) -> tuple[FacePack, list[str]]:
     """The training faces of a pack or of a dataset's root and further folders; `keep` stores and finds the packed copy.
+
+    `split`: the faces of the dataset to take.
 
     Returns:
         The faces, and a line for each that could not be used.
@@ -35,7 +37,7 @@ def load_faces(
         return FacePack.load(keep), []
     if data is None:
         raise InputError.at("--data", "300W's root, or a pack made by 'srn data pack'", "nothing")
-    dataset = read_dataset(data, split=TRAIN)
+    dataset = read_dataset(data, split=split)
     samples, report = list(dataset.samples), dataset.report
     for folder in extra:
         samples += read_annotated_folder(folder, report)
@@ -51,6 +53,13 @@ def load_faces(
     return pack, [*report.problems, *problems]
 
 
+class Split(StrEnum):
+    """Which faces of a dataset to take."""
+
+    TRAIN = TRAIN
+    TEST = TEST
+
+
 @app.command("pack")
 def pack(
     data: Annotated[Path, typer.Argument(help="300W's root, or that of another dataset.")],
@@ -58,12 +67,15 @@ def pack(
     extra: Annotated[
         list[Path] | None, typer.Option(help="Further folders of pictures with .pts files. Repeatable.")
     ] = None,
+    split: Annotated[
+        Split, typer.Option(help="Faces to take. Who trains on test faces has none left to measure with.")
+    ] = Split.TRAIN,
 ) -> None:
     """Pack the training faces into one small file that trains anywhere.
 
     Example: `srn data pack 300W --out faces.npz`
     """
-    faces, problems = load_faces(data, extra or [])
+    faces, problems = load_faces(data, extra or [], split=split.value)
     faces.save(out)
     size = out.stat().st_size / 1e6
     options.console.print(
