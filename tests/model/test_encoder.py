@@ -72,21 +72,16 @@ def test_a_patch_ends_where_it_ends(patch_encoder: PatchEncoder) -> None:
 
 
 def test_a_shared_map_has_the_strides_4_8_and_16(small_config) -> None:
-    config = small_config("robust", frame_size=96)
-    encoder = SharedMapEncoder(config).eval()
+    encoder = SharedMapEncoder(small_config("robust", frame_size=96)).eval()
 
     maps = encoder.prepare(torch.rand(2, 3, 96, 96))
 
-    assert maps.detail.shape == (2, config.stem_channels, 48, 48)
     assert (maps.fine.shape, maps.middle.shape, maps.coarse.shape) == ((2, 4, 24, 24), (2, 6, 12, 12), (2, 8, 6, 6))
 
 
-@pytest.mark.parametrize("detail_points", [0, 3])
-def test_a_shared_map_is_sampled_landmark_by_landmark(
-    small_config, detail_points: int, rng: np.random.Generator
-) -> None:
+def test_a_shared_map_is_sampled_landmark_by_landmark(small_config, rng: np.random.Generator) -> None:
     torch.manual_seed(0)
-    encoder = SharedMapEncoder(small_config("robust", detail_points=detail_points)).eval()
+    encoder = SharedMapEncoder(small_config("robust")).eval()
     shapes = rng.uniform(-5, 70, size=(2, 6, 2))
 
     with torch.no_grad():
@@ -95,15 +90,12 @@ def test_a_shared_map_is_sampled_landmark_by_landmark(
 
         assert x.shape == (2, 6, 1, 8)
         for b in range(2):
-            detail, fine, middle = (m[b].permute(1, 2, 0).numpy() for m in (maps.detail, maps.fine, maps.middle))
+            fine, middle = (m[b].permute(1, 2, 0).numpy() for m in (maps.fine, maps.middle))
             # Cell k of a map lies at the pixel (stride - 1) / 2 + k * stride.
             four = extract_patches(fine, (shapes[b] - 1.5) / 4, 4, 4.0 / 4)
             three = extract_patches(middle, (shapes[b] - 3.5) / 8, 3, 10.0 / 8)
-            parts = [four, three]
-            if detail_points:
-                parts.append(extract_patches(detail, (shapes[b] - 0.5) / 2, detail_points, 2.0 / 2))
             for n in range(6):
-                read = [patch[n].reshape(-1, patch.shape[-1]).T.ravel() for patch in parts]
+                read = [patch[n].reshape(-1, patch.shape[-1]).T.ravel() for patch in (four, three)]
                 features = encoder.squeeze(torch.from_numpy(np.concatenate(read)))
                 centered = features - features.mean()
                 normal = centered / (centered.square().mean() + 1e-5).sqrt()

@@ -103,7 +103,7 @@ def test_changes_go_where_they_belong() -> None:
     config = train_config("robust", model_changes={"hidden_size": 64}, faces=320)
 
     assert config.model == preset("robust", hidden_size=64)
-    assert config == TrainConfig(model=config.model, faces=320, balance=2.0)
+    assert config == dataclasses.replace(train_config("robust"), model=config.model, faces=320)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
-from torch.nn import functional
 
 from srn.errors import InputError, WeightsError
 from srn.model.config import ModelConfig
@@ -102,24 +101,18 @@ def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwor
     return network_from(tensors, ModelConfig.from_json(metadata.get("config", "")), path).eval(), metadata
 
 
-def deepened(network: StructuralRelationNetwork, config: ModelConfig) -> StructuralRelationNetwork:
-    """The same network with more residual blocks, which begin as identities, and with samples of the detail map, whose
-    weights begin as zeros: its answers stay what they were.
+def adapted(network: StructuralRelationNetwork, config: ModelConfig) -> StructuralRelationNetwork:
+    """The same network with more residual blocks, which begin as identities, so that its answers stay what they were;
+    and, where `config` says so, for crops that show the face in another size.
 
     Raises:
-        InputError: `config` differs in more than what was added.
+        InputError: `config` differs in more than that.
     """
     old = network.config
     deeper = all(new >= now for new, now in zip(config.blocks, old.blocks, strict=True))
-    detail = 0 if old.detail_points == 0 else config.detail_points
-    unchanged = dataclasses.replace(config, blocks=old.blocks, detail_points=detail, preset=old.preset) == old
+    unchanged = dataclasses.replace(config, blocks=old.blocks, face_size=old.face_size, preset=old.preset) == old
     if not (deeper and unchanged):
         raise InputError.at("initial weights", f"the network {config.to_json()}", old.to_json())
     result = StructuralRelationNetwork(config, network.mean_shape.cpu().numpy())
-    tensors = network.state_dict()
-    if config.detail_points != old.detail_points:
-        name = "encoder.squeeze.weight"
-        added = result.state_dict()[name].shape[1] - tensors[name].shape[1]
-        tensors[name] = functional.pad(tensors[name], (0, added))
-    result.load_state_dict(tensors, strict=False)
+    result.load_state_dict(network.state_dict(), strict=False)
     return result

@@ -45,13 +45,12 @@ class ModelConfig:
             that the previous frame left (eq. 13).
         stem_channels, map_channels: channels of the stem and of the pyramid's levels at strides 4, 8 and 16.
         blocks: residual blocks at strides 4, 8 and 16.
-        detail_points: samples a side, 2 pixels apart, that a landmark also reads of the stem's map at stride 2.
     """
 
     preset: str = "robust"
     scheme_name: str = "ibug68"
     frame_size: int = 160
-    face_size: float = 108.0
+    face_size: float = 120.0
     iterations: int = 3
     encoder: Literal["patches", "shared-map"] = "shared-map"
     landmark_features: int = 64
@@ -70,7 +69,6 @@ class ModelConfig:
     stem_channels: int = 24
     map_channels: tuple[int, int, int] = (32, 64, 128)
     blocks: tuple[int, int, int] = (2, 3, 4)
-    detail_points: int = 0
 
     def __post_init__(self) -> None:
         unknown = set(self.without) - set(HIERARCHIES)
@@ -87,8 +85,6 @@ class ModelConfig:
         for name, least in (("iterations", self.iterations), ("blocks", min(self.blocks))):
             if least < 1:
                 raise InputError.at(name, "at least 1", str(getattr(self, name)))
-        if self.detail_points < 0:
-            raise InputError.at("detail_points", "0 or more", str(self.detail_points))
         for name, choices in (
             ("encoder", ("patches", "shared-map")),
             ("recurrence", ("iteration", "frame")),

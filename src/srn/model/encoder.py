@@ -80,10 +80,8 @@ def _stage(channels_in: int, channels: int, blocks: int, stride: int = 1) -> nn.
 
 
 class FeatureMaps(NamedTuple):
-    """The pyramid of one face: `detail` (B, C2, S/2, S/2), `fine` (B, C4, S/4, S/4), `middle` (B, C8, S/8, S/8) and
-    `coarse` (B, C16, S/16, S/16)."""
+    """The pyramid of one face: `fine` (B, C4, S/4, S/4), `middle` (B, C8, S/8, S/8), `coarse` (B, C16, S/16, S/16)."""
 
-    detail: Tensor
     fine: Tensor
     middle: Tensor
     coarse: Tensor
@@ -94,13 +92,11 @@ class SharedMapEncoder(nn.Module):
 
     A small residual network to stride 16, and a way back to stride 4 that brings the context along. A landmark reads
     4 x 4 points of the fine map, 4 pixels apart, and 3 x 3 points of the middle map, 10 pixels apart: precision and a
-    wider look; where `detail_points` says so, the stem's own map, too, 2 pixels apart. A linear layer squeezes them to
-    the landmark's features, so that the dense layers after it stay small.
+    wider look. A linear layer squeezes them to the landmark's features, so that the dense layers after it stay small.
     """
 
     _fine_offsets: Tensor
     _middle_offsets: Tensor
-    _detail_offsets: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -115,33 +111,26 @@ class SharedMapEncoder(nn.Module):
         self.merge8 = _conv(middle, middle, 3)
         self.lateral4 = _conv(middle, fine, 1)
         self.merge4 = _conv(fine, fine, 3)
-        self.detail_points = config.detail_points
-        sampled = 16 * fine + 9 * middle + self.detail_points**2 * config.stem_channels
-        self.squeeze = nn.Linear(sampled, config.landmark_features)
+        self.squeeze = nn.Linear(16 * fine + 9 * middle, config.landmark_features)
         self.norm = nn.LayerNorm(config.landmark_features)
         self.register_buffer("_fine_offsets", offsets_tensor(4, 4.0), persistent=False)
         self.register_buffer("_middle_offsets", offsets_tensor(3, 10.0), persistent=False)
-        self.register_buffer("_detail_offsets", offsets_tensor(self.detail_points, 2.0), persistent=False)
 
     def prepare(self, image: Tensor) -> FeatureMaps:
         """The pyramid of a face (B, 3, S, S)."""
         # Centred to about zero mean and unit range; here rather than outside, so that every caller does the same.
-        level2 = self.stem[:2]((image - 0.5) * 4)
-        level4 = self.stage4(self.stem[2:](level2))
+        level4 = self.stage4(self.stem((image - 0.5) * 4))
         level8 = self.stage8(level4)
         level16 = self.stage16(level8)
         up8 = functional.interpolate(self.lateral8(level16), scale_factor=2.0, mode="nearest")
         level8 = torch.relu(self.merge8(torch.relu(level8 + up8)))
         up4 = functional.interpolate(self.lateral4(level8), scale_factor=2.0, mode="nearest")
         level4 = torch.relu(self.merge4(torch.relu(level4 + up4)))
-        return FeatureMaps(level2, level4, level8, level16)
+        return FeatureMaps(level4, level8, level16)
 
     def forward(self, maps: FeatureMaps, shape: Tensor) -> Tensor:
         """Samples at the current shape (B, N, 2) -> x (B, N, 1, F)."""
         fine = sample_patches(maps.fine, shape, self._fine_offsets, 4)  # (B, C, N, 16)
         middle = sample_patches(maps.middle, shape, self._middle_offsets, 8)  # (B, C, N, 9)
-        parts = [fine, middle]
-        if self.detail_points:
-            parts.append(sample_patches(maps.detail, shape, self._detail_offsets, 2))
-        sampled = torch.cat([s.permute(0, 2, 1, 3).flatten(2) for s in parts], dim=2)
+        sampled = torch.cat([s.permute(0, 2, 1, 3).flatten(2) for s in (fine, middle)], dim=2)
         return torch.relu(self.norm(self.squeeze(sampled)))[:, :, None]

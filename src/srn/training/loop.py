@@ -27,7 +27,7 @@ from srn.data.pack import FacePack, mean_shape
 from srn.errors import InputError, WeightsError
 from srn.face.metrics import interocular, nme
 from srn.face.overlay import draw_face
-from srn.model.checkpoint import deepened, load_tensors, save_network, save_tensors
+from srn.model.checkpoint import adapted, load_tensors, save_network, save_tensors
 from srn.model.network import StructuralRelationNetwork
 from srn.training.balance import balance_weights
 from srn.training.config import TrainConfig
@@ -327,7 +327,7 @@ def train(
         resume: go on from `out`'s last save; without one the run starts from the beginning.
         schedule: when to log, save and validate, and on what to run.
         console: where progress goes; the standard error stream where None.
-        initial: a network to start from (fine-tuning), as deep as the run's or less deep; random weights where None.
+        initial: a network to start from (fine-tuning), `adapted` to the run's; random weights where None.
         provenance: text to keep in the weights file.
         task: what is learned; single faces (`FaceTask`) where None. For clips see `srn.training.clips.fine_tune`.
 
@@ -356,7 +356,7 @@ def train(
         )
         torch.manual_seed(config.seed)
         if initial is not None and initial.config != config.model:
-            initial = deepened(initial, config.model)
+            initial = adapted(initial, config.model)
         network = initial or StructuralRelationNetwork(config.model, mean_shape(training))
         network.to(device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
