@@ -54,6 +54,7 @@ from srn.export import export_onnx, load_weights
 from srn.face.geometry import CanonicalFrame, FrameSpec
 from srn.face.scheme import IBUG_68
 from srn.inference.runtime import OnnxLocalizer, shipped_weights
+from srn.model.checkpoint import adapted
 from srn.model.network import StructuralRelationNetwork
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
@@ -144,10 +145,7 @@ class Workshop:
         """The network with that many iterations, in the light runtime."""
         path = self.folder / f"{name}_{iterations}.onnx"
         if not path.exists():
-            config = dataclasses.replace(network.config, iterations=iterations)
-            changed = StructuralRelationNetwork(config, network.mean_shape.numpy())
-            changed.load_state_dict(network.state_dict())
-            export_onnx(changed.eval(), path)
+            export_onnx(adapted(network, dataclasses.replace(network.config, iterations=iterations)), path)
         return OnnxLocalizer(path, threads=self.threads)
 
 

@@ -106,6 +106,19 @@ def test_export_of_what_is_not_there(srn: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "out.onnx").exists()
 
 
+def test_export_of_fewer_iterations(srn: Run, tmp_path: Path) -> None:
+    """The shapes of one iteration are those that all iterations pass through."""
+    from srn.inference.runtime import OnnxLocalizer, shipped_weights
+
+    ran = srn("export", shipped_weights(), "--iterations", "1", "--out", tmp_path / "once.onnx")
+    assert ran.code == 0, ran.err
+    whole, once = OnnxLocalizer(shipped_weights()), OnnxLocalizer(tmp_path / "once.onnx")
+    crops = np.random.default_rng(0).integers(0, 256, (2, once.frame.size, once.frame.size, 3), dtype=np.uint8)
+    shapes = once(crops).shapes
+    assert shapes.shape == (2, 1, 68, 2)
+    np.testing.assert_allclose(shapes[:, 0], whole(crops).shapes[:, 0], atol=0.02)
+
+
 def test_benchmark(
     srn: Run, use_localizer: Callable[[Any], None], fake_localizer: Any, face: npt.NDArray[np.float64]
 ) -> None:

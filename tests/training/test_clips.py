@@ -18,7 +18,7 @@ from srn.data.animate import NO_MOTION, MotionConfig, MovingFace, animate_framed
 from srn.data.pack import FacePack, mean_shape
 from srn.errors import InputError, SrnError
 from srn.face.geometry import CanonicalFrame, invert_affine, transform_points
-from srn.model.checkpoint import load_network, load_tensors, save_network
+from srn.model.checkpoint import adapted, load_network, load_tensors, save_network
 from srn.model.network import StructuralRelationNetwork
 from srn.training.clips import (
     ClipBatch,
@@ -30,7 +30,6 @@ from srn.training.clips import (
     fine_tune,
     moved,
     track_clips,
-    tracker_network,
     unsteadiness,
 )
 from srn.training.config import ClipConfig, TrainConfig, tracker_config
@@ -79,7 +78,7 @@ def log_of(folder: Path) -> list[dict[str, str]]:
 
 def test_a_tracker_has_the_picture_models_weights(pack: FacePack, toy_config: Any) -> None:
     picture = network_of(toy_config(), pack).eval()
-    tracker = tracker_network(picture)
+    tracker = adapted(picture, dataclasses.replace(picture.config, recurrence="frame"))
     assert (picture.config.recurrence, tracker.config.recurrence) == ("iteration", "frame")
     assert not tracker.training
     assert all(torch.equal(t, tracker.state_dict()[name]) for name, t in picture.state_dict().items())

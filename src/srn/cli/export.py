@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,9 @@ from srn.cli import options
 def export(
     weights: Annotated[Path, typer.Argument(help="A training run's `weights.safetensors`, or an exported `.onnx`.")],
     out: Annotated[Path, typer.Option(help="The ONNX file.")],
+    iterations: Annotated[
+        int | None, typer.Option(min=1, help="Cascade steps: fewer cost less. As trained if left out.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half/--full", help="Store weights in half precision.")] = True,
 ) -> None:
     """Write a network as one ONNX file for the light runtime, its numbers checked against PyTorch.
@@ -21,7 +25,10 @@ def export(
     """
     with options.needs_extra("train", "exporting"):
         from srn.export import export_onnx, load_weights
+        from srn.model.checkpoint import adapted
     network, provenance = load_weights(weights)
+    if iterations is not None:
+        network = adapted(network, dataclasses.replace(network.config, iterations=iterations))
     difference = export_onnx(network, out, provenance=provenance, half=half)
     size = out.stat().st_size / 1e6
     options.console.print(

@@ -102,17 +102,18 @@ def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwor
 
 
 def adapted(network: StructuralRelationNetwork, config: ModelConfig) -> StructuralRelationNetwork:
-    """The same network with more residual blocks, which begin as identities, so that its answers stay what they were;
-    and, where `config` says so, for crops that show the face in another size.
+    """The same weights at another task: crops that show the face in another size, more or fewer iterations, the state
+    carried from frame to frame (equation 13); or with more to learn: further residual blocks, which begin as
+    identities, so that they change no answer.
 
     Raises:
         InputError: `config` differs in more than that.
     """
     old = network.config
     deeper = all(new >= now for new, now in zip(config.blocks, old.blocks, strict=True))
-    unchanged = dataclasses.replace(config, blocks=old.blocks, face_size=old.face_size, preset=old.preset) == old
-    if not (deeper and unchanged):
+    free = {name: getattr(old, name) for name in ("preset", "face_size", "iterations", "recurrence", "blocks")}
+    if not deeper or dataclasses.replace(config, **free) != old:
         raise InputError.at("initial weights", f"the network {config.to_json()}", old.to_json())
     result = StructuralRelationNetwork(config, network.mean_shape.cpu().numpy())
     result.load_state_dict(network.state_dict(), strict=False)
-    return result
+    return result.train(network.training)

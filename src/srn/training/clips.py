@@ -40,14 +40,6 @@ class ClipOccluder(Protocol):
         ...
 
 
-def tracker_network(network: StructuralRelationNetwork) -> StructuralRelationNetwork:
-    """A picture model re-tasked for video: the same weights, the state carried from frame to frame (equation 13)."""
-    config = dataclasses.replace(network.config, recurrence="frame")
-    result = StructuralRelationNetwork(config, network.mean_shape.cpu().numpy())
-    result.load_state_dict(network.state_dict())
-    return result.train(network.training)
-
-
 # --- clips
 
 
@@ -354,7 +346,5 @@ def fine_tune(
     """
     if config.clips is None:
         raise InputError.at("training run", "one on clips", "one on single faces")
-    if initial is not None and initial.config.recurrence != config.model.recurrence:
-        initial = tracker_network(initial)
     task: Task = ClipTask(config, config.clips, occluder)
     return train(config, pack, out, initial=initial, task=task, **options)
