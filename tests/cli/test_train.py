@@ -99,6 +99,34 @@ def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 3
 
 
+def test_faces_with_other_landmarks_train_from_the_shipped_weights(srn: Run, tmp_path: Path) -> None:
+    """The network has the landmarks of the pack, and the encoder it was given to start from."""
+    from srn.data.pack import pack_faces
+    from srn.data.sample import Sample
+    from srn.export import load_weights
+    from srn.face.scheme import COFW_29
+    from srn.inference.runtime import shipped_weights
+    from srn.model.checkpoint import load_network
+
+    rng = np.random.default_rng(0)
+    points = rng.uniform(20, 100, (29, 2))
+    samples = []
+    for index in range(4):
+        write_image(tmp_path / f"{index}.png", rng.integers(0, 256, (120, 120, 3), dtype=np.uint8))
+        samples.append(Sample(tmp_path / f"{index}.png", points + index, COFW_29, "toy"))
+    pack_faces(samples)[0].save(tmp_path / "faces.npz")
+    ran = srn(
+        "train", "--data", tmp_path / "faces.npz", "--initial", shipped_weights(), "--faces", "2", "--batch-size", "2",
+        "--validation", "0", "--learning-rate", "0", "--workers", "0", "--device", "cpu", "--precision", "float32",
+        "--out", tmp_path / "run",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    network, _ = load_network(tmp_path / "run" / "weights.safetensors")
+    assert network.config.scheme_name == "cofw29"
+    given, kept = load_weights(shipped_weights())[0].encoder, dict(network.encoder.named_parameters())
+    assert all(np.array_equal(kept[name].detach(), value.detach()) for name, value in given.named_parameters())
+
+
 def test_export_of_what_is_not_there(srn: Run, tmp_path: Path) -> None:
     for name in ("none.safetensors", "none.onnx"):
         ran = srn("export", tmp_path / name, "--out", tmp_path / "out.onnx")

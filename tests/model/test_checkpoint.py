@@ -260,3 +260,29 @@ def test_an_adapted_network_may_see_faces_in_another_size(small_config) -> None:
     middle = config.frame.center
     coarse, grown = network(image).coarse, larger(image).coarse
     torch.testing.assert_close(grown - middle, (coarse - middle) * 1.1, rtol=1e-4, atol=1e-4)
+
+
+def test_a_network_adapted_to_other_landmarks_keeps_its_encoder(small_config) -> None:
+    torch.manual_seed(0)
+    network = StructuralRelationNetwork(small_config("robust"), np.random.default_rng(0).random((68, 2)))
+    config = small_config("robust", scheme_name="wflw98")
+    mean_shape = np.random.default_rng(1).random((98, 2)).astype(np.float32)
+    other = adapted(network.eval(), config, mean_shape).eval()
+
+    assert other(torch.rand(2, 3, config.frame_size, config.frame_size)).shapes.shape[-2:] == (98, 2)
+    np.testing.assert_array_equal(other.mean_shape.numpy(), mean_shape)
+    for name, tensor in network.encoder.state_dict().items():
+        assert torch.equal(other.encoder.state_dict()[name], tensor), name
+    with pytest.raises(InputError, match="expected wflw98 landmarks, or a mean shape, found ibug68"):
+        adapted(network, config)
+
+
+def test_a_network_with_an_hourglass_may_start_from_one_without(small_config) -> None:
+    network = StructuralRelationNetwork(small_config("robust"), np.random.default_rng(0).random((68, 2)))
+    for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+        torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+    state = adapted(network, small_config("robust", coarse_shape=False, hourglass=True)).state_dict()
+    old = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith("coarse.")}
+
+    assert all(torch.equal(state[name], tensor) for name, tensor in old.items())
+    assert any(name.startswith("hourglass.") for name in state)

@@ -32,6 +32,12 @@ def mask(
     ] = None,
     scheme: Annotated[str, typer.Option(help="Landmark scheme of the .pts files.")] = "ibug68",
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    misfit: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.3, help="How far off masks lie, in face sides: 0.04 for those of a detector's points."
+        ),
+    ] = 0.0,
 ) -> None:
     """Put masks on the faces of an annotated set; the points stay as they are.
 
@@ -51,7 +57,9 @@ def mask(
         make = functools.partial(mask_dataset, samples)
     with options.progress_bar("faces") as progress:
         task = progress.add_task("masking", total=count)
-        problems = make(out, kind=kind, wardrobe=wardrobe, seed=seed, progress=lambda: progress.advance(task))
+        problems = make(
+            out, kind=kind, wardrobe=wardrobe, seed=seed, misfit=misfit, progress=lambda: progress.advance(task)
+        )
     made = options.counted(count - len(problems), noun)
     options.console.print(f"{made} in {out}", highlight=False, markup=False, soft_wrap=True)
     failed = [*report.problems, *problems]

@@ -69,6 +69,9 @@ def reproduce(
     ] = None,
     kind: Annotated[str | None, typer.Option(help="Kind of mask: a template's name, `mixed`, `drawn`.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of masks and trainings.")] = 0,
+    misfit: Annotated[
+        float, typer.Option(min=0, max=0.3, help="How far off masks made here lie, in face sides: see `srn mask`.")
+    ] = 0.0,
     init: Annotated[
         list[Init] | None, typer.Option(help="Face boxes to start from; a row for each. Repeatable.")
     ] = None,
@@ -111,6 +114,7 @@ def reproduce(
             masked=kept / "masked",
             kind=kind or ("surgical_blue" if templates is not None else DRAWN),
             seed=seed,
+            misfit=misfit,
             limit=limit,
             progress=lambda: progress.update(masking, advance=1, visible=True),
         )

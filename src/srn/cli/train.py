@@ -138,6 +138,13 @@ def train(
         )
         if value is not None
     }  # fmt: skip
+    kept_agent = out / "hofs.safetensors"
+    if resume and run_config.exists():
+        if hofs is not None and not kept_agent.exists():
+            raise InputError.at("--hofs", "a run that was started with an agent", "one without")
+        hofs = kept_agent if kept_agent.exists() else None
+    agent = None if hofs is None else Agent.load(hofs)
+    pack, _ = load_faces(data, extra or [], keep=packed, reuse=resume)
     if resume and run_config.exists():
         config = TrainConfig.load(run_config)
         if faces is not None:
@@ -152,6 +159,7 @@ def train(
         config = train_config(
             (preset or PresetName.ROBUST).value,
             model_changes={
+                "scheme_name": pack.scheme.name,
                 "without": tuple(part for part in parts if part != Part.NON_LOCAL),
                 "non_local": Part.NON_LOCAL not in parts,
             },
@@ -159,13 +167,6 @@ def train(
             hard_share=0.0 if hofs is None else hofs_share,
             **changes,
         )
-    kept_agent = out / "hofs.safetensors"
-    if resume and run_config.exists():
-        if hofs is not None and not kept_agent.exists():
-            raise InputError.at("--hofs", "a run that was started with an agent", "one without")
-        hofs = kept_agent if kept_agent.exists() else None
-    agent = None if hofs is None else Agent.load(hofs)
-    pack, _ = load_faces(data, extra or [], keep=packed, reuse=resume)
     schedule = Schedule(
         device=device, precision=precision.value, workers=default_workers() if workers is None else workers
     )

@@ -18,7 +18,7 @@ from srn.data.media import IMAGE_SUFFIXES, read_image, write_image
 from srn.data.pts import write_pts
 from srn.data.sample import Sample
 from srn.errors import DataError, InputError
-from srn.face.geometry import ImageArray
+from srn.face.geometry import Box, FloatArray, ImageArray, similarity, transform_points
 from srn.face.masks import MaskTemplate, fit_mask, patterned, turned_side
 from srn.face.occluders import drawn_mask, visible_landmarks
 
@@ -101,8 +101,22 @@ class MaskWardrobe:
         return views.get(side) or views.get(SIDES[0]) or next(iter(views.values()))
 
 
+def misfitted(shape: FloatArray, misfit: float, rng: np.random.Generator) -> FloatArray:
+    """Points (N, 2) as a detector may have them that is off: moved, scaled and turned as a whole.
+
+    Args:
+        shape: the true points.
+        misfit: standard deviation of either shift in sides of the face box, of the logarithm of the scale, and of the
+            turn in radians.
+        rng: the only source of chance.
+    """
+    box = Box.around(shape)
+    shift, (scale, turn) = rng.normal(0, misfit, 2) * box.side, rng.normal(0, misfit, 2)
+    return transform_points(similarity(float(np.exp(scale)), float(turn), box.center, box.center + shift), shape)
+
+
 def masked_picture(
-    sample: Sample, kind: str, wardrobe: MaskWardrobe | None, rng: np.random.Generator
+    sample: Sample, kind: str, wardrobe: MaskWardrobe | None, rng: np.random.Generator, misfit: float = 0.0
 ) -> tuple[ImageArray, np.ndarray[tuple[int], np.dtype[np.bool_]], str]:
     """One masked picture.
 
@@ -111,21 +125,24 @@ def masked_picture(
         kind: a kind of the wardrobe, `mixed` (any of them), or `drawn` (no template needed).
         wardrobe: templates; not needed for `drawn`.
         rng: the only source of chance.
+        misfit: how far off the points are that the mask is fitted through (`misfitted`); 0: the true points. The
+            authors' masks follow points that a detector found.
 
     Returns:
         The picture, which landmarks can still be seen (N,), and the mask's name.
     """
     image = np.array(sample.load())
+    shape = misfitted(sample.landmarks, misfit, rng.spawn(1)[0]) if misfit else sample.landmarks
     if kind == DRAWN:
-        covered = drawn_mask(image, sample.landmarks, sample.scheme, rng)
+        covered = drawn_mask(image, shape, sample.scheme, rng)
         return image, visible_landmarks(covered, sample.landmarks), DRAWN
     if wardrobe is None:
         raise InputError.at("--templates", f"a folder of mask templates for the kind {kind!r}", "none")
     if kind == MIXED:
         choices = wardrobe.choices()
         kind = choices[int(rng.integers(len(choices)))]
-    template = wardrobe.template(kind, turned_side(sample.landmarks, sample.scheme), rng)
-    covered = fit_mask(image, sample.landmarks, sample.scheme, template)
+    template = wardrobe.template(kind, turned_side(shape, sample.scheme), rng)
+    covered = fit_mask(image, shape, sample.scheme, template)
     return image, visible_landmarks(covered, sample.landmarks), template.name
 
 
@@ -158,18 +175,21 @@ def mask_clips(
     kind: str = DRAWN,
     wardrobe: MaskWardrobe | None = None,
     seed: int = 0,
+    misfit: float = 0.0,
     progress: Callable[[], None] | None = None,
 ) -> list[str]:
     """Write the masked version of videos in 300VW's extracted layout: `OUT/<id>/imgs/*.jpg` and `OUT/<id>/annot/*.pts`.
 
     A person wears one mask for the whole clip, chosen by the seed and the clip's name alone; only the view of it
-    follows the turning head. Each clip ends with its `masks.csv` (frame, mask, kind, seed, visible): a clip that has
-    one for the same kind and seed is finished and is not made again, so a long job can be stopped and gone on with.
+    follows the turning head. Each clip ends with its `masks.csv` (frame, mask, kind, seed, misfit, visible): a
+    clip that has one for the same kind, seed and misfit is finished and is not made again, so a long job can be
+    stopped and gone on with.
 
     Args:
         clips: the annotated videos.
         out: folder for the masked ones.
-        kind, wardrobe, seed: as in `masked_picture`.
+        kind, wardrobe, misfit: as in `masked_picture`.
+        seed: of all masks.
         progress: called after each frame.
 
     Returns:
@@ -179,7 +199,7 @@ def mask_clips(
     for clip in clips:
         folder = Path(out) / clip.name
         manifest = folder / CLIP_MANIFEST
-        if _is_finished(manifest, len(clip), kind, seed):
+        if _is_finished(manifest, len(clip), kind, seed, misfit):
             for _ in range(len(clip)):
                 if progress is not None:
                     progress()
@@ -188,7 +208,7 @@ def mask_clips(
         for sample, number in zip(clip.samples(), clip.numbers.tolist(), strict=True):
             rng = np.random.default_rng([seed, *clip.name.encode()])  # anew for each frame: the same mask again
             try:
-                image, visible, mask = masked_picture(sample, kind, wardrobe, rng)
+                image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
             except DataError as error:
                 problems.append(f"{error}; left out")
                 continue
@@ -197,17 +217,19 @@ def mask_clips(
                     progress()
             write_image(folder / "imgs" / f"{number:06d}.jpg", image, quality=95)
             write_pts(folder / "annot" / f"{number:06d}.pts", sample.landmarks)
-            rows.append([f"{number:06d}", mask, kind, seed, _flags(visible)])
-        _write_table(manifest, ("frame", "mask", "kind", "seed", "visible"), rows)
+            rows.append([f"{number:06d}", mask, kind, seed, misfit, _flags(visible)])
+        _write_table(manifest, ("frame", "mask", "kind", "seed", "misfit", "visible"), rows)
     return problems
 
 
-def _is_finished(manifest: Path, frames: int, kind: str, seed: int) -> bool:
+def _is_finished(manifest: Path, frames: int, kind: str, seed: int, misfit: float) -> bool:
     try:
         rows = list(csv.DictReader(io.StringIO(manifest.read_text(encoding="utf-8"))))
     except OSError:
         return False
-    return len(rows) == frames and all((row.get("kind"), row.get("seed")) == (kind, str(seed)) for row in rows)
+    return len(rows) == frames and all(
+        (row.get("kind"), row.get("seed"), row.get("misfit")) == (kind, str(seed), str(misfit)) for row in rows
+    )
 
 
 def _flags(visible: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
@@ -229,6 +251,7 @@ def mask_dataset(
     kind: str = DRAWN,
     wardrobe: MaskWardrobe | None = None,
     seed: int = 0,
+    misfit: float = 0.0,
     progress: Callable[[], None] | None = None,
 ) -> list[str]:
     """Write the masked version of annotated faces: `OUT/<subset>/<stem>.jpg` and `.pts`, and `OUT/manifest.csv`.
@@ -250,7 +273,7 @@ def mask_dataset(
             name = f"{name}_{taken[name]}"
         rng = np.random.default_rng([seed, *name.encode()])
         try:
-            image, visible, mask = masked_picture(sample, kind, wardrobe, rng)
+            image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
         except DataError as error:
             problems.append(f"{error}; left out")
             continue
@@ -260,6 +283,6 @@ def mask_dataset(
         target = folder / name
         write_image(target.with_name(f"{target.name}.jpg"), image, quality=95)
         write_pts(target.with_name(f"{target.name}.pts"), sample.landmarks)
-        rows.append([sample.subset, target.name, mask, seed, _flags(visible)])
-    _write_table(folder / "manifest.csv", ("subset", "stem", "mask", "seed", "visible"), rows)
+        rows.append([sample.subset, target.name, mask, seed, misfit, _flags(visible)])
+    _write_table(folder / "manifest.csv", ("subset", "stem", "mask", "seed", "misfit", "visible"), rows)
     return problems

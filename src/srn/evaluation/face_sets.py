@@ -102,6 +102,7 @@ class DataFolder:
         masked: where masked pictures are kept; None makes none.
         kind: kind of mask, see `srn mask`.
         seed: of the masks.
+        misfit: how far off the masks lie, see `srn mask`.
         limit: at most so many faces of each dataset.
         progress: called for every face masked.
     """
@@ -111,6 +112,7 @@ class DataFolder:
     masked: Path | None = None
     kind: str = DRAWN
     seed: int = 0
+    misfit: float = 0.0
     limit: int | None = None
     progress: Callable[[], None] | None = None
     _read: dict[str, Dataset | str] = field(default_factory=dict)
@@ -187,13 +189,14 @@ class DataFolder:
         if not any(official_count(dataset, name) for name in plain.parts):
             return f"no data: {TITLES[MASKED[dataset]]} test set"
         wardrobe = None if self.templates is None else MaskWardrobe.load(self.templates)
-        facts = [manifest_digest(plain.samples), self.kind, self.seed, _folder_digest(self.templates)]
+        facts = [manifest_digest(plain.samples), self.kind, self.seed, self.misfit, _folder_digest(self.templates)]
         folder = self.masked / hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
         problems: list[str] = []
         if not (folder / "manifest.csv").exists():  # written last
             problems = mask_dataset(
-                plain.samples, folder, kind=self.kind, wardrobe=wardrobe, seed=self.seed, progress=self.progress
-            )
+                plain.samples, folder, kind=self.kind, wardrobe=wardrobe, seed=self.seed, misfit=self.misfit,
+                progress=self.progress,
+            )  # fmt: skip
         visible = read_visible(folder)
         samples: list[Sample] = []
         parts: dict[str, tuple[int, ...]] = {}
@@ -209,9 +212,8 @@ class DataFolder:
             kept = tuple(place[i] for i in indices if i in place)
             if kept:
                 parts[name] = kept
-        return FaceSet(
-            dataset, f"masks made here ({self.kind}, seed {self.seed})", tuple(samples), parts, tuple(problems)
-        )
+        label = f"masks made here ({self.kind}, seed {self.seed}{f', misfit {self.misfit:g}' if self.misfit else ''})"
+        return FaceSet(dataset, label, tuple(samples), parts, tuple(problems))
 
 
 def _likeness(folder: Path, kind: str) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
@@ -101,19 +103,36 @@ def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwor
     return network_from(tensors, ModelConfig.from_json(metadata.get("config", "")), path).eval(), metadata
 
 
-def adapted(network: StructuralRelationNetwork, config: ModelConfig) -> StructuralRelationNetwork:
+def adapted(
+    network: StructuralRelationNetwork, config: ModelConfig, mean_shape: npt.NDArray[np.floating] | None = None
+) -> StructuralRelationNetwork:
     """The same weights at another task: crops that show the face in another size, more or fewer iterations, the state
     carried from frame to frame (equation 13); or with more to learn: further residual blocks, which begin as
-    identities, so that they change no answer.
+    identities, so that they change no answer; or another starting shape (`coarse_shape`, `hourglass`) or other
+    landmarks: then what is made for the old ones begins anew, and the rest, the encoder above all, is kept.
+
+    Args:
+        network: what to start from.
+        config: the network wanted.
+        mean_shape: (N, 2) of other landmarks, normalized as `StructuralRelationNetwork` takes it.
 
     Raises:
-        InputError: `config` differs in more than that.
+        InputError: `config` differs in more than that, or other landmarks come without a mean shape.
     """
     old = network.config
     deeper = all(new >= now for new, now in zip(config.blocks, old.blocks, strict=True))
-    free = {name: getattr(old, name) for name in ("preset", "face_size", "iterations", "recurrence", "blocks")}
-    if not deeper or dataclasses.replace(config, **free) != old:
+    names = ("preset", "face_size", "iterations", "recurrence", "blocks", "coarse_shape", "hourglass", "scheme_name")
+    if not deeper or dataclasses.replace(config, **{name: getattr(old, name) for name in names}) != old:
         raise InputError.at("initial weights", f"the network {config.to_json()}", old.to_json())
-    result = StructuralRelationNetwork(config, network.mean_shape.cpu().numpy())
-    result.load_state_dict(network.state_dict(), strict=False)
+    state = network.state_dict()
+    if config.scheme_name == old.scheme_name:
+        mean_shape = network.mean_shape.cpu().numpy()
+    elif mean_shape is None:
+        raise InputError.at("initial weights", f"{config.scheme_name} landmarks, or a mean shape", old.scheme_name)
+    else:
+        del state["mean_shape"]
+    result = StructuralRelationNetwork(config, mean_shape)
+    wanted = result.state_dict()
+    kept = {name: tensor for name, tensor in state.items() if name in wanted and wanted[name].shape == tensor.shape}
+    result.load_state_dict(kept, strict=False)
     return result.train(network.training)

@@ -356,7 +356,7 @@ def train(
         )
         torch.manual_seed(config.seed)
         if initial is not None and initial.config != config.model:
-            initial = adapted(initial, config.model)
+            initial = adapted(initial, config.model, mean_shape(training))
         network = initial or StructuralRelationNetwork(config.model, mean_shape(training))
         network.to(device)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
