@@ -78,8 +78,10 @@ def dot_near(crop: Picture, point: npt.NDArray[np.floating], radius: int = 7) ->
         only(box_scale=0.15),
         only(box_edge=0.06, box_shift=0.06),
         GEOMETRY,
+        only(turned=1),
+        dataclasses.replace(GEOMETRY, turned=1),
     ],
-    ids=["none", "flip", "rotation", "wide rotation", "scale", "shift", "all"],
+    ids=["none", "flip", "rotation", "wide rotation", "scale", "shift", "all", "turned", "all and turned"],
 )
 def test_landmarks_lie_where_the_pixels_went(landmarks: Shape, config: AugmentConfig) -> None:
     chosen = far_apart(landmarks, 34)
@@ -156,7 +158,9 @@ def test_no_augmentation_is_the_ground_truth_crop(landmarks: Shape, grain: Pictu
     assert result.visible.dtype == bool
 
 
-@pytest.mark.parametrize("config", [AugmentConfig(), PAPER_AUGMENTATION], ids=["default", "paper"])
+@pytest.mark.parametrize(
+    "config", [AugmentConfig(), PAPER_AUGMENTATION, only(turned=1)], ids=["default", "paper", "turned"]
+)
 def test_the_generator_alone_decides(landmarks: Shape, grain: Picture, config: AugmentConfig) -> None:
     before = grain.copy()
     results: list[TrainingFace] = []
@@ -341,7 +345,12 @@ def test_degenerate_faces_do_not_crash(landmarks: Shape, grain: Picture, squeeze
     shape = (landmarks - 200) * squeeze + 200
     for seed in range(25):
         result = augment(
-            grain, shape, SPEC, IBUG_68, AugmentConfig(occluders=0.7, masks=0.5), np.random.default_rng(seed)
+            grain,
+            shape,
+            SPEC,
+            IBUG_68,
+            AugmentConfig(occluders=0.7, masks=0.5, turned=0.5),
+            np.random.default_rng(seed),
         )
         assert np.isfinite(result.landmarks).all()
         outside = ((result.landmarks < -0.5) | (result.landmarks >= 159.5)).any(1)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from srn.data.motion import MotionStrength, random_movement
 from srn.face.geometry import (
     Box,
     CanonicalFrame,
@@ -50,6 +51,8 @@ class AugmentConfig:
         box_shift, box_scale: further common shift and log scale of the box.
         second_look: probability of a crop as the second look at a face sees it (`CanonicalFrame.from_shape`): upright
             and tight but for the first look's error, instead of the turn and the box above.
+        turned: probability of a head turned further out of the picture's plane, its parts moved against each other
+            (`srn.data.motion`): poses and expressions that the training pictures lack.
         color: probability of brightness, contrast, saturation, hue and gamma changes.
         grey, blur, low_resolution, sensor_noise: probabilities.
         noise_patch: probability of the paper's noise patch on one landmark.
@@ -66,6 +69,7 @@ class AugmentConfig:
     box_shift: float = 0.03
     box_scale: float = 0.07
     second_look: float = 0.0
+    turned: float = 0.0
     color: float = 0.8
     grey: float = 0.12
     blur: float = 0.1
@@ -99,6 +103,10 @@ NO_AUGMENTATION = AugmentConfig(
     low_resolution=0, sensor_noise=0, noise_patch=0, occluders=0, masks=0,
 )  # fmt: skip
 """The ground-truth crop as it is: what evaluation with ground-truth boxes sees."""
+
+
+TURNED = MotionStrength(period=1, shift=0, zoom=0, roll_deg=0, turn_deg=14, perspective=0.08, expression=0.03, shake=0)
+"""How far `AugmentConfig.turned` moves a face."""
 
 
 class TrainingFace(NamedTuple):
@@ -238,6 +246,10 @@ def augment(
     Returns:
         The crop, its landmarks in crop pixels, and which of them can be seen.
     """
+    movement = None
+    if config.turned and rng.random() < config.turned:
+        movement = random_movement(landmarks, scheme, TURNED, 1, rng)
+        landmarks = movement.points(landmarks)[0]
     if upright_shape is not None and config.second_look and rng.random() < config.second_look:
         frame = _second_look(landmarks, spec, upright_shape, rng)
     else:
@@ -247,7 +259,11 @@ def augment(
         else:
             angle = np.deg2rad(np.clip(rng.normal(), -2.5, 2.5) * config.rotation_deg)
         frame = CanonicalFrame.from_box(box, spec, float(angle))
-    crop = frame.crop(image)
+    if movement is None:
+        crop = frame.crop(image)
+    else:
+        places = movement.source_map(0, frame.matrix, (spec.size, spec.size))
+        crop = cv2.remap(image, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
     points: FloatArray = frame.to_crop(landmarks)
     if rng.random() < config.flip:
         crop = np.ascontiguousarray(crop[:, ::-1])
