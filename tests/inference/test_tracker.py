@@ -218,6 +218,18 @@ def test_a_fast_face_is_followed_by_its_speed(face: Shape) -> None:
     assert stage.asked == [0]
 
 
+@pytest.mark.parametrize(("jump", "passes", "looks"), [(3, 2, 1), (10, 2, 2), (10, 1, 1)])
+def test_a_face_that_jumped_is_looked_at_again(face: Shape, jump: float, passes: int, looks: int) -> None:
+    """A face of 50 pixels jumps in frame 10; by more than 8 % of its side it lies badly in the crop of the first look."""
+    stage = Stage([Actor(lambda k: (100.0 + jump * (k >= 10), 128, 50))], face)
+    tracker = landmarker(stage, passes=passes).tracker(smooth=False)
+    play(tracker, range(10))
+    before = len(stage.calls)
+    faces = tracker.update(picture(10))
+    assert len(stage.calls) - before == looks
+    assert off(stage, faces[0], 0, 10) < 0.02
+
+
 def test_a_face_that_enters_is_found_and_one_that_leaves_is_forgotten(face: Shape) -> None:
     enters = Actor(lambda k: (190, 60, 44) if k >= 12 else None)
     leaves = Actor(lambda k: (80 - 4.0 * k, 150, 50) if k < 32 else None)

@@ -55,34 +55,41 @@ def smoothing_factor(cutoff: float | FloatArray, dt: float) -> Float64Array:
 class SmoothingConfig:
     """How strongly landmarks are smoothed. Speeds are in face sides a second, cutoff frequencies in Hz.
 
-    The values were chosen on CK_plus and on a portrait moved fast: half the jitter of pictures taken one by one at the
-    same error (docs/video.md).
+    The values were chosen on CK_plus and on six stills brought to life: less than half the jitter of pictures taken one
+    by one at the same error where the camera rests (docs/video.md).
 
     Attributes:
         min_cutoff: cutoff of a sure point that holds still. Lower is smoother.
         beta: what a point's own speed, beside the motion of the whole face, adds to its cutoff. A sure point that moves
             evenly on its own lags behind by less than 1 / (2 pi beta) face sides, however fast: 0.7 % with 24.
         rigid_beta: likewise for the motion of the whole face, which is foreseen besides and lags by nothing once even.
+        shock_beta, shock_floor: what it adds to the whole face's cutoff that the face lies elsewhere than foreseen, by
+            the speed in excess of `shock_floor` that would explain it. The place of the whole face is known far better
+            than that of one point: a jump that is larger than its noise is the hand that holds the camera.
         speed_cutoff, rigid_speed_cutoff: cutoffs of the two speeds themselves.
         least_weight: the weight of a point of which nothing is known, relative to a sure one.
         hold: share of the way that a wholly hidden, wholly unsure point is drawn to where the recent shape has it.
         memory_s: time in which the recent shape follows the measured one, seconds.
+        forget_s: time after which a point that is not seen any more is no longer held, seconds.
     """
 
     min_cutoff: float = 0.5
     beta: float = 24.0
-    rigid_beta: float = 8.0
+    rigid_beta: float = 3.0
+    shock_beta: float = 400.0
+    shock_floor: float = 0.12
     speed_cutoff: float = 1.0
     rigid_speed_cutoff: float = 5.0
     least_weight: float = 0.25
     hold: float = 0.7
     memory_s: float = 0.5
+    forget_s: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("min_cutoff", "speed_cutoff", "rigid_speed_cutoff", "memory_s"):
+        for name in ("min_cutoff", "speed_cutoff", "rigid_speed_cutoff", "memory_s", "forget_s"):
             if not getattr(self, name) > 0:
                 raise InputError.at(name, "a number above 0", str(getattr(self, name)))
-        for name in ("beta", "rigid_beta"):
+        for name in ("beta", "rigid_beta", "shock_beta", "shock_floor"):
             if not getattr(self, name) >= 0:
                 raise InputError.at(name, "a number of at least 0", str(getattr(self, name)))
         for name in ("least_weight", "hold"):
@@ -93,16 +100,20 @@ class SmoothingConfig:
 class OneEuroShape:
     """The One-Euro filter (Casiez, Roussel, Vogel, CHI 2012) for a whole shape, in units of the face.
 
-    As in the paper an exponential filter's cutoff grows with the filtered speed. Two things are added for faces. The
+    As in the paper an exponential filter's cutoff grows with the filtered speed. Three things are added for faces. The
     speed v of the points is split into the rigid motion of the whole face u (least squares over all points, so the
     noise of single ones hardly touches it) and each point's own motion p = v - u, which counts as far as the point is
-    trusted (weight w). And the filter moves along with the rigid motion, so that a turning or walking face is not
-    smeared. With s(f) the `smoothing_factor` and h the face's side, for every point:
+    trusted (weight w). The filter moves along with the rigid motion, so that a turning or walking face is not smeared.
+    And what is left, e, is split likewise into a rigid part r and the rest: a shaking camera moves all points alike,
+    which is followed at once, while each of them is still smoothed within the face. With s(f) the `smoothing_factor`, h
+    the face's side and |r| the root mean square over the points:
 
         u_t = u + s(rigid_speed_cutoff) (rigid part of v_t - u)
         p_t = p + s(speed_cutoff) (rest of v_t - p)
+        e   = x_t - y - u_t dt,  r = rigid part of e
+        f_r = min_cutoff + (rigid_beta |u_t| + shock_beta max(|r| / dt - shock_floor h, 0)) / h
         f   = w min_cutoff + (rigid_beta |u_t| + beta w |p_t|) / h
-        y_t = y + u_t dt + s(f) (x_t - y - u_t dt)
+        y_t = y + u_t dt + s(f_r) r + s(f) (e - r)
     """
 
     def __init__(self, config: SmoothingConfig | None = None) -> None:
@@ -127,10 +138,16 @@ class OneEuroShape:
             common = similar_part(raw, speed, weight)
             rigid = rigid + smoothing_factor(c.rigid_speed_cutoff, dt) * (common - rigid)
             own = own + smoothing_factor(c.speed_cutoff, dt) * (speed - common - own)
-            pace = c.rigid_beta * np.linalg.norm(rigid, axis=1) + c.beta * weight * np.linalg.norm(own, axis=1)
-            factor = smoothing_factor(weight * c.min_cutoff + pace / Box.around(raw).side, dt)
+            side = Box.around(raw).side
             foreseen = smooth + rigid * min(dt, LONGEST)
-            self._last = (raw, foreseen + factor[:, None] * (raw - foreseen), rigid, own)
+            rest = raw - foreseen
+            jump = similar_part(raw, rest, weight)
+            shock = max(float(np.sqrt((jump**2).sum(axis=1).mean())) / (side * dt) - c.shock_floor, 0.0)
+            moving = c.rigid_beta * np.linalg.norm(rigid, axis=1) / side
+            alone = weight * (c.min_cutoff + c.beta * np.linalg.norm(own, axis=1) / side)
+            of_all = smoothing_factor(c.min_cutoff + moving + c.shock_beta * shock, dt)
+            of_each = smoothing_factor(moving + alone, dt)
+            self._last = (raw, foreseen + of_all[:, None] * jump + of_each[:, None] * (rest - jump), rigid, own)
         self._time = time_s
         return self._last[1]
 
@@ -148,6 +165,7 @@ class ShapeMemory:
     def reset(self) -> None:
         """Forget: the next shape is the recent one."""
         self._recent: Float64Array | None = None
+        self._known = np.zeros(0)
         self._time = 0.0
 
     def __call__(
@@ -155,19 +173,23 @@ class ShapeMemory:
     ) -> Float64Array:
         """The shape (N, 2) of the moment `time_s` with its hidden points held.
 
-        A point moves towards its place in the recent shape by `hold` (1 - visibility) (1 - confidence) of the way:
-        seen or sure points stay. The recent shape learns from each point as far as it is both seen and sure.
+        A point moves towards its place in the recent shape by `hold` (1 - visibility) (1 - confidence) known of the
+        way: seen or sure points stay, and so do those that have never been seen, or not for long. `known` is how well
+        each point was seen and how sure it was, fading with `forget_s`. The recent shape learns from a point as far as
+        it is both seen and sure.
         """
         measured = np.asarray(shape, dtype=np.float64)
         seen, sure = (
             np.ones(len(measured)) if v is None else np.asarray(v, dtype=np.float64) for v in (visibility, confidence)
         )
-        if self._recent is None:
-            self._recent, self._time = measured, time_s
-            return measured
         c, trust = self.config, seen * sure
+        if self._recent is None:
+            self._recent, self._known, self._time = measured, trust, time_s
+            return measured
         fitted = similar_part(self._recent, measured, trust)
-        step = 1 - np.exp(-max(time_s - self._time, SHORTEST) / c.memory_s)
+        dt = max(time_s - self._time, SHORTEST)
+        step = 1 - np.exp(-dt / c.memory_s)
+        self._known = np.maximum(trust, self._known * np.exp(-dt / c.forget_s))
         self._recent = fitted + (step * trust)[:, None] * (measured - fitted)
         self._time = time_s
-        return measured + (c.hold * (1 - seen) * (1 - sure))[:, None] * (self._recent - measured)
+        return measured + (c.hold * (1 - seen) * (1 - sure) * self._known)[:, None] * (self._recent - measured)
