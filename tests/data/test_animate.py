@@ -185,6 +185,16 @@ def test_points_outside_the_still_are_hidden(landmarks: Shape, grain: Picture) -
 # --- the crop
 
 
+def test_points_hidden_in_the_still_are_hidden_in_every_frame(landmarks: Shape, grain: Picture) -> None:
+    hidden = np.zeros(68, bool)
+    hidden[[0, 5, 36]] = True
+    for flip, expected in ((0, hidden), (1, hidden[IBUG_68.mirror])):
+        framed = animate_framed(
+            grain, landmarks, SPEC, IBUG_68, only(flip=flip), np.random.default_rng(0), 3, occluded=hidden
+        )
+        np.testing.assert_array_equal(framed.face.visible, np.tile(~expected, (3, 1)))
+
+
 def test_frames_join_the_crops(landmarks: Shape, grain: Picture) -> None:
     """Carried over by the frames, a still face's points of one crop are those of the next, whatever the jitter."""
     config = dataclasses.replace(GEOMETRY, still=1)

@@ -245,6 +245,14 @@ def test_a_mask_hides_the_mouth_and_leaves_eyes_and_brows(landmarks: Shape, grai
     assert np.median(mouths) > 0.9
 
 
+def test_points_known_to_be_hidden_stay_hidden_and_flip_with_the_face(landmarks: Shape, grain: Picture) -> None:
+    hidden = np.zeros(68, bool)
+    hidden[[0, 5, 36]] = True
+    for flip, expected in ((0, hidden), (1, hidden[IBUG_68.mirror])):
+        result = augment(grain, landmarks, SPEC, IBUG_68, only(flip=flip), np.random.default_rng(0), occluded=hidden)
+        np.testing.assert_array_equal(result.visible, ~expected)
+
+
 def test_another_face_is_asked_for_only_when_needed(landmarks: Shape, grain: Picture) -> None:
     def never() -> Picture:
         raise AssertionError("asked for another face")

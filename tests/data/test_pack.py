@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,21 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, pack: FacePack) -> None
     for index in range(4):
         np.testing.assert_array_equal(loaded.image(index), pack.image(index))
     assert loaded.digest() == pack.digest()
+
+
+def test_annotated_occlusion_is_kept(samples: list[Sample], pack: FacePack, tmp_path: Path) -> None:
+    hidden = np.arange(68) % 3 == 0
+    flagged, _ = pack_faces([samples[0], dataclasses.replace(samples[1], occluded=hidden)], quality=98)
+    flagged.save(tmp_path / "faces.npz")
+    for one in (flagged, FacePack.load(tmp_path / "faces.npz")):
+        assert one.occluded is not None
+        np.testing.assert_array_equal(one.occluded, [np.zeros(68, bool), hidden])
+        part = one.subset([1])
+        assert part.occluded is not None
+        np.testing.assert_array_equal(part.occluded, [hidden])
+    plain = pack.subset([0, 1])
+    assert plain.occluded is None
+    assert plain.digest() != flagged.digest()
 
 
 def test_a_subset_keeps_its_order(tmp_path: Path, pack: FacePack) -> None:

@@ -17,7 +17,7 @@ from srn.data.sample import Sample
 from srn.errors import DataError, InputError
 from srn.evaluation.protocol import Evaluation, FaceResult, evaluate, read_test_faces
 from srn.face.geometry import Box
-from srn.face.scheme import COFW_29, IBUG_68
+from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
 from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
 from srn.inference.landmarker import FaceLandmarker
 
@@ -241,3 +241,10 @@ def test_shipped_weights_beat_the_mean_shape(robust_weights: Path, shared_data: 
     result = evaluate(tool, samples[:24])
     assert result.nme < 0.045
     assert result.mean_shape_nme > 2 * result.nme
+
+
+def test_own_annotations_in_one_file_are_test_faces_too(shared_data: Path) -> None:
+    """COCO key points of 98 points, four faces in two pictures."""
+    samples, _ = read_test_faces([shared_data / "samples" / "WFLW"], WFLW_98)
+    assert [sample.landmarks.shape for sample in samples] == [(98, 2)] * 4
+    assert len({sample.path for sample in samples}) == 2

@@ -220,7 +220,7 @@ def test_a_fast_face_is_followed_by_its_speed(face: Shape) -> None:
 
 @pytest.mark.parametrize(("jump", "passes", "looks"), [(3, 2, 1), (10, 2, 2), (10, 1, 1)])
 def test_a_face_that_jumped_is_looked_at_again(face: Shape, jump: float, passes: int, looks: int) -> None:
-    """A face of 50 pixels jumps in frame 10; by more than 8 % of its side it lies badly in the crop of the first look."""
+    """A face of 50 pixels jumps in frame 10; by more than 8 % of its side it lies badly in the first look's crop."""
     stage = Stage([Actor(lambda k: (100.0 + jump * (k >= 10), 128, 50))], face)
     tracker = landmarker(stage, passes=passes).tracker(smooth=False)
     play(tracker, range(10))

@@ -281,12 +281,14 @@ def _brought_to_life(
     config: MotionConfig,
     rng: np.random.Generator,
     other: Callable[[], ImageArray] | None,
+    occluded: npt.NDArray[np.bool_] | None = None,
 ) -> LivingFace:
     """Draw everything that is random about a clip except where its crops lie.
 
     Args:
         images: one still, or a picture of each of T frames.
         landmarks: (T, N, 2) pixels of each frame's picture.
+        occluded: (N,) points that are hidden in the pictures themselves.
     """
     frames = len(landmarks)
     if frames < 1:
@@ -298,6 +300,7 @@ def _brought_to_life(
         widths = [image.shape[1] for image in images]
         points = np.stack([flip_points(p, widths[t % len(widths)], scheme.mirror) for t, p in enumerate(points)])
         images = [image[:, ::-1] for image in images]
+        occluded = None if occluded is None else occluded[scheme.mirror]
     masked, shaded = bool(rng.random() < config.masks), bool(rng.random() < config.sunglasses)
     seed = int(rng.integers(2**62))
     sources, uncovered = [], []
@@ -310,7 +313,8 @@ def _brought_to_life(
         if shaded:
             covered |= sunglasses(source, shape, scheme, chance)
         sources.append(source)
-        uncovered.append(visible_landmarks(covered, shape))
+        seen = visible_landmarks(covered, shape)
+        uncovered.append(seen if occluded is None else seen & ~occluded)
     side = Box.around(points[0]).side
     period = float(np.exp(rng.uniform(*np.log(config.period))))
     still = bool(rng.random() < config.still)
@@ -329,8 +333,8 @@ def _brought_to_life(
     if rng.random() < config.noise_patch:
         passages.append(wandering_patch(side * config.noise_patch_size, shapes, rng))
     camera = _random_camera(config, period, frames, rng)
-    seen = np.broadcast_to(np.stack(uncovered), (frames, scheme.n_points))
-    return LivingFace(tuple(sources), seen, movement, shapes, tuple(passages), camera)
+    flags = np.broadcast_to(np.stack(uncovered), (frames, scheme.n_points))
+    return LivingFace(tuple(sources), flags, movement, shapes, tuple(passages), camera)
 
 
 def _crop_frames(
@@ -380,15 +384,19 @@ def animate_framed(
     rng: np.random.Generator,
     frames: int,
     other: Callable[[], ImageArray] | None = None,
+    occluded: npt.NDArray[np.bool_] | None = None,
 ) -> FramedFace:
-    """`animate`, and where each frame's crop lies: what a tracker that starts from the previous shape is trained on."""
+    """`animate`, and where each frame's crop lies: what a tracker that starts from the previous shape is trained on.
+
+    `occluded` (N,): points that are hidden in the still itself.
+    """
     if np.shape(landmarks) != (scheme.n_points, 2):
         raise InputError.at("landmarks", f"({scheme.n_points}, 2)", str(np.shape(landmarks)))
     if frames < 1:
         raise InputError.at("frames", "at least 1", str(frames))
     image, landmarks = _reduced(image, landmarks, spec)
     repeated = np.broadcast_to(landmarks, (frames, scheme.n_points, 2))
-    return _framed(_brought_to_life([image], repeated, scheme, config, rng, other), spec, config, rng)
+    return _framed(_brought_to_life([image], repeated, scheme, config, rng, other, occluded), spec, config, rng)
 
 
 def move_frames(

@@ -229,6 +229,7 @@ def augment(
     rng: np.random.Generator,
     other: Callable[[], ImageArray] | None = None,
     upright_shape: FloatArray | None = None,
+    occluded: npt.NDArray[np.bool_] | None = None,
 ) -> TrainingFace:
     """Make one training crop.
 
@@ -242,6 +243,7 @@ def augment(
         other: gives another face's picture, pieces of which may be laid over this one; called only when needed.
         upright_shape: (N, 2) the mean shape, in any unit: what `config.second_look` turns faces upright by. None: every
             crop is a first look.
+        occluded: (N,) points of the picture that are known to be hidden. None: all can be seen.
 
     Returns:
         The crop, its landmarks in crop pixels, and which of them can be seen.
@@ -268,6 +270,7 @@ def augment(
     if rng.random() < config.flip:
         crop = np.ascontiguousarray(crop[:, ::-1])
         points = flip_points(points, spec.size, scheme.mirror)
+        occluded = None if occluded is None else occluded[scheme.mirror]
     if rng.random() < config.color:
         crop = _change_colors(crop, rng)
     if not crop.flags.writeable:
@@ -282,4 +285,7 @@ def augment(
     if rng.random() < config.sensor_noise:
         noise = rng.standard_normal(crop.shape, dtype=np.float32) * np.float32(rng.uniform(2, 15))
         crop = np.clip(crop + noise, 0, 255).astype(np.uint8)
-    return TrainingFace(crop, points.astype(np.float32), visible_landmarks(covered, points))
+    visible = visible_landmarks(covered, points)
+    if occluded is not None:
+        visible &= ~occluded
+    return TrainingFace(crop, points.astype(np.float32), visible)

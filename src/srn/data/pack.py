@@ -39,6 +39,7 @@ class FacePack:
         landmarks: (F, N, 2) float32, pixels of the packed crops.
         names: (F,) `subset/stem` of each face.
         spec: frame of the crops.
+        occluded: (F, N) bool, the points that the dataset says are hidden (COFW); None where it says nothing.
     """
 
     scheme: LandmarkScheme
@@ -47,6 +48,7 @@ class FacePack:
     spec: FrameSpec
     _bytes: npt.NDArray[np.uint8]
     _offsets: npt.NDArray[np.int64]
+    occluded: npt.NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.landmarks)
@@ -61,11 +63,13 @@ class FacePack:
         parts = [self._bytes[self._offsets[i] : self._offsets[i + 1]] for i in chosen]
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts], dtype=np.int64)])
         joined = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
-        return FacePack(self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, joined, offsets)
+        occluded = None if self.occluded is None else self.occluded[chosen]
+        return FacePack(self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, joined, offsets, occluded)
 
     def digest(self) -> str:
-        """Short hash of pictures and landmarks: a run's record of what it was trained on."""
-        return hashlib.sha256(self._bytes.tobytes() + self.landmarks.tobytes()).hexdigest()[:16]
+        """Short hash of pictures, landmarks and flags: a run's record of what it was trained on."""
+        flags = b"" if self.occluded is None else self.occluded.tobytes()
+        return hashlib.sha256(self._bytes.tobytes() + self.landmarks.tobytes() + flags).hexdigest()[:16]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pack; the file is there whole or not at all."""
@@ -79,6 +83,7 @@ class FacePack:
             names=self.names,
             bytes=self._bytes,
             offsets=self._offsets,
+            **({} if self.occluded is None else {"occluded": self.occluded}),
         )
         write_atomically(path, buffer.getvalue())
 
@@ -101,6 +106,7 @@ class FacePack:
                     FrameSpec(int(size), float(face_size)),
                     archive["bytes"],
                     archive["offsets"],
+                    archive.get("occluded"),
                 )
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, InputError) as error:
             raise DataError.at(path, "a face pack (.npz)", f"{type(error).__name__}: {error}") from error
@@ -127,7 +133,7 @@ def pack_faces(
     schemes = {sample.scheme.name for sample in samples}
     if len(schemes) != 1:
         raise DataError.at("face pack", "faces of one landmark scheme", ", ".join(sorted(schemes)) or "no face")
-    landmarks, names, parts, problems = [], [], [], []
+    landmarks, names, parts, flags, problems = [], [], [], [], []
     last_path, image = None, None
     for done, sample in enumerate(samples):
         if progress is not None:
@@ -142,12 +148,15 @@ def pack_faces(
         parts.append(np.frombuffer(encode_image(frame.crop(image), ".jpg", quality), np.uint8))
         landmarks.append(frame.to_crop(sample.landmarks).astype(np.float32))
         names.append(f"{sample.subset}/{sample.path.stem}")
+        flags.append(np.zeros(len(sample.landmarks), bool) if sample.occluded is None else sample.occluded)
     if not parts:
         raise DataError.at("face pack", "at least one readable picture", f"{len(problems)} that are not")
     if progress is not None:
         progress(len(samples), len(samples))
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts], dtype=np.int64)])
-    pack = FacePack(samples[0].scheme, np.stack(landmarks), np.array(names), spec, np.concatenate(parts), offsets)
+    occluded = None if all(sample.occluded is None for sample in samples) else np.stack(flags)
+    joined = np.concatenate(parts)
+    pack = FacePack(samples[0].scheme, np.stack(landmarks), np.array(names), spec, joined, offsets, occluded)
     return pack, problems
 
 

@@ -337,6 +337,8 @@ def read_test_faces(folders: Sequence[Path], scheme: LandmarkScheme) -> tuple[li
             flags = visible.get(f"{samples[index].subset}/{samples[index].path.stem}")
             if flags is not None:
                 samples[index] = replace(samples[index], occluded=~flags)
+        if not samples and kind == "plain":  # own annotations in one file: COCO key points, a table
+            samples = _read_other(root, kind, scheme, report)
         if not samples:
             raise DataError.at(folder, "pictures with .pts files beside them", "no annotated face")
         groups.append((base, samples))

@@ -138,8 +138,9 @@ def animated_face(
     pack: FacePack, index: int, spec: FrameSpec, motion: MotionConfig, rng: np.random.Generator, frames: int
 ) -> FramedFace:
     """A packed face brought to life; pieces of the pack's other faces may pass in front of it."""
+    occluded = None if pack.occluded is None else pack.occluded[index]
     return animate_framed(
-        pack.image(index), pack.landmarks[index], spec, pack.scheme, motion, rng, frames, _another(pack, rng)
+        pack.image(index), pack.landmarks[index], spec, pack.scheme, motion, rng, frames, _another(pack, rng), occluded
     )
 
 

@@ -98,6 +98,7 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
         face = augment(
             self.pack.image(index), self.pack.landmarks[index], self.spec, self.pack.scheme, config, rng,
             other=another, upright_shape=self._upright,
+            occluded=None if self.pack.occluded is None else self.pack.occluded[index],
         )  # fmt: skip
         image, landmarks, visible = self.occluder(face, chance) if hard and self.occluder is not None else face
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(landmarks), torch.from_numpy(visible)
