@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,17 +75,18 @@ class FacePack:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pack; the file is there whole or not at all."""
         buffer = io.BytesIO()
-        np.savez(
-            buffer,
-            format=np.array(_FORMAT),
-            scheme=np.array(describe_scheme(self.scheme)),
-            frame=np.array([self.spec.size, self.spec.face_size]),
-            landmarks=self.landmarks,
-            names=self.names,
-            bytes=self._bytes,
-            offsets=self._offsets,
-            **({} if self.occluded is None else {"occluded": self.occluded}),
-        )
+        parts: dict[str, Any] = {
+            "format": np.array(_FORMAT),
+            "scheme": np.array(describe_scheme(self.scheme)),
+            "frame": np.array([self.spec.size, self.spec.face_size]),
+            "landmarks": self.landmarks,
+            "names": self.names,
+            "bytes": self._bytes,
+            "offsets": self._offsets,
+        }
+        if self.occluded is not None:
+            parts["occluded"] = self.occluded
+        np.savez(buffer, **parts)
         write_atomically(path, buffer.getvalue())
 
     @classmethod
