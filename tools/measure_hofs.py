@@ -307,8 +307,11 @@ def plot_heat_map(shape: npt.NDArray[np.floating], maps: dict[str, npt.NDArray[n
             line = shape[[*points, *points[:1]] if closed else list(points)]
             axes.plot(line[:, 0], line[:, 1], color="0.8", linewidth=1, zorder=1)
         spots = axes.scatter(shape[:, 0], shape[:, 1], c=values, s=90, cmap="inferno_r", edgecolors="0.4", zorder=2)
-        for index in np.argsort(values)[-5:]:
-            axes.annotate(str(index), shape[index], xytext=(6, 4), textcoords="offset points", fontsize=8)
+        named: list[int] = []
+        for index in np.argsort(values)[::-1]:
+            if len(named) < 5 and all(np.linalg.norm(shape[index] - shape[other]) > 0.1 for other in named):
+                named.append(int(index))  # the highest ones, as far as their numbers find room
+                axes.annotate(str(index), shape[index], xytext=(6, 4), textcoords="offset points", fontsize=8)
         axes.set(aspect="equal", xticks=[], yticks=[])
         axes.set_title(title, fontsize=10)
         axes.invert_yaxis()
