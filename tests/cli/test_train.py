@@ -13,6 +13,9 @@ import pytest
 from matplotlib.cbook import get_sample_data
 
 from srn.data.media import write_image
+from srn.data.pack import pack_faces
+from srn.data.sample import Sample
+from srn.face.scheme import COFW_29, IBUG_68
 
 pytest.importorskip("torch")
 Run = Callable[..., Any]
@@ -73,9 +76,6 @@ def test_options_of_clips(srn: Run, tmp_path: Path, arguments: tuple[str, ...], 
 
 def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
     """Two steps from the shipped weights on six faces; the run remembers that it is one of clips."""
-    from srn.data.pack import pack_faces
-    from srn.data.sample import Sample
-    from srn.face.scheme import IBUG_68
     from srn.model.checkpoint import load_network
 
     rng = np.random.default_rng(0)
@@ -99,12 +99,34 @@ def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--without", "coarse-shape"), {"coarse_shape": False, "non_local": True, "without": ()}),
+        (("--without", "g", "--without", "non-local"), {"coarse_shape": True, "non_local": False, "without": ("g",)}),
+        (("--preset", "paper"), {"coarse_shape": False, "hourglass": False}),
+        (("--preset", "robust-hg"), {"coarse_shape": False, "hourglass": True}),
+    ],
+)
+def test_what_is_left_out_of_the_network(
+    srn: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], expected: dict[str, object]
+) -> None:
+    from srn.training import loop
+
+    configs = []
+    monkeypatch.setattr(loop, "train", lambda config, *_, **__: configs.append(config) or tmp_path)
+    write_image(tmp_path / "a.png", np.zeros((120, 120, 3), np.uint8))
+    points = np.random.default_rng(0).uniform(20, 100, (68, 2))
+    pack_faces([Sample(tmp_path / "a.png", points, IBUG_68, "toy")])[0].save(tmp_path / "faces.npz")
+    ran = srn("train", "--data", tmp_path / "faces.npz", "--out", tmp_path / "run", *arguments)
+    assert ran.code == 0, ran.err
+    (config,) = configs
+    assert {name: getattr(config.model, name) for name in expected} == expected
+
+
 def test_faces_with_other_landmarks_train_from_the_shipped_weights(srn: Run, tmp_path: Path) -> None:
     """The network has the landmarks of the pack, and the encoder it was given to start from."""
-    from srn.data.pack import pack_faces
-    from srn.data.sample import Sample
     from srn.export import load_weights
-    from srn.face.scheme import COFW_29
     from srn.inference.runtime import shipped_weights
     from srn.model.checkpoint import load_network
 

@@ -140,3 +140,13 @@ def test_gathering_cells_gives_the_same_numbers() -> None:
     expected = sample_patches(feature_map, shape, offsets, 4)
     found = _sample_rows(feature_map, shape[:, :, None] + offsets, 4)
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_places_stay_exact_under_autocast(rng: np.random.Generator) -> None:
+    """A ramp sampled in a bf16 forward pass: the places are not rounded to bf16's steps of a third of a pixel."""
+    ramp = torch.arange(40.0).expand(1, 1, 40, 40)  # the value of a cell is its column; whole numbers are exact in bf16
+    shape = torch.from_numpy(rng.uniform(110, 150, (1, 68, 2))).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        sampled = sample_patches(ramp.bfloat16(), shape, torch.zeros(1, 2), stride=4)
+    expected = (shape[0, :, 0] + 0.5) / 4 - 0.5
+    torch.testing.assert_close(sampled[0, 0, :, 0].float(), expected, atol=1e-3, rtol=0)

@@ -60,10 +60,10 @@ def test_a_run_of_decay_only_falls_from_the_start() -> None:
     assert [run.rate(step) for step in (0, 50, 99)] == pytest.approx([0.5, 0.25, 0.005])
 
 
-def test_a_run_shorter_than_its_warm_up_stays_below_its_peak() -> None:
-    run = TrainConfig(faces=64, batch_size=32, learning_rate=1.0, warm_up=320, decay_share=0.5)
+def test_a_short_run_warms_up_over_its_first_tenth() -> None:
+    run = dataclasses.replace(RUN, warm_up=10_000)  # a hundred steps: ten to warm up, the last forty to fall
 
-    assert [run.rate(0), run.rate(1)] == pytest.approx([0.1, 0.2])
+    assert [run.rate(step) for step in (0, 4, 9, 10, 60)] == pytest.approx([0.05, 0.25, 0.5, 0.5, 0.5])
 
 
 @pytest.mark.parametrize(

@@ -272,7 +272,6 @@ def _train_variants(
         changes: dict[str, object] = {"without": (part,)} if part in ("g", "f", "d", "mu") else {}
         changes |= {"non_local": False} if part == "non-local" else {}
         config = train_config(preset, model_changes=changes, faces=budget, seed=seed, validation=0)
-        config = dataclasses.replace(config, warm_up=min(config.warm_up, budget // 10))
         if part == "occlusion":
             bare = dataclasses.replace(config.augmentation, noise_patch=0.0, occluders=0.0, masks=0.0)
             config = dataclasses.replace(config, augmentation=bare)

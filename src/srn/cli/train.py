@@ -26,13 +26,18 @@ class PresetName(StrEnum):
 
 
 class Part(StrEnum):
-    """What can be left out of the network (tables 7 and 8)."""
+    """What can be left out of the network (tables 7 and 8).
+
+    `coarse-shape` is what `robust` reads from the whole face first; without it the cascade starts from the mean shape,
+    as the paper's does.
+    """
 
     G = "g"
     F = "f"
     D = "d"
     MU = "mu"
     NON_LOCAL = "non-local"
+    COARSE_SHAPE = "coarse-shape"
 
 
 class PrecisionName(StrEnum):
@@ -117,6 +122,7 @@ def train(
         from srn.export import load_weights
         from srn.hofs.agent import Agent
         from srn.hofs.synthesis import HardOcclusion
+        from srn.model.config import HIERARCHIES, PRESETS
         from srn.training.clips import fine_tune
         from srn.training.config import ClipConfig, TrainConfig, tracker_config, train_config
         from srn.training.loop import FaceTask, Schedule, check_run_folder, default_workers
@@ -155,13 +161,15 @@ def train(
             chosen["hard_share"] = hofs_share
         config = tracker_config(network.config, clips=ClipConfig(**chosen), seed=seed, **changes)
     else:
-        parts = [part.value for part in without or []]
+        parts = without or []
+        name = (preset or PresetName.ROBUST).value
         config = train_config(
-            (preset or PresetName.ROBUST).value,
+            name,
             model_changes={
                 "scheme_name": pack.scheme.name,
-                "without": tuple(part for part in parts if part != Part.NON_LOCAL),
+                "without": tuple(part.value for part in parts if part.value in HIERARCHIES),
                 "non_local": Part.NON_LOCAL not in parts,
+                "coarse_shape": Part.COARSE_SHAPE not in parts and PRESETS[name].coarse_shape,
             },
             seed=seed,
             hard_share=0.0 if hofs is None else hofs_share,

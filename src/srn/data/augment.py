@@ -29,7 +29,9 @@ from srn.face.occluders import (
     blob,
     drawn_mask,
     fingers,
+    hair,
     half_shadow,
+    hat,
     noise_patch,
     pasted_patch,
     sunglasses,
@@ -199,7 +201,7 @@ def _occlude(
     elif rng.random() < config.occluders:
         for _ in range(1 + int(rng.random() < 0.5)):
             size = face_size * rng.uniform(0.15, 0.6)
-            kind = int(rng.integers(8))
+            kind = int(rng.integers(10))
             if kind <= 1 and other is not None:
                 donor = cv2.resize(other(), image.shape[1::-1], interpolation=cv2.INTER_AREA).astype(
                     np.uint8, copy=False
@@ -213,6 +215,10 @@ def _occlude(
                 covered |= fingers(image, anywhere(), size, rng)
             elif kind == 6:
                 covered |= sunglasses(image, landmarks, scheme, rng)
+            elif kind == 7:
+                covered |= hair(image, landmarks, scheme, rng)
+            elif kind == 8:
+                covered |= hat(image, landmarks, scheme, rng)
             else:
                 covered |= half_shadow(image, landmarks, scheme, rng)
     if rng.random() < config.noise_patch:

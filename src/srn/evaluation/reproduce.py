@@ -125,6 +125,8 @@ def variant_of(config: Mapping[str, object]) -> str:
         parts.append("without-occlusion")
     if model.get("hourglass", False):
         parts.append("hourglass")
+    elif str(model.get("preset", "")).startswith("robust") and not model.get("coarse_shape", True):
+        parts.append("mean-shape")
     if len(parts) > 1:
         raise InputError.at("config.json", "a run that leaves one thing out", ", ".join(parts))
     return parts[0] if parts else "full"

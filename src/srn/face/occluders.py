@@ -255,6 +255,51 @@ def sunglasses(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
     return covered
 
 
+def hair(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
+    """Locks that fall over the face from above its forehead: a fringe, or hair down one side."""
+    middle, down, aside = _face_axes(shape, scheme)
+    tones = np.array([[30, 24, 20], [70, 45, 30], [120, 85, 50], [200, 165, 105], [150, 70, 35], [170, 168, 165]])
+    tone = tones[int(rng.integers(len(tones)))] * rng.uniform(0.7, 1.3)
+    # Strands: noise drawn out along the way that hair falls.
+    strands = np.repeat(rng.normal(1, 0.25, (1, image.shape[1], 1)), image.shape[0], axis=0)
+    strands = strands + rng.standard_normal(image.shape[:2] + (1,), dtype=np.float32) * 0.06
+    surface = np.clip(tone * strands, 0, 255).astype(np.uint8)
+    if rng.random() < 0.5:  # a fringe across the forehead
+        first, last, longest = -1.8, 1.8, rng.uniform(0.0, 0.5)
+    else:  # one side, as far down as the jaw
+        side = rng.choice([-1.0, 1.0])
+        first, last, longest = 0.6 * side, 2.2 * side, rng.uniform(0.6, 2.0)
+    top = middle - down * rng.uniform(1.1, 1.6)
+    covered = _nothing_covered(image)
+    count = int(rng.integers(4, 11))
+    for place in np.linspace(first, last, count) + rng.normal(0, 0.1, count):
+        root, half = top + aside * place, aside * rng.uniform(0.15, 0.4)
+        tip = middle + aside * (place * rng.uniform(0.9, 1.2)) + down * (longest - rng.exponential(0.25))
+        bend = (root + tip) / 2 + aside * rng.normal(0, 0.15)
+        covered |= _paint(image, np.stack([root - half, bend - half, tip, bend + half, root + half]), surface, rng)
+    return covered
+
+
+def hat(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
+    """A cap, a woollen hat or a helmet down to the brows, with a brim or without one."""
+    middle, down, aside = _face_axes(shape, scheme)
+    edge = middle - down * rng.uniform(0.1, 0.6)
+    wide, high = rng.uniform(1.9, 2.4), rng.uniform(1.2, 2.2)
+    tilt = down * rng.normal(0, 0.08)
+    surface = _texture(*image.shape[:2], rng)
+    angles = np.linspace(np.pi, 2 * np.pi, 14)
+    dome = edge + aside * wide * np.cos(angles)[:, None] + (down * high) * np.sin(angles)[:, None]
+    covered = _paint(
+        image, np.concatenate([dome, [edge + aside * wide + tilt, edge - aside * wide - tilt]]), surface, rng
+    )
+    if rng.random() < 0.6:
+        reach, thick = wide * rng.uniform(1.0, 1.6), rng.uniform(0.08, 0.3)
+        around = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+        brim = edge + (aside * reach + tilt) * np.cos(around)[:, None] + down * thick * np.sin(around)[:, None]
+        covered |= _paint(image, brim, None if rng.random() < 0.5 else surface, rng)
+    return covered
+
+
 def pasted_patch(
     image: ImageArray, other: ImageArray, center: FloatArray, size: float, rng: np.random.Generator
 ) -> Covered:
@@ -291,6 +336,8 @@ LANDMARK_OCCLUDERS: tuple[Callable[[ImageArray, FloatArray, float, np.random.Gen
 FACE_OCCLUDERS: tuple[Callable[[ImageArray, FloatArray, LandmarkScheme, np.random.Generator], Covered], ...] = (
     drawn_mask,
     sunglasses,
+    hair,
+    hat,
     half_shadow,
 )
 """Occluders that are fitted to the whole face: (image, shape, scheme, rng)."""

@@ -34,8 +34,9 @@ def sample_patches(feature_map: Tensor, shape: Tensor, offsets: Tensor, stride: 
     # align_corners) counts from -1 to 1 over the outer edges of the map, which are the same edges for both.
     size = torch.tensor([width * stride, height * stride], dtype=points.dtype, device=points.device)
     grid = (2 * points + 1) / size - 1
-    # Under autocast the map may be in half precision; the grid follows it only in type, its arithmetic was exact.
-    return functional.grid_sample(feature_map, grid.to(feature_map.dtype), "bilinear", "border", align_corners=False)
+    # Under autocast the map may be in half precision. The places must not be: near the edge of the crop bf16 counts in
+    # steps of a third of a pixel.
+    return functional.grid_sample(feature_map.float(), grid, "bilinear", "border", align_corners=False)
 
 
 def _sample_rows(feature_map: Tensor, points: Tensor, stride: int) -> Tensor:

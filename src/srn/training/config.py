@@ -66,7 +66,7 @@ class TrainConfig:
         faces: faces to see in all (batch size x steps); every frame of a clip counts.
         batch_size: over all devices.
         learning_rate: peak rate of AdamW.
-        warm_up: faces over which the rate rises.
+        warm_up: faces over which the rate rises; at most a tenth of the run.
         decay_share: share of the run, at its end, over which the rate falls to zero. Before it the rate is constant, so
             that a run can be made longer or shorter while it goes.
         weight_decay: of matrices and convolutions; biases and norms have none.
@@ -115,7 +115,7 @@ class TrainConfig:
 
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0: a ramp up, a plateau, a straight line down to zero."""
-        warm_up = max(self.warm_up // self.batch_size, 1)
+        warm_up = max(min(self.warm_up, self.faces // 10) // self.batch_size, 1)
         decay = max(round(self.steps * self.decay_share), 1)
         return self.learning_rate * min((step + 1) / warm_up, (self.steps - step) / decay, 1.0)
 

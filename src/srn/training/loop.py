@@ -362,7 +362,7 @@ def train(
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = _WeightAverage(network, config.averaging)
         optimizer = torch.optim.AdamW(
-            _parameter_groups(network, config.weight_decay), lr=config.learning_rate, fused=device.type == "cuda"
+            _parameter_groups(network, config.weight_decay), lr=config.learning_rate, fused=True
         )
         first_step = 0
         if resume and state_path.exists():
