@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.cli import options
 from srn.data.media import read_image
 from srn.data.pts import read_pts, write_pts
 
@@ -73,6 +74,67 @@ def test_the_table_is_in_per_cent(srn: Run, biased: dict[int, float], root: Path
         (line,) = [line for line in ran.out.splitlines() if line.strip("│| ").startswith(row)]
         assert f"{part['nme'] * 100:.2f}" in line
         assert f" {part['n']} " in line
+
+
+def test_threshold(srn: Run, biased: dict[int, float], root: Path, tmp_path: Path) -> None:
+    error = biased[0]  # of every face: the bias grows with the face, and so does the normalizer
+    ran, values = evaluate(srn, tmp_path, root / "one", root / "two", "--threshold", 2 * error)
+    assert ran.code == 0, ran.err
+    # No face is off by more; the curve jumps from 0 to 1 half way to the threshold.
+    assert (values["failure_rate"], values["threshold"]) == (0.0, 2 * error)
+    assert values["auc"] == pytest.approx(0.5, abs=0.01)
+    assert evaluate(srn, tmp_path, root / "one", "--threshold", error / 2)[1]["failure_rate"] == 1.0
+
+
+def test_two_networks_on_the_same_faces(
+    srn: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    true_localizer: Any,
+    truths: dict[int, Shape],
+    biased: dict[int, float],
+    root: Path,
+    tmp_path: Path,
+) -> None:
+    """The other network is off by twice as much: the difference is one error, on every face."""
+    good, bad = true_localizer(truths, (3.0, 4.0)), true_localizer(truths, (6.0, 8.0))
+    monkeypatch.setattr(options, "open_localizer", lambda weights, threads: good if weights is None else bad)
+    ran, values = evaluate(
+        srn, tmp_path, root / "one", root / "two", "--compare", tmp_path / "other.onnx", "--no-cache"
+    )
+    assert ran.code == 0, ran.err
+    pair = values["compared_with"]
+    assert pair["nme"] == pytest.approx(2 * biased[0], rel=0.01)
+    assert pair["difference"] == pytest.approx(-biased[0], rel=0.01)
+    assert (pair["faces"], pair["share_better"], pair["share_worse"]) == (3, 1.0, 0.0)
+    assert pair["p_value"] == 0.25  # two of the eight patterns of signs
+    (line,) = [line for line in ran.out.splitlines() if line.startswith("against fake")]
+    assert f"{pair['difference'] * 100:+.2f} points on 3 faces" in line
+
+
+def test_videos(
+    srn: Run, biased: dict[int, float], coordinate_file: Callable[..., Path], truths: dict[int, Shape], tmp_path: Path
+) -> None:
+    """Six frames that are the same: a constant error does not shake, and nobody finds a face in a gradient."""
+    for frame in range(1, 7):
+        coordinate_file(tmp_path / "videos" / "clip" / "imgs" / f"{frame:06d}.png", 0)
+        (tmp_path / "videos" / "clip" / "annot").mkdir(exist_ok=True)
+        write_pts(tmp_path / "videos" / "clip" / "annot" / f"{frame:06d}.pts", truths[0])
+    ran, values = evaluate(srn, tmp_path, tmp_path / "videos", "--video")
+    assert ran.code == 0, ran.err
+    by_name = {method["method"]: method for method in values["methods"]}
+    known = by_name["frame by frame, true boxes"]
+    assert (known["clips"], known["frames"], known["missed"], known["lost"]) == (1, 6, 0, 0)
+    assert known["nme"] == pytest.approx(biased[0], rel=0.01)
+    assert known["jitter"] == pytest.approx(0, abs=1e-6)
+    for name in ("frame by frame, face finder", "tracker", "tracker, not smoothed"):
+        assert (by_name[name]["missed"], by_name[name]["nme"]) == (6, None)
+    assert "6 frames" in ran.out
+
+
+def test_video_mistakes(srn: Run, biased: dict[int, float], root: Path, tmp_path: Path) -> None:
+    assert srn("evaluate", root / "one", "--video").mistake.startswith(f"{root / 'one'}: expected videos with points")
+    ran = srn("evaluate", root / "one", "--video", "--ced", tmp_path / "ced.png")
+    assert ran.mistake == "--ced: expected no such option with --video, found one"
 
 
 def test_normalizer_and_boxes(srn: Run, biased: dict[int, float], root: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -14,15 +15,18 @@ import typer
 from rich.table import Table
 
 from srn.cli import options
+from srn.data.clip import Clip
+from srn.data.datasets import read_dataset
 from srn.data.files import write_atomically
 from srn.data.sample import Sample
-from srn.errors import InputError
+from srn.errors import DataError, InputError
 from srn.evaluation import protocol
 from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.box_curve import box_curve as measure_box_curve
 from srn.evaluation.cache import cached_evaluate, file_digest
 from srn.evaluation.report import Report, write_report
 from srn.evaluation.speed import measure_speed
+from srn.evaluation.video import Follower, FrameByFrame, TrackerFollower, evaluate_followers
 from srn.face.metrics import NORMALIZERS
 from srn.inference.landmarker import FaceLandmarker
 
@@ -49,6 +53,23 @@ def evaluate(
         Init, typer.Option(help="Face box: the annotation's, the face finder's, or the dataset's `bbs`.")
     ] = Init.GT_BOX,
     normalizer: Annotated[Normalizer, typer.Option(help="What errors are divided by.")] = Normalizer.INTEROCULAR,  # type: ignore[attr-defined]
+    threshold: Annotated[
+        float,
+        typer.Option(
+            min=0.001, max=1, help="Errors above it are failures, and the curve's area ends there: 0.08 = 8 %."
+        ),
+    ] = protocol.FAILURE_THRESHOLD,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="Other weights, measured on the same faces: the difference, face by face, and its interval."),
+    ] = None,
+    video: Annotated[
+        bool,
+        typer.Option(
+            "--video",
+            help="The folders hold videos: measure the picture model and the tracker, and how much they shake.",
+        ),
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="File for the numbers, whole and by picture.")
     ] = None,
@@ -83,25 +104,47 @@ def evaluate(
     What was measured once is kept by the hash of weights, faces, options and code, and not measured again.
 
     Example: `srn evaluate 300W/helen/testset 300W/lfpw/testset --json common.json --report report`
+
+    Example: `srn evaluate 300W/ibug --weights mine.onnx --compare theirs.onnx`
     """
+    if video:
+        others = {"--init": init != Init.GT_BOX, "--compare": compare, "--ced": ced, "--reliability": reliability,
+                  "--box-curve": box_curve, "--report": report_folder}  # fmt: skip
+        for name, given in others.items():
+            if given:
+                raise InputError.at(name, "no such option with --video", "one")
+        _evaluate_videos(folders, str(normalizer.value), weights, passes, flip_average, threads, yunet, json_file)
+        return
     landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
     samples, report = protocol.read_test_faces(folders, landmarker.localizer.scheme)
     store = options.open_cache(cache_folder, no_cache)
     digest = options.weights_digest(landmarker, weights)
-    with options.progress_bar("faces") as progress:
-        task = progress.add_task("evaluating", total=len(samples))
-        result, _ = cached_evaluate(
-            landmarker,
-            samples,
-            cache=store,
-            digest=digest,
-            finder="built-in" if yunet is None else file_digest(yunet),
-            init=init.value,
-            normalizer=normalizer.value,
-            progress=lambda: progress.advance(task),
-        )
+
+    def measure(model: FaceLandmarker, its_digest: str | None, title: str) -> protocol.Evaluation:
+        with options.progress_bar("faces") as progress:
+            task = progress.add_task(title, total=len(samples))
+            found, _ = cached_evaluate(
+                model,
+                samples,
+                cache=store,
+                digest=its_digest,
+                finder="built-in" if yunet is None else file_digest(yunet),
+                init=init.value,
+                normalizer=normalizer.value,
+                progress=lambda: progress.advance(task),
+            )
+        return replace(found, threshold=threshold)
+
+    other: protocol.Evaluation | None = None
+    if compare is not None:  # first: a mistake in its name should not cost the other's minutes
+        rival = options.open_landmarker(compare, passes, flip_average, threads, yunet)
+        other = measure(rival, options.weights_digest(rival, compare), "evaluating the other")
+    result = measure(landmarker, digest, "evaluating")
     if json_file is not None:
-        settings = {"passes": passes, "flip_average": flip_average}
+        settings: dict[str, object] = {"passes": passes, "flip_average": flip_average}
+        if other is not None:
+            comparison = protocol.compare_evaluations(other, result)
+            settings["compared_with"] = {"weights": other.weights, **other.summary(), **comparison.to_dict()}
         write_atomically(json_file, (json.dumps(result.to_dict(settings), indent=1) + "\n").encode())
     if ced is not None:
         with options.needs_extra("eval", "--ced"):
@@ -109,7 +152,7 @@ def evaluate(
         curves = {name: result.subset(name).errors for name in result.subsets}
         if len(curves) > 1:
             curves["all"] = result.errors
-        plot_ced(curves, ced, threshold=protocol.FAILURE_THRESHOLD, label=str(normalizer.value))
+        plot_ced(curves, ced, threshold=threshold, label=str(normalizer.value))
     if reliability is not None:
         with options.needs_extra("eval", "--reliability"):
             from srn.evaluation.plots import plot_reliability
@@ -137,6 +180,8 @@ def evaluate(
         numbers = (part.nme * 100, part.mean_shape_nme * 100, s["failure_rate"] * 100)
         table.add_row(name, str(s["n"]), str(s["missed"]), *(f"{v:.2f}" for v in numbers), f"{s['auc']:.3f}")
     options.console.print(table)
+    if other is not None:
+        _print_comparison(other, result)
     visibility = result.visibility_summary()
     if visibility is not None:
         options.console.print(
@@ -151,6 +196,66 @@ def evaluate(
         error = confidence["expected_calibration_error"]
         options.console.print(f"confidence: expected calibration error {error:.3f}", highlight=False)
     problems = [*report.problems, *result.problems]
+    for line in problems:
+        options.messages.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _print_comparison(other: protocol.Evaluation, result: protocol.Evaluation) -> None:
+    pair = protocol.compare_evaluations(other, result)
+    gap = pair.difference
+    chance = "< 0.001" if pair.p_value < 0.001 else f"= {pair.p_value:.3f}"
+    options.console.print(
+        f"against {other.weights}, NME {other.nme:.2%}: {gap.value * 100:+.2f} points on {pair.both_found} "
+        f"faces (95 % interval {gap.low * 100:+.2f} to {gap.high * 100:+.2f}, sign-flip p {chance}); "
+        f"better on {pair.share_better:.0%} of the faces, worse on {pair.share_worse:.0%}",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+def _evaluate_videos(
+    folders: list[Path],
+    normalizer: str,
+    weights: Path | None,
+    passes: int,
+    flip: bool,
+    threads: int | None,
+    yunet: Path | None,
+    json_file: Path | None,
+) -> None:
+    """`--video`: clips one after the other, by the picture model frame by frame and by the tracker."""
+    landmarker = options.open_landmarker(weights, passes, flip, threads, yunet)
+    clips: list[Clip] = []
+    problems: list[str] = []
+    for folder in folders:
+        dataset = read_dataset(folder, split="test", scheme=landmarker.localizer.scheme)
+        problems += dataset.report.problems
+        if not dataset.clips:
+            raise DataError.at(folder, "videos with points in every frame (300VW's layout)", f"{dataset.kind} pictures")
+        clips += dataset.clips
+    followers: list[Follower] = [
+        FrameByFrame(landmarker, "frame by frame, true boxes"),
+        FrameByFrame(landmarker, "frame by frame, face finder", "finder"),
+        TrackerFollower(landmarker.tracker, "tracker"),
+        TrackerFollower(lambda: landmarker.tracker(smooth=False), "tracker, not smoothed"),
+    ]
+    with options.progress_bar("clips") as progress:
+        task = progress.add_task("evaluating", total=len(clips))
+        results = evaluate_followers(followers, clips, normalizer=normalizer, progress=lambda: progress.advance(task))
+    if json_file is not None:
+        values = {"weights": landmarker.localizer.name, "passes": passes, "flip_average": flip,
+                  "methods": [result.to_dict() for result in results]}  # fmt: skip
+        write_atomically(json_file, (json.dumps(values, indent=1) + "\n").encode())
+    frames = sum(len(clip) for clip in clips)
+    table = Table(title=f"{landmarker.localizer.name}, {options.counted(len(clips), 'video')}, {frames} frames")
+    for title in ("method", "missed", "lost", "NME %", "jitter %", "flicker %", "ms a frame"):
+        table.add_column(title, justify="left" if title == "method" else "right")
+    for result in results:
+        whole = result.summary()
+        percent = ["–" if whole[k] is None else f"{whole[k] * 100:.2f}" for k in ("nme", "jitter", "flicker")]
+        table.add_row(result.method, str(whole["missed"]), str(whole["lost"]), *percent, f"{whole['ms']:.1f}")
+    options.console.print(table)
     for line in problems:
         options.messages.print(f"failed: {line}", highlight=False, markup=False, soft_wrap=True)
     if problems:

@@ -77,6 +77,8 @@ class Evaluation:
     """One line for each picture that could not be read; it is in none of the numbers."""
     scheme: LandmarkScheme | None = None
     """Numbering of the landmarks: what the numbers by component need."""
+    threshold: float = FAILURE_THRESHOLD
+    """Errors above it are failures; the area under the curve reaches up to it."""
 
     @property
     def errors(self) -> npt.NDArray[np.float64]:
@@ -150,13 +152,13 @@ class Evaluation:
             "missed": self.missed,
             "nme": finite(self.nme),
             "mean_shape_nme": finite(self.mean_shape_nme),
-            "failure_rate": metrics.failure_rate(self.errors, FAILURE_THRESHOLD),
-            "auc": metrics.auc(self.errors, FAILURE_THRESHOLD),
+            "failure_rate": metrics.failure_rate(self.errors, self.threshold),
+            "auc": metrics.auc(self.errors, self.threshold),
         }
 
     def intervals(self, *, seed: int = 0) -> ErrorIntervals:
         """Bootstrap 95 % intervals of NME, failure rate and AUC."""
-        return error_intervals(self.errors, FAILURE_THRESHOLD, seed=seed)
+        return error_intervals(self.errors, self.threshold, seed=seed)
 
     def component_summary(self) -> dict[str, dict[str, float | int]] | None:
         """The mean error of each facial component's points, over the faces found, and the number of its points.
@@ -235,7 +237,7 @@ class Evaluation:
         """The evaluation as `srn evaluate` writes it. A missed face has the error null."""
         return {
             **self.summary(),
-            "threshold": FAILURE_THRESHOLD,
+            "threshold": self.threshold,
             "normalizer": self.normalizer,
             "init": self.init,
             "weights": self.weights,

@@ -20,7 +20,7 @@ from srn.data.sample import PictureSource
 from srn.evaluation import charts, pictures
 from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.charts import Bar, Line
-from srn.evaluation.protocol import CONFIDENT_WITHIN, FAILURE_THRESHOLD, Evaluation, FaceResult
+from srn.evaluation.protocol import CONFIDENT_WITHIN, Evaluation, FaceResult
 from srn.evaluation.speed import Speed
 from srn.evaluation.statistics import Interval, ratio_intervals
 from srn.face import metrics
@@ -218,12 +218,12 @@ def _cards(result: Evaluation) -> str:
     cards = [
         ("Mean error (NME)", f"{_percent(intervals.nme.value)} %", f"95 %: {_range(intervals.nme)}"),
         (
-            f"Failures above {FAILURE_THRESHOLD:.0%}",
+            f"Failures above {result.threshold * 100:.3g} %",
             f"{_percent(intervals.failure_rate.value)} %",
             f"95 %: {_range(intervals.failure_rate)}",
         ),
         (
-            f"Area under the curve to {FAILURE_THRESHOLD:.0%}",
+            f"Area under the curve to {result.threshold * 100:.3g} %",
             f"{intervals.auc.value:.3f}",
             f"95 %: {_range(intervals.auc, 1, 3)}",
         ),
@@ -275,7 +275,7 @@ def _numbers(result: Evaluation) -> str:
 
 
 def _curve(result: Evaluation) -> str:
-    grid = np.linspace(0, FAILURE_THRESHOLD, 161)
+    grid = np.linspace(0, result.threshold, 161)
     names = result.subsets
     parts = [(name, result.subset(name)) for name in names] + ([("all", result)] if len(names) > 1 else [])
     lines = [Line(name, grid * 100, metrics.ced(part.errors, grid) * 100) for name, part in parts]
@@ -289,7 +289,7 @@ def _curve(result: Evaluation) -> str:
             description=spoken,
             x_label="NME up to (%)",
             y_label="share of faces (%)",
-            x_range=(0, FAILURE_THRESHOLD * 100),
+            x_range=(0, result.threshold * 100),
             y_range=(0, 100),
         ),
         "How many faces have at most an error. Higher and further left is better.",

@@ -286,7 +286,7 @@ def hat(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.ra
     edge = middle - down * rng.uniform(0.1, 0.6)
     wide, high = rng.uniform(1.9, 2.4), rng.uniform(1.2, 2.2)
     tilt = down * rng.normal(0, 0.08)
-    surface = _texture(*image.shape[:2], rng)
+    surface = _texture(image.shape[0], image.shape[1], rng)
     angles = np.linspace(np.pi, 2 * np.pi, 14)
     dome = edge + aside * wide * np.cos(angles)[:, None] + (down * high) * np.sin(angles)[:, None]
     covered = _paint(
