@@ -245,6 +245,23 @@ def test_a_mask_hides_the_mouth_and_leaves_eyes_and_brows(landmarks: Shape, grai
     assert np.median(mouths) > 0.9
 
 
+def test_masks_that_lie_off(landmarks: Shape, grain: Picture) -> None:
+    """They lie further left and right of where the face is, and what they hide is still what they cover."""
+    spread = {}
+    for misfit in (0.0, 0.1):
+        middles, painted = [], []
+        for seed in range(40):
+            config = only(masks=1.0, misfit=misfit)
+            face = augment(grain, landmarks, SPEC, IBUG_68, config, np.random.default_rng(seed))
+            changed = (np.abs(face.image.astype(int) - 128) > 10).any(-1)
+            hidden = face.landmarks[~face.visible].round().astype(int)
+            painted += changed[hidden[:, 1], hidden[:, 0]].tolist()
+            middles.append(np.argwhere(changed).mean(axis=0)[1])
+        assert np.mean(painted) > 0.9  # a mask may have the picture's own grey in places
+        spread[misfit] = np.std(middles)
+    assert spread[0.1] > 2 * spread[0.0]
+
+
 def test_points_known_to_be_hidden_stay_hidden_and_flip_with_the_face(landmarks: Shape, grain: Picture) -> None:
     hidden = np.zeros(68, bool)
     hidden[[0, 5, 36]] = True

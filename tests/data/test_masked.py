@@ -15,7 +15,6 @@ from srn.data.masked import (
     MaskWardrobe,
     mask_clips,
     mask_dataset,
-    misfitted,
     read_visible,
 )
 from srn.data.media import read_image, write_image
@@ -74,20 +73,6 @@ def test_a_part_of_a_set_gets_the_masks_of_the_whole(shared_data: Path, wardrobe
     mask_dataset(samples[2:], tmp_path / "last", kind=MIXED, wardrobe=wardrobe)
     name = f"ibug/{samples[2].path.stem}.jpg"
     assert (tmp_path / "all" / name).read_bytes() == (tmp_path / "last" / name).read_bytes()
-
-
-def test_points_that_are_off_as_a_whole_by_hand() -> None:
-    """Two shifts, a scale and a turn, each normal with the misfit: the moments over many draws, and the form kept."""
-    shape = np.array([[0.0, 0.0], [40.0, 0.0], [40.0, 40.0], [0.0, 40.0]])  # a box of side 40
-    drawn = np.stack([misfitted(shape, 0.05, np.random.default_rng(seed)) for seed in range(2000)])
-    middle, first, second = drawn.mean(axis=1), drawn[:, 0], drawn[:, 1]
-    across = second - first
-    scale, turn = np.hypot(*across.T) / 40, np.arctan2(across[:, 1], across[:, 0])
-    np.testing.assert_allclose(middle.std(axis=0), 0.05 * 40, rtol=0.06)
-    np.testing.assert_allclose([np.log(scale).std(), turn.std()], 0.05, rtol=0.06)
-    np.testing.assert_allclose(np.abs(np.corrcoef([*middle.T, scale, turn]) - np.eye(4)).max(), 0, atol=0.08)
-    np.testing.assert_allclose(np.hypot(*(drawn[:, 2] - first).T), scale * 40 * np.sqrt(2))
-    np.testing.assert_array_equal(misfitted(shape, 0.0, np.random.default_rng(0)), shape)
 
 
 def test_masks_that_lie_off_leave_points_as_they_are(shared_data: Path, wardrobe: MaskWardrobe, tmp_path: Path) -> None:

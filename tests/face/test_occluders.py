@@ -14,6 +14,7 @@ from srn.face.occluders import (
     LANDMARK_OCCLUDERS,
     drawn_mask,
     half_shadow,
+    misfitted,
     noise_patch,
     pasted_patch,
     sunglasses,
@@ -230,3 +231,17 @@ def test_ear_loops_are_thin(grain: Picture, face: Shape) -> None:
         assert not shrunk(outside, 4).any()  # nowhere nine pixels thick, even where two of them meet at an ear
         assert outside.mean() < 0.05
     assert 5 < with_loops < 24
+
+
+def test_points_that_are_off_as_a_whole_by_hand() -> None:
+    """Two shifts, a scale and a turn, each normal with the misfit: the moments over many draws, and the form kept."""
+    shape = np.array([[0.0, 0.0], [40.0, 0.0], [40.0, 40.0], [0.0, 40.0]])  # a box of side 40
+    drawn = np.stack([misfitted(shape, 0.05, np.random.default_rng(seed)) for seed in range(2000)])
+    middle, first, second = drawn.mean(axis=1), drawn[:, 0], drawn[:, 1]
+    across = second - first
+    scale, turn = np.hypot(*across.T) / 40, np.arctan2(across[:, 1], across[:, 0])
+    np.testing.assert_allclose(middle.std(axis=0), 0.05 * 40, rtol=0.06)
+    np.testing.assert_allclose([np.log(scale).std(), turn.std()], 0.05, rtol=0.06)
+    np.testing.assert_allclose(np.abs(np.corrcoef([*middle.T, scale, turn]) - np.eye(4)).max(), 0, atol=0.08)
+    np.testing.assert_allclose(np.hypot(*(drawn[:, 2] - first).T), scale * 40 * np.sqrt(2))
+    np.testing.assert_array_equal(misfitted(shape, 0.0, np.random.default_rng(0)), shape)

@@ -32,6 +32,7 @@ from srn.face.occluders import (
     hair,
     half_shadow,
     hat,
+    misfitted,
     noise_patch,
     pasted_patch,
     sunglasses,
@@ -61,6 +62,9 @@ class AugmentConfig:
         noise_patch_size: its side (the paper: 48 pixels where the face box is about 140).
         occluders: probability of one more occluder of another kind; half of them get a second.
         masks: probability of a drawn face mask instead of these.
+        misfit: how far off what is fitted to the whole face (masks, sunglasses, hair, hats) lies, see `misfitted`: for
+            each, this times the size of a standard normal number. On the true points, a mask's outline would tell where
+            the jaw is.
     """
 
     flip: float = 0.5
@@ -81,6 +85,7 @@ class AugmentConfig:
     noise_patch_size: float = 0.34
     occluders: float = 0.4
     masks: float = 0.25
+    misfit: float = 0.04
 
 
 PAPER_AUGMENTATION = AugmentConfig(
@@ -97,12 +102,13 @@ PAPER_AUGMENTATION = AugmentConfig(
     noise_patch=1.0,
     occluders=0.0,
     masks=0.0,
+    misfit=0.0,
 )
 """The authors' augmentation: flips, mild turns, colour, noise, and one noise patch in every picture."""
 
 NO_AUGMENTATION = AugmentConfig(
     flip=0, rotation_deg=0, wide_rotation=0, box_edge=0, box_shift=0, box_scale=0, color=0, grey=0, blur=0,
-    low_resolution=0, sensor_noise=0, noise_patch=0, occluders=0, masks=0,
+    low_resolution=0, sensor_noise=0, noise_patch=0, occluders=0, masks=0, misfit=0,
 )  # fmt: skip
 """The ground-truth crop as it is: what evaluation with ground-truth boxes sees."""
 
@@ -193,11 +199,14 @@ def _occlude(
     def anywhere() -> FloatArray:
         return landmarks[int(rng.integers(scheme.n_points))]
 
+    def worn() -> FloatArray:
+        return misfitted(landmarks, config.misfit * abs(rng.normal()), rng) if config.misfit else landmarks
+
     covered = np.zeros(image.shape[:2], bool)
     if rng.random() < config.masks:
-        covered |= drawn_mask(image, landmarks, scheme, rng)
+        covered |= drawn_mask(image, worn(), scheme, rng)
         if rng.random() < 0.15:
-            covered |= sunglasses(image, landmarks, scheme, rng)
+            covered |= sunglasses(image, worn(), scheme, rng)
     elif rng.random() < config.occluders:
         for _ in range(1 + int(rng.random() < 0.5)):
             size = face_size * rng.uniform(0.15, 0.6)
@@ -214,11 +223,11 @@ def _occlude(
             elif kind == 5:
                 covered |= fingers(image, anywhere(), size, rng)
             elif kind == 6:
-                covered |= sunglasses(image, landmarks, scheme, rng)
+                covered |= sunglasses(image, worn(), scheme, rng)
             elif kind == 7:
-                covered |= hair(image, landmarks, scheme, rng)
+                covered |= hair(image, worn(), scheme, rng)
             elif kind == 8:
-                covered |= hat(image, landmarks, scheme, rng)
+                covered |= hat(image, worn(), scheme, rng)
             else:
                 covered |= half_shadow(image, landmarks, scheme, rng)
     if rng.random() < config.noise_patch:

@@ -18,9 +18,9 @@ from srn.data.media import IMAGE_SUFFIXES, read_image, write_image
 from srn.data.pts import write_pts
 from srn.data.sample import Sample
 from srn.errors import DataError, InputError
-from srn.face.geometry import Box, FloatArray, ImageArray, similarity, transform_points
+from srn.face.geometry import ImageArray
 from srn.face.masks import MaskTemplate, fit_mask, patterned, turned_side
-from srn.face.occluders import drawn_mask, visible_landmarks
+from srn.face.occluders import drawn_mask, misfitted, visible_landmarks
 
 KEY_POINT_NAMES = ("left_top", "mid_top", "right_top", "left_bottom", "mid_bottom", "right_bottom")
 DRAWN = "drawn"
@@ -99,20 +99,6 @@ class MaskWardrobe:
             raise InputError.at("mask kind", f"one of {', '.join(self.choices())}", repr(kind))
         views = self.kinds[kind]
         return views.get(side) or views.get(SIDES[0]) or next(iter(views.values()))
-
-
-def misfitted(shape: FloatArray, misfit: float, rng: np.random.Generator) -> FloatArray:
-    """Points (N, 2) as a detector may have them that is off: moved, scaled and turned as a whole.
-
-    Args:
-        shape: the true points.
-        misfit: standard deviation of either shift in sides of the face box, of the logarithm of the scale, and of the
-            turn in radians.
-        rng: the only source of chance.
-    """
-    box = Box.around(shape)
-    shift, (scale, turn) = rng.normal(0, misfit, 2) * box.side, rng.normal(0, misfit, 2)
-    return transform_points(similarity(float(np.exp(scale)), float(turn), box.center, box.center + shift), shape)
 
 
 def masked_picture(

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.face.geometry import FloatArray, ImageArray
+from srn.face.geometry import Box, FloatArray, ImageArray, similarity, transform_points
 from srn.face.scheme import LandmarkScheme
 
 Covered = npt.NDArray[np.bool_]
@@ -28,6 +28,20 @@ def visible_landmarks(covered: Covered, shape: FloatArray) -> npt.NDArray[np.boo
     visible = inside.copy()
     visible[inside] = ~covered[y[inside], x[inside]]
     return visible
+
+
+def misfitted(shape: FloatArray, misfit: float, rng: np.random.Generator) -> FloatArray:
+    """Points (N, 2) as a detector may have them that is off: moved, scaled and turned as a whole.
+
+    Args:
+        shape: the true points.
+        misfit: standard deviation of either shift in sides of the face box, of the logarithm of the scale, and of the
+            turn in radians.
+        rng: the only source of chance.
+    """
+    box = Box.around(shape)
+    shift, (scale, turn) = rng.normal(0, misfit, 2) * box.side, rng.normal(0, misfit, 2)
+    return transform_points(similarity(float(np.exp(scale)), float(turn), box.center, box.center + shift), shape)
 
 
 def _window(image: ImageArray, center: FloatArray, width: float, height: float) -> tuple[slice, slice]:

@@ -284,10 +284,15 @@ def _restore(
     network.load_state_dict(part("network."))
     for name, tensor in part("average.").items():
         average.tensors[name].copy_(tensor)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in part("optimizer.").items():
         index, name = key.split(".", 1)
-        moments.setdefault(int(index), {})[name] = tensor
+        like = parameters[int(index)]
+        # The fused optimizer walks through memory: moments have to lie there in the order that their parameter has
+        # (channels last), and the file has forgotten it.
+        laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
+        moments.setdefault(int(index), {})[name] = laid_out
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
 
 
