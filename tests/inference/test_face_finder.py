@@ -170,6 +170,19 @@ class TestPortrait:
         assert faces[0].score >= faces[1].score
         assert abs(abs(faces[0].box.center[0] - faces[1].box.center[0]) - 512) < 5
 
+    def test_doubtful_faces_only_where_there_is_no_sure_one(
+        self, finder: CenterFaceFinder, portrait: ImageArray
+    ) -> None:
+        generous = CenterFaceFinder(doubtful_threshold=0.1, threads=1)
+        assert generous.find(portrait) == finder.find(portrait)
+        assert not any(face.doubtful for face in generous.find(portrait))
+        (sure, *_) = finder.find(portrait)
+        stern = CenterFaceFinder(threshold=sure.score + 0.01, doubtful_threshold=0.1, last_size=None, threads=1)
+        doubtful = stern.find(portrait)
+        assert all(face.doubtful for face in doubtful)
+        # The same faces as those of a finder that takes all of them for sure.
+        assert describe(doubtful) == describe(CenterFaceFinder(threshold=0.1, last_size=None, threads=1).find(portrait))
+
     def test_face_that_fills_the_picture(self, finder: CenterFaceFinder, portrait: ImageArray) -> None:
         (face,) = LandmarkBoxFinder(finder).find(np.ascontiguousarray(portrait[170:333, 178:351]))
         assert face.box.iou(Box(0, 0, 172, 162)) > 0.6

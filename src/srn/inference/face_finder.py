@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -40,10 +40,12 @@ class FoundFace:
         box: picture pixels, 0-based; may reach over the picture's edge. In the finder's own convention where a
             `FaceFinder` gave it, the tight landmark box where a `LandmarkBoxFinder` did.
         score: how sure the finder is, in [0, 1].
+        doubtful: whether the score is below what the finder takes for a face: something for the landmarks to decide.
     """
 
     box: Box
     score: float
+    doubtful: bool = False
 
 
 class FaceFinder(Protocol):
@@ -157,6 +159,7 @@ class CenterFaceFinder:
         sizes: Sequence[int] = CENTERFACE_SIZES,
         last_size: int | None = 1280,
         threshold: float = 0.4,
+        doubtful_threshold: float | None = None,
         max_iou: float = 0.3,
         threads: int | None = None,
     ) -> None:
@@ -167,6 +170,8 @@ class CenterFaceFinder:
             sizes: longer sides, in pixels, that the picture is brought to; one after the other.
             last_size: a further, larger one for pictures in which the others show no face. None leaves it out.
             threshold: lowest score of a face.
+            doubtful_threshold: in a picture without a face, boxes with at least this score are given as doubtful ones.
+                None gives none.
             max_iou: of two boxes that overlap by more than this, the better one is kept.
             threads: CPU threads; ONNX Runtime chooses where None.
 
@@ -180,11 +185,14 @@ class CenterFaceFinder:
             raise InputError.at("face finder's last_size", "a size of at least 32 pixels, or None", str(last_size))
         _check_fraction("face finder's threshold", threshold)
         _check_fraction("face finder's max_iou", max_iou)
+        if doubtful_threshold is not None:
+            _check_fraction("face finder's doubtful_threshold", doubtful_threshold)
         if threads is not None and threads < 1:
             raise InputError.at("face finder's threads", "a number of at least 1", str(threads))
         self.sizes = tuple(sorted(set(sizes)))
         self.last_size = last_size
         self.threshold = threshold
+        self.least = threshold if doubtful_threshold is None else min(threshold, doubtful_threshold)
         self.max_iou = max_iou
         self._session = _open_centerface(model, threads)
 
@@ -200,13 +208,18 @@ class CenterFaceFinder:
         for size, always in steps:
             # Enlarging shows nothing new, and neither does a size that is hardly above the one before.
             available = min(size, longer_side)
-            if available >= 1.25 * used and (always or not any(len(scores) for _, scores in found)):
+            if available >= 1.25 * used and (always or not any((scores > self.threshold).any() for _, scores in found)):
                 found.append(self._find_at(image, available / longer_side))
                 used = available
         boxes = np.concatenate([boxes for boxes, _ in found])
         scores = np.concatenate([scores for _, scores in found])
+        sure = scores > self.threshold
+        if sure.any():
+            boxes, scores = boxes[sure], scores[sure]
+        doubtful = not sure.any()
         boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
-        return [FoundFace(Box(*box), score) for box, score in zip(boxes.tolist(), scores.tolist(), strict=True)]
+        pairs = zip(boxes.tolist(), scores.tolist(), strict=True)
+        return [FoundFace(Box(*box), score, doubtful) for box, score in pairs]
 
     def _find_at(self, image: ImageArray, scale: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Boxes (K, 4) in picture pixels and scores (K,) of the picture resized by `scale`."""
@@ -216,7 +229,7 @@ class CenterFaceFinder:
         padded = np.zeros((1, 3, -(-height // 32) * 32, -(-width // 32) * 32), dtype=np.float32)
         padded[0, :, :height, :width] = resized.transpose(2, 0, 1)
         heat, log_size, offset = self._session.run(["heat", "scale", "offset"], {"image": padded})
-        boxes, scores = decode_centerface(heat[0, 0], log_size[0], offset[0], self.threshold)
+        boxes, scores = decode_centerface(heat[0, 0], log_size[0], offset[0], self.least)
         return _to_picture(boxes, ratio), scores
 
 
@@ -382,4 +395,4 @@ class LandmarkBoxFinder:
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Faces of a picture (H, W, 3) uint8 RGB with their landmark boxes, best score first."""
-        return [FoundFace(self.fit.apply(found.box), found.score) for found in self.finder.find(image)]
+        return [replace(found, box=self.fit.apply(found.box)) for found in self.finder.find(image)]

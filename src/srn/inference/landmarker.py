@@ -17,6 +17,15 @@ from srn.inference.face_finder import CenterFaceFinder, FaceFinder, LandmarkBoxF
 from srn.inference.runtime import OnnxLocalizer
 from srn.inference.tracker import FaceTracker, Start, TrackerConfig
 
+DOUBTFUL_SCORE = 0.1
+"""Where the built-in face finder is sure of no face, its boxes of at least this score are looked at."""
+
+DOUBTFUL_FACES = 4
+"""And no more than the best so many of them."""
+
+BELIEVED_CONFIDENCE = 0.4
+"""Such a box is a face where the landmarks' mean confidence reaches this. Measured: `docs/face_finder.md`."""
+
 BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
 
 
@@ -86,10 +95,22 @@ class FaceLandmarker:
         self.passes, self.flip_average, self.batch_size, self._threads = passes, flip_average, batch_size, threads
 
     def find(self, image: ImageArray) -> list[tuple[Box, float]]:
-        """Tight landmark boxes of the faces in a picture, with their scores, best first."""
+        """Tight landmark boxes of the faces in a picture, with their scores, best first.
+
+        A mask over a dark face leaves a face finder in doubt, and the landmarks less so: where it is sure of none, they
+        decide about the boxes that it has doubts about.
+        """
         if self._finder is None:  # loaded on first use: who brings boxes does not pay for it
-            self._finder = LandmarkBoxFinder(CenterFaceFinder(threads=self._threads))
-        return [(face.box, face.score) for face in self._finder.find(image)]
+            self._finder = LandmarkBoxFinder(CenterFaceFinder(doubtful_threshold=DOUBTFUL_SCORE, threads=self._threads))
+        found = self._finder.find(image)
+        doubtful = [_Task(0, face.box, face.score) for face in found if face.doubtful][:DOUBTFUL_FACES]
+        believed = [
+            (face.box, face.score)
+            for face in (self._localize([image], doubtful) if doubtful else [])
+            if face.confidence is not None and face.confidence.mean() >= BELIEVED_CONFIDENCE
+        ]
+        sure = [(face.box, face.score) for face in found if not face.doubtful]
+        return sorted(sure + believed, key=lambda pair: -pair[1])
 
     def detect(self, image: ImageArray, boxes: Iterable[BoxLike] | None = None) -> list[Face]:
         """Find every face of a picture and its landmarks.
