@@ -55,8 +55,7 @@ def measure(network: StructuralRelationNetwork, sets: dict[str, list[Sample]]) -
             errors[name] = whole.nme * 100
             continue
         for part, subsets in (("Common", COMMON_SUBSETS), ("Challenging", CHALLENGING_SUBSETS)):
-            found = [result.nme for result in whole.results if result.subset in subsets]
-            errors[part] = sum(found) / len(found) * 100
+            errors[part] = whole.subset(*subsets).nme * 100
         errors["Full"] = whole.nme * 100
     return errors
 

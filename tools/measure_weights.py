@@ -32,16 +32,10 @@ from srn.face.scheme import IBUG_68
 OUT = Path(__file__).parents[1] / "docs" / "results"
 
 
-def part(whole: Evaluation, subsets: tuple[str, ...]) -> Evaluation:
-    """The faces of some subsets."""
-    chosen = tuple(r for r in whole.results if r.subset in subsets)
-    return Evaluation(chosen, whole.normalizer, whole.init, whole.weights)
-
-
 def rows_of(name: str, whole: Evaluation) -> dict[str, dict[str, Any]]:
     """Common, Challenging and Full of a 300W evaluation; the whole where it is another set."""
     sets = {"Common": COMMON_SUBSETS, "Challenging": CHALLENGING_SUBSETS}
-    parts = {f"{name} {key}": part(whole, subsets) for key, subsets in sets.items()}
+    parts = {f"{name} {key}": whole.subset(*subsets) for key, subsets in sets.items()}
     if not all(some.results for some in parts.values()):
         return {name: whole.summary()}
     return {key: some.summary() for key, some in parts.items()} | {f"{name} Full": whole.summary()}
@@ -90,7 +84,10 @@ def main() -> None:
         table |= rows_of("Masked 300W (authors' 30), ground-truth box", evaluate(best, authors))
         table |= rows_of("Masked 300W (authors' 30), one pass, not mirrored", evaluate(fast, authors))
         table |= rows_of("Masked 300W (authors' 30), face finder", evaluate(best, authors, init="finder"))
-        errors = {"Common": part(whole, COMMON_SUBSETS).errors, "Challenging": part(whole, CHALLENGING_SUBSETS).errors}
+        errors = {
+            "Common": whole.subset(*COMMON_SUBSETS).errors,
+            "Challenging": whole.subset(*CHALLENGING_SUBSETS).errors,
+        }
         errors |= {"Full": whole.errors, "Masked Full (ours)": hidden.errors}
         plot_ced(errors, OUT / "ced.png", label="inter-ocular distance")
         for name, result in (("clean", whole), ("masked", hidden)):

@@ -26,6 +26,7 @@ from srn.evaluation.box_curve import box_curve as measure_box_curve
 from srn.evaluation.cache import cached_evaluate, file_digest
 from srn.evaluation.report import Report, write_report
 from srn.evaluation.speed import measure_speed
+from srn.evaluation.statistics import PairedComparison
 from srn.evaluation.video import Follower, FrameByFrame, TrackerFollower, evaluate_followers
 from srn.face.metrics import NORMALIZERS
 from srn.inference.landmarker import FaceLandmarker
@@ -140,10 +141,10 @@ def evaluate(
         rival = options.open_landmarker(compare, passes, flip_average, threads, yunet)
         other = measure(rival, options.weights_digest(rival, compare), "evaluating the other")
     result = measure(landmarker, digest, "evaluating")
+    comparison = None if other is None else protocol.compare_evaluations(other, result)
     if json_file is not None:
         settings: dict[str, object] = {"passes": passes, "flip_average": flip_average}
-        if other is not None:
-            comparison = protocol.compare_evaluations(other, result)
+        if other is not None and comparison is not None:
             settings["compared_with"] = {"weights": other.weights, **other.summary(), **comparison.to_dict()}
         write_atomically(json_file, (json.dumps(result.to_dict(settings), indent=1) + "\n").encode())
     if ced is not None:
@@ -180,8 +181,8 @@ def evaluate(
         numbers = (part.nme * 100, part.mean_shape_nme * 100, s["failure_rate"] * 100)
         table.add_row(name, str(s["n"]), str(s["missed"]), *(f"{v:.2f}" for v in numbers), f"{s['auc']:.3f}")
     options.console.print(table)
-    if other is not None:
-        _print_comparison(other, result)
+    if other is not None and comparison is not None:
+        _print_comparison(other, comparison)
     visibility = result.visibility_summary()
     if visibility is not None:
         options.console.print(
@@ -202,13 +203,11 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _print_comparison(other: protocol.Evaluation, result: protocol.Evaluation) -> None:
-    pair = protocol.compare_evaluations(other, result)
+def _print_comparison(other: protocol.Evaluation, pair: PairedComparison) -> None:
     gap = pair.difference
-    chance = "< 0.001" if pair.p_value < 0.001 else f"= {pair.p_value:.3f}"
     options.console.print(
         f"against {other.weights}, NME {other.nme:.2%}: {gap.value * 100:+.2f} points on {pair.both_found} "
-        f"faces (95 % interval {gap.low * 100:+.2f} to {gap.high * 100:+.2f}, sign-flip p {chance}); "
+        f"faces (95 % interval {gap.low * 100:+.2f} to {gap.high * 100:+.2f}, sign-flip p {pair.p_text}); "
         f"better on {pair.share_better:.0%} of the faces, worse on {pair.share_worse:.0%}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip

@@ -103,9 +103,9 @@ class Evaluation:
         found = errors[np.isfinite(errors)]
         return float(found.mean()) if len(found) else float("nan")
 
-    def subset(self, name: str) -> Evaluation:
-        """The part that belongs to one subset."""
-        return self._part(result for result in self.results if result.subset == name)
+    def subset(self, *names: str) -> Evaluation:
+        """The part that belongs to one subset, or to several."""
+        return self._part(result for result in self.results if result.subset in names)
 
     def with_attribute(self, name: str) -> Evaluation:
         """The faces that the dataset gives an attribute."""

@@ -310,12 +310,11 @@ class Reproduction:
         means = [
             np.mean([r.nme for r in one.results if (r.subset, r.path.stem) in common]) * 100 for one in (theirs, ours)
         ]
-        chance = "< 0.001" if difference.p_value < 0.001 else f"= {difference.p_value:.3f}"
         low, high = (bound * 100 for bound in (difference.difference.low, difference.difference.high))
         yield (
             f"The same {difference.faces} faces: {means[0]:.2f} % under the authors' masks, {means[1]:.2f} % under "
             f"{found[1].label}; difference {difference.difference.value * 100:+.2f} (95 % interval {low:+.2f} to "
-            f"{high:+.2f}), sign-flip p {chance}."
+            f"{high:+.2f}), sign-flip p {difference.p_text}."
         )
         clean = self.data.sets("300w")
         if not isinstance(clean, str):

@@ -163,6 +163,11 @@ class PairedComparison:
     share_worse: float
     p_value: float
 
+    @property
+    def p_text(self) -> str:
+        """`= 0.012`, or `< 0.001`: what follows a p in a sentence."""
+        return "< 0.001" if self.p_value < 0.001 else f"= {self.p_value:.3f}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, null where undefined."""
 

@@ -214,9 +214,9 @@ class CenterFaceFinder:
         boxes = np.concatenate([boxes for boxes, _ in found])
         scores = np.concatenate([scores for _, scores in found])
         sure = scores > self.threshold
-        if sure.any():
-            boxes, scores = boxes[sure], scores[sure]
         doubtful = not sure.any()
+        if not doubtful:
+            boxes, scores = boxes[sure], scores[sure]
         boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
         pairs = zip(boxes.tolist(), scores.tolist(), strict=True)
         return [FoundFace(Box(*box), score, doubtful) for box, score in pairs]
