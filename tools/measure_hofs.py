@@ -162,12 +162,12 @@ def train_and_follow(
     curve: dict[str, list[float]] = json.loads(curve_path.read_text()) if curve_path.exists() else {}
     for mark in marks:
         stretch = dataclasses.replace(config, transitions=mark)
-        path = train_agent(stretch, source, network, run, resume=True, save_every=20)
+        path = train_agent(stretch, source, network, run, resume=True, save_every=20, precision="auto")
         if str(mark) not in curve:
-            curve[str(mark)] = follow(Agent.load(path), tests[0], 1)[0]
+            curve[str(mark)] = follow(Agent.load(path, precision="auto"), tests[0], 1)[0]
             curve_path.write_text(json.dumps(curve))
             print(f"{run.name}: {mark} transitions, reward {np.mean(curve[str(mark)]):.4f}", flush=True)
-    agent = Agent.load(run / "agent.safetensors")
+    agent = Agent.load(run / "agent.safetensors", precision="auto")
     final_path = run / f"final_{config.transitions}.json"
     if not final_path.exists():
         final = {test.name: follow(agent, test) for test in tests}
@@ -404,7 +404,7 @@ def main() -> None:
     work: Path = arguments.work
     network, _ = load_weights(arguments.weights)
     network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    localizer = TorchLocalizer(network, arguments.weights.name)
+    localizer = TorchLocalizer(network, arguments.weights.name, precision="auto")  # as in the agents' training
     pack = FacePack.load(arguments.pack)
     samples, _ = read_test_faces([arguments.data / "300W"], IBUG_68)
     chosen = np.linspace(0, len(samples) - 1, FACES).astype(int)
@@ -456,7 +456,7 @@ def main() -> None:
         "paired": f"{gain.mean():+.3f} [{interval.low:+.3f}, {interval.high:+.3f}] points of %",
     }
     if arguments.fine_tune:
-        agent = Agent.load(work / f"{arguments.variants[0]}-0" / "agent.safetensors")
+        agent = Agent.load(work / f"{arguments.variants[0]}-0" / "agent.safetensors", precision="auto")
         nme = table_9(pack, held_out, network, agent, arguments.fine_tune, arguments.seeds, work)
         content["table_9"] = {"faces": arguments.fine_tune, "nme": nme}
     out: Path = arguments.out

@@ -91,3 +91,16 @@ def test_crops_cut_out_of_a_larger_picture_need_no_copy(small_config, make_netwo
     mirrored = crops[:, :, ::-1]  # negative strides, which torch does not know
 
     np.testing.assert_array_equal(localizer(mirrored).shapes, localizer(np.ascontiguousarray(mirrored)).shapes)
+
+
+def test_bf16_moves_points_by_a_fraction_of_a_pixel_and_answers_in_float32(
+    small_config, make_network, crops: np.ndarray
+) -> None:
+    network = make_network(small_config("robust"))
+
+    exact = TorchLocalizer(network)(crops)
+    rough = TorchLocalizer(network, precision="bfloat16")(crops)
+
+    assert {value.dtype for value in rough} == {np.dtype(np.float32)}
+    off = np.linalg.norm(rough.shapes - exact.shapes, axis=-1)
+    assert 0 < off.max() < 0.5

@@ -45,6 +45,14 @@ class EncoderChoice(StrEnum):
     SHARED_MAP = "shared-map"
 
 
+class PrecisionChoice(StrEnum):
+    """Arithmetic of the networks' passes."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 @app.command("train")
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: agent, state, log.")],
@@ -84,6 +92,9 @@ def train(
         bool, typer.Option("--resume", help="Go on with the run in --out; give the same --data.")
     ] = False,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")] = "auto",
+    precision: Annotated[
+        PrecisionChoice, typer.Option(help="Of the networks' passes. `auto`: bf16 where it is native, twice as fast.")
+    ] = PrecisionChoice.FLOAT32,
 ) -> None:
     """Train an agent: it learns where to move an occlusion so that the network fails most.
 
@@ -142,7 +153,10 @@ def train(
                 options.messages.print(f"{done}/{config.transitions}  {status}", highlight=False, soft_wrap=True)
 
         facts = {"data": str(data), "frozen": frozen.name}
-        path = train_agent(config, source, network, out, resume=resume, device=device, progress=show, provenance=facts)
+        path = train_agent(
+            config, source, network, out, resume=resume, device=device, precision=precision.value, progress=show,
+            provenance=facts,
+        )  # fmt: skip
     options.console.print(f"agent: {path}", highlight=False, markup=False, soft_wrap=True)
 
 

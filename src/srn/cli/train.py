@@ -149,7 +149,7 @@ def train(
         if hofs is not None and not kept_agent.exists():
             raise InputError.at("--hofs", "a run that was started with an agent", "one without")
         hofs = kept_agent if kept_agent.exists() else None
-    agent = None if hofs is None else Agent.load(hofs)
+    agent = None if hofs is None else Agent.load(hofs, precision="auto")
     pack, _ = load_faces(data, extra or [], keep=packed, reuse=resume)
     if resume and run_config.exists():
         config = TrainConfig.load(run_config)

@@ -15,6 +15,7 @@ from srn.hofs.paths import Path
 from srn.hofs.qnet import QNet, QNetConfig
 from srn.hofs.scenes import ACTIONS, PAPER_PATCH_SIZE, Place, Scenes
 from srn.model.checkpoint import load_tensors, save_tensors
+from srn.model.precision import Precision
 
 FORMAT = "srn hofs agent 1"
 
@@ -76,8 +77,10 @@ class Agent:
         save_tensors(path, self.qnet.state_dict(), {**(provenance or {}), **own})
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Agent:
-        """Read an agent.
+    def load(
+        cls, path: str | os.PathLike[str], device: torch.device | str = "cpu", precision: Precision = "float32"
+    ) -> Agent:
+        """Read an agent; `precision` is that of its encoder's passes.
 
         Raises:
             WeightsError: the file is missing, no agent's, or does not fit its own description.
@@ -91,4 +94,5 @@ class Agent:
             patch_size = float(metadata["patch_size"])
         except (RuntimeError, KeyError, ValueError) as error:
             raise WeightsError.at(path, "the weights of its own description", " ".join(str(error).split())) from error
-        return cls(qnet.eval().to(device), patch_size)
+        qnet.precision = precision
+        return cls(qnet.eval().to(device, memory_format=torch.channels_last), patch_size)  # type: ignore[call-overload]

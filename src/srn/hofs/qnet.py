@@ -16,6 +16,7 @@ from srn.face.geometry import ImageArray
 from srn.model.config import PATCH_FEATURES, ModelConfig
 from srn.model.encoder import PatchEncoder, SharedMapEncoder
 from srn.model.network import StructuralRelationNetwork
+from srn.model.precision import Precision, runs_low
 
 EncoderName = Literal["patches", "shared-map"]
 
@@ -71,11 +72,17 @@ class QNet(nn.Module):
     The encoder reads the occluded frame around every ground-truth landmark (eq. 9), which shows it where the patch
     lies. Batch norm (`shared-map`) always uses its running statistics: a value must not depend on what else is in the
     batch.
+
+    Attributes:
+        config: what it is made of.
+        precision: of the encoder's passes, not part of the weights. The head always stays in float32: candidates differ
+            by less than bf16 can tell at the size of a value.
     """
 
     def __init__(self, config: QNetConfig) -> None:
         super().__init__()
         self.config = config
+        self.precision: Precision = "float32"
         self.encoder: PatchEncoder | SharedMapEncoder = (
             PatchEncoder() if config.encoder == "patches" else SharedMapEncoder(config.model)
         )
@@ -104,9 +111,10 @@ class QNet(nn.Module):
 
     def features(self, image: Tensor, shape: Tensor) -> Tensor:
         """x at the ground truth: image (B, 3, S, S), landmarks (B, N, 2) -> (B, N * F)."""
-        maps = self.encoder.prepare(image)
-        x: Tensor = self.encoder(maps, shape)
-        return x.flatten(1)
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=runs_low(self.precision, image.device)):
+            maps = self.encoder.prepare(image)
+            x: Tensor = self.encoder(maps, shape)
+        return x.float().flatten(1)
 
     def value(self, features: Tensor) -> Tensor:
         """Features (B, N * F) -> values (B,)."""

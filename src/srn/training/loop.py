@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from srn.face.metrics import interocular, nme
 from srn.face.overlay import draw_face
 from srn.model.checkpoint import adapted, load_tensors, save_network, save_tensors
 from srn.model.network import StructuralRelationNetwork
+from srn.model.precision import Precision, runs_low
 from srn.training.balance import balance_weights
 from srn.training.config import TrainConfig
 from srn.training.loss import LossTerms, cascade_loss
@@ -38,8 +39,6 @@ LOG_FIELDS = ("step", "faces", "rate", "loss", "nme", "coarse_nme", "visibility_
               "validation_jitter", "faces_per_s", "waiting_share")  # fmt: skip
 
 STATE_FILE = "state.safetensors"
-
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -246,13 +245,6 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cpu")
 
 
-def _has_bfloat16(device: torch.device) -> bool:
-    """Whether bf16 arithmetic is native there (emulated, it is slower than float32)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.backends.mkldnn.is_available() and torch.cpu._is_avx512_bf16_supported()
-
-
 @contextmanager
 def _process_group(device: torch.device) -> Iterator[tuple[int, int]]:
     """(rank, world size): joins the processes that `torchrun` started; (0, 1) for a single one."""
@@ -387,7 +379,7 @@ def train(
             wrapped = nn.parallel.DistributedDataParallel(
                 wrapped, device_ids=[device] if device.type == "cuda" else None, find_unused_parameters=True
             )
-        low = schedule.precision == "bfloat16" or (schedule.precision == "auto" and _has_bfloat16(device))
+        low = runs_low(schedule.precision, device)
         weights = balance_weights(training, config.balance) if config.balance else None
         loader = batches(
             learned.stream(training, weights), first_step, config.steps, config.batch_size // learned.faces_each,
