@@ -221,6 +221,14 @@ def test_there_and_back(angle: float, rng: np.random.Generator) -> None:
     assert math.atan2(y1 - y0, x1 - x0) == pytest.approx(angle)
 
 
+def test_a_moved_frame_shows_the_same_crop_further_on() -> None:
+    frame = CanonicalFrame.from_box(Box(20, 30, 60, 80), FrameSpec(32, 24.0), 0.3)
+    offset = np.array([5.0, -3.0])
+    points = np.array([[20.0, 30.0], [55.0, 41.0], [-4.0, 9.0]])
+    np.testing.assert_allclose(frame.moved(offset).to_crop(points + offset), frame.to_crop(points), atol=1e-9)
+    np.testing.assert_allclose(frame.moved(offset).scale, frame.scale)
+
+
 @pytest.mark.parametrize("degrees", [-50.0, 0.0, 8.0])
 def test_the_frame_of_a_shape_shows_it_upright_and_tight(degrees: float) -> None:
     upright = np.array([[-2.0, -2.0], [2.0, -2.0], [0.0, 0.0], [-1.0, 3.0], [1.0, 3.0]])

@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from matplotlib.cbook import get_sample_data
 
+from srn.data.media import read_image
 from srn.errors import InputError
-from srn.face.geometry import Box, FrameSpec
+from srn.face.geometry import Box, FrameSpec, similarity, transform_points
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face
@@ -473,6 +475,31 @@ def test_jitter_at_rest_is_less_than_half_and_the_error_no_larger(face: Shape) -
         < 0.35 * np.linalg.norm(np.diff(raw, 2, axis=0), axis=2).mean()
     )
     assert np.abs(told - truth).mean() < np.abs(raw - truth).mean()
+
+
+def test_the_pixels_steady_a_face_in_fast_motion(robust_weights: Path) -> None:
+    """A portrait that is shaken by up to a tenth of its face from frame to frame, localized by the shipped weights."""
+    portrait = read_image(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    tool = FaceLandmarker(robust_weights, threads=1)
+    truth = tool.detect(portrait)[0].landmarks
+    rng = np.random.default_rng(4)
+    places = np.cumsum(np.clip(rng.normal(0, 0.05, (30, 2)), -0.1, 0.1), axis=0) * Box.around(truth).side
+    turns = np.cumsum(rng.normal(0, np.deg2rad(1.5), 30))
+    matrices = [
+        similarity(0.6, turn, truth.mean(axis=0), [160, 150] + 0.6 * place)
+        for turn, place in zip(turns, places, strict=True)
+    ]
+
+    def errors(config: TrackerConfig) -> Shape:
+        tracker = tool.tracker(config=config)
+        shown = [cv2.warpAffine(portrait, m, (320, 320), borderMode=cv2.BORDER_REPLICATE) for m in matrices]
+        told = [tracker.update(frame.astype(np.uint8, copy=False)) for frame in shown]
+        return np.stack([f[0].landmarks - transform_points(m, truth) for f, m in zip(told, matrices, strict=True)])
+
+    carried, foreseen = errors(TrackerConfig()), errors(TrackerConfig(flow=False))
+    shaking = [np.linalg.norm(np.diff(e, 2, axis=0), axis=2).mean() for e in (carried, foreseen)]
+    assert shaking[0] < 0.6 * shaking[1]
+    assert np.linalg.norm(carried, axis=2).mean() < 1.05 * np.linalg.norm(foreseen, axis=2).mean()
 
 
 def test_frames_without_a_time_follow_the_frame_rate(face: Shape) -> None:

@@ -156,6 +156,12 @@ class CanonicalFrame:
         linear = upright.matrix[:, :2] @ rotation[:, :2]
         return cls(np.hstack([linear, (upright.matrix @ np.append(rotation[:, 2], 1))[:, None]]), spec)
 
+    def moved(self, offset: FloatArray) -> CanonicalFrame:
+        """The crop that shows what lies `offset` (2,) picture pixels further as this one shows what lies here."""
+        matrix = self.matrix.copy()
+        matrix[:, 2] -= matrix[:, :2] @ offset
+        return CanonicalFrame(matrix, self.spec)
+
     @property
     def scale(self) -> float:
         """Crop pixels per picture pixel."""

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from srn.errors import InputError
 from srn.face.geometry import Box, FloatArray
+from srn.inference.flow import Carried
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -67,6 +68,9 @@ class SmoothingConfig:
             the speed in excess of `shock_floor` that would explain it. The place of the whole face is known far better
             than that of one point: a jump that is larger than its noise is the hand that holds the camera.
         speed_cutoff, rigid_speed_cutoff: cutoffs of the two speeds themselves.
+        carried_cutoff, rigid_carried_cutoff, carried_shock_floor: what takes the place of `min_cutoff` and the betas,
+            for a point and for the whole face, and of `shock_floor`, as far as the pixels have carried a point from the
+            frame before (`srn.inference.flow`): how fast the network puts right what has drifted.
         least_weight: the weight of a point of which nothing is known, relative to a sure one.
         hold: share of the way that a wholly hidden, wholly unsure point is drawn to where the recent shape has it.
         memory_s: time in which the recent shape follows the measured one, seconds.
@@ -80,16 +84,20 @@ class SmoothingConfig:
     shock_floor: float = 0.12
     speed_cutoff: float = 1.0
     rigid_speed_cutoff: float = 5.0
+    carried_cutoff: float = 2.5
+    rigid_carried_cutoff: float = 2.0
+    carried_shock_floor: float = 1.0
     least_weight: float = 0.25
     hold: float = 0.7
     memory_s: float = 0.5
     forget_s: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("min_cutoff", "speed_cutoff", "rigid_speed_cutoff", "memory_s", "forget_s"):
+        for name in ("min_cutoff", "speed_cutoff", "rigid_speed_cutoff", "carried_cutoff", "rigid_carried_cutoff",
+                     "memory_s", "forget_s"):  # fmt: skip
             if not getattr(self, name) > 0:
                 raise InputError.at(name, "a number above 0", str(getattr(self, name)))
-        for name in ("beta", "rigid_beta", "shock_beta", "shock_floor"):
+        for name in ("beta", "rigid_beta", "shock_beta", "shock_floor", "carried_shock_floor"):
             if not getattr(self, name) >= 0:
                 raise InputError.at(name, "a number of at least 0", str(getattr(self, name)))
         for name in ("least_weight", "hold"):
@@ -114,6 +122,10 @@ class OneEuroShape:
         f_r = min_cutoff + (rigid_beta |u_t| + shock_beta max(|r| / dt - shock_floor h, 0)) / h
         f   = w min_cutoff + (rigid_beta |u_t| + beta w |p_t|) / h
         y_t = y + u_t dt + s(f_r) r + s(f) (e - r)
+
+    Where the pixels tell how a point moved (`srn.inference.flow`), y + u_t dt becomes the place that they carried it to
+    and the cutoffs become f_r = rigid_carried_cutoff and f = w carried_cutoff, both as far as they can be trusted: the
+    filter need not open itself for motion that it knows of, however fast and uneven.
     """
 
     def __init__(self, config: SmoothingConfig | None = None) -> None:
@@ -125,8 +137,17 @@ class OneEuroShape:
         self._time = 0.0
         self._last: tuple[Float64Array, Float64Array, Float64Array, Float64Array] | None = None  # x, y, u, p
 
-    def __call__(self, shape: FloatArray, time_s: float, trust: FloatArray | None = None) -> Float64Array:
-        """Filter the shape (N, 2) of the moment `time_s`; `trust` (N,) in [0, 1], ones where None."""
+    def __call__(
+        self, shape: FloatArray, time_s: float, trust: FloatArray | None = None, carried: Carried | None = None
+    ) -> Float64Array:
+        """Filter a shape.
+
+        Args:
+            shape: (N, 2) as measured at `time_s`.
+            time_s: seconds, not before the last call's.
+            trust: (N,) in [0, 1], ones where None.
+            carried: where the pixels have carried the last answer to.
+        """
         raw = np.asarray(shape, dtype=np.float64)
         if self._last is None:
             self._last = (raw, raw, np.zeros_like(raw), np.zeros_like(raw))
@@ -140,13 +161,19 @@ class OneEuroShape:
             own = own + smoothing_factor(c.speed_cutoff, dt) * (speed - common - own)
             side = Box.around(raw).side
             foreseen = smooth + rigid * min(dt, LONGEST)
+            found = np.zeros(len(raw)) if carried is None else carried.trust
+            if carried is not None:
+                foreseen = foreseen + found[:, None] * (carried.points - foreseen)
             rest = raw - foreseen
             jump = similar_part(raw, rest, weight)
-            shock = max(float(np.sqrt((jump**2).sum(axis=1).mean())) / (side * dt) - c.shock_floor, 0.0)
+            shock = float(np.sqrt((jump**2).sum(axis=1).mean())) / (side * dt)
             moving = c.rigid_beta * np.linalg.norm(rigid, axis=1) / side
             alone = weight * (c.min_cutoff + c.beta * np.linalg.norm(own, axis=1) / side)
-            of_all = smoothing_factor(c.min_cutoff + moving + c.shock_beta * shock, dt)
-            of_each = smoothing_factor(moving + alone, dt)
+            # What the pixels have followed already is no reason to follow the network any faster.
+            floor = c.shock_floor + found * (c.carried_shock_floor - c.shock_floor)
+            slow = (1 - found) * (c.min_cutoff + moving) + found * c.rigid_carried_cutoff
+            of_all = smoothing_factor(slow + c.shock_beta * np.maximum(shock - floor, 0), dt)
+            of_each = smoothing_factor((1 - found) * (moving + alone) + found * weight * c.carried_cutoff, dt)
             self._last = (raw, foreseen + of_all[:, None] * jump + of_each[:, None] * (rest - jump), rigid, own)
         self._time = time_s
         return self._last[1]

@@ -20,6 +20,7 @@ from srn.face.localizer import Float32Array, Prediction, confidence_from_error
 from srn.inference.association import assign, placement_cost
 from srn.inference.face import Face
 from srn.inference.face_finder import check_image
+from srn.inference.flow import FLOW_FRAME, Anchor, Carried, FaceFlow, anchored
 from srn.inference.scenes import SceneMemory, look_at
 from srn.inference.schedule import FinderSchedule
 from srn.inference.smoothing import OneEuroShape, ShapeMemory, SmoothingConfig, similar_part
@@ -38,6 +39,9 @@ class TrackerConfig:
 
     Attributes:
         smooth: smooth the points and hold hidden ones (`smoothing`).
+        flow: carry the points from frame to frame by the motion of the pixels (`srn.inference.flow`), by which crops
+            are placed and points smoothed.
+        least_flow: mean trust in that motion below which it is taken for nothing.
         smoothing: how strongly.
         start: shape that the cascade starts from in each frame. `mean`: as in a picture, the mean shape or the first
             shape that the network reads (the paper's tables); `previous`: the face's shape in the frame before.
@@ -64,6 +68,8 @@ class TrackerConfig:
     """
 
     smooth: bool = True
+    flow: bool = True
+    least_flow: float = 0.3
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
     start: Start = "mean"
     iterations: int | None = None
@@ -116,7 +122,10 @@ class _Track:
         missed: runs of the finder in a row that did not see it.
         lost: whether it is waited for.
         born_s: moment in which it was first seen.
-        smoother, memory: the filters of `reported`, the points that are told.
+        smoother, memory: the filters of `steady`.
+        steady: (N, 2) the points after the filters: what is told if so configured, and what the next crop is placed by.
+        anchor: the pixels of the face when it was last followed, which the next frame is compared with.
+        carried: where those say that `steady` is now; None where they say nothing.
     """
 
     number: int
@@ -130,11 +139,13 @@ class _Track:
     confidence: Float32Array | None
     smoother: OneEuroShape
     memory: ShapeMemory
-    reported: Float64Array
+    steady: Float64Array
     born_s: float
     velocity: Float64Array = field(default_factory=lambda: np.zeros(2))
     missed: int = 0
     lost: bool = False
+    anchor: Anchor | None = None
+    carried: Carried | None = None
 
     @property
     def box(self) -> Box:
@@ -144,7 +155,7 @@ class _Track:
         """Move the shape to where it should be at `time_s`: a constant velocity, which fades while the face is lost."""
         dt = time_s - self.time_s
         offset = self.velocity * min(dt, 1.0)
-        self.shape, self.reported, self.time_s = self.shape + offset, self.reported + offset, time_s
+        self.shape, self.steady, self.time_s = self.shape + offset, self.steady + offset, time_s
         if self.lost:
             self.velocity = self.velocity * np.exp(-dt / slow_s)
 
@@ -203,6 +214,7 @@ class FaceTracker:
         self.landmarker, self.config, self.frame_rate = landmarker, config or TrackerConfig(), frame_rate
         # Only weights trained for it carry the state from frame to frame (eq. 13); to others it means nothing.
         self._carries_state = getattr(landmarker.localizer, "recurrence", "iteration") == "frame"
+        self._flow = FaceFlow()
         self.reset()
 
     def reset(self) -> None:
@@ -247,13 +259,19 @@ class FaceTracker:
         self._tracks = [t for t in self._tracks if time_s - t.seen_s <= self.config.memory_s]
         present = [t for t in self._tracks if t.scene == self._scenes.number]
         for track in present:
+            before, dt = track.steady, time_s - track.time_s
             track.foresee(time_s, self.config.slow_s)
+            self._carry(track, frame, before, dt)
         followed = [t for t in present if not t.lost]
         doubtful = len(present) - sum(not _is_weak(t.confidence, self.config) for t in followed)
         ask = self.schedule.due(look, [t.box for t in followed], doubtful, size)
         aims = self._aims(frame, present, ask)
         sights = self._localize(frame, aims)
         self._judge(sights, time_s)
+        if self.config.flow:
+            for track in self._tracks:
+                if not track.lost:
+                    track.anchor = anchored(frame, self._flow_frame(track.steady))
         return self._report(time_s)
 
     def _moment(self, time_s: float | None) -> float:
@@ -265,6 +283,24 @@ class FaceTracker:
         return time_s
 
     # --- where to look
+
+    def _flow_frame(self, shape: Float64Array) -> CanonicalFrame:
+        return CanonicalFrame.from_shape(shape, FLOW_FRAME, self.landmarker.localizer.mean_shape.astype(np.float64))
+
+    def _carry(self, track: _Track, image: ImageArray, before: Float64Array, dt: float) -> None:
+        """Let the pixels correct where a followed face is foreseen; `before` (N, 2) is where it was `dt` ago."""
+        track.carried = None
+        if track.lost or track.anchor is None:
+            return
+        offset = (track.steady - before).mean(axis=0)
+        carried = self._flow(track.anchor, anchored(image, track.anchor.frame.moved(offset)), before, track.visibility)
+        trust = float(carried.trust.mean())
+        if trust < self.config.least_flow:
+            return
+        track.carried = carried
+        track.shape = track.steady = carried.points
+        if dt > 0:
+            track.velocity = track.velocity + trust * ((carried.points - before).mean(axis=0) / dt - track.velocity)
 
     def _aims(self, image: ImageArray, present: list[_Track], ask: bool) -> list[_Aim]:
         """The crops of this frame: each known face where it should be, or where the finder, if asked, has found it."""
@@ -441,11 +477,11 @@ class FaceTracker:
             number=self._next_number, scene=self._scenes.number, shape=sight.shape, time_s=time_s, seen_s=time_s,
             score=sight.aim.score, hidden=sight.hidden, visibility=sight.visibility, confidence=sight.confidence,
             smoother=OneEuroShape(self.config.smoothing), memory=ShapeMemory(self.config.smoothing),
-            reported=sight.shape, born_s=time_s,
+            steady=sight.shape, born_s=time_s,
         )  # fmt: skip
         self._next_number += 1
         self._tracks.append(track)
-        track.reported = self._smoothed(track, time_s)
+        track.steady = self._smoothed(track, time_s)
 
     def _follow(self, track: _Track, sight: _Sight, time_s: float) -> None:
         dt = time_s - track.seen_s
@@ -460,21 +496,21 @@ class FaceTracker:
             off = sight.shape.mean(axis=0) - track.shape.mean(axis=0)
             # What slides over a face drags its points along; the less sure they are, the less they tell of its speed.
             gain = min(0.5, dt / (dt + 0.05)) * (1.0 if sight.quality is None else sight.quality)
+            if track.carried is not None:
+                gain *= 1 - float(track.carried.trust.mean())  # the pixels have told the speed already
             track.velocity = track.velocity + gain * off / dt
         track.shape, track.time_s, track.seen_s = sight.shape, time_s, time_s
         track.hidden, track.visibility, track.confidence = sight.hidden, sight.visibility, sight.confidence
-        track.reported = self._smoothed(track, time_s)
+        track.steady = self._smoothed(track, time_s)
 
     def _lose(self, track: _Track) -> None:
-        track.lost = True
+        track.lost, track.anchor, track.carried = True, None, None
         if track.seen_s - track.born_s < self.config.proof_s and track in self._tracks:
             self._tracks.remove(track)
 
     def _smoothed(self, track: _Track, time_s: float) -> Float64Array:
-        if not self.config.smooth:
-            return track.shape
         held = track.memory(track.shape, time_s, track.visibility, track.confidence)
-        return track.smoother(held, time_s, track.confidence)
+        return track.smoother(held, time_s, track.confidence, track.carried)
 
     # --- telling
 
@@ -486,12 +522,13 @@ class FaceTracker:
                 continue
             fade = np.float32(np.exp(-away / self.config.fade_s)) if track.lost else np.float32(1)
             visibility, confidence = track.visibility, track.confidence
+            landmarks = track.steady if self.config.smooth else track.shape
             faces.append(
                 Face(
-                    landmarks=track.reported,
+                    landmarks=landmarks,
                     visibility=None if visibility is None else visibility * np.float32(not track.lost),
                     confidence=None if confidence is None else confidence * fade,
-                    box=Box.around(track.reported),
+                    box=Box.around(landmarks),
                     score=track.score * float(fade),
                     scheme=self.landmarker.localizer.scheme,
                     track_id=track.number,
