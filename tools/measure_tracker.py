@@ -54,6 +54,7 @@ from srn.export import export_onnx, load_weights
 from srn.face.geometry import CanonicalFrame, FrameSpec
 from srn.face.scheme import IBUG_68
 from srn.inference.runtime import OnnxLocalizer, shipped_weights
+from srn.inference.tracker import TrackerConfig
 from srn.model.checkpoint import adapted
 from srn.model.network import StructuralRelationNetwork
 
@@ -162,6 +163,10 @@ def followers(workshop: Workshop, picture: Path, tracker: Path | None) -> list[F
             once, "picture model, crop and start from the previous shape", "previous", "previous", carry_state=False
         ),
         TrackerFollower(twice.tracker, "default tracker, picture weights"),
+        TrackerFollower(
+            lambda: twice.tracker(config=TrackerConfig(flow=False)),
+            "default tracker, picture weights, not carried by the pixels",
+        ),
         TrackerFollower(lambda: twice.tracker(smooth=False), "default tracker, picture weights, not smoothed"),
     ]  # fmt: skip
     if tracker is None:

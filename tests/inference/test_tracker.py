@@ -553,6 +553,7 @@ def test_what_is_no_frame_is_refused(face: Shape) -> None:
         ({"find_every": 0}, "find_every"),
         ({"misses": 0}, "misses"),
         ({"keep_confidence": 0.5}, "keep_confidence"),
+        ({"least_flow": 1.5}, "least_flow"),
     ],
 )
 def test_what_makes_no_sense_is_refused(wrong: dict[str, Any], named: str) -> None:

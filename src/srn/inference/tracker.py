@@ -103,6 +103,8 @@ class TrackerConfig:
         if not 0 <= self.keep_confidence <= self.accept_confidence <= 1:
             found = f"{self.keep_confidence:g} and {self.accept_confidence:g}"
             raise InputError.at("keep_confidence and accept_confidence", "0 <= keep <= accept <= 1", found)
+        if not 0 <= self.least_flow <= 1:
+            raise InputError.at("least_flow", "a number from 0 to 1", f"{self.least_flow:g}")
 
 
 @dataclass(eq=False)
