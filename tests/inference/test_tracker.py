@@ -502,6 +502,19 @@ def test_the_pixels_steady_a_face_in_fast_motion(robust_weights: Path) -> None:
     assert np.linalg.norm(carried, axis=2).mean() < 1.05 * np.linalg.norm(foreseen, axis=2).mean()
 
 
+@pytest.mark.parametrize(("distance", "carried"), [(100, 2), (30, 0)])
+def test_the_pixels_carry_no_faces_that_overlap(face: Shape, distance: float, carried: int) -> None:
+    """Those of the one in front would take the one behind along."""
+    stage = Stage([Actor(still(80)), Actor(still(80 + distance))], face)
+    tracker = landmarker(stage).tracker()
+    play(tracker, range(3))
+    asked: list[Shape] = []
+    flow = tracker._flow
+    tracker._flow = lambda before, now, shape, seen: asked.append(shape) or flow(before, now, shape, seen)  # type: ignore
+    assert ids(tracker.update(picture(3), 0.1)) == [1, 2]
+    assert len(asked) == carried
+
+
 def test_frames_without_a_time_follow_the_frame_rate(face: Shape) -> None:
     stages = [Stage([Actor(lambda k: (60 + k, 120, 50))], face) for _ in range(2)]
     timed, counted = landmarker(stages[0]).tracker(), landmarker(stages[1]).tracker(frame_rate=25)

@@ -260,10 +260,14 @@ class FaceTracker:
                 track.lost, track.velocity = True, np.zeros(2)
         self._tracks = [t for t in self._tracks if time_s - t.seen_s <= self.config.memory_s]
         present = [t for t in self._tracks if t.scene == self._scenes.number]
+        before = {track.number: (track.steady, time_s - track.time_s) for track in present}
         for track in present:
-            before, dt = track.steady, time_s - track.time_s
             track.foresee(time_s, self.config.slow_s)
-            self._carry(track, frame, before, dt)
+        boxes = {track.number: track.box for track in present}
+        for track in present:
+            # Where faces overlap, the pixels of the one in front would carry the one behind along.
+            alone = all(box.iou(boxes[track.number]) < 0.05 for k, box in boxes.items() if k != track.number)
+            self._carry(track, frame if alone else None, *before[track.number])
         followed = [t for t in present if not t.lost]
         doubtful = len(present) - sum(not _is_weak(t.confidence, self.config) for t in followed)
         ask = self.schedule.due(look, [t.box for t in followed], doubtful, size)
@@ -289,10 +293,11 @@ class FaceTracker:
     def _flow_frame(self, shape: Float64Array) -> CanonicalFrame:
         return CanonicalFrame.from_shape(shape, FLOW_FRAME, self.landmarker.localizer.mean_shape.astype(np.float64))
 
-    def _carry(self, track: _Track, image: ImageArray, before: Float64Array, dt: float) -> None:
-        """Let the pixels correct where a followed face is foreseen; `before` (N, 2) is where it was `dt` ago."""
+    def _carry(self, track: _Track, image: ImageArray | None, before: Float64Array, dt: float) -> None:
+        """Let the pixels of a picture correct where a followed face is foreseen; `before` (N, 2) is where it was `dt`
+        ago. Without a picture it stays where it is foreseen."""
         track.carried = None
-        if track.lost or track.anchor is None:
+        if image is None or track.lost or track.anchor is None:
             return
         offset = (track.steady - before).mean(axis=0)
         carried = self._flow(track.anchor, anchored(image, track.anchor.frame.moved(offset)), before, track.visibility)
