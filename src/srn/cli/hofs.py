@@ -152,7 +152,7 @@ def train(
             if not terminal:
                 options.messages.print(f"{done}/{config.transitions}  {status}", highlight=False, soft_wrap=True)
 
-        facts = {"data": str(data), "frozen": frozen.name}
+        facts = {"data": data.name if data else "", "frozen": frozen.name}
         path = train_agent(
             config, source, network, out, resume=resume, device=device, precision=precision.value, progress=show,
             provenance=facts,

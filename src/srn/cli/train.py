@@ -181,7 +181,7 @@ def train(
     hard = None if agent is None else HardOcclusion(agent)
     if agent is not None and hofs != kept_agent and os.environ.get("RANK", "0") == "0":
         agent.save(kept_agent)  # so that --resume needs no more than the folder
-    provenance = {"data": ", ".join(str(p) for p in [data or packed, *(extra or [])])}
+    provenance = {"data": ", ".join(p.name for p in [data or packed, *(extra or [])])}
     common: dict[str, Any] = {
         "resume": resume, "schedule": schedule, "console": options.messages, "initial": network,
         "provenance": provenance if hofs is None else {**provenance, "hofs": str(hofs)},
