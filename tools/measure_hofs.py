@@ -172,7 +172,7 @@ def train_and_follow(
     curve: dict[str, list[float]] = json.loads(curve_path.read_text()) if curve_path.exists() else {}
     for mark in marks:
         stretch = dataclasses.replace(config, transitions=mark)
-        path = train_agent(stretch, source, network, run, resume=True, save_every=20, precision="auto")
+        path = train_agent(stretch, source, network, run, resume=True, save_every=20)
         if str(mark) not in curve:
             curve[str(mark)] = follow(Agent.load(path, precision="auto"), tests[0], 1)[0]
             curve_path.write_text(json.dumps(curve))
@@ -459,7 +459,7 @@ def main() -> None:
     source = AnimatedClips(pack, spec, frames, seed=0, count=arguments.training_clips)
     base = AgentConfig(
         transitions=arguments.transitions, learning_rate=arguments.learning_rate, updates=arguments.updates,
-        train_encoder=False,
+        train_encoder=False, precision="auto",
     )  # fmt: skip
     variants: dict[str, list[dict[str, Any]]] = {}
     for name in arguments.variants:

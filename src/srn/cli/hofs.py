@@ -45,14 +45,6 @@ class EncoderChoice(StrEnum):
     SHARED_MAP = "shared-map"
 
 
-class PrecisionChoice(StrEnum):
-    """Arithmetic of the networks' passes."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
 @app.command("train")
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: agent, state, log.")],
@@ -93,8 +85,9 @@ def train(
     ] = False,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")] = "auto",
     precision: Annotated[
-        PrecisionChoice, typer.Option(help="Of the networks' passes. `auto`: bf16 where it is native, twice as fast.")
-    ] = PrecisionChoice.FLOAT32,
+        options.PrecisionName,
+        typer.Option(help="Of the networks' passes. `auto`: bf16 where the hardware has it, twice as fast."),
+    ] = options.PrecisionName.FLOAT32,
 ) -> None:
     """Train an agent: it learns where to move an occlusion so that the network fails most.
 
@@ -132,6 +125,7 @@ def train(
             pretrained=not random_start,
             train_encoder=not freeze_encoder,
             encoder=None if encoder is None else encoder.value,
+            precision=precision.value,
             seed=seed,
         )
     frozen = shipped_weights() if weights is None else weights
@@ -153,10 +147,7 @@ def train(
                 options.messages.print(f"{done}/{config.transitions}  {status}", highlight=False, soft_wrap=True)
 
         facts = {"data": data.name if data else "", "frozen": frozen.name}
-        path = train_agent(
-            config, source, network, out, resume=resume, device=device, precision=precision.value, progress=show,
-            provenance=facts,
-        )  # fmt: skip
+        path = train_agent(config, source, network, out, resume=resume, device=device, progress=show, provenance=facts)
     options.console.print(f"agent: {path}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -36,6 +36,15 @@ Flip = Annotated[
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if left out.")]
 YuNet = Annotated[Path | None, typer.Option(help="A YuNet `.onnx` file, to find faces with it instead.")]
 
+
+class PrecisionName(StrEnum):
+    """Arithmetic of the forward pass."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 CacheFolder = Annotated[
     Path | None, typer.Option("--cache", help="Folder that keeps results; the user's cache folder if left out.")
 ]

@@ -40,14 +40,6 @@ class Part(StrEnum):
     COARSE_SHAPE = "coarse-shape"
 
 
-class PrecisionName(StrEnum):
-    """Arithmetic of the forward pass."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
-
-
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, log, sheets of predictions.")],
     data: Annotated[
@@ -100,8 +92,8 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")] = "auto",
     precision: Annotated[
-        PrecisionName, typer.Option(help="`auto`: bf16 where the hardware has it.")
-    ] = PrecisionName.AUTO,
+        options.PrecisionName, typer.Option(help="`auto`: bf16 where the hardware has it.")
+    ] = options.PrecisionName.AUTO,
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that prepare faces.")] = None,
 ) -> None:
     """Train a network on annotated faces.
@@ -184,7 +176,7 @@ def train(
     provenance = {"data": ", ".join(p.name for p in [data or packed, *(extra or [])])}
     common: dict[str, Any] = {
         "resume": resume, "schedule": schedule, "console": options.messages, "initial": network,
-        "provenance": provenance if hofs is None else {**provenance, "hofs": str(hofs)},
+        "provenance": provenance if hofs is None else {**provenance, "hofs": hofs.name},
     }  # fmt: skip
     if config.clips is None:
         task = FaceTask(config, occluder=None if hard is None else hard.face)

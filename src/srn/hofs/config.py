@@ -14,6 +14,7 @@ from srn.errors import InputError
 from srn.hofs.qnet import EncoderName
 from srn.hofs.scenes import PAPER_PATCH_SIZE
 from srn.hofs.world import RewardKind
+from srn.model.precision import Precision
 
 ReplayKind = Literal["multi-queue", "single-queue"]
 
@@ -41,6 +42,8 @@ class AgentConfig:
         hidden_size: width of the Q-net's head.
         reward, patch_size: see `OcclusionWorld` and `Scenes`.
         noise_seeds: how many different noise patches there are.
+        precision: of the frozen network's and the encoder's passes. bf16 takes half the time where it is native, and
+            its rounding stands against small differences between candidates.
         seed: of weights, clips, starts, exploration and sampling.
     """
 
@@ -64,6 +67,7 @@ class AgentConfig:
     reward: RewardKind = "nme"
     patch_size: float = PAPER_PATCH_SIZE
     noise_seeds: int = 1024
+    precision: Precision = "float32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,7 +81,11 @@ class AgentConfig:
         for name in ("discount", "exploration_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError.at(name, "a number between 0 and 1", str(getattr(self, name)))
-        for name, kinds in (("replay", get_args(ReplayKind)), ("reward", get_args(RewardKind))):
+        for name, kinds in (
+            ("replay", get_args(ReplayKind)),
+            ("reward", get_args(RewardKind)),
+            ("precision", get_args(Precision)),
+        ):
             if getattr(self, name) not in kinds:
                 raise InputError.at(name, f"one of {', '.join(kinds)}", repr(getattr(self, name)))
         if self.double_q and not self.target_every:

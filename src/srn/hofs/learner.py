@@ -32,7 +32,6 @@ from srn.hofs.world import OcclusionWorld
 from srn.model.checkpoint import load_tensors, save_tensors
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
-from srn.model.precision import Precision
 
 AGENT_FILE, STATE_FILE, CONFIG_FILE, LOG_FILE = "agent.safetensors", "state.safetensors", "config.json", "log.csv"
 LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")
@@ -55,6 +54,7 @@ def new_qnet(config: AgentConfig, network: StructuralRelationNetwork) -> QNet:
     else:
         qnet = QNet(QNetConfig(network.config, encoder, config.hidden_size))
     qnet.encoder.requires_grad_(config.train_encoder)
+    qnet.precision = config.precision
     return qnet.to(network.mean_shape.device)
 
 
@@ -309,7 +309,6 @@ def train_agent(
     localizer: Localizer | None = None,
     resume: bool = False,
     device: str = "auto",
-    precision: Precision = "float32",
     log_every: int = 20,
     save_every: int = 200,
     progress: Callable[[int, dict[str, str]], None] | None = None,
@@ -328,8 +327,6 @@ def train_agent(
         localizer: what the rewards come from; the network where None.
         resume: go on from `out`'s last save; without one the run starts from the beginning.
         device: `auto`, `cpu`, `cuda`, ...
-        precision: of the frozen network's and the encoder's passes. bf16 takes half the time where it is native, and
-            its rounding stands against small differences between candidates.
         log_every, save_every: rounds (steps of all lanes) between rows of the log, and between saves.
         progress: called with the transitions played and each new row of the log.
         provenance: text to keep in the agent's file.
@@ -345,9 +342,9 @@ def train_agent(
     check_agent_folder(folder, resume)
     network = network.to(choose_device(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     scenes = Scenes(source, config.patch_size, clips_kept=max(64, 4 * config.lanes))
-    world = OcclusionWorld(scenes, localizer or TorchLocalizer(network, precision=precision), reward=config.reward)
+    localizer = localizer or TorchLocalizer(network, precision=config.precision)
+    world = OcclusionWorld(scenes, localizer, reward=config.reward)
     qnet = new_qnet(config, network)
-    qnet.precision = precision
     if not config.pretrained:
         numbers = np.linspace(0, len(source) - 1, min(len(source), 16)).astype(int).tolist()
         qnet.calibrate(*scenes.pictures([Place(number, 0, NOWHERE, 0) for number in numbers]))

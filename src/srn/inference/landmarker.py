@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import Box, CanonicalFrame, FloatArray, ImageArray, flip_points
+from srn.face.geometry import Box, CanonicalFrame, FloatArray, FrameSpec, ImageArray, flip_points
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
 from srn.inference.face import Face
 from srn.inference.face_finder import CenterFaceFinder, FaceFinder, LandmarkBoxFinder, check_image
@@ -194,9 +194,15 @@ class FaceLandmarker:
             for i, (task, shape) in enumerate(zip(tasks, shapes, strict=True))
         ]
 
-    def frame_of_shape(self, shape: FloatArray) -> CanonicalFrame:
-        """The crop that a shape (N, 2), picture pixels, would be seen in: upright and tight, as in training."""
-        return CanonicalFrame.from_shape(shape, self.localizer.frame, self.localizer.mean_shape.astype(np.float64))
+    def frame_of_shape(self, shape: FloatArray, spec: FrameSpec | None = None) -> CanonicalFrame:
+        """The crop that a shape (N, 2), picture pixels, would be seen in: upright and tight, as in training.
+
+        Args:
+            shape: the points.
+            spec: size of the crop; the network's where None.
+        """
+        upright = self.localizer.mean_shape.astype(np.float64)
+        return CanonicalFrame.from_shape(shape, spec or self.localizer.frame, upright)
 
     def predict(
         self,

@@ -154,10 +154,10 @@ class _Track:
         return Box.around(self.shape)
 
     def foresee(self, time_s: float, slow_s: float) -> None:
-        """Move the shape to where it should be at `time_s`: a constant velocity, which fades while the face is lost."""
+        """Move the points to where they should be at `time_s`: a constant speed, which fades while the face is lost."""
         dt = time_s - self.time_s
         offset = self.velocity * min(dt, 1.0)
-        self.shape, self.steady, self.time_s = self.shape + offset, self.steady + offset, time_s
+        self.shape, self.steady, self.time_s, self.carried = self.shape + offset, self.steady + offset, time_s, None
         if self.lost:
             self.velocity = self.velocity * np.exp(-dt / slow_s)
 
@@ -263,11 +263,10 @@ class FaceTracker:
         before = {track.number: (track.steady, time_s - track.time_s) for track in present}
         for track in present:
             track.foresee(time_s, self.config.slow_s)
-        boxes = {track.number: track.box for track in present}
-        for track in present:
-            # Where faces overlap, the pixels of the one in front would carry the one behind along.
-            alone = all(box.iou(boxes[track.number]) < 0.05 for k, box in boxes.items() if k != track.number)
-            self._carry(track, frame if alone else None, *before[track.number])
+        # Where faces overlap, the pixels of the one in front would carry the one behind along.
+        alone = [t for t in present if all(t.box.iou(other.box) < 0.05 for other in present if other is not t)]
+        for track in alone:
+            self._carry(track, frame, *before[track.number])
         followed = [t for t in present if not t.lost]
         doubtful = len(present) - sum(not _is_weak(t.confidence, self.config) for t in followed)
         ask = self.schedule.due(look, [t.box for t in followed], doubtful, size)
@@ -277,7 +276,7 @@ class FaceTracker:
         if self.config.flow:
             for track in self._tracks:
                 if not track.lost:
-                    track.anchor = anchored(frame, self._flow_frame(track.steady))
+                    track.anchor = anchored(frame, self.landmarker.frame_of_shape(track.steady, FLOW_FRAME))
         return self._report(time_s)
 
     def _moment(self, time_s: float | None) -> float:
@@ -290,14 +289,9 @@ class FaceTracker:
 
     # --- where to look
 
-    def _flow_frame(self, shape: Float64Array) -> CanonicalFrame:
-        return CanonicalFrame.from_shape(shape, FLOW_FRAME, self.landmarker.localizer.mean_shape.astype(np.float64))
-
-    def _carry(self, track: _Track, image: ImageArray | None, before: Float64Array, dt: float) -> None:
-        """Let the pixels of a picture correct where a followed face is foreseen; `before` (N, 2) is where it was `dt`
-        ago. Without a picture it stays where it is foreseen."""
-        track.carried = None
-        if image is None or track.lost or track.anchor is None:
+    def _carry(self, track: _Track, image: ImageArray, before: Float64Array, dt: float) -> None:
+        """Let the pixels correct where a followed face is foreseen; `before` (N, 2) is where it was `dt` ago."""
+        if track.lost or track.anchor is None:
             return
         offset = (track.steady - before).mean(axis=0)
         carried = self._flow(track.anchor, anchored(image, track.anchor.frame.moved(offset)), before, track.visibility)
