@@ -62,16 +62,22 @@ STARTS = 2
 NOISE = 0
 """The noise of the test clips."""
 
+RECIPE: dict[str, Any] = {
+    "lanes": 16, "batch_size": 64, "train_encoder": False, "precision": "auto", "reward": "degradation",
+    "loss": "huber", "clip_end": "time-limit", "dropout": 0.5, "target_every": 100, "double_q": True,
+}  # fmt: skip
+"""What all agents share but where a variant departs from it."""
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "multi-queue": {},
     "single-queue": {"replay": "single-queue"},
-    "degradation": {"reward": "degradation"},
-    "degradation-single-queue": {"reward": "degradation", "replay": "single-queue"},
-    "degradation-random-start": {"reward": "degradation", "pretrained": False},
-    "degradation-double-q": {"reward": "degradation", "target_every": 100, "double_q": True},
-    "target": {"target_every": 100},
-    "double-q": {"target_every": 100, "double_q": True},
     "random-start": {"pretrained": False},
+    "single-q": {"double_q": False},
+    "no-target": {"double_q": False, "target_every": 0},
+    "no-dropout": {"dropout": 0.0},
+    "clip-ends": {"clip_end": "terminal"},
+    "squared-loss": {"loss": "squared"},
+    "nme": {"reward": "nme"},
     "trained-encoder": {"train_encoder": True},
 }
 
@@ -425,12 +431,13 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--transitions", type=int, default=2400)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--frames", type=int, default=12)
-    parser.add_argument("--training-clips", type=int, default=200)
+    parser.add_argument("--frames", type=int, default=16, help="of the test clips")
+    parser.add_argument("--training-frames", type=int, default=8, help="short clips show more faces")
+    parser.add_argument("--training-clips", type=int, default=3000)
     parser.add_argument("--test-clips", type=int, default=10)
     parser.add_argument("--real-clips", type=int, default=8, help="of each of the two sets of real videos")
     parser.add_argument("--variants", nargs="+", choices=list(VARIANTS), default=["multi-queue"])
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--updates", type=int, default=2)
     parser.add_argument("--points", type=int, default=3, help="of the learning curve")
     parser.add_argument("--fine-tune", type=int, default=0, metavar="FACES")
@@ -456,11 +463,10 @@ def main() -> None:
     }
     tests = [make_test_set(name, source, n, localizer, work) for name, (source, n) in sources.items()]
     sets = {test.name: {name: summary(rewards) for name, rewards in baselines(test).items()} for test in tests}
-    source = AnimatedClips(pack, spec, frames, seed=0, count=arguments.training_clips)
+    source = AnimatedClips(pack, spec, arguments.training_frames, seed=0, count=arguments.training_clips)
     base = AgentConfig(
-        transitions=arguments.transitions, learning_rate=arguments.learning_rate, updates=arguments.updates,
-        train_encoder=False, precision="auto",
-    )  # fmt: skip
+        transitions=arguments.transitions, learning_rate=arguments.learning_rate, updates=arguments.updates, **RECIPE
+    )
     variants: dict[str, list[dict[str, Any]]] = {}
     for name in arguments.variants:
         for seed in range(arguments.seeds):
@@ -475,7 +481,8 @@ def main() -> None:
     content: dict[str, Any] = {
         "command": f"python tools/measure_hofs.py DATA PACK --weights WEIGHTS --work RUNS --variants "
         f"{' '.join(arguments.variants)} --transitions {arguments.transitions} --seeds {arguments.seeds} --frames "
-        f"{frames} --training-clips {arguments.training_clips} --test-clips {count} --real-clips {real} "
+        f"{frames} --training-frames {arguments.training_frames} --training-clips {arguments.training_clips} "
+        f"--test-clips {count} --real-clips {real} "
         f"--learning-rate {arguments.learning_rate:g} --updates {arguments.updates} --fine-tune {arguments.fine_tune}",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "hardware": f"{torch.get_num_threads()} thread(s), {platform.machine()}, "

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
@@ -16,7 +17,7 @@ from srn.errors import InputError, WeightsError
 from srn.face.scheme import COFW_29
 from srn.hofs.agent import Agent
 from srn.hofs.clips import GivenClips
-from srn.hofs.config import AgentConfig
+from srn.hofs.config import AgentConfig, ClipEnd, LossKind
 from srn.hofs.learner import (
     AGENT_FILE,
     LOG_FILE,
@@ -28,7 +29,7 @@ from srn.hofs.learner import (
     train_agent,
 )
 from srn.hofs.paths import best_path, greedy_path, path_reward, random_walk
-from srn.hofs.qnet import pretrained_qnet
+from srn.hofs.qnet import QNet, pretrained_qnet
 from srn.hofs.scenes import Place, Scenes
 from srn.hofs.world import OcclusionWorld
 from srn.model.checkpoint import load_tensors
@@ -120,37 +121,74 @@ def test_it_leaves_the_decoy_where_looking_ahead_pays(taught: tuple[Agent, Occlu
 # --- the update
 
 
-def test_the_loss_is_equation_12(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
-    """One update's loss, from values computed here face by face."""
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+@pytest.mark.parametrize("clip_end", ["terminal", "time-limit"])
+def test_the_loss_is_equation_12(
+    toy_world: MakeWorld, network: StructuralRelationNetwork, loss: LossKind, clip_end: ClipEnd
+) -> None:
+    """One update's loss, from values computed here face by face, in units of the rewards' spread."""
     world = toy_world(WEAKNESS, frames=4)
-    config = toy_config(warm_up=10_000, batch_size=8)
+    config = toy_config(warm_up=10_000, batch_size=8, loss=loss, clip_end=clip_end)
     learner = Learner(config, world, new_qnet(config, network))
     for _ in range(9):
         learner.play()
-    mean = np.mean([e.transition.reward for e in learner.replay.entries()])
-    agent = Agent(pretrained_copy(learner, mean / (1 - 0.9)))
+    rewards = [e.transition.reward for e in learner.replay.entries()]
+    spread = np.std(rewards)
+    agent = Agent(started_copy(learner, np.mean(rewards) / (1 - 0.9), spread))
     batch = learner.replay.sample(8, np.random.default_rng([config.seed, 2, 0]))
     assert {t.done for t in batch} == {True, False}  # both cases
-    squares = []
+    losses = []
     for transition in batch:
         target = transition.reward
-        if not transition.done:
-            following = world.scenes.candidates(transition.following(29))
-            target += 0.9 * float(agent.values(world.scenes, following).max())
-        value = float(agent.values(world.scenes, [transition.chosen(29)])[0])
-        squares.append((value - target) ** 2)
+        if not transition.done or clip_end == "time-limit":  # then the last frame's own candidates come next
+            place = transition.following(29) if not transition.done else transition.chosen(29)
+            target += 0.9 * float(agent.values(world.scenes, world.scenes.candidates(place)).max())
+        difference = abs(float(agent.values(world.scenes, [transition.chosen(29)])[0]) - target) / spread
+        huber = difference**2 / 2 if difference < 1 else difference - 0.5
+        losses.append(difference**2 if loss == "squared" else huber)
 
-    loss, _ = learner.learn()
-
-    assert loss == pytest.approx(np.mean(squares), rel=1e-3)
+    assert learner.learn()[0] == pytest.approx(np.mean(losses), rel=1e-3)
 
 
-def pretrained_copy(learner: Learner, offset: float) -> Any:
+def started_copy(learner: Learner, value: float, spread: float) -> QNet:
     """The learner's Q-net as its first update finds it: its values start at the return of the mean reward."""
-    qnet = type(learner.qnet)(learner.qnet.config)
+    qnet = QNet(learner.qnet.config)
     qnet.load_state_dict(learner.qnet.state_dict())
-    qnet.set_offset(offset)
+    qnet.start_from(value, spread)
     return qnet
+
+
+def test_the_unit_of_the_reward_does_not_matter(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    """Errors a hundred times as large: the same steps, and values a hundred times as large."""
+
+    class InPercent(OcclusionWorld):
+        def rewards(self, places: Sequence[Place]) -> npt.NDArray[np.float64]:
+            return 100 * super().rewards(places)
+
+    world = toy_world(WEAKNESS)
+    config = toy_config(warm_up=16)
+    learners = [
+        Learner(config, one, new_qnet(config, network)) for one in (world, InPercent(world.scenes, world.localizer))
+    ]
+    for learner in learners:
+        for _ in range(8):
+            learner.play()
+            if learner.transitions >= config.warm_up:
+                learner.learn()
+    small, large = learners
+    assert small.updates > 0
+    assert float(large.qnet.scale) == pytest.approx(100 * float(small.qnet.scale), rel=1e-5)
+    with torch.no_grad():
+        features = small._features([Place(0, 3, k, 1) for k in range(29)])
+        torch.testing.assert_close(large.qnet.value(features), 100 * small.qnet.value(features), rtol=1e-3, atol=1e-4)
+
+
+def test_equal_rewards_have_a_unit_too(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    config = toy_config(warm_up=0)
+    learner = Learner(config, toy_world({}), new_qnet(config, network))
+    learner.play()
+    learner.learn()
+    assert float(learner.qnet.scale) == 1
 
 
 def test_double_q_chooses_with_one_and_values_with_the_other(
@@ -262,8 +300,9 @@ def agents_of(folder: Path) -> dict[str, torch.Tensor]:
         {},
         {"replay": "single-queue", "capacity": 30, "train_encoder": False},
         {"target_every": 5, "double_q": True, "pretrained": False},
+        {"dropout": 0.5, "loss": "huber", "clip_end": "time-limit", "train_encoder": False},
     ],
-    ids=["as published", "single queue, head only", "target network"],
+    ids=["as published", "single queue, head only", "target network", "dropout"],
 )
 def test_an_interrupted_run_gives_the_same_numbers(train: Train, changes: dict[str, Any]) -> None:
     class Killed(Exception):
@@ -354,6 +393,9 @@ def test_a_description_and_back(tmp_path: Path) -> None:
         ({"discount": 1.1}, "discount: expected a number between 0 and 1"),
         ({"exploration_rate": -0.1}, "exploration_rate: expected a number between 0 and 1"),
         ({"replay": "heap"}, "replay: expected one of multi-queue, single-queue"),
+        ({"loss": "grief"}, "loss: expected one of squared, huber"),
+        ({"dropout": 1.0}, "dropout: expected from 0 to below 1"),
+        ({"clip_end": "cliff"}, "clip_end: expected one of terminal, time-limit"),
         ({"reward": "pain"}, "reward: expected one of nme, squared, degradation"),
         ({"double_q": True}, "double_q: expected a target network"),
         ({"warm_up": -1}, "warm_up: expected 0 or more"),
@@ -369,6 +411,6 @@ def test_a_diverging_run_says_so(toy_world: MakeWorld, network: StructuralRelati
     learner = Learner(config, toy_world(WEAKNESS), new_qnet(config, network))
     learner.play()
     learner.learn()
-    learner.qnet.set_offset(float("nan"))
+    learner.qnet.start_from(float("nan"), 1)
     with pytest.raises(InputError, match=r"update 2: expected a finite loss, found nan \(lower the learning rate\)"):
         learner.learn()

@@ -117,3 +117,39 @@ def test_encoders_that_do_not_fit(network: StructuralRelationNetwork) -> None:
         QNetConfig(paper, "shared-map")
     assert QNetConfig(paper).landmark_features == 256
     assert dataclasses.replace(QNetConfig(network.config), encoder="shared-map").landmark_features == 8
+
+
+def test_values_have_the_unit_they_are_given(
+    network: StructuralRelationNetwork, images: torch.Tensor, shapes: torch.Tensor
+) -> None:
+    qnet = pretrained_qnet(network)
+    with torch.no_grad():
+        qnet.start_from(0.0, 1.0)
+        own = qnet(images, shapes)
+        qnet.start_from(3.0, 0.25)
+        torch.testing.assert_close(qnet(images, shapes), 3 + own / 4)
+
+
+def test_files_without_a_unit_have_one(network: StructuralRelationNetwork) -> None:
+    """Q-nets that were saved before the head had a unit of its own keep their values."""
+    qnet = pretrained_qnet(network)
+    kept = {name: tensor for name, tensor in qnet.state_dict().items() if name != "scale"}
+    other = pretrained_qnet(network)
+    other.start_from(1.0, 5.0)
+    other.load_state_dict(kept)
+    assert float(other.scale) == 1
+
+
+def test_dropout_keeps_the_mean_and_repeats(network: StructuralRelationNetwork) -> None:
+    torch.manual_seed(0)
+    qnet = pretrained_qnet(network)
+    features = torch.rand(1, 29 * network.config.landmark_features).expand(4000, -1)
+    with torch.no_grad():
+        # A bias keeps all inner units above zero, so that the head is linear and its mean under dropout its value.
+        qnet.head[1].bias.fill_(100)
+        value = float(qnet.value(features[:1]))
+        some, again, others = (qnet.value(features, 0.5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(some, again)
+    assert not torch.equal(some, others)
+    assert float(some.mean()) == pytest.approx(value, abs=4 * float(some.std()) / 4000**0.5)
+    assert float(some.std()) > 0

@@ -17,6 +17,8 @@ from srn.hofs.world import RewardKind
 from srn.model.precision import Precision
 
 ReplayKind = Literal["multi-queue", "single-queue"]
+LossKind = Literal["squared", "huber"]
+ClipEnd = Literal["terminal", "time-limit"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,13 @@ class AgentConfig:
         updates: updates after each step of all lanes.
         warm_up: transitions played at random before the first update.
         learning_rate: of Adam.
+        loss: `squared`, as in eq. 12, or `huber`, which is linear beyond one spread of the rewards, as DQN clips its
+            errors: the few faces on which the network fails whole pull less.
+        dropout: share of the features, and of the head's inner units, that an update leaves out: an agent sees few
+            faces next to its weights.
+        clip_end: what follows a clip's last frame. `terminal`: nothing. `time-limit`: the value goes on as if it
+            stood still (Pardo et al. 2018): a frame does not tell how many come after it, so that with short clips an
+            end that counts makes the same sight worth now ten times its reward and now once.
         target_every: updates after which a target network is renewed; 0: none, the Q-net judges its own future.
         double_q: the Q-net chooses the future action, the target network values it (van Hasselt et al. 2016).
         pretrained: whether the encoder starts as the frozen network's; at random otherwise.
@@ -58,6 +67,9 @@ class AgentConfig:
     updates: int = 1
     warm_up: int = 128
     learning_rate: float = 1e-4
+    loss: LossKind = "squared"
+    dropout: float = 0.0
+    clip_end: ClipEnd = "terminal"
     target_every: int = 0
     double_q: bool = False
     pretrained: bool = True
@@ -81,8 +93,12 @@ class AgentConfig:
         for name in ("discount", "exploration_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError.at(name, "a number between 0 and 1", str(getattr(self, name)))
+        if not 0 <= self.dropout < 1:
+            raise InputError.at("dropout", "from 0 to below 1", str(self.dropout))
         for name, kinds in (
             ("replay", get_args(ReplayKind)),
+            ("loss", get_args(LossKind)),
+            ("clip_end", get_args(ClipEnd)),
             ("reward", get_args(RewardKind)),
             ("precision", get_args(Precision)),
         ):

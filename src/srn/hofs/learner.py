@@ -36,8 +36,10 @@ from srn.model.network import StructuralRelationNetwork
 AGENT_FILE, STATE_FILE, CONFIG_FILE, LOG_FILE = "agent.safetensors", "state.safetensors", "config.json", "log.csv"
 LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")
 
-_EPISODES, _EXPLORING, _SAMPLING = range(3)
+_EPISODES, _EXPLORING, _SAMPLING, _DROPPING = range(4)
 """Streams of chance. Each draw is seeded by what it is for and its position, so a resumed run draws the same."""
+
+_LOSSES = {"squared": functional.mse_loss, "huber": functional.smooth_l1_loss}
 
 _FEATURE_BYTES = 512 * 2**20
 """Memory for the features of an encoder that does not learn."""
@@ -198,18 +200,25 @@ class Learner:
         return rewards
 
     def learn(self) -> tuple[float, float]:
-        """One update (eq. 12) on experiences drawn from the memory; returns the loss and the mean value."""
+        """One update (eq. 12) on experiences drawn from the memory; returns the loss and the mean value.
+
+        Differences, and so the loss, are in units of the rewards' spread (`QNet.scale`).
+        """
         config, scenes = self.config, self.world.scenes
         if not self.updates:
-            self._start_at_the_mean()
+            self._start_from_the_rewards()
         batch = self.replay.sample(config.batch_size, self._rng(_SAMPLING, self.updates))
         with self._timed():
             targets = torch.tensor([t.reward for t in batch], device=self.qnet.device)
-            going_on = [k for k, t in enumerate(batch) if not t.done]
+            going_on = [k for k, t in enumerate(batch) if not (t.done and config.clip_end == "terminal")]
             if going_on:
                 targets[going_on] += config.discount * self._future([batch[k] for k in going_on])
-            predicted = self.qnet.value(self._features([t.chosen(scenes.n_points) for t in batch]))
-            loss = functional.mse_loss(predicted, targets)
+            features = self._features([t.chosen(scenes.n_points) for t in batch])
+            chance = torch.Generator(features.device)
+            chance.manual_seed(int(self._rng(_DROPPING, self.updates).integers(2**63)))
+            predicted = self.qnet.value(features, config.dropout, chance)
+            differences = (predicted - targets) / self.qnet.scale
+            loss = _LOSSES[config.loss](differences, torch.zeros_like(differences))
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -223,9 +232,10 @@ class Learner:
 
     @torch.no_grad()
     def _future(self, transitions: Sequence[Transition]) -> Tensor:
-        """max Q of the next frame's candidates (eq. 11), (B,); none of the transitions ends its clip."""
+        """max Q of the next frame's candidates (eq. 11), (B,); after a clip's last frame those of that frame itself."""
         scenes = self.world.scenes
-        following = [c for t in transitions for c in scenes.candidates(t.following(scenes.n_points))]
+        nexts = [(t.chosen if t.done else t.following)(scenes.n_points) for t in transitions]
+        following = [candidate for place in nexts for candidate in scenes.candidates(place)]
         features = self._features(following)
         values = self._target_values(following, features).view(-1, ACTIONS)
         if not self.config.double_q:
@@ -233,12 +243,13 @@ class Learner:
         choice = self.qnet.value(features).view(-1, ACTIONS).argmax(dim=1, keepdim=True)
         return values.gather(1, choice)[:, 0]
 
-    @torch.no_grad()
-    def _start_at_the_mean(self) -> None:
-        """Let the values start at the return of the mean reward so far: the first updates need not climb there."""
-        mean = float(np.mean([e.transition.reward for e in self.replay.entries()]))
+    def _start_from_the_rewards(self) -> None:
+        """Let the values start at the return of the mean reward so far, and give the head the rewards' spread as its
+        unit: the first updates need not climb there, and what is learned does not depend on the unit of the reward."""
+        rewards = np.array([e.transition.reward for e in self.replay.entries()])
+        mean, spread = float(rewards.mean()), float(rewards.std())
         for network in {self.qnet, self.target}:
-            network.set_offset(mean / max(1 - self.config.discount, 1e-3))
+            network.start_from(mean / max(1 - self.config.discount, 1e-3), spread or 1.0)
 
     # --- saving
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import torch
@@ -77,6 +77,8 @@ class QNet(nn.Module):
         config: what it is made of.
         precision: of the encoder's passes, not part of the weights. The head always stays in float32: candidates differ
             by less than bf16 can tell at the size of a value.
+        scale: () a value of 1 from the head is worth so much reward. Rewards are errors of a few hundredths, and of
+            that size the optimizer's steps would be noise: the head works in units of their spread (`start_from`).
     """
 
     def __init__(self, config: QNetConfig) -> None:
@@ -91,6 +93,8 @@ class QNet(nn.Module):
         self.head = nn.Sequential(
             nn.LayerNorm(features), nn.Linear(features, config.hidden_size), nn.ReLU(), nn.Linear(config.hidden_size, 1)
         )
+        self.scale: Tensor
+        self.register_buffer("scale", torch.ones(()))
         self.train()
 
     def train(self, mode: bool = True) -> Self:
@@ -116,17 +120,30 @@ class QNet(nn.Module):
             x: Tensor = self.encoder(maps, shape)
         return x.float().flatten(1)
 
-    def value(self, features: Tensor) -> Tensor:
-        """Features (B, N * F) -> values (B,)."""
-        result: Tensor = self.head(features)
-        return result[:, 0]
+    def value(self, features: Tensor, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
+        """Features (B, N * F) -> values (B,).
+
+        Args:
+            features: what `features` gives.
+            dropout: while learning, the share of the features and of the inner units that is left out.
+            generator: chance of its own for that, on the features' device.
+        """
+        norm, inner, activation, last = self.head
+        x = _without(norm(features), dropout, generator)
+        result: Tensor = last(_without(activation(inner(x)), dropout, generator))
+        return result[:, 0] * self.scale
 
     @torch.no_grad()
-    def set_offset(self, value: float) -> None:
-        """Set the constant part of all values."""
+    def start_from(self, value: float, spread: float) -> None:
+        """Let all values start around `value`, and the head work in units of `spread`; both in units of the reward."""
         last = self.head[-1]
         assert isinstance(last, nn.Linear)
-        last.bias.fill_(value)
+        self.scale.fill_(spread)
+        last.bias.fill_(value / spread)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *arguments: Any) -> None:
+        state_dict.setdefault(f"{prefix}scale", torch.ones(()))  # Q-nets of earlier files had no unit of their own
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def forward(self, image: Tensor, shape: Tensor) -> Tensor:
         """Q of occluded faces (B, 3, S, S) with ground-truth landmarks (B, N, 2): (B,)."""
@@ -145,6 +162,14 @@ class QNet(nn.Module):
         for norm in norms:
             norm.momentum = 0.1
             norm.eval()
+
+
+def _without(x: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
+    """Dropout by a generator: the draw must depend on the update alone, for a resumed run to repeat it."""
+    if share == 0:
+        return x
+    kept = torch.rand(x.shape, generator=generator, device=x.device) >= share
+    return x * kept / (1 - share)
 
 
 def pretrained_qnet(network: StructuralRelationNetwork, hidden_size: int = 256) -> QNet:
