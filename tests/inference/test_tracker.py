@@ -62,6 +62,8 @@ class Stage:
     actors: list[Actor]
     mean: Shape
     noise: float = 0.0
+    lean: tuple[float, float] = (0.0, 0.0)
+    """What all its answers are off by, crop pixels."""
     with_confidence: bool = True
     recurrence: str = "iteration"
     finds: bool = True
@@ -134,7 +136,10 @@ class Stage:
             return self.mean * 60 + 47.5, 0.3, 0.3
         nearest = min(near, key=lambda p: float(np.hypot(*(middle - p[:2]))))
         noisy = self.shape(nearest) + self.rng.normal(0, self.noise, (68, 2))
-        return (noisy - to_picture[:, 2]) @ back.T, 0.008, 0.95
+        in_crop = (noisy - to_picture[:, 2]) @ back.T
+        if np.linalg.det(back) < 0:  # a mirrored crop shows a face whose left is its right
+            in_crop = in_crop[list(IBUG_68.mirror)]
+        return in_crop + self.lean, 0.008, 0.95
 
 
 def place_of(crop: Picture, k: int) -> Shape | None:
@@ -197,10 +202,11 @@ def test_all_faces_of_a_frame_are_one_batch(face: Shape) -> None:
     stage = Stage([Actor(still(50, 60)), Actor(still(128, 60)), Actor(still(200, 60)), Actor(still(90, 190))], face)
     tracker = landmarker(stage).tracker()
     play(tracker, range(1))
-    assert [call["n"] for call in stage.calls] == [4, 4]  # new faces are looked at twice, as in a picture
+    # New faces are looked at twice, as in a picture, and then in the mirror.
+    assert [call["n"] for call in stage.calls] == [4, 4, 4]
     stage.calls.clear()
     play(tracker, range(1, 10))
-    assert [call["n"] for call in stage.calls] == [4] * 9
+    assert [call["n"] for call in stage.calls] == [4] * (9 + 2)  # every fourth frame there is a look in the mirror
 
 
 def test_no_face_is_an_empty_list(face: Shape) -> None:
@@ -392,7 +398,8 @@ def test_the_mean_start_passes_no_shape(face: Shape) -> None:
 
 def test_the_previous_shape_is_the_start_of_known_faces_only(face: Shape) -> None:
     stage = Stage([Actor(still(80)), Actor(lambda k: (180, 128, 50) if k >= 2 else None)], face)
-    told = play(landmarker(stage, passes=1).tracker(start="previous", find_every=2, smooth=False), range(4))
+    config = TrackerConfig(start="previous", find_every=2, smooth=False, mirror_every=0)
+    told = play(landmarker(stage, passes=1).tracker(config=config), range(4))
     first, second, both, after = stage.calls
     assert first["start"] is None
     np.testing.assert_array_equal(second["weight"], [1])
@@ -402,6 +409,45 @@ def test_the_previous_shape_is_the_start_of_known_faces_only(face: Shape) -> Non
     np.testing.assert_array_equal(both["weight"], [1, 0])
     np.testing.assert_array_equal(after["weight"], [1, 1])
     assert ids(told[3]) == [1, 2]
+
+
+def leaning(face: Shape, **options: Any) -> Stage:
+    """A network whose answers lie three crop pixels to the right: the mirror image of its mistake is the other way."""
+    return Stage([Actor(still(128))], face, lean=(3.0, 0.0), **options)
+
+
+@pytest.mark.parametrize(("every", "share"), [(0, 1.0), (1, 0.0), (4, 0.0)])
+def test_the_mirror_takes_out_what_the_network_leans_to(face: Shape, every: int, share: float) -> None:
+    """In the frames between the looks, too: the crop is the same in all of them."""
+    stage = leaning(face)
+    config = TrackerConfig(smooth=False, mirror_every=every)
+    told = play(landmarker(stage).tracker(config=config), range(9))
+    looks = {0: 0, 1: 9, 4: 3}[every]  # in frames 0, 4 and 8
+    assert len(stage.calls) == 9 + 1 + looks  # the first frame takes two passes
+    for k, (found,) in told.items():
+        mean_off = (found.landmarks - stage.shape((128, 128, 50))).mean(axis=0)
+        np.testing.assert_allclose(mean_off, [share * 3 * 50 / 60, 0], atol=0.2, err_msg=str(k))
+
+
+def test_a_new_difference_counts_its_share(face: Shape) -> None:
+    """The network changes its mind: the old lean goes by the gain with every look."""
+    stage = leaning(face)
+    config = TrackerConfig(smooth=False, mirror_every=1, mirror_gain=0.25)
+    tracker = landmarker(stage, passes=1).tracker(config=config)
+    play(tracker, range(2))
+    stage.lean = (0.0, 0.0)
+    told = play(tracker, range(2, 6))
+    offs = [(told[k][0].landmarks - stage.shape((128, 128, 50))).mean(axis=0)[0] for k in range(2, 6)]
+    np.testing.assert_allclose(offs, [-3 * 50 / 60 * 0.75 ** (n + 1) for n in range(4)], atol=0.2)
+
+
+def test_the_mirror_is_not_asked_where_it_is_no_second_opinion(face: Shape) -> None:
+    """Where every look is averaged with its mirror image already, and where the state goes from frame to frame."""
+    averaged, carrying = leaning(face), leaning(face, recurrence="frame")
+    play(landmarker(averaged, passes=1, flip_average=True).tracker(), range(4))
+    assert len(averaged.calls) == 8
+    play(landmarker(carrying, passes=1).tracker(), range(4))
+    assert len(carrying.calls) == 4
 
 
 def test_the_state_is_carried_for_weights_that_were_trained_for_it(face: Shape) -> None:
@@ -425,7 +471,8 @@ def test_the_state_of_a_hidden_face_waits(face: Shape) -> None:
 @pytest.mark.parametrize(("iterations", "shift"), [(1, 9), (2, 3), (3, 0), (None, 0)])
 def test_fewer_iterations(face: Shape, iterations: int | None, shift: int) -> None:
     stage = Stage([Actor(still(128))], face)
-    (found,) = landmarker(stage, passes=1).tracker(smooth=False, iterations=iterations).update(picture(0))
+    config = TrackerConfig(smooth=False, iterations=iterations, mirror_every=0)
+    (found,) = landmarker(stage, passes=1).tracker(config=config).update(picture(0))
     expected = stage.shape((128, 128, 50)) + shift * 50 / 60
     np.testing.assert_allclose(found.landmarks, expected, atol=0.3)
 

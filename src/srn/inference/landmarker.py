@@ -218,20 +218,30 @@ class FaceLandmarker:
         prediction = self.localizer(crops, initial_shape, hidden, initial_weight)
         if not self.flip_average:
             return prediction
-        if initial_shape is not None:
-            flipped = [flip_points(s, self.localizer.frame.size, self.localizer.scheme.mirror) for s in initial_shape]
-            initial_shape = np.stack(flipped).astype(np.float32)
-        mirrored = self.localizer(np.ascontiguousarray(crops[:, :, ::-1]), initial_shape, None, initial_weight)
-        mirror, width = self.localizer.scheme.mirror, self.localizer.frame.size
-        back = [[flip_points(shape, width, mirror) for shape in cascade] for cascade in mirrored.shapes]
-        shapes = ((prediction.shapes + np.array(back)) / 2).astype(np.float32)
+        mirrored = self.predict_mirrored(crops, initial_shape, initial_weight)
 
         def mean(one: Float32Array | None, other: Float32Array | None) -> Float32Array | None:
-            return None if one is None or other is None else (one + other[:, mirror]) / np.float32(2)
+            return None if one is None or other is None else (one + other) / np.float32(2)
 
         return Prediction(
-            shapes,
+            ((prediction.shapes + mirrored.shapes) / 2).astype(np.float32),
             prediction.hidden,
             mean(prediction.visibility, mirrored.visibility),
             mean(prediction.expected_error, mirrored.expected_error),
+        )
+
+    def predict_mirrored(
+        self, crops: ImageArray, initial_shape: Float32Array | None = None, initial_weight: Float32Array | None = None
+    ) -> Prediction:
+        """One look at the mirrored crops, mirrored back: a second opinion on the same crops (B, S, S, 3)."""
+        mirror, width = self.localizer.scheme.mirror, self.localizer.frame.size
+        if initial_shape is not None:
+            initial_shape = np.stack([flip_points(s, width, mirror) for s in initial_shape]).astype(np.float32)
+        mirrored = self.localizer(np.ascontiguousarray(crops[:, :, ::-1]), initial_shape, None, initial_weight)
+        back = [[flip_points(shape, width, mirror) for shape in cascade] for cascade in mirrored.shapes]
+        return Prediction(
+            np.array(back),
+            mirrored.hidden,
+            None if mirrored.visibility is None else mirrored.visibility[:, mirror],
+            None if mirrored.expected_error is None else mirrored.expected_error[:, mirror],
         )

@@ -43,6 +43,10 @@ class TrackerConfig:
             are placed and points smoothed.
         least_flow: mean trust in that motion below which it is taken for nothing.
         smoothing: how strongly.
+        mirror_every: a followed face is also looked at in the mirror once in so many frames, and a new one at once.
+            What the two looks differ by changes slowly, so that half of it, carried on, gives every frame much of what
+            mirrored averaging gives, at a fraction of the cost; 0: never.
+        mirror_gain: what a new such difference counts against those before it.
         start: shape that the cascade starts from in each frame. `mean`: as in a picture, the mean shape or the first
             shape that the network reads (the paper's tables); `previous`: the face's shape in the frame before.
         iterations: the answer is the shape after this many iterations; after all of them where None.
@@ -71,6 +75,8 @@ class TrackerConfig:
     flow: bool = True
     least_flow: float = 0.3
     smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    mirror_every: int = 4
+    mirror_gain: float = 0.3
     start: Start = "mean"
     iterations: int | None = None
     find_every: int = 30
@@ -99,6 +105,8 @@ class TrackerConfig:
             raise InputError.at("iterations", "at least 1", str(self.iterations))
         if self.misses < 1:
             raise InputError.at("misses", "at least 1", str(self.misses))
+        if self.mirror_every < 0:
+            raise InputError.at("mirror_every", "frames, or 0", str(self.mirror_every))
         FinderSchedule(self.find_every, self.find_when_empty, self.look_again)  # checks its own numbers
         if not 0 <= self.keep_confidence <= self.accept_confidence <= 1:
             found = f"{self.keep_confidence:g} and {self.accept_confidence:g}"
@@ -126,6 +134,8 @@ class _Track:
         born_s: moment in which it was first seen.
         smoother, memory: the filters of `steady`.
         steady: (N, 2) the points after the filters: what is told if so configured, and what the next crop is placed by.
+        lean: (N, 2) half of what looks in the mirror differ by from plain ones, crop pixels; None before the first.
+        looks: frames since the last look in the mirror.
         anchor: the pixels of the face when it was last followed, which the next frame is compared with.
         carried: where those say that `steady` is now; None where they say nothing.
     """
@@ -146,6 +156,8 @@ class _Track:
     velocity: Float64Array = field(default_factory=lambda: np.zeros(2))
     missed: int = 0
     lost: bool = False
+    lean: Float64Array | None = None
+    looks: int = 0
     anchor: Anchor | None = None
     carried: Carried | None = None
 
@@ -190,6 +202,8 @@ class _Sight:
     hidden: Float32Array
     visibility: Float32Array | None
     confidence: Float32Array | None
+    lean: Float64Array | None = None
+    looks: int = 0
 
     @property
     def quality(self) -> float | None:
@@ -355,7 +369,8 @@ class FaceTracker:
     # --- looking
 
     def _localize(self, image: ImageArray, aims: list[_Aim]) -> list[_Sight]:
-        """All aims in one batch; faces that the finder has placed, or that have moved far, are looked at again."""
+        """All aims in one batch; faces that the finder has placed, or that have moved far, are looked at again, and
+        some of them in the mirror."""
         sights = self._sights(image, aims)
         for _ in range(self.landmarker.passes - 1):
             closer: dict[int, _Aim] = {}
@@ -367,7 +382,38 @@ class FaceTracker:
                     closer[k] = replace(sight.aim, frame=frame)
             for k, sight in zip(closer, self._sights(image, list(closer.values())), strict=True):
                 sights[k] = sight
-        return sights
+        return self._mirrored(image, sights)
+
+    def _mirrored(self, image: ImageArray, sights: list[_Sight]) -> list[_Sight]:
+        """The sights with what looks in the mirror have told, after such a look for those whose turn it is."""
+        every = self.config.mirror_every
+        if not every or self.landmarker.flip_average or self._carries_state:
+            return sights
+        due = [
+            k
+            for k, sight in enumerate(sights)
+            if (track := sight.aim.track) is None or track.lean is None or track.lost or track.looks + 1 >= every
+        ]
+        leans: dict[int, Float64Array] = {}
+        if due:
+            inputs, starts, weights = self._inputs(image, [sights[k].aim for k in due])
+            prediction = self.landmarker.predict_mirrored(inputs, starts, weights)
+            for row, k in enumerate(due):
+                frame = sights[k].aim.frame
+                other = prediction.shapes[row, self._wanted(prediction) - 1].astype(np.float64)
+                leans[k] = (other - frame.to_crop(sights[k].shape)) / 2
+        result = []
+        for k, sight in enumerate(sights):
+            track = sight.aim.track
+            lean = None if track is None or track.lost else track.lean
+            if k in leans:
+                lean = leans[k] if lean is None else lean + self.config.mirror_gain * (leans[k] - lean)
+            assert lean is not None
+            shape = sight.aim.frame.to_picture(sight.aim.frame.to_crop(sight.shape) + lean)
+            result.append(
+                replace(sight, shape=shape, lean=lean, looks=0 if k in leans or track is None else track.looks + 1)
+            )
+        return result
 
     def _has_moved(self, sight: _Sight, frame: CanonicalFrame) -> bool:
         """Whether a face that is followed lies elsewhere than its crop was placed; `frame` is the crop that fits it."""
@@ -382,13 +428,8 @@ class FaceTracker:
     def _sights(self, image: ImageArray, aims: list[_Aim]) -> list[_Sight]:
         if not aims:
             return []
-        crops = np.stack([aim.frame.crop(image) for aim in aims])
-        starts = weights = hidden = None
-        if any(aim.start is not None for aim in aims):
-            blank = np.zeros_like(self.landmarker.localizer.mean_shape)
-            pairs = [(aim.frame, aim.start) for aim in aims]
-            starts = np.stack([blank if s is None else f.to_crop(s).astype(np.float32) for f, s in pairs])
-            weights = np.array([aim.start is not None for aim in aims], np.float32)
+        crops, starts, weights = self._inputs(image, aims)
+        hidden = None
         if self._carries_state and any(aim.track is not None for aim in aims):
             size = next(aim.track.hidden.size for aim in aims if aim.track is not None)
             none = np.zeros(size, np.float32)
@@ -396,15 +437,31 @@ class FaceTracker:
         prediction = self.landmarker.predict(crops, starts, hidden, weights)
         return [self._sight(aim, prediction, k) for k, aim in enumerate(aims)]
 
-    def _sight(self, aim: _Aim, prediction: Prediction, k: int) -> _Sight:
+    def _inputs(
+        self, image: ImageArray, aims: list[_Aim]
+    ) -> tuple[ImageArray, Float32Array | None, Float32Array | None]:
+        """Crops (B, S, S, 3) of the aims, the shapes to start from and whether to, where any has one."""
+        crops = np.stack([aim.frame.crop(image) for aim in aims])
+        starts = weights = None
+        if any(aim.start is not None for aim in aims):
+            blank = np.zeros_like(self.landmarker.localizer.mean_shape)
+            pairs = [(aim.frame, aim.start) for aim in aims]
+            starts = np.stack([blank if s is None else f.to_crop(s).astype(np.float32) for f, s in pairs])
+            weights = np.array([aim.start is not None for aim in aims], np.float32)
+        return crops, starts, weights
+
+    def _wanted(self, prediction: Prediction) -> int:
         last = prediction.shapes.shape[1]
         wanted = self.config.iterations or last
         if wanted > last:
             raise InputError.at("iterations", f"at most {last}, which the weights make", str(wanted))
+        return wanted
+
+    def _sight(self, aim: _Aim, prediction: Prediction, k: int) -> _Sight:
         error = prediction.expected_error
         return _Sight(
             aim,
-            aim.frame.to_picture(prediction.shapes[k, wanted - 1].astype(np.float64)),
+            aim.frame.to_picture(prediction.shapes[k, self._wanted(prediction) - 1].astype(np.float64)),
             prediction.hidden[k],
             None if prediction.visibility is None else prediction.visibility[k],
             None if error is None else confidence_from_error(error[k]),
@@ -478,7 +535,7 @@ class FaceTracker:
             number=self._next_number, scene=self._scenes.number, shape=sight.shape, time_s=time_s, seen_s=time_s,
             score=sight.aim.score, hidden=sight.hidden, visibility=sight.visibility, confidence=sight.confidence,
             smoother=OneEuroShape(self.config.smoothing), memory=ShapeMemory(self.config.smoothing),
-            steady=sight.shape, born_s=time_s,
+            steady=sight.shape, born_s=time_s, lean=sight.lean, looks=sight.looks,
         )  # fmt: skip
         self._next_number += 1
         self._tracks.append(track)
@@ -502,6 +559,7 @@ class FaceTracker:
             track.velocity = track.velocity + gain * off / dt
         track.shape, track.time_s, track.seen_s = sight.shape, time_s, time_s
         track.hidden, track.visibility, track.confidence = sight.hidden, sight.visibility, sight.confidence
+        track.lean, track.looks = sight.lean, sight.looks
         track.steady = self._smoothed(track, time_s)
 
     def _lose(self, track: _Track) -> None:
