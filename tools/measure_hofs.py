@@ -14,8 +14,10 @@ import argparse
 import csv
 import dataclasses
 import datetime
+import itertools
 import json
 import platform
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,11 +64,8 @@ STARTS = 2
 NOISE = 0
 """The noise of the test clips."""
 
-RECIPE: dict[str, Any] = {
-    "lanes": 16, "batch_size": 64, "train_encoder": False, "precision": "auto", "reward": "degradation",
-    "loss": "huber", "clip_end": "time-limit", "dropout": 0.5, "target_every": 100, "double_q": True,
-}  # fmt: skip
-"""What all agents share but where a variant departs from it."""
+ARMS = ["w/o OFA", "RSF", "HOFS", "RSF + HOFS"]
+"""Ways to fine-tune (table 9)."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "multi-queue": {},
@@ -228,7 +227,7 @@ def masked_stills(samples: Sequence[Sample], templates: Path, work: Path) -> lis
 
 def table_9(
     pack: FacePack, held_out: FacePack, stills: Sequence[Sample], network: StructuralRelationNetwork, agent: Agent,
-    faces: int, seeds: int, work: Path,
+    faces: int, seeds: int, work: Path, chosen: Sequence[str],
 ) -> dict[str, dict[str, list[float]]]:  # fmt: skip
     """Fine-tune the tracker without occlusion, with RSF, with HOFS, the same faces seen; NME on four kinds of clips and
     on masked stills. The first row is the network before it."""
@@ -279,24 +278,24 @@ def table_9(
         write_atomically(before, json.dumps(scores_of(untrained)).encode())
     kept = {test: [float(np.mean(errors))] for test, errors in json.loads(before.read_text()).items()}
     table: dict[str, dict[str, list[float]]] = {"not at all": kept}
-    for name, (motion, share, occluder) in arms.items():
-        for seed in range(seeds):
-            run = work / "fine-tuned" / f"{name.replace('/', '').replace(' ', '-')}-{seed}-{faces}"
-            scores = run / "scores.json"
-            if not scores.exists():
-                config = tracker_config(
-                    network.config, clips=ClipConfig(motion=motion, frames=8, hard_share=share), faces=faces, seed=seed,
-                    validation=0,
-                )  # fmt: skip
-                path = fine_tune(
-                    config, pack, run, initial=load_copy(network), occluder=occluder, resume=True,
-                    schedule=Schedule(workers=0, tensorboard=False),
-                )  # fmt: skip
-                tuned = load_weights(path)[0]
-                write_atomically(scores, json.dumps(scores_of(tuned)).encode())
-                print(f"{run.name}: {scores.read_text()[:60]} ...", flush=True)
-            for test, errors in json.loads(scores.read_text()).items():
-                table.setdefault(name, {}).setdefault(test, []).append(float(np.mean(errors)))
+    for seed, name in itertools.product(range(seeds), chosen):  # an interrupted study has whole seeds
+        motion, share, occluder = arms[name]
+        run = work / "fine-tuned" / f"{name.replace('/', '').replace(' ', '-')}-{seed}-{faces}"
+        scores = run / "scores.json"
+        if not scores.exists():
+            config = tracker_config(
+                network.config, clips=ClipConfig(motion=motion, frames=8, hard_share=share), faces=faces, seed=seed,
+                validation=0,
+            )  # fmt: skip
+            path = fine_tune(
+                config, pack, run, initial=load_copy(network), occluder=occluder, resume=True,
+                schedule=Schedule(workers=0, tensorboard=False),
+            )  # fmt: skip
+            tuned = load_weights(path)[0]
+            write_atomically(scores, json.dumps(scores_of(tuned)).encode())
+            print(f"{run.name}: {scores.read_text()[:60]} ...", flush=True)
+        for test, errors in json.loads(scores.read_text()).items():
+            table.setdefault(name, {}).setdefault(test, []).append(float(np.mean(errors)))
     return table
 
 
@@ -441,6 +440,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=2)
     parser.add_argument("--points", type=int, default=3, help="of the learning curve")
     parser.add_argument("--fine-tune", type=int, default=0, metavar="FACES")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="of table 9")
     parser.add_argument("--note", default="", help="a sentence for the page: what else ran on the machine, ...")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
@@ -465,7 +465,11 @@ def main() -> None:
     sets = {test.name: {name: summary(rewards) for name, rewards in baselines(test).items()} for test in tests}
     source = AnimatedClips(pack, spec, arguments.training_frames, seed=0, count=arguments.training_clips)
     base = AgentConfig(
-        transitions=arguments.transitions, learning_rate=arguments.learning_rate, updates=arguments.updates, **RECIPE
+        transitions=arguments.transitions,
+        learning_rate=arguments.learning_rate,
+        updates=arguments.updates,
+        train_encoder=False,
+        precision="auto",
     )
     variants: dict[str, list[dict[str, Any]]] = {}
     for name in arguments.variants:
@@ -483,7 +487,8 @@ def main() -> None:
         f"{' '.join(arguments.variants)} --transitions {arguments.transitions} --seeds {arguments.seeds} --frames "
         f"{frames} --training-frames {arguments.training_frames} --training-clips {arguments.training_clips} "
         f"--test-clips {count} --real-clips {real} "
-        f"--learning-rate {arguments.learning_rate:g} --updates {arguments.updates} --fine-tune {arguments.fine_tune}",
+        f"--learning-rate {arguments.learning_rate:g} --updates {arguments.updates} --fine-tune {arguments.fine_tune}"
+        + (f" --arms {shlex.join(arguments.arms)}" if arguments.arms != ARMS else ""),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "hardware": f"{torch.get_num_threads()} thread(s), {platform.machine()}, "
         f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}",
@@ -502,7 +507,9 @@ def main() -> None:
         agent = Agent.load(work / f"{arguments.variants[0]}-0" / "agent.safetensors", precision="auto")
         step = max(len(samples) // STILLS, 1)
         stills = masked_stills(samples[::step], arguments.data / "occluders" / "masks", work)
-        nme = table_9(pack, held_out, stills, network, agent, arguments.fine_tune, arguments.seeds, work)
+        nme = table_9(
+            pack, held_out, stills, network, agent, arguments.fine_tune, arguments.seeds, work, arguments.arms
+        )
         content["table_9"] = {"faces": arguments.fine_tune, "nme": nme}
     out: Path = arguments.out
     out.mkdir(parents=True, exist_ok=True)

@@ -111,7 +111,7 @@ def test_a_tracker_that_learns_from_an_agent(srn: Run, tmp_path: Path, pack: Pat
 def test_mistakes(srn: Run, tmp_path: Path, pack: Path, weights: Path) -> None:
     out = tmp_path / "out"
     assert srn("hofs", "train", "--out", out, "--weights", weights).mistake.startswith("--data: expected")
-    double = srn("hofs", "train", "--out", out, "--data", pack, "--double-q").mistake
+    double = srn("hofs", "train", "--out", out, "--data", pack, "--double-q", "--target-every", 0).mistake
     assert double == "double_q: expected a target network (target_every), found none"
     missing = tmp_path / "agent.safetensors"
     both = srn("hofs", "synthesize", missing, "--out", out, "--data", pack, "--videos", tmp_path).mistake

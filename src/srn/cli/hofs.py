@@ -38,6 +38,20 @@ class RewardName(StrEnum):
     DEGRADATION = "degradation"
 
 
+class LossName(StrEnum):
+    """Losses of the Q-net (equation 12)."""
+
+    SQUARED = "squared"
+    HUBER = "huber"
+
+
+class ClipEndName(StrEnum):
+    """What follows a clip's last frame."""
+
+    TERMINAL = "terminal"
+    TIME_LIMIT = "time-limit"
+
+
 class EncoderChoice(StrEnum):
     """Encoders of the Q-net."""
 
@@ -53,8 +67,8 @@ def train(
     transitions: Annotated[
         int | None, typer.Option(min=1, help="Steps to play in all; 20,000 if left out. May be changed on --resume.")
     ] = None,
-    frames: Frames = 24,
-    lanes: Annotated[int, typer.Option(min=1, help="Clips played side by side, in one batch.")] = 8,
+    frames: Annotated[int, typer.Option(min=1, help="Frames of a clip; short ones show more faces.")] = 8,
+    lanes: Annotated[int, typer.Option(min=1, help="Clips played side by side, in one batch.")] = 16,
     clips: Annotated[int | None, typer.Option(min=1, help="Different clips; one for each face if left out.")] = None,
     discount: Annotated[float, typer.Option(min=0, max=1, help="What the future counts (gamma).")] = 0.9,
     exploration: Annotated[float, typer.Option(min=0, max=1, help="Share of random actions (epsilon).")] = 0.1,
@@ -63,13 +77,24 @@ def train(
     capacity: Annotated[int, typer.Option(min=1, help="Transitions that the single queue remembers.")] = 10_000,
     reward: Annotated[
         RewardName, typer.Option(help="The error, eq. 10's squared form, or the error less the clean frame's.")
-    ] = RewardName.NME,
+    ] = RewardName.DEGRADATION,
+    loss: Annotated[LossName, typer.Option(help="Eq. 12's squared error, or one that outliers pull less.")] = (
+        LossName.HUBER
+    ),
+    dropout: Annotated[float, typer.Option(min=0, max=0.99, help="Of the head; 0 in the paper.")] = 0.5,
+    clip_end: Annotated[
+        ClipEndName, typer.Option(help="A clip's end ends the return, as in the paper, or only cuts it short.")
+    ] = ClipEndName.TIME_LIMIT,
     learning_rate: Annotated[float, typer.Option(min=0, help="Of Adam.")] = 1e-4,
-    updates: Annotated[int, typer.Option(min=1, help="Updates after each step of all lanes.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Transitions of an update.")] = 64,
+    updates: Annotated[int, typer.Option(min=1, help="Updates after each step of all lanes.")] = 2,
     target_every: Annotated[
         int, typer.Option(min=0, help="Renew a target network after so many updates; 0: none, as in the paper.")
-    ] = 0,
-    double_q: Annotated[bool, typer.Option("--double-q", help="Double Q-learning; needs a target network.")] = False,
+    ] = 100,
+    double_q: Annotated[
+        bool | None,
+        typer.Option("--double-q/--single-q", help="Double Q-learning; where there is a target network if left out."),
+    ] = None,
     random_start: Annotated[
         bool, typer.Option("--random-start", help="Start the encoder at random instead of from the weights.")
     ] = False,
@@ -121,7 +146,11 @@ def train(
             learning_rate=learning_rate,
             updates=updates,
             target_every=target_every,
-            double_q=double_q,
+            double_q=target_every > 0 if double_q is None else double_q,
+            loss=loss.value,
+            dropout=dropout,
+            clip_end=clip_end.value,
+            batch_size=batch_size,
             pretrained=not random_start,
             train_encoder=not freeze_encoder,
             encoder=None if encoder is None else encoder.value,
