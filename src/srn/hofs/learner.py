@@ -125,9 +125,12 @@ class Learner:
         config: the run.
         world: scenes and rewards.
         qnet: the network that learns.
+        memory: features that another learner with the same encoder has kept; its own where None.
     """
 
-    def __init__(self, config: AgentConfig, world: OcclusionWorld, qnet: QNet) -> None:
+    def __init__(
+        self, config: AgentConfig, world: OcclusionWorld, qnet: QNet, memory: FeatureMemory | None = None
+    ) -> None:
         self.config, self.world, self.qnet = config, world, qnet
         self.target = copy.deepcopy(qnet).requires_grad_(False) if config.target_every else qnet
         self.optimizer = torch.optim.Adam([p for p in qnet.parameters() if p.requires_grad], lr=config.learning_rate)
@@ -138,7 +141,7 @@ class Learner:
         )
         self.rounds = self.updates = 0
         self.qnet_seconds = 0.0
-        self._memory = None if config.train_encoder else FeatureMemory(qnet, world.scenes)
+        self.memory = None if config.train_encoder else memory or FeatureMemory(qnet, world.scenes)
         self.lanes = [_Lane(0, self._start(lane, 0)) for lane in range(config.lanes)]
 
     @property
@@ -156,13 +159,11 @@ class Learner:
         return Place(int(clip), 0, int(index), int(rng.integers(self.config.noise_seeds)))
 
     def _features(self, places: Sequence[Place]) -> Tensor:
-        return (
-            candidate_features(self.qnet, self.world.scenes, places) if self._memory is None else self._memory(places)
-        )
+        return candidate_features(self.qnet, self.world.scenes, places) if self.memory is None else self.memory(places)
 
     def _target_values(self, places: Sequence[Place], features: Tensor) -> Tensor:
         """Values (B,) by the target network, which shares the features where the encoder does not learn."""
-        if self.target is self.qnet or self._memory is not None:
+        if self.target is self.qnet or self.memory is not None:
             return self.target.value(features)
         return self.target.value(candidate_features(self.target, self.world.scenes, places))
 
