@@ -263,6 +263,23 @@ def test_kept_features_are_the_encoders(toy_world: MakeWorld, network: Structura
         assert sum(owner is not None for owner in memory._owners) == len(memory._rows) <= 40
 
 
+def test_learners_share_kept_features(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    """One that learns from another's experience and features takes the steps it takes with features of its own."""
+    world = toy_world(WEAKNESS)
+    config = toy_config(warm_up=10_000, train_encoder=False)
+    player = Learner(config, world, new_qnet(config, network))
+    for _ in range(5):
+        player.play()
+    losses = []
+    for memory in (None, player.memory):
+        learner = Learner(config, world, new_qnet(config, network), memory)
+        learner.replay = player.replay
+        losses.append([learner.learn()[0] for _ in range(3)])
+    assert learner.memory is player.memory
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    assert losses[0][0] != losses[0][2]
+
+
 def test_lanes_play_clips_to_their_end(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
     world = toy_world(WEAKNESS, frames=3, clips=4)
     config = toy_config(lanes=2, replay="single-queue")
