@@ -395,9 +395,9 @@ def report(content: dict[str, Any]) -> str:
             lines += ["", "Agent less random walk, clip by clip, with a 95 % bootstrap interval: " + content["paired"]]
     lines += [
         "",
-        "![learning curve](hofs_learning.png)",
+        f"![learning curve]({content['name']}_learning.png)",
         "",
-        "![where the agent goes](hofs_heat_map.png)",
+        f"![where the agent goes]({content['name']}_heat_map.png)",
         "",
         "## Speed",
         "",
@@ -442,6 +442,7 @@ def main() -> None:
     parser.add_argument("--fine-tune", type=int, default=0, metavar="FACES")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="of table 9")
     parser.add_argument("--note", default="", help="a sentence for the page: what else ran on the machine, ...")
+    parser.add_argument("--name", default="hofs", help="of the files that are written")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     work: Path = arguments.work
@@ -495,6 +496,7 @@ def main() -> None:
         "commit": commit.stdout.strip(),
         "weights": arguments.weights.name,
         "note": arguments.note,
+        "name": arguments.name,
         "seeds": list(range(arguments.seeds)),
         "transitions": arguments.transitions,
         "training": source.name,
@@ -519,10 +521,10 @@ def main() -> None:
     )
     maps = {"where the agent hides the face\n(share of frames, %)": visits / visits.sum() * 100}
     maps["what hiding a landmark costs the network\n(NME, points of %)"] = costs * 100
-    plot_heat_map(mean_shape(pack), maps, out / "hofs_heat_map.png")
-    plot_learning(content, out / "hofs_learning.png")
-    (out / "hofs.json").write_text(json.dumps(content, indent=1) + "\n")
-    (out / "hofs.md").write_text(report(content))
+    plot_heat_map(mean_shape(pack), maps, out / f"{arguments.name}_heat_map.png")
+    plot_learning(content, out / f"{arguments.name}_learning.png")
+    (out / f"{arguments.name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    (out / f"{arguments.name}.md").write_text(report(content))
     print(report(content))
 
 
