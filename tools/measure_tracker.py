@@ -167,6 +167,10 @@ def followers(workshop: Workshop, picture: Path, tracker: Path | None) -> list[F
             lambda: twice.tracker(config=TrackerConfig(flow=False)),
             "default tracker, picture weights, not carried by the pixels",
         ),
+        TrackerFollower(
+            lambda: twice.tracker(config=TrackerConfig(mirror_every=0)),
+            "default tracker, picture weights, not looked at in the mirror",
+        ),
         TrackerFollower(lambda: twice.tracker(smooth=False), "default tracker, picture weights, not smoothed"),
     ]  # fmt: skip
     if tracker is None:
