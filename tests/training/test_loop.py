@@ -124,7 +124,8 @@ def test_the_weights_are_the_average_and_the_last_validation_is_theirs(
     assert float(log_of(tmp_path)[-1]["validation_nme"]) == pytest.approx(np.mean(errors), rel=1e-4)
     averaged = load_tensors(path)[0]
     state = load_tensors(tmp_path / "state.safetensors")[0]
-    assert all(torch.equal(tensor, state[f"average.{name}"]) for name, tensor in averaged.items())
+    different = {name for name, tensor in averaged.items() if not torch.equal(tensor, state[f"average.{name}"])}
+    assert different == {"point_heads.bias"}  # calibrated (tests/training/test_calibration.py)
     assert not torch.equal(averaged["recurrent.weight"], state["network.recurrent.weight"])
 
 
@@ -205,6 +206,8 @@ def test_fine_tuning_starts_from_the_weights_given(pack: FacePack, toy_config, t
 
     trained = load_tensors(path)[0]
     for name, parameter in start.items():
+        if name == "point_heads.bias":  # what it expects its errors to be is put right in any case
+            trained[name], parameter = trained[name][:, 0], parameter[:, 0]
         torch.testing.assert_close(trained[name], parameter, msg=name)
 
 

@@ -290,6 +290,10 @@ class ClipTask:
         known = np.array(shakes)[np.isfinite(shakes)]
         return Score(float(np.mean(errors)), float(known.mean()) if len(known) else None)
 
+    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> float | None:
+        """Leaves it as it was learned: what a carried state expects depends on how long it was carried."""
+        return None
+
 
 @torch.no_grad()
 def track_clips(

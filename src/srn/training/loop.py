@@ -31,6 +31,7 @@ from srn.model.checkpoint import adapted, load_tensors, save_network, save_tenso
 from srn.model.network import StructuralRelationNetwork
 from srn.model.precision import Precision, runs_low
 from srn.training.balance import balance_weights
+from srn.training.calibration import DRAWS, calibrate
 from srn.training.config import TrainConfig
 from srn.training.loss import LossTerms, cascade_loss
 from srn.training.stream import FaceOccluder, FaceStream, batches, video_numbers
@@ -162,6 +163,10 @@ class Task(Protocol):
         """Measure an averaged network on faces kept from training, and draw some predictions."""
         ...
 
+    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> float | None:
+        """Put right, on faces kept from training, what the network expects its errors to be: the factor, if any."""
+        ...
+
 
 @dataclasses.dataclass(frozen=True)
 class FaceTask:
@@ -194,6 +199,11 @@ class FaceTask:
         prediction_sheet(images, predicted, network, sheet)
         errors = [nme(p, t, interocular(t, pack.scheme)) for p, t in zip(predicted, target, strict=True)]
         return Score(float(np.mean(errors)))
+
+    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> float | None:
+        if network.point_heads is None:
+            return None
+        return calibrate(network, self.stream(pack, None), DRAWS * len(pack), device)
 
 
 class _Log:
@@ -392,6 +402,11 @@ def train(
             averaged = StructuralRelationNetwork(config.model, mean_shape(training))
             averaged.load_state_dict({name: t.cpu() for name, t in average.tensors.items()})
             seen = {"faces_seen": str(step * config.batch_size), "seed": str(config.seed)}
+            if step == config.steps and validation is not None:
+                ratio = learned.calibrate(averaged.to(device).eval(), validation, device)
+                averaged.cpu()
+                if ratio is not None:
+                    seen["expected_error_times"] = f"{ratio:.4f}"
             save_network(weights_path, averaged, provenance={**facts, **seen})
             save_tensors(
                 state_path,

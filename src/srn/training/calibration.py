@@ -1,0 +1,54 @@
+"""What a network says of its own errors, put right on faces that it was not trained on."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from srn.model.network import StructuralRelationNetwork
+
+DRAWS = 10
+"""How often each face is seen, each time in another crop."""
+
+_BATCH = 32
+
+
+@torch.no_grad()
+def calibrate(
+    network: StructuralRelationNetwork, faces: Dataset[tuple[Tensor, ...]], count: int, device: torch.device
+) -> float:
+    """Let a network expect errors as large as they are; returns what it multiplied them by (`error_ratio`)."""
+    assert network.point_heads is not None
+    ratio = error_ratio(network, faces, count, device)
+    network.point_heads.bias[:, 1] += math.log(ratio)
+    return ratio
+
+
+@torch.no_grad()
+def error_ratio(
+    network: StructuralRelationNetwork, faces: Dataset[tuple[Tensor, ...]], count: int, device: torch.device
+) -> float:
+    """How many times larger the errors are than the network expects: the most likely factor under its own model.
+
+    The training loss takes an error for a radial exponential of scale b, p(e) = exp(-|e| / b) / (2 pi b^2). If the true
+    scale is c b, the likelihood of errors e_i at b_i is highest at c = mean(|e_i| / (2 b_i)).
+
+    Args:
+        network: with point heads, in evaluation mode.
+        faces: examples by position, as `FaceStream` gives them.
+        count: how many of them to look at.
+        device: where the network is.
+    """
+    total, points = 0.0, 0
+    for first in range(0, count, _BATCH):
+        examples = [faces[position] for position in range(first, min(first + _BATCH, count))]
+        images, landmarks = (torch.stack([example[part] for example in examples]).to(device) for part in (0, 1))
+        output = network(images.float() / 255)
+        assert output.log_scale is not None
+        error = (output.shapes[:, -1] - landmarks).norm(dim=-1) / network.config.face_size
+        total += float((error / (2 * torch.exp(output.log_scale))).double().sum())
+        points += error.numel()
+    return total / points
