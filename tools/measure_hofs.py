@@ -422,14 +422,36 @@ def report(content: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def study_parser(description: str | None) -> argparse.ArgumentParser:
+    """What every study of agents is told: where the data, the frozen network and its own folder are."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("pack", type=Path)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--transitions", type=int, default=2400)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--note", default="", help="a sentence for the page: what else ran on the machine, ...")
+    parser.add_argument("--out", type=Path, default=OUT)
+    return parser
+
+
+def frozen_network(weights: Path) -> tuple[StructuralRelationNetwork, TorchLocalizer]:
+    """The network that is to be made fail, and the localizer of the rewards: as in the agents' training."""
+    network, _ = load_weights(weights)
+    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network, TorchLocalizer(network, weights.name, precision="auto")
+
+
+def test_faces(data: Path) -> tuple[list[Sample], FacePack]:
+    """300W's test faces, and some of them, spread evenly, to be brought to life."""
+    samples, _ = read_test_faces([data / "300W"], IBUG_68)
+    held_out, _ = pack_faces([samples[i] for i in np.linspace(0, len(samples) - 1, FACES).astype(int)])
+    return samples, held_out
+
+
+def main() -> None:
+    parser = study_parser(__doc__)
+    parser.add_argument("--transitions", type=int, default=2400)
     parser.add_argument("--frames", type=int, default=16, help="of the test clips")
     parser.add_argument("--training-frames", type=int, default=8, help="short clips show more faces")
     parser.add_argument("--training-clips", type=int, default=3000)
@@ -441,18 +463,12 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=3, help="of the learning curve")
     parser.add_argument("--fine-tune", type=int, default=0, metavar="FACES")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="of table 9")
-    parser.add_argument("--note", default="", help="a sentence for the page: what else ran on the machine, ...")
     parser.add_argument("--name", default="hofs", help="of the files that are written")
-    parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     work: Path = arguments.work
-    network, _ = load_weights(arguments.weights)
-    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    localizer = TorchLocalizer(network, arguments.weights.name, precision="auto")  # as in the agents' training
+    network, localizer = frozen_network(arguments.weights)
     pack = FacePack.load(arguments.pack)
-    samples, _ = read_test_faces([arguments.data / "300W"], IBUG_68)
-    chosen = np.linspace(0, len(samples) - 1, FACES).astype(int)
-    held_out, _ = pack_faces([samples[i] for i in chosen])
+    samples, held_out = test_faces(arguments.data)
     spec, frames = network.config.frame, arguments.frames
     count, real = arguments.test_clips, arguments.real_clips
     videos, _ = read_300vw(arguments.data / "CK_plus")

@@ -9,24 +9,19 @@ out is an agent's influence on what it sees. RUNS keeps what the frozen network 
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import datetime
 import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from measure_hofs import FACES, NOISE, OUT, TestSet, make_test_set, reached
+from measure_hofs import NOISE, TestSet, frozen_network, make_test_set, reached, study_parser, test_faces
 from torch import Tensor
 
 from srn.data.files import write_atomically
-from srn.data.pack import FacePack, pack_faces
-from srn.evaluation.protocol import read_test_faces
-from srn.export import load_weights
-from srn.face.scheme import IBUG_68
+from srn.data.pack import FacePack
 from srn.hofs.agent import candidate_features
 from srn.hofs.clips import AnimatedClips
 from srn.hofs.config import AgentConfig
@@ -35,8 +30,11 @@ from srn.hofs.paths import best_path, greedy_path, path_reward, random_walk
 from srn.hofs.qnet import QNet
 from srn.hofs.scenes import Place, Scenes, moved
 from srn.hofs.world import OcclusionWorld
-from srn.model.localizer import TorchLocalizer
 
+LETTER: dict[str, Any] = {
+    "target_every": 0, "double_q": False, "dropout": 0.0, "loss": "squared", "clip_end": "terminal",
+}  # fmt: skip
+RAW = "the same, values in units of the error"
 VARIANTS: dict[str, dict[str, Any]] = {
     "all of it": {},
     "no double Q": {"double_q": False},
@@ -45,15 +43,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "squared loss": {"loss": "squared"},
     "a clip's end ends the return": {"clip_end": "terminal"},
     "gamma 0: the next step alone": {"discount": 0.0},
-    "eq. 12 to the letter": {
-        "target_every": 0, "double_q": False, "dropout": 0.0, "loss": "squared", "clip_end": "terminal",
-    },
-    "the same, values in units of the error": {
-        "target_every": 0, "double_q": False, "dropout": 0.0, "loss": "squared", "clip_end": "terminal",
-    },
-}  # fmt: skip
-RAW = "the same, values in units of the error"
-"""The head without a unit of its own: what the learner was before it had one."""
+    "eq. 12 to the letter": LETTER,
+    RAW: LETTER,
+}
+"""RAW is the head without a unit of its own: what the learner was before it had one."""
 
 
 def starts(n_points: int) -> list[int]:
@@ -93,25 +86,15 @@ def mean_reward(test: TestSet, path: Any) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("pack", type=Path)
-    parser.add_argument("--weights", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = study_parser(__doc__)
     parser.add_argument("--transitions", type=int, default=9216)
     parser.add_argument("--frames", type=int, default=2, help="of the clips that are learned from")
     parser.add_argument("--updates", type=int, default=1200)
     parser.add_argument("--test-clips", type=int, default=16)
-    parser.add_argument("--note", default="", help="a sentence for the page")
-    parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
-    network, _ = load_weights(arguments.weights)
-    network.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    localizer = TorchLocalizer(network, arguments.weights.name, precision="auto")
+    network, localizer = frozen_network(arguments.weights)
     pack = FacePack.load(arguments.pack)
-    samples, _ = read_test_faces([arguments.data / "300W"], IBUG_68)
-    held_out, _ = pack_faces([samples[i] for i in np.linspace(0, len(samples) - 1, FACES).astype(int)])
+    _, held_out = test_faces(arguments.data)
     spec = network.config.frame
     test = make_test_set(
         "animated", AnimatedClips(held_out, spec, 16, seed=1), arguments.test_clips, localizer, arguments.work

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from srn.model.network import StructuralRelationNetwork
+from srn.training.loss import point_distances
 
 DRAWS = 10
 """How often each face is seen, each time in another crop."""
@@ -48,7 +49,7 @@ def error_ratio(
         images, landmarks = (torch.stack([example[part] for example in examples]).to(device) for part in (0, 1))
         output = network(images.float() / 255)
         assert output.log_scale is not None
-        error = (output.shapes[:, -1] - landmarks).norm(dim=-1) / network.config.face_size
+        error = point_distances(output.shapes[:, -1], landmarks) / network.config.face_size
         total += float((error / (2 * torch.exp(output.log_scale))).double().sum())
         points += error.numel()
     return total / points
