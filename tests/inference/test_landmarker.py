@@ -19,7 +19,7 @@ from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face
 from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
-from srn.inference.landmarker import FaceLandmarker, as_box
+from srn.inference.landmarker import FaceLandmarker, Look, as_box, combined
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -229,12 +229,45 @@ def test_the_second_crop_is_the_frame_of_the_first_answer(true_localizer: Any, f
         assert np.abs(second[y, x, :2] - truth[index]).max() <= np.abs(exact).sum() + 1
 
 
-def test_the_last_pass_counts(fake_localizer: Any, face: Shape) -> None:
+def test_looks_that_expect_no_error_leave_the_answer_to_the_last(fake_localizer: Any, face: Shape) -> None:
     answers = iter([(face * 60 + 47.5, None, None), (face * 60 + 50.5, None, None)])
     localizer = fake_localizer(lambda crop: next(answers))
     (found,) = FaceLandmarker(localizer=localizer, passes=2).detect(coordinates(), [Box(68, 68, 188, 188)])
     # First answer: the mean face in its place, so the second crop is the first, 2 picture pixels a crop pixel.
     np.testing.assert_allclose(found.landmarks, (face * 60 + 50.5 - 47.5) * 2 + 128, atol=0.05)
+
+
+def test_two_looks_are_weighed_by_hand(fake_localizer: Any, face: Shape) -> None:
+    rng = np.random.default_rng(1)
+    (v1, v2), (e1, e2) = rng.uniform(0, 1, (2, 68)), rng.uniform(0.01, 0.2, (2, 68))
+    # The face is found half as large as its box, so that the second crop shows it twice as large: a face unit is 120
+    # picture pixels in the first look, 60 in the second.
+    answers = iter([(face * 30 + 47.5, v1, e1), (face * 60 + 50.5, v2, e2)])
+    localizer = fake_localizer(lambda crop: next(answers))
+    (found,) = FaceLandmarker(localizer=localizer, passes=2).detect(coordinates(), [Box(68, 68, 188, 188)])
+    assert found.visibility is not None
+    assert found.confidence is not None
+    for i in range(68):
+        first, second = face[i] * 60 + 128, face[i] * 60 + 128 + 3  # picture pixels: 2 and 1 a crop pixel
+        w1, w2 = 0.4 / (120 * e1[i]) ** 2, 1 / (60 * e2[i]) ** 2
+        np.testing.assert_allclose(found.landmarks[i], (w1 * first + w2 * second) / (w1 + w2), atol=1e-3)
+        assert found.visibility[i] == pytest.approx((w1 * v1[i] + w2 * v2[i]) / (w1 + w2), abs=1e-5)
+        error = np.array([(w1 * 120 * e1[i] + w2 * 60 * e2[i]) / (w1 + w2) / 60], np.float32)
+        assert found.confidence[i] == pytest.approx(confidence_from_error(error)[0], abs=1e-4)
+
+
+def test_of_equally_sure_looks_each_counts_less_than_the_next() -> None:
+    shapes = np.array([[[1.0, 0.0]], [[10.0, 0.0]], [[100.0, 0.0]]])
+    equal = [Look(shape[None], None, np.full((1, 1), 7, np.float32)) for shape in shapes]
+    expected = (0.16 * 1 + 0.4 * 10 + 100) / 1.56
+    np.testing.assert_allclose(combined(equal).shapes, [[[expected, 0]]], rtol=1e-9)
+    assert combined(equal[:1]) is equal[0]
+
+
+def test_a_look_that_knows_it_was_poor_changes_nothing() -> None:
+    poor = Look(np.full((1, 68, 2), 900.0), None, np.full((1, 68), 400, np.float32))
+    good = Look(np.full((1, 68, 2), 50.0), None, np.full((1, 68), 1, np.float32))
+    np.testing.assert_allclose(combined([poor, good]).shapes, 50, atol=0.01)
 
 
 # --- averaging with the mirrored crop

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,50 @@ DOUBTFUL_FACES = 4
 BELIEVED_CONFIDENCE = 0.4
 """Such a box is a face where the landmarks' mean confidence reaches this. Measured: `docs/face_finder.md`."""
 
+EARLIER_LOOK = 0.4
+"""What a look at a face counts beside the next one, were both as sure of themselves (`docs/experiments.md`)."""
+
 BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
+
+
+class Look(NamedTuple):
+    """What one look, or several taken together, say of B faces with N points each.
+
+    Attributes:
+        shapes: (B, N, 2) picture pixels.
+        visibility: (B, N); None where the network does not say.
+        expected_error: (B, N) picture pixels; None likewise.
+    """
+
+    shapes: npt.NDArray[np.float64]
+    visibility: Float32Array | None
+    expected_error: Float32Array | None
+
+
+def combined(looks: Sequence[Look]) -> Look:
+    """Several looks at the same faces, first to last, taken together point by point.
+
+    Two looks err in part on their own, so that their mean is better than either. Each counts by the inverse square of
+    the error it expects, and `EARLIER_LOOK` times as much as the look after it, whose crop fits better. Looks that
+    expect nothing cannot say that their crop was a poor one: of those the last counts alone.
+    """
+    last = looks[-1]
+    errors = [look.expected_error for look in looks if look.expected_error is not None]
+    if len(looks) == 1 or len(errors) < len(looks):
+        return last
+    shares = EARLIER_LOOK ** np.arange(len(looks) - 1, -1, -1.0)
+    weights = shares[:, None, None] / np.maximum(np.stack(errors), 1e-6).astype(np.float64) ** 2  # (K, B, N)
+    weights /= weights.sum(axis=0)
+
+    def mean(values: Sequence[Float32Array]) -> Float32Array:
+        return np.einsum("kbn,kbn->bn", weights, np.stack(values)).astype(np.float32)
+
+    visibility = [look.visibility for look in looks if look.visibility is not None]
+    return Look(
+        np.einsum("kbn,kbnd->bnd", weights, np.stack([look.shapes for look in looks])),
+        mean(visibility) if len(visibility) == len(looks) else last.visibility,
+        mean(errors),
+    )
 
 
 @dataclass(frozen=True)
@@ -53,6 +97,18 @@ def as_box(values: BoxLike) -> Box:
     return Box(x0, y0, x1, y1)
 
 
+def _units(frames: Sequence[CanonicalFrame], spec: FrameSpec) -> Float32Array:
+    """(B, 1) the face unit of each crop in picture pixels."""
+    return np.array([[spec.face_size / frame.scale] for frame in frames], np.float32)
+
+
+def _look(frames: Sequence[CanonicalFrame], prediction: Prediction, spec: FrameSpec) -> Look:
+    """A prediction in picture pixels."""
+    shapes = [f.to_picture(s[-1].astype(np.float64)) for f, s in zip(frames, prediction.shapes, strict=True)]
+    error = prediction.expected_error
+    return Look(np.stack(shapes), prediction.visibility, None if error is None else error * _units(frames, spec))
+
+
 class FaceLandmarker:
     """Finds faces and their landmarks in pictures.
 
@@ -61,8 +117,8 @@ class FaceLandmarker:
         localizer: any `Localizer`, instead of `weights`.
         face_finder: finds the faces where no boxes are given; the built-in one where None. Its boxes are mapped to
             landmark boxes by the constants measured for its name; wrap it in `LandmarkBoxFinder` to bring your own.
-        passes: how often each face is localized. From the second pass on the crop is placed by the points found,
-            upright and tight, which takes out what the face box got wrong.
+        passes: how often each face is looked at. From the second pass on the crop is placed by the points found,
+            upright and tight, which takes out what the face box got wrong; the answer is the looks' mean (`combined`).
         flip_average: average with the prediction on the mirrored crop: a little more accurate at twice the cost.
         batch_size: faces in one run of the network.
         threads: threads of the network and of the built-in finder; all cores where None.
@@ -175,23 +231,27 @@ class FaceLandmarker:
     def _localize(self, images: Sequence[ImageArray], tasks: Sequence[_Task]) -> list[Face]:
         spec = self.localizer.frame
         frames = [CanonicalFrame.from_box(task.box, spec) for task in tasks]
-        for index in range(self.passes):
+        looks: list[Look] = []
+        for _ in range(self.passes):
+            if looks:
+                frames = [self.frame_of_shape(shape) for shape in looks[-1].shapes]
             crops = np.stack([frame.crop(images[task.picture]) for task, frame in zip(tasks, frames, strict=True)])
             prediction = self.predict(crops)
-            shapes = [f.to_picture(s[-1].astype(np.float64)) for f, s in zip(frames, prediction.shapes, strict=True)]
-            if index + 1 < self.passes:
-                frames = [self.frame_of_shape(shape) for shape in shapes]
-        confidence = None if prediction.expected_error is None else confidence_from_error(prediction.expected_error)
+            looks.append(_look(frames, prediction, spec))
+        face = combined(looks)
+        confidence = None
+        if face.expected_error is not None:
+            confidence = confidence_from_error(face.expected_error / _units(frames, spec))
         return [
             Face(
                 landmarks=shape,
-                visibility=None if prediction.visibility is None else prediction.visibility[i],
+                visibility=None if face.visibility is None else face.visibility[i],
                 confidence=None if confidence is None else confidence[i],
                 box=task.box,
                 score=task.score,
                 scheme=self.localizer.scheme,
             )
-            for i, (task, shape) in enumerate(zip(tasks, shapes, strict=True))
+            for i, (task, shape) in enumerate(zip(tasks, face.shapes, strict=True))
         ]
 
     def frame_of_shape(self, shape: FloatArray, spec: FrameSpec | None = None) -> CanonicalFrame:
