@@ -124,6 +124,24 @@ def test_what_is_left_out_of_the_network(
     assert {name: getattr(config.model, name) for name in expected} == expected
 
 
+def test_any_setting_of_the_recipe(srn: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from srn.training import loop
+
+    configs = []
+    monkeypatch.setattr(loop, "train", lambda config, *_, **__: configs.append(config) or tmp_path)
+    write_image(tmp_path / "a.png", np.zeros((120, 120, 3), np.uint8))
+    points = np.random.default_rng(0).uniform(20, 100, (68, 2))
+    pack_faces([Sample(tmp_path / "a.png", points, IBUG_68, "toy")])[0].save(tmp_path / "faces.npz")
+    common = ("train", "--data", tmp_path / "faces.npz", "--out", tmp_path / "run")
+    ran = srn(*common, "--set", "augmentation.turned=0.2", "--set", "averaging=0.99")
+    assert ran.code == 0, ran.err
+    (config,) = configs
+    assert (config.augmentation.turned, config.averaging, config.balance) == (0.2, 0.99, 2.0)
+    assert srn(*common, "--set", "turned=0.2").mistake.startswith("--set turned=0.2: expected a name among faces")
+    config.save(tmp_path / "run" / "config.json")
+    assert srn(*common, "--resume", "--set", "averaging=0.9").mistake.startswith("--set: expected a run that begins")
+
+
 def test_faces_with_other_landmarks_train_from_the_shipped_weights(srn: Run, tmp_path: Path) -> None:
     """The network has the landmarks of the pack, and the encoder it was given to start from."""
     from srn.export import load_weights

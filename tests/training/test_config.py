@@ -12,7 +12,7 @@ import pytest
 from srn.data.augment import PAPER_AUGMENTATION, AugmentConfig
 from srn.errors import InputError
 from srn.model.config import preset
-from srn.training.config import TrainConfig, train_config
+from srn.training.config import ClipConfig, TrainConfig, train_config, with_settings
 
 RUN = TrainConfig(faces=1000, batch_size=10, learning_rate=0.5, warm_up=40, decay_share=0.4)
 """100 steps: 4 of warm-up, then a plateau, the last 40 down to zero."""
@@ -148,3 +148,52 @@ def test_a_file_that_is_no_description(text: str | None, tmp_path: Path) -> None
 
     with pytest.raises(InputError, match=f"^{path}: expected a training run's config.json"):
         TrainConfig.load(path)
+
+
+# --- settings by hand
+
+
+def test_settings_by_name() -> None:
+    config = TrainConfig(clips=ClipConfig())
+    changed = with_settings(
+        config,
+        [
+            "weight_decay=0.05", "augmentation.turned=0.2", "loss=wing", "faces=7", "clips.motion.masks=1",
+            "clips.videos=true",
+        ],
+    )  # fmt: skip
+    assert changed.clips is not None
+    assert config.clips is not None
+    assert changed == dataclasses.replace(
+        config,
+        weight_decay=0.05,
+        augmentation=dataclasses.replace(config.augmentation, turned=0.2),
+        loss="wing",
+        faces=7,
+        clips=dataclasses.replace(
+            config.clips, videos=True, motion=dataclasses.replace(config.clips.motion, masks=1.0)
+        ),
+    )  # fmt: skip
+    assert isinstance(changed.clips.motion.masks, float)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("weight_decay", "NAME=VALUE"),
+        ("weight_deca=1", "a name among faces, batch_size"),
+        ("augmentation=1", "augmentation.*"),
+        ("augmentation.turn=1", "a name among flip"),
+        ("model.iterations=2", "a name among faces"),
+        ("clips.frames=3", "a name among faces"),  # a run on single faces has no clips
+        ("faces.x=1", "a name among faces"),
+        ("faces=1.5", "a whole number, found '1.5'"),
+        ("balance=much", "a number, found 'much'"),
+        ("loss=hinge", "loss: expected one of"),
+        ("faces=0", "faces: expected at least 1"),
+    ],
+)
+def test_settings_that_there_are_not(setting: str, words: str) -> None:
+    with pytest.raises(InputError) as caught:
+        with_settings(TrainConfig(), [setting])
+    assert words in str(caught.value)

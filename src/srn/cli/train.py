@@ -61,6 +61,15 @@ def train(
         int | None, typer.Option(min=0, help="Faces kept from training to follow the run with.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order and augmentation.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Anything else of the recipe (`TrainConfig`), such as `weight_decay=0.05` or "
+            "`augmentation.turned=0.2`. Repeatable.",
+        ),
+    ] = None,
     without: Annotated[list[Part] | None, typer.Option(help="Leave a part of the network out. Repeatable.")] = None,
     initial: Annotated[
         Path | None,
@@ -116,7 +125,7 @@ def train(
         from srn.hofs.synthesis import HardOcclusion
         from srn.model.config import HIERARCHIES, PRESETS
         from srn.training.clips import fine_tune
-        from srn.training.config import ClipConfig, TrainConfig, tracker_config, train_config
+        from srn.training.config import ClipConfig, TrainConfig, tracker_config, train_config, with_settings
         from srn.training.loop import FaceTask, Schedule, check_run_folder, default_workers
         from srn.training.loop import train as run
 
@@ -144,6 +153,8 @@ def train(
     agent = None if hofs is None else Agent.load(hofs, precision="auto")
     pack, _ = load_faces(data, extra or [], keep=packed, reuse=resume)
     if resume and run_config.exists():
+        if set_:
+            raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
         config = TrainConfig.load(run_config)
         if faces is not None:
             config = dataclasses.replace(config, faces=faces)
@@ -167,6 +178,7 @@ def train(
             hard_share=0.0 if hofs is None else hofs_share,
             **changes,
         )
+    config = with_settings(config, set_ or [])
     schedule = Schedule(
         device=device, precision=precision.value, workers=default_workers() if workers is None else workers
     )

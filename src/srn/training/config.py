@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
@@ -166,6 +167,46 @@ def train_config(preset_name: str, **changes: Any) -> TrainConfig:
     else:
         recipe = TrainConfig(model=model, augmentation=AugmentConfig(second_look=0.5), balance=2.0)
     return dataclasses.replace(recipe, **changes)
+
+
+def with_settings(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
+    """A recipe with some of its numbers and names set by hand.
+
+    Args:
+        config: the recipe.
+        settings: such as `weight_decay=0.05`, `loss=wing` or `augmentation.turned=0.2`. A dot leads into a part.
+
+    Raises:
+        InputError: no such setting, or a value that it cannot have.
+    """
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            raise InputError.at("--set", "NAME=VALUE", repr(setting))
+        changed: TrainConfig = _with(config, name.split("."), text, setting)
+        config = changed
+    return config
+
+
+def _with(part: Any, names: list[str], text: str, setting: str) -> Any:
+    """A copy of a dataclass with the value at the end of the names."""
+    values = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+    # The network is no part: its shape is chosen by presets, and follows from the weights that a run starts from.
+    parts = {n: v for n, v in values.items() if isinstance(v, AugmentConfig | ClipConfig | MotionConfig)}
+    single = {n: v for n, v in values.items() if isinstance(v, bool | int | float | str)}
+    first, *rest = names
+    if rest and first in parts:
+        return dataclasses.replace(part, **{first: _with(parts[first], rest, text, setting)})
+    if rest or first not in single:
+        known = ", ".join([*single, *(f"{name}.*" for name in parts)])
+        raise InputError.at(f"--set {setting}", f"a name among {known}", repr(".".join(names)))
+    kind = type(single[first])
+    try:
+        value: Any = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError) as error:
+        wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+        raise InputError.at(f"--set {setting}", wanted, repr(text)) from error
+    return dataclasses.replace(part, **{first: value})
 
 
 def tracker_config(picture_model: ModelConfig, **changes: Any) -> TrainConfig:
