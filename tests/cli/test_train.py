@@ -99,6 +99,19 @@ def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 3
 
 
+@pytest.fixture
+def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What `srn train` would run with, given `faces.npz` of one face: the runs themselves are left out."""
+    from srn.training import loop
+
+    configs: list[Any] = []
+    monkeypatch.setattr(loop, "train", lambda config, *_, **__: configs.append(config) or tmp_path)
+    write_image(tmp_path / "a.png", np.zeros((120, 120, 3), np.uint8))
+    points = np.random.default_rng(0).uniform(20, 100, (68, 2))
+    pack_faces([Sample(tmp_path / "a.png", points, IBUG_68, "toy")])[0].save(tmp_path / "faces.npz")
+    return configs
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -109,33 +122,19 @@ def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
     ],
 )
 def test_what_is_left_out_of_the_network(
-    srn: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], expected: dict[str, object]
+    srn: Run, tmp_path: Path, recipes: list[Any], arguments: tuple[str, ...], expected: dict[str, object]
 ) -> None:
-    from srn.training import loop
-
-    configs = []
-    monkeypatch.setattr(loop, "train", lambda config, *_, **__: configs.append(config) or tmp_path)
-    write_image(tmp_path / "a.png", np.zeros((120, 120, 3), np.uint8))
-    points = np.random.default_rng(0).uniform(20, 100, (68, 2))
-    pack_faces([Sample(tmp_path / "a.png", points, IBUG_68, "toy")])[0].save(tmp_path / "faces.npz")
     ran = srn("train", "--data", tmp_path / "faces.npz", "--out", tmp_path / "run", *arguments)
     assert ran.code == 0, ran.err
-    (config,) = configs
+    (config,) = recipes
     assert {name: getattr(config.model, name) for name in expected} == expected
 
 
-def test_any_setting_of_the_recipe(srn: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from srn.training import loop
-
-    configs = []
-    monkeypatch.setattr(loop, "train", lambda config, *_, **__: configs.append(config) or tmp_path)
-    write_image(tmp_path / "a.png", np.zeros((120, 120, 3), np.uint8))
-    points = np.random.default_rng(0).uniform(20, 100, (68, 2))
-    pack_faces([Sample(tmp_path / "a.png", points, IBUG_68, "toy")])[0].save(tmp_path / "faces.npz")
+def test_any_setting_of_the_recipe(srn: Run, tmp_path: Path, recipes: list[Any]) -> None:
     common = ("train", "--data", tmp_path / "faces.npz", "--out", tmp_path / "run")
     ran = srn(*common, "--set", "augmentation.turned=0.2", "--set", "averaging=0.99")
     assert ran.code == 0, ran.err
-    (config,) = configs
+    (config,) = recipes
     assert (config.augmentation.turned, config.averaging, config.balance) == (0.2, 0.99, 2.0)
     assert srn(*common, "--set", "turned=0.2").mistake.startswith("--set turned=0.2: expected a name among faces")
     config.save(tmp_path / "run" / "config.json")
