@@ -131,9 +131,9 @@ def main() -> None:
     lines = [
         "| learner | reached |",
         "|---|---|",
-        f"| greedy oracle, one step | {reached(greedy, random, best):.0%} |",
+        f"| greedy oracle, one step | {reached(greedy, random, best) * 100:.0f} % |",
         f"| best path over the mean cost of each landmark in the other clips | "
-        f"{reached(mean_reward(test, others), random, best):.0%} |",
+        f"{reached(mean_reward(test, others), random, best) * 100:.0f} % |",
     ]
     for name, changes in VARIANTS.items():
         ways = []
