@@ -189,6 +189,7 @@ def test_settings_by_name() -> None:
         ("faces.x=1", "a name among faces"),
         ("faces=1.5", "a whole number, found '1.5'"),
         ("balance=much", "a number, found 'much'"),
+        ("weight_decay=nan", "a number, found 'nan'"),
         ("loss=hinge", "loss: expected one of"),
         ("faces=0", "faces: expected at least 1"),
     ],

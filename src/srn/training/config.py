@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -183,8 +184,7 @@ def with_settings(config: TrainConfig, settings: Sequence[str]) -> TrainConfig:
         name, equals, text = setting.partition("=")
         if not equals:
             raise InputError.at("--set", "NAME=VALUE", repr(setting))
-        changed: TrainConfig = _with(config, name.split("."), text, setting)
-        config = changed
+        config = _with(config, name.split("."), text, setting)
     return config
 
 
@@ -203,6 +203,8 @@ def _with(part: Any, names: list[str], text: str, setting: str) -> Any:
     kind = type(single[first])
     try:
         value: Any = {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError("not finite")
     except (ValueError, KeyError) as error:
         wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
         raise InputError.at(f"--set {setting}", wanted, repr(text)) from error
