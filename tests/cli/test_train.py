@@ -137,6 +137,8 @@ def test_any_setting_of_the_recipe(srn: Run, tmp_path: Path, recipes: list[Any])
     (config,) = recipes
     assert (config.augmentation.turned, config.averaging, config.balance) == (0.2, 0.99, 2.0)
     assert srn(*common, "--set", "turned=0.2").mistake.startswith("--set turned=0.2: expected a name among faces")
+    wrong = srn("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "run", "--set", "turned=0.2")
+    assert wrong.mistake.startswith("--set turned=0.2")  # said before anything is read or packed
     config.save(tmp_path / "run" / "config.json")
     assert srn(*common, "--resume", "--set", "averaging=0.9").mistake.startswith("--set: expected a run that begins")
 

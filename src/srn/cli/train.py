@@ -135,7 +135,8 @@ def train(
     _check_options(clips, preset, without or [], of_clips)
     check_run_folder(out, resume)  # before anything is packed into it
     run_config, packed = out / "config.json", out / "faces.npz"
-    if clips and initial is None and not (resume and run_config.exists()):
+    resumed = resume and run_config.exists()
+    if clips and initial is None and not resumed:
         initial = shipped_weights()
     network = None if initial is None else load_weights(initial)[0]
     changes = {
@@ -146,13 +147,12 @@ def train(
         if value is not None
     }  # fmt: skip
     kept_agent = out / "hofs.safetensors"
-    if resume and run_config.exists():
+    if resumed:
         if hofs is not None and not kept_agent.exists():
             raise InputError.at("--hofs", "a run that was started with an agent", "one without")
         hofs = kept_agent if kept_agent.exists() else None
     agent = None if hofs is None else Agent.load(hofs, precision="auto")
-    pack, _ = load_faces(data, extra or [], keep=packed, reuse=resume)
-    if resume and run_config.exists():
+    if resumed:
         if set_:
             raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
         config = TrainConfig.load(run_config)
@@ -169,7 +169,6 @@ def train(
         config = train_config(
             name,
             model_changes={
-                "scheme_name": pack.scheme.name,
                 "without": tuple(part.value for part in parts if part.value in HIERARCHIES),
                 "non_local": Part.NON_LOCAL not in parts,
                 "coarse_shape": Part.COARSE_SHAPE not in parts and PRESETS[name].coarse_shape,
@@ -178,7 +177,10 @@ def train(
             hard_share=0.0 if hofs is None else hofs_share,
             **changes,
         )
-    config = with_settings(config, set_ or [])
+    config = with_settings(config, set_ or [])  # before the pictures are packed: that takes minutes
+    pack, _ = load_faces(data, extra or [], keep=packed, reuse=resume)
+    if config.clips is None and not resumed:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, scheme_name=pack.scheme.name))
     schedule = Schedule(
         device=device, precision=precision.value, workers=default_workers() if workers is None else workers
     )

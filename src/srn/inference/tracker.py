@@ -56,7 +56,7 @@ class TrackerConfig:
             off by more than this is looked at again (as often as the landmarker makes passes), as in a picture.
         look_again: like `find_every`, at the earliest, after something away from the faces has changed.
         keep_confidence: a face whose mean confidence is below this is lost. Measured with the shipped weights: at least
-            0.40 on faces (masked ones; 0.49 on others), under 0.17 on 95 % of backgrounds and wholly covered faces.
+            0.42 on faces (masked ones; 0.50 on others), under 0.17 on 95 % of backgrounds and wholly covered faces.
         accept_confidence: a face counts as found, or found again, from this on.
         max_shift: a centre farther than this from where it should be is a jump.
         max_stretch: a size that differs from the expected one by more than this factor is a jump.
