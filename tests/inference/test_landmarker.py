@@ -232,7 +232,8 @@ def test_the_second_crop_is_the_frame_of_the_first_answer(true_localizer: Any, f
 def test_looks_that_expect_no_error_leave_the_answer_to_the_last(fake_localizer: Any, face: Shape) -> None:
     answers = iter([(face * 60 + 47.5, None, None), (face * 60 + 50.5, None, None)])
     localizer = fake_localizer(lambda crop: next(answers))
-    (found,) = FaceLandmarker(localizer=localizer, passes=2).detect(coordinates(), [Box(68, 68, 188, 188)])
+    landmarker = FaceLandmarker(localizer=localizer, passes=2, extra_looks=0)
+    (found,) = landmarker.detect(coordinates(), [Box(68, 68, 188, 188)])
     # First answer: the mean face in its place, so the second crop is the first, 2 picture pixels a crop pixel.
     np.testing.assert_allclose(found.landmarks, (face * 60 + 50.5 - 47.5) * 2 + 128, atol=0.05)
 
@@ -244,24 +245,95 @@ def test_two_looks_are_weighed_by_hand(fake_localizer: Any, face: Shape) -> None
     # picture pixels in the first look, 60 in the second.
     answers = iter([(face * 30 + 47.5, v1, e1), (face * 60 + 50.5, v2, e2)])
     localizer = fake_localizer(lambda crop: next(answers))
-    (found,) = FaceLandmarker(localizer=localizer, passes=2).detect(coordinates(), [Box(68, 68, 188, 188)])
+    landmarker = FaceLandmarker(localizer=localizer, passes=2, extra_looks=0)
+    (found,) = landmarker.detect(coordinates(), [Box(68, 68, 188, 188)])
     assert found.visibility is not None
     assert found.confidence is not None
+    side = 60 * np.sqrt((np.ptp(face, axis=0) ** 2).sum() / 2)
+    shift = 3 * np.sqrt(2) / side  # of every point, from the first look to the second
     for i in range(68):
         first, second = face[i] * 60 + 128, face[i] * 60 + 128 + 3  # picture pixels: 2 and 1 a crop pixel
-        w1, w2 = 0.4 / (120 * e1[i]) ** 2, 1 / (60 * e2[i]) ** 2
+        w1, w2 = 0.4 / (120 * e1[i]) ** 2 / (1 + (shift / 0.02) ** 2), 1 / (60 * e2[i]) ** 2
         np.testing.assert_allclose(found.landmarks[i], (w1 * first + w2 * second) / (w1 + w2), atol=1e-3)
         assert found.visibility[i] == pytest.approx((w1 * v1[i] + w2 * v2[i]) / (w1 + w2), abs=1e-5)
         error = np.array([(w1 * 120 * e1[i] + w2 * 60 * e2[i]) / (w1 + w2) / 60], np.float32)
         assert found.confidence[i] == pytest.approx(confidence_from_error(error)[0], abs=1e-4)
 
 
-def test_of_equally_sure_looks_each_counts_less_than_the_next() -> None:
-    shapes = np.array([[[1.0, 0.0]], [[10.0, 0.0]], [[100.0, 0.0]]])
-    equal = [Look(shape[None], None, np.full((1, 1), 7, np.float32)) for shape in shapes]
-    expected = (0.16 * 1 + 0.4 * 10 + 100) / 1.56
-    np.testing.assert_allclose(combined(equal).shapes, [[[expected, 0]]], rtol=1e-9)
+def test_of_equally_sure_looks_each_counts_less_than_the_next(face: Shape) -> None:
+    moves = np.array([0.001, 0.01, 0.1])  # of a side of 100,000: as good as the same place
+    equal = [Look(face[None] * 1e5 + move, None, np.full((1, 68), 7, np.float32)) for move in moves]
+    expected = (0.16 * 0.001 + 0.4 * 0.01 + 0.1) / 1.56
+    np.testing.assert_allclose(combined(equal).shapes - face * 1e5, expected, rtol=1e-6)
     assert combined(equal[:1]) is equal[0]
+
+
+def test_a_look_counts_half_where_its_points_lie_2_percent_off(face: Shape) -> None:
+    side = np.sqrt((np.ptp(face, axis=0) ** 2).sum() / 2)
+    for share, counts in ((0.02, 1 / 2), (0.04, 1 / 5), (0.06, 1 / 10)):
+        equal = [Look(face[None] + [x, 0.0], None, np.full((1, 68), 1, np.float32)) for x in (share * side, 0.0)]
+        weight = 0.4 * counts
+        expected = face + [share * side * weight / (1 + weight), 0.0]
+        np.testing.assert_allclose(combined(equal).shapes[0], expected, atol=1e-9)
+
+
+# --- more looks at a face that is not found where its box said
+
+
+def wandering(face: Shape, first: float, answers: list[float]) -> Any:
+    """Answers of a localizer: the face, to the right of where the crop shows it by that many crop pixels."""
+    steps = iter([first, *answers])
+    return lambda crop: (face * FACE_SIZE + 47.5 + [next(steps), 0.0], None, np.full(68, 0.02))
+
+
+@pytest.mark.parametrize(
+    ("steps", "extra_looks", "looks"),
+    [
+        ([0, 0.5, 9, 9], 2, 2),  # the looks agree
+        ([0, 5, 0.5, 9], 2, 3),  # the third agrees with the second
+        ([0, 5, 5, 5, 9], 2, 4),  # no more than that
+        ([0, 5, 5, 5, 9], 1, 3),
+        ([0, 5, 9], 0, 2),
+    ],
+)
+def test_a_face_is_looked_at_until_two_looks_agree(
+    fake_localizer: Any, face: Shape, steps: list[float], extra_looks: int, looks: int
+) -> None:
+    localizer = fake_localizer(wandering(face, steps[0], steps[1:]))
+    landmarker = FaceLandmarker(localizer=localizer, extra_looks=extra_looks)
+    landmarker.detect(coordinates(), [Box(68, 68, 188, 188)])
+    assert localizer.batches == [1] * looks
+
+
+def test_one_pass_is_one_look(fake_localizer: Any, face: Shape) -> None:
+    localizer = fake_localizer(wandering(face, 20, []))
+    FaceLandmarker(localizer=localizer, passes=1).detect(coordinates(), [Box(68, 68, 188, 188)])
+    assert localizer.batches == [1]
+
+
+def test_only_the_faces_that_wander_are_looked_at_again(fake_localizer: Any, face: Shape) -> None:
+    # Three faces in a batch; the second one goes on to lie 5 crop pixels off, in its third look no more.
+    steps = iter([0, 0, 0, 0, 5, 0, 0.2])
+    answer: Any = lambda crop: (face * FACE_SIZE + 47.5 + [next(steps), 0.0], None, np.full(68, 0.02))  # noqa: E731
+    localizer = fake_localizer(answer)
+    boxes = [Box(20, 20, 80, 80), Box(100, 100, 160, 160), Box(150, 20, 210, 80)]
+    found = FaceLandmarker(localizer=localizer).detect(coordinates(), boxes)
+    assert localizer.batches == [3, 3, 1]
+    centers = [box.center for box in boxes]
+    for k in (0, 2):
+        np.testing.assert_allclose(found[k].landmarks, found[0].landmarks - centers[0] + centers[k], atol=1e-4)
+    # By hand, in crop pixels to the right of the box's centre: the looks see 0, 5 and 5 + 0.2.
+    side = np.sqrt((np.ptp(face, axis=0) ** 2).sum() / 2) * FACE_SIZE
+    places = np.array([0, 5, 5.2])
+    weights = np.array([0.16, 0.4, 1]) / (1 + ((places - 5.2) / side / 0.02) ** 2)
+    moved = found[1].landmarks - found[0].landmarks - (np.array(centers[1]) - centers[0])
+    scale = boxes[1].side / FACE_SIZE
+    np.testing.assert_allclose(moved, np.tile([weights @ places / weights.sum() * scale, 0], (68, 1)), atol=1e-3)
+
+
+def test_extra_looks_are_a_number(fake_localizer: Any) -> None:
+    with pytest.raises(InputError, match=r"extra_looks.*0 or more.*-1"):
+        FaceLandmarker(localizer=fake_localizer(None), extra_looks=-1)
 
 
 def test_a_look_that_knows_it_was_poor_changes_nothing() -> None:

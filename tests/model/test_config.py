@@ -129,3 +129,10 @@ def test_a_description_that_is_none_gives_one_clear_line(text: str) -> None:
 
 def test_the_parts_that_can_be_left_out_are_those_of_table_7() -> None:
     assert HIERARCHIES == ("g", "f", "d", "mu")
+
+
+def test_descriptions_from_before_the_choice_of_batch_norm_mean_what_was_built_then() -> None:
+    for name, batch_norm in (("paper", False), ("robust", True)):
+        values = json.loads(preset(name).to_json())
+        assert values.pop("batch_norm") == batch_norm
+        assert ModelConfig.from_json(json.dumps(values)) == preset(name)

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from srn.face.patches import extract_patches
-from srn.model.encoder import PATCH_SIZE, PatchEncoder, SharedMapEncoder
+from srn.model.encoder import PATCH_SIZE, PatchEncoder, SharedMapEncoder, _ResidualBlock
 
 
 @pytest.fixture
@@ -57,6 +57,34 @@ def test_layers_of_the_papers_encoder(patch_encoder: PatchEncoder) -> None:
         assert (conv.stride, conv.padding, conv.dilation, conv.groups) == ((1, 1), (0, 0), (1, 1), 1)
 
 
+def test_patches_with_batch_norm_are_those_without_scaled_and_shifted(patch_encoder: PatchEncoder) -> None:
+    """A batch norm that has seen nothing divides by sqrt(1 + eps); scale and shift are put in by hand."""
+    torch.manual_seed(2)
+    normed = PatchEncoder(batch_norm=True).eval()
+    picture, shape = torch.rand(1, 3, 60, 60), torch.rand(1, 4, 2) * 60
+    pairs = ((patch_encoder.conv1, normed.conv1, normed.norm1), (patch_encoder.conv2, normed.conv2, normed.norm2),
+             (patch_encoder.conv3, normed.conv3, normed.norm3))  # fmt: skip
+    for plain, conv, norm in pairs:
+        assert conv.bias is None
+        torch.nn.init.uniform_(norm.weight, 0.5, 2.0)
+        plain.weight.data = conv.weight.data * (norm.weight / (1 + norm.eps) ** 0.5).data[:, None, None, None]
+        norm.bias.data = plain.bias.data
+    with torch.no_grad():
+        torch.testing.assert_close(normed((picture,), shape), patch_encoder((picture,), shape), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_blocks_that_keep_their_size_begin_as_the_identity(batch_norm: bool) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(2, 5, 8, 8)  # past a ReLU, as in the network
+    same, wider = (_ResidualBlock(5, channels, 1, batch_norm).eval() for channels in (5, 6))
+    assert torch.equal(same(x), x)
+    assert wider(x).shape == (2, 6, 8, 8)
+    norms = [m for m in same.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert len(norms) == (2 if batch_norm else 0)
+    assert (same.conv1.bias is None) == batch_norm
+
+
 def test_a_patch_ends_where_it_ends(patch_encoder: PatchEncoder) -> None:
     """What lies outside the 36 x 36 pixels around a landmark changes nothing; what lies inside does."""
     torch.manual_seed(1)
@@ -77,6 +105,13 @@ def test_a_shared_map_has_the_strides_4_8_and_16(small_config) -> None:
     maps = encoder.prepare(torch.rand(2, 3, 96, 96))
 
     assert (maps.fine.shape, maps.middle.shape, maps.coarse.shape) == ((2, 4, 24, 24), (2, 6, 12, 12), (2, 8, 6, 6))
+
+
+def test_a_shared_map_goes_without_batch_norm(small_config) -> None:
+    encoder = SharedMapEncoder(small_config("robust", batch_norm=False))
+    assert not [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert all(conv.bias is not None for conv in encoder.modules() if isinstance(conv, torch.nn.Conv2d))
+    assert all(map(torch.isfinite, (m.sum() for m in encoder.prepare(torch.rand(1, 3, 64, 64)))))
 
 
 def test_a_shared_map_is_sampled_landmark_by_landmark(small_config, rng: np.random.Generator) -> None:

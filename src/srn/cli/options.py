@@ -28,7 +28,12 @@ Weights = Annotated[
     ),
 ]
 Passes = Annotated[
-    int, typer.Option(min=1, help="How often each face is looked at; from the second time on upright and tight.")
+    int,
+    typer.Option(
+        min=1,
+        help="How often each face is looked at; from the second time on upright and tight. From two on, up to two looks"
+        " more where they do not agree.",
+    ),
 ]
 Flip = Annotated[
     bool, typer.Option("--flip-average/--no-flip-average", help="Average with the mirrored picture: twice the cost.")

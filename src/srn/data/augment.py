@@ -185,7 +185,7 @@ def _lower_resolution(image: ImageArray, rng: np.random.Generator) -> ImageArray
     return cv2.resize(small, (size, size), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
 
 
-def _occlude(
+def occlude(
     image: ImageArray,
     landmarks: FloatArray,
     other: Callable[[], ImageArray] | None,
@@ -290,7 +290,7 @@ def augment(
         crop = _change_colors(crop, rng)
     if not crop.flags.writeable:
         crop = crop.copy()
-    covered = _occlude(crop, points, other, spec.face_size, scheme, config, rng)
+    covered = occlude(crop, points, other, spec.face_size, scheme, config, rng)
     if rng.random() < config.blur:
         crop = _blur(crop, rng)
     if rng.random() < config.low_resolution:

@@ -179,6 +179,7 @@ def cached_evaluate(
         "init": init,
         "finder": finder if init == "finder" else None,
         "passes": landmarker.passes,
+        "extra_looks": landmarker.extra_looks,
         "flip_average": landmarker.flip_average,
     }
     known = cache.load(key)

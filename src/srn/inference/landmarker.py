@@ -30,6 +30,12 @@ BELIEVED_CONFIDENCE = 0.4
 EARLIER_LOOK = 0.4
 """What a look at a face counts beside the next one, were both as sure of themselves (`docs/experiments.md`)."""
 
+SETTLED = 0.02
+"""Two looks at a face agree when their points lie, on average, within this share of its side of each other."""
+
+EXTRA_LOOKS = 2
+"""How many more looks a face may get whose last two do not agree: its box was a poor one."""
+
 BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
 
 
@@ -46,20 +52,33 @@ class Look(NamedTuple):
     visibility: Float32Array | None
     expected_error: Float32Array | None
 
+    def of(self, faces: npt.NDArray[np.integer]) -> Look:
+        """The same of some of the faces."""
+        return Look(*(None if values is None else values[faces] for values in self))  # type: ignore[arg-type]
+
+    def put(self, faces: npt.NDArray[np.integer], other: Look) -> None:
+        """Say of some of the faces what another look says."""
+        for values, new in zip(self, other, strict=True):
+            if values is not None:
+                values[faces] = new
+
 
 def combined(looks: Sequence[Look]) -> Look:
     """Several looks at the same faces, first to last, taken together point by point.
 
     Two looks err in part on their own, so that their mean is better than either. Each counts by the inverse square of
-    the error it expects, and `EARLIER_LOOK` times as much as the look after it, whose crop fits better. Looks that
-    expect nothing cannot say that their crop was a poor one: of those the last counts alone.
+    the error it expects, `EARLIER_LOOK` times as much as the look after it, whose crop fits better, and less the
+    further its points lie from the last look's as a whole, half at `SETTLED`: its crop was a poor one, which it may not
+    know. Of looks that expect no error the last counts alone.
     """
     last = looks[-1]
     errors = [look.expected_error for look in looks if look.expected_error is not None]
     if len(looks) == 1 or len(errors) < len(looks):
         return last
     shares = EARLIER_LOOK ** np.arange(len(looks) - 1, -1, -1.0)
-    weights = shares[:, None, None] / np.maximum(np.stack(errors), 1e-6).astype(np.float64) ** 2  # (K, B, N)
+    shifts = np.stack([_disagreement(look, last) for look in looks]) / SETTLED  # (K, B)
+    precision = 1 / np.maximum(np.stack(errors), 1e-6).astype(np.float64) ** 2  # (K, B, N)
+    weights = (shares[:, None] / (1 + shifts**2))[..., None] * precision
     weights /= weights.sum(axis=0)
 
     def mean(values: Sequence[Float32Array]) -> Float32Array:
@@ -71,6 +90,13 @@ def combined(looks: Sequence[Look]) -> Look:
         mean(visibility) if len(visibility) == len(looks) else last.visibility,
         mean(errors),
     )
+
+
+def _disagreement(look: Look, last: Look) -> npt.NDArray[np.float64]:
+    """(B,) mean distance of the points of two looks over the face's side, as the last one has it."""
+    extent = last.shapes.max(axis=1) - last.shapes.min(axis=1)
+    side = np.maximum(np.sqrt((extent**2).sum(axis=-1) / 2), 1e-6)
+    return np.asarray(np.linalg.norm(look.shapes - last.shapes, axis=-1).mean(axis=-1) / side)
 
 
 @dataclass(frozen=True)
@@ -119,6 +145,8 @@ class FaceLandmarker:
             landmark boxes by the constants measured for its name; wrap it in `LandmarkBoxFinder` to bring your own.
         passes: how often each face is looked at. From the second pass on the crop is placed by the points found,
             upright and tight, which takes out what the face box got wrong; the answer is the looks' mean (`combined`).
+        extra_looks: how many more looks a face gets at most, from two passes on, while its last two do not agree
+            (`SETTLED`): rare with boxes that fit, and what saves a face with a poor one.
         flip_average: average with the prediction on the mirrored crop: a little more accurate at twice the cost.
         batch_size: faces in one run of the network.
         threads: threads of the network and of the built-in finder; all cores where None.
@@ -134,6 +162,7 @@ class FaceLandmarker:
         localizer: Localizer | None = None,
         face_finder: FaceFinder | LandmarkBoxFinder | None = None,
         passes: int = 2,
+        extra_looks: int = EXTRA_LOOKS,
         flip_average: bool = False,
         batch_size: int = 16,
         threads: int | None = None,
@@ -142,13 +171,16 @@ class FaceLandmarker:
             raise InputError.at("FaceLandmarker", "weights or a localizer", "both")
         if passes < 1:
             raise InputError.at("passes", "at least 1", str(passes))
+        if extra_looks < 0:
+            raise InputError.at("extra_looks", "0 or more", str(extra_looks))
         if batch_size < 1:
             raise InputError.at("batch_size", "at least 1", str(batch_size))
         self.localizer = localizer if localizer is not None else OnnxLocalizer(weights, threads=threads)
         self._finder: LandmarkBoxFinder | None = None
         if face_finder is not None:
             self._finder = face_finder if isinstance(face_finder, LandmarkBoxFinder) else LandmarkBoxFinder(face_finder)
-        self.passes, self.flip_average, self.batch_size, self._threads = passes, flip_average, batch_size, threads
+        self.passes, self.extra_looks, self.flip_average = passes, extra_looks, flip_average
+        self.batch_size, self._threads = batch_size, threads
 
     def find(self, image: ImageArray) -> list[tuple[Box, float]]:
         """Tight landmark boxes of the faces in a picture, with their scores, best first.
@@ -162,7 +194,8 @@ class FaceLandmarker:
         doubtful = [_Task(0, face.box, face.score) for face in found if face.doubtful][:DOUBTFUL_FACES]
         believed = [
             (face.box, face.score)
-            for face in (self._localize([image], doubtful) if doubtful else [])
+            # `BELIEVED_CONFIDENCE` was measured without extra looks.
+            for face in (self._localize([image], doubtful, extra_looks=0) if doubtful else [])
             if face.confidence is not None and face.confidence.mean() >= BELIEVED_CONFIDENCE
         ]
         sure = [(face.box, face.score) for face in found if not face.doubtful]
@@ -199,7 +232,7 @@ class FaceLandmarker:
         faces: list[list[Face]] = [[] for _ in images]
         for first in range(0, len(tasks), self.batch_size):
             share = tasks[first : first + self.batch_size]
-            for task, face in zip(share, self._localize(images, share), strict=True):
+            for task, face in zip(share, self._localize(images, share, self.extra_looks), strict=True):
                 faces[task.picture].append(face)
         return faces
 
@@ -228,31 +261,46 @@ class FaceLandmarker:
             config = TrackerConfig(smooth=smooth, start=start, iterations=iterations, find_every=find_every)
         return FaceTracker(self, config, frame_rate=frame_rate)
 
-    def _localize(self, images: Sequence[ImageArray], tasks: Sequence[_Task]) -> list[Face]:
-        spec = self.localizer.frame
-        frames = [CanonicalFrame.from_box(task.box, spec) for task in tasks]
-        looks: list[Look] = []
-        for _ in range(self.passes):
-            if looks:
-                frames = [self.frame_of_shape(shape) for shape in looks[-1].shapes]
-            crops = np.stack([frame.crop(images[task.picture]) for task, frame in zip(tasks, frames, strict=True)])
-            prediction = self.predict(crops)
-            looks.append(_look(frames, prediction, spec))
-        face = combined(looks)
-        confidence = None
-        if face.expected_error is not None:
-            confidence = confidence_from_error(face.expected_error / _units(frames, spec))
+    def _localize(self, images: Sequence[ImageArray], tasks: Sequence[_Task], extra_looks: int) -> list[Face]:
+        found, units = self._settled(images, tasks, extra_looks if self.passes > 1 else 0)
+        confidence = None if found.expected_error is None else confidence_from_error(found.expected_error / units)
         return [
             Face(
                 landmarks=shape,
-                visibility=None if face.visibility is None else face.visibility[i],
+                visibility=None if found.visibility is None else found.visibility[i],
                 confidence=None if confidence is None else confidence[i],
                 box=task.box,
                 score=task.score,
                 scheme=self.localizer.scheme,
             )
-            for i, (task, shape) in enumerate(zip(tasks, face.shapes, strict=True))
+            for i, (task, shape) in enumerate(zip(tasks, found.shapes, strict=True))
         ]
+
+    def _settled(
+        self, images: Sequence[ImageArray], tasks: Sequence[_Task], extra_looks: int
+    ) -> tuple[Look, Float32Array]:
+        """All looks at B faces taken together, and (B, 1) the face unit of each one's last crop, picture pixels."""
+        looks: list[Look] = []
+
+        def look(chosen: Sequence[_Task], frames: Sequence[CanonicalFrame]) -> Float32Array:
+            crops = np.stack([frame.crop(images[task.picture]) for task, frame in zip(chosen, frames, strict=True)])
+            looks.append(_look(frames, self.predict(crops), self.localizer.frame))
+            return _units(frames, self.localizer.frame)
+
+        units = look(tasks, [CanonicalFrame.from_box(task.box, self.localizer.frame) for task in tasks])
+        for _ in range(self.passes - 1):
+            units = look(tasks, [self.frame_of_shape(shape) for shape in looks[-1].shapes])
+        found, faces = combined(looks), np.arange(len(tasks))
+        for _ in range(extra_looks):
+            still = np.flatnonzero(_disagreement(looks[-2], looks[-1]) > SETTLED)
+            if not len(still):
+                break
+            faces, looks = faces[still], [earlier.of(still) for earlier in looks]
+            units[faces] = look(
+                [tasks[i] for i in faces.tolist()], [self.frame_of_shape(shape) for shape in looks[-1].shapes]
+            )
+            found.put(faces, combined(looks))
+        return found, units
 
     def frame_of_shape(self, shape: FloatArray, spec: FrameSpec | None = None) -> CanonicalFrame:
         """The crop that a shape (N, 2), picture pixels, would be seen in: upright and tight, as in training.

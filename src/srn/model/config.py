@@ -30,6 +30,7 @@ class ModelConfig:
         iterations: cascade steps I (the paper: 3).
         encoder: `patches` encodes raw 36 x 36 patches around every landmark anew in each iteration (the paper);
             `shared-map` computes one feature pyramid a face and samples it around every landmark.
+        batch_norm: whether the encoder's convolutions are followed by batch norm (the paper: no).
         landmark_features: features of one landmark that reach the recurrent layer and the HSRM.
         hidden_size: size of the recurrent state h (the paper: 512).
         region_size, component_size: width of the layers g and f (the paper: 512, 256).
@@ -53,6 +54,7 @@ class ModelConfig:
     face_size: float = 120.0
     iterations: int = 3
     encoder: Literal["patches", "shared-map"] = "shared-map"
+    batch_norm: bool = True
     landmark_features: int = 64
     hidden_size: int = 256
     region_size: int = 256
@@ -127,6 +129,7 @@ class ModelConfig:
             values["without"] = tuple(values["without"])
             values["map_channels"] = tuple(values["map_channels"])
             values["blocks"] = tuple(values.get("blocks", (2, 2, 2)))  # what files from before the choice mean
+            values.setdefault("batch_norm", values["encoder"] != "patches")
             return cls(**values)
         except (TypeError, ValueError, KeyError, InputError) as error:
             raise WeightsError.at("model config", "a network's description as JSON", f"{error}") from error
@@ -140,6 +143,7 @@ _PUBLISHED_AND_LIGHT: Mapping[str, ModelConfig] = MappingProxyType(
             # The authors scale the face box's diagonal to 198 of 224 pixels; `Box.side` is the diagonal over sqrt 2.
             face_size=140.0,
             encoder="patches",
+            batch_norm=False,
             landmark_features=256,
             hidden_size=512,
             region_size=512,

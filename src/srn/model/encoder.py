@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,15 +19,19 @@ class PatchEncoder(nn.Module):
     """The paper's encoder: three convolutions on a 36 x 36 patch around every landmark, anew in each iteration.
 
     36 -> conv 7 x 7 -> 30 -> pool -> 15 -> conv 3 x 3 -> 13 -> pool -> 6 -> conv 3 x 3 -> 4 -> pool -> 2.
+
+    Args:
+        batch_norm: a batch norm after each convolution (the paper has none).
     """
 
     _offsets: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, batch_norm: bool = False) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 32, 7)
-        self.conv2 = nn.Conv2d(32, 64, 3)
-        self.conv3 = nn.Conv2d(64, 64, 3)
+        self.conv1 = nn.Conv2d(3, 32, 7, bias=not batch_norm)
+        self.conv2 = nn.Conv2d(32, 64, 3, bias=not batch_norm)
+        self.conv3 = nn.Conv2d(64, 64, 3, bias=not batch_norm)
+        self.norm1, self.norm2, self.norm3 = (_norm(channels, batch_norm) for channels in (32, 64, 64))
         self.register_buffer("_offsets", offsets_tensor(PATCH_SIZE, 1.0), persistent=False)
 
     def prepare(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -39,44 +44,51 @@ class PatchEncoder(nn.Module):
         batch, channels, landmarks, _ = patches.shape
         x = patches.transpose(1, 2).reshape(batch * landmarks, channels, PATCH_SIZE, PATCH_SIZE)
         # Pooling before the activation gives the same numbers (both are monotonic) at a quarter of the ReLUs.
-        for conv in (self.conv1, self.conv2, self.conv3):
-            x = torch.relu(functional.max_pool2d(conv(x), 2))
+        for conv, norm in ((self.conv1, self.norm1), (self.conv2, self.norm2), (self.conv3, self.norm3)):
+            x = torch.relu(functional.max_pool2d(norm(conv(x)), 2))
         return x.flatten(2).transpose(1, 2).reshape(batch, landmarks, -1, x.shape[1])  # (B, N, 4, 64)
 
 
 class _ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions with batch norm and a shortcut (He et al. 2016); the first may halve the resolution.
+    """Two 3 x 3 convolutions, with batch norm or without, and a shortcut (He et al. 2016); the first may halve the
+    resolution.
 
-    A block that changes neither resolution nor width begins as the identity (the scale of its last norm is zero): deep
-    stacks train faster, and a block added to a trained network leaves its answers as they were.
+    A block that changes neither resolution nor width begins as the identity (its last scale is zero): deep stacks train
+    faster, and a block added to a trained network leaves its answers as they were.
     """
 
-    def __init__(self, channels_in: int, channels: int, stride: int = 1) -> None:
+    def __init__(self, channels_in: int, channels: int, stride: int, batch_norm: bool) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
-        self.norm1 = nn.BatchNorm2d(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels)
-        self.shortcut = (
-            nn.Identity() if channels == channels_in and stride == 1 else _conv(channels_in, channels, 1, stride)
-        )
-        if isinstance(self.shortcut, nn.Identity):
-            nn.init.zeros_(self.norm2.weight)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=not batch_norm)
+        self.norm1 = _norm(channels, batch_norm)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=not batch_norm)
+        self.norm2 = _norm(channels, batch_norm)
+        if channels == channels_in and stride == 1:
+            self.shortcut: nn.Module = nn.Identity()
+            last = self.norm2 if batch_norm else self.conv2
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
+        else:
+            self.shortcut = _conv(channels_in, channels, 1, stride, batch_norm=batch_norm)
 
     def forward(self, x: Tensor) -> Tensor:
         y = torch.relu(self.norm1(self.conv1(x)))
         return torch.relu(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
-def _conv(channels_in: int, channels: int, kernel: int, stride: int = 1) -> nn.Sequential:
-    """Convolution without bias, then batch norm."""
-    conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(channels))
+def _norm(channels: int, batch_norm: bool) -> nn.Module:
+    return nn.BatchNorm2d(channels) if batch_norm else nn.Identity()
 
 
-def _stage(channels_in: int, channels: int, blocks: int, stride: int = 1) -> nn.Sequential:
-    first = _ResidualBlock(channels_in, channels, stride)
-    return nn.Sequential(first, *(_ResidualBlock(channels, channels) for _ in range(blocks - 1)))
+def _conv(channels_in: int, channels: int, kernel: int, stride: int = 1, *, batch_norm: bool) -> nn.Sequential:
+    """A convolution, and batch norm in the place of its bias where wanted."""
+    conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, bias=not batch_norm)
+    return nn.Sequential(conv, _norm(channels, batch_norm))
+
+
+def _stage(channels_in: int, channels: int, blocks: int, stride: int = 1, *, batch_norm: bool) -> nn.Sequential:
+    first = _ResidualBlock(channels_in, channels, stride, batch_norm)
+    return nn.Sequential(first, *(_ResidualBlock(channels, channels, 1, batch_norm) for _ in range(blocks - 1)))
 
 
 class FeatureMaps(NamedTuple):
@@ -101,16 +113,17 @@ class SharedMapEncoder(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         fine, middle, coarse = config.map_channels
+        conv, stage = (partial(make, batch_norm=config.batch_norm) for make in (_conv, _stage))
         self.stem = nn.Sequential(
-            _conv(3, config.stem_channels, 3, 2), nn.ReLU(), _conv(config.stem_channels, fine, 3, 2), nn.ReLU()
+            conv(3, config.stem_channels, 3, 2), nn.ReLU(), conv(config.stem_channels, fine, 3, 2), nn.ReLU()
         )
-        self.stage4 = _stage(fine, fine, config.blocks[0])
-        self.stage8 = _stage(fine, middle, config.blocks[1], stride=2)
-        self.stage16 = _stage(middle, coarse, config.blocks[2], stride=2)
-        self.lateral8 = _conv(coarse, middle, 1)
-        self.merge8 = _conv(middle, middle, 3)
-        self.lateral4 = _conv(middle, fine, 1)
-        self.merge4 = _conv(fine, fine, 3)
+        self.stage4 = stage(fine, fine, config.blocks[0])
+        self.stage8 = stage(fine, middle, config.blocks[1], stride=2)
+        self.stage16 = stage(middle, coarse, config.blocks[2], stride=2)
+        self.lateral8 = conv(coarse, middle, 1)
+        self.merge8 = conv(middle, middle, 3)
+        self.lateral4 = conv(middle, fine, 1)
+        self.merge4 = conv(fine, fine, 3)
         self.squeeze = nn.Linear(16 * fine + 9 * middle, config.landmark_features)
         self.norm = nn.LayerNorm(config.landmark_features)
         self.register_buffer("_fine_offsets", offsets_tensor(4, 4.0), persistent=False)

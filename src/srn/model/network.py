@@ -71,7 +71,7 @@ class StructuralRelationNetwork(nn.Module):
         self.config = config
         scheme = config.scheme
         self.register_buffer("mean_shape", torch.as_tensor(np.asarray(mean_shape), dtype=torch.float32))
-        self.encoder = PatchEncoder() if config.encoder == "patches" else SharedMapEncoder(config)
+        self.encoder = PatchEncoder(config.batch_norm) if config.encoder == "patches" else SharedMapEncoder(config)
         channels = 64 if config.encoder == "patches" else config.landmark_features
         self.non_local = NonLocalBlock(channels, softmax=config.non_local_softmax) if config.non_local else None
         n_features = scheme.n_points * config.landmark_features
