@@ -28,7 +28,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("pack", type=Path)
-    parser.add_argument("weights", type=Path, nargs="+")
+    parser.add_argument("weights", type=Path, nargs="+", help="one named twice counts twice")
+    parser.add_argument("--faces-seen", type=int, help="by all the runs and what they began from, for the record")
     arguments = parser.parse_args()
     config = TrainConfig.load(arguments.run / "config.json")
     loaded = [load_weights(path) for path in arguments.weights]
@@ -52,6 +53,8 @@ def main() -> None:
         "pack": pack.digest(),
         "training_faces": str(len(training)),
     }
+    if arguments.faces_seen is not None:
+        facts["faces_seen"] = str(arguments.faces_seen)
     if validation is not None:
         ratio = FaceTask(config).calibrate(mean.eval(), validation, torch.device("cpu"))
         if ratio is not None:

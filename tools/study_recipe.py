@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--faces", type=int, default=25_600)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--arms", nargs="*", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--arms", nargs="*", choices=list(ARMS), help="all if left out, that --initial allows")
     parser.add_argument("--initial", type=Path, help="trained weights that every arm goes on from")
     parser.add_argument("--name", default="recipe", help="of the files written")
     parser.add_argument("--weights", type=Path, nargs="*", default=[], help="trained weights, measured beside the arms")
@@ -178,8 +178,9 @@ def main() -> None:
 
     for path in arguments.weights:
         network, facts = load_weights(path)
-        add(path.stem, facts.get("faces_seen", "?"), network)
-    for name in arguments.arms:
+        add(path.stem, facts.get("faces_seen", "-"), network)
+    possible = [name for name, arm in ARMS.items() if arguments.initial is None or not arm.model]
+    for name in possible if arguments.arms is None else arguments.arms:
         arm = ARMS[name]
         initial = None if arguments.initial is None else load_weights(arguments.initial)[0]
         folder = arguments.work / name.replace(":", "").replace(",", "").replace(" ", "_")
@@ -189,9 +190,11 @@ def main() -> None:
         weights = train(config, faces, folder, resume=True, schedule=schedule, initial=initial)
         add(name, f"{arguments.faces}", load_network(weights)[0])
     from_weights = "" if arguments.initial is None else f" --initial {arguments.initial.name}"
+    measured = "" if not arguments.weights else " --weights " + " ".join(path.name for path in arguments.weights)
+    chosen = "" if arguments.arms is None else " --arms " + " ".join(f'"{name}"' for name in arguments.arms)
     content = {
         "command": "python tools/study_recipe.py PACK --work RUNS"
-        f" --faces {arguments.faces} --seed {arguments.seed}{from_weights}",
+        f" --faces {arguments.faces} --seed {arguments.seed}{from_weights}{measured}{chosen} --name {arguments.name}",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "hardware": f"{processor()}, {arguments.threads} threads, torch {torch.__version__}, {platform.system()}",
         "faces": pack.digest(),

@@ -64,6 +64,17 @@ def test_pack(srn: Run, root: Path, tmp_path: Path) -> None:
     assert "afw: 2 faces, the official release has 337" in ran.err
 
 
+def test_pack_in_the_quality_asked_for(srn: Run, root: Path, tmp_path: Path) -> None:
+    for name, quality in (("default", []), ("same", ["--quality", "80"]), ("fine", ["--quality", "97"])):
+        srn("data", "pack", root, "--out", tmp_path / f"{name}.npz", *quality)
+    default, same, fine = (FacePack.load(tmp_path / f"{name}.npz") for name in ("default", "same", "fine"))
+    assert default.digest() == same.digest() != fine.digest()
+    assert (tmp_path / "default.npz").stat().st_size < (tmp_path / "fine.npz").stat().st_size
+    refused = srn("data", "pack", root, "--out", tmp_path / "none.npz", "--quality", "20")
+    assert refused.code == 2
+    assert "than or equal to 50" in refused.err
+
+
 def test_pack_of_test_faces_only_where_asked_for(srn: Run, root: Path, tmp_path: Path) -> None:
     srn("data", "pack", root, "--out", tmp_path / "faces.npz", "--split", "test")
 
