@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import os
 import re
 import signal
@@ -25,7 +26,7 @@ from srn.data.media import read_image
 from srn.data.pack import FacePack, mean_shape
 from srn.errors import InputError, SrnError, WeightsError
 from srn.face.metrics import interocular, nme
-from srn.model.checkpoint import load_network, load_tensors
+from srn.model.checkpoint import load_network, load_tensors, save_tensors
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
 from srn.training.config import TrainConfig
@@ -247,6 +248,25 @@ def test_other_faces_on_resume(pack: FacePack, other_pack: FacePack, toy_config,
 
     with pytest.raises(WeightsError, match=f"{pack.digest()}|{other_pack.digest()}"):
         run(dataclasses.replace(config, faces=8), other_pack, tmp_path, resume=True)
+
+
+def test_another_network_on_resume(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    run(toy_config(faces=4), pack, tmp_path)
+
+    with pytest.raises(WeightsError, match=r'expected the network .*"iterations": 2.* found .*"iterations": '):
+        run(toy_config(faces=8, model={"iterations": 2}), pack, tmp_path, resume=True)
+
+
+def test_a_run_from_before_a_field_of_the_network_goes_on(pack: FacePack, toy_config, tmp_path: Path) -> None:
+    run(toy_config(faces=4), pack, tmp_path)
+    tensors, metadata = load_tensors(tmp_path / "state.safetensors")
+    earlier = json.loads(metadata["model"])
+    del earlier["batch_norm"]
+    save_tensors(tmp_path / "state.safetensors", tensors, metadata | {"model": json.dumps(earlier)})
+
+    run(toy_config(faces=8), pack, tmp_path, resume=True)
+
+    assert load_tensors(tmp_path / "state.safetensors")[1]["step"] == "2"
 
 
 def test_landmarks_of_another_scheme(cofw_pack: FacePack, toy_config, tmp_path: Path) -> None:

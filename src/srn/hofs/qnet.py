@@ -85,9 +85,11 @@ class QNet(nn.Module):
         super().__init__()
         self.config = config
         self.precision: Precision = "float32"
-        self.encoder: PatchEncoder | SharedMapEncoder = (
-            PatchEncoder() if config.encoder == "patches" else SharedMapEncoder(config.model)
-        )
+        self.encoder: PatchEncoder | SharedMapEncoder
+        if config.encoder == "patches":
+            self.encoder = PatchEncoder(batch_norm=config.model.encoder == "patches" and config.model.batch_norm)
+        else:
+            self.encoder = SharedMapEncoder(config.model)
         features = config.model.scheme.n_points * config.landmark_features
         # The norm puts pre-trained and random features on one scale.
         self.head = nn.Sequential(

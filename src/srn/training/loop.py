@@ -28,6 +28,7 @@ from srn.errors import InputError, WeightsError
 from srn.face.metrics import interocular, nme
 from srn.face.overlay import draw_face
 from srn.model.checkpoint import adapted, load_tensors, save_network, save_tensors
+from srn.model.config import ModelConfig
 from srn.model.network import StructuralRelationNetwork
 from srn.model.precision import Precision, runs_low
 from srn.training.balance import balance_weights
@@ -376,7 +377,8 @@ def train(
             state, metadata = load_tensors(state_path)
             if metadata.get("pack") != pack.digest():
                 raise WeightsError.at(state_path, f"a run on the faces {pack.digest()}", str(metadata.get("pack")))
-            if metadata.get("model", config.model.to_json()) != config.model.to_json():
+            # Read, not compared as text: a run from before a field of the network was added is the same run.
+            if "model" in metadata and ModelConfig.from_json(metadata["model"]) != config.model:
                 raise WeightsError.at(state_path, f"the network {config.model.to_json()}", metadata["model"])
             _restore(state, network, average, optimizer)
             first_step = int(metadata["step"])
