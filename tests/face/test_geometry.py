@@ -242,6 +242,17 @@ def test_the_frame_of_a_shape_shows_it_upright_and_tight(degrees: float) -> None
     np.testing.assert_allclose(seen, (upright - [0.0, 0.5]) * unit + SPEC.center, atol=1e-9)
 
 
+def test_how_far_a_crop_is_astray_by_hand() -> None:
+    right = CanonicalFrame.from_box(Box(100, 100, 200, 200), SPEC)
+    assert right.astray(right) == pytest.approx(0, abs=1e-12)
+    # Moved by 3 and 4 of 100 pixels; a tenth larger: each corner 5 pixels further out on both axes.
+    assert right.astray(CanonicalFrame.from_box(Box(103, 104, 203, 204), SPEC)) == pytest.approx(0.05)
+    assert right.astray(CanonicalFrame.from_box(Box(95, 95, 205, 205), SPEC)) == pytest.approx(0.05 * np.sqrt(2))
+    # Turned about the centre: corners at 50 * sqrt 2 pixels of it go 2 sin(angle / 2) times as far.
+    turned = CanonicalFrame.from_box(Box(100, 100, 200, 200), SPEC, 0.2)
+    assert right.astray(turned) == pytest.approx(np.sqrt(2) * np.sin(0.1))
+
+
 @pytest.mark.parametrize("scale", [0.5, 0.8, 1.0, 2.3])
 @pytest.mark.parametrize("angle", [0.0, 0.6])
 def test_crop_equals_a_naive_loop(scale: float, angle: float) -> None:

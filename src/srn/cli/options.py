@@ -32,7 +32,7 @@ Passes = Annotated[
     typer.Option(
         min=1,
         help="How often each face is looked at; from the second time on upright and tight. From two on, up to two looks"
-        " more where they do not agree.",
+        " more where the crop turns out to be misplaced.",
     ),
 ]
 Flip = Annotated[

@@ -162,6 +162,13 @@ class CanonicalFrame:
         matrix[:, 2] -= matrix[:, :2] @ offset
         return CanonicalFrame(matrix, self.spec)
 
+    def astray(self, placed: CanonicalFrame) -> float:
+        """How far `placed`, a crop of the same size, shows the face from where this one does: the largest distance of a
+        corner of the face box, over the box's side."""
+        corners = self.spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * self.spec.face_size / 2
+        off = self.to_crop(placed.to_picture(corners)) - corners
+        return float(np.linalg.norm(off, axis=1).max() / self.spec.face_size)
+
     @property
     def scale(self) -> float:
         """Crop pixels per picture pixel."""

@@ -30,11 +30,15 @@ BELIEVED_CONFIDENCE = 0.4
 EARLIER_LOOK = 0.4
 """What a look at a face counts beside the next one, were both as sure of themselves (`docs/experiments.md`)."""
 
-SETTLED = 0.02
-"""Two looks at a face agree when their points lie, on average, within this share of its side of each other."""
+FAR_LOOK = 0.02
+"""A look whose points lie off the last one's by this share of the face's side, on average, counts half."""
+
+MISPLACED = 0.08
+"""A crop whose face box is off by more than this share of its side (`CanonicalFrame.astray`), as the points found in it
+say, was misplaced, and the face is looked at again; what `TrackerConfig.second_look` is for a face that is followed."""
 
 EXTRA_LOOKS = 2
-"""How many more looks a face may get whose last two do not agree: its box was a poor one."""
+"""How often that may be, in pictures, on top of a landmarker's passes."""
 
 BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
 
@@ -68,15 +72,15 @@ def combined(looks: Sequence[Look]) -> Look:
 
     Two looks err in part on their own, so that their mean is better than either. Each counts by the inverse square of
     the error it expects, `EARLIER_LOOK` times as much as the look after it, whose crop fits better, and less the
-    further its points lie from the last look's as a whole, half at `SETTLED`: its crop was a poor one, which it may not
-    know. Of looks that expect no error the last counts alone.
+    further its points lie from the last look's as a whole, half at `FAR_LOOK`: its crop was a poor one, which it may
+    not know. Of looks that expect no error the last counts alone.
     """
     last = looks[-1]
     errors = [look.expected_error for look in looks if look.expected_error is not None]
     if len(looks) == 1 or len(errors) < len(looks):
         return last
     shares = EARLIER_LOOK ** np.arange(len(looks) - 1, -1, -1.0)
-    shifts = np.stack([_disagreement(look, last) for look in looks]) / SETTLED  # (K, B)
+    shifts = np.stack([_distance(look, last) for look in looks]) / FAR_LOOK  # (K, B)
     precision = 1 / np.maximum(np.stack(errors), 1e-6).astype(np.float64) ** 2  # (K, B, N)
     weights = (shares[:, None] / (1 + shifts**2))[..., None] * precision
     weights /= weights.sum(axis=0)
@@ -92,7 +96,7 @@ def combined(looks: Sequence[Look]) -> Look:
     )
 
 
-def _disagreement(look: Look, last: Look) -> npt.NDArray[np.float64]:
+def _distance(look: Look, last: Look) -> npt.NDArray[np.float64]:
     """(B,) mean distance of the points of two looks over the face's side, as the last one has it."""
     extent = last.shapes.max(axis=1) - last.shapes.min(axis=1)
     side = np.maximum(np.sqrt((extent**2).sum(axis=-1) / 2), 1e-6)
@@ -128,7 +132,7 @@ def _units(frames: Sequence[CanonicalFrame], spec: FrameSpec) -> Float32Array:
     return np.array([[spec.face_size / frame.scale] for frame in frames], np.float32)
 
 
-def _look(frames: Sequence[CanonicalFrame], prediction: Prediction, spec: FrameSpec) -> Look:
+def _in_picture(frames: Sequence[CanonicalFrame], prediction: Prediction, spec: FrameSpec) -> Look:
     """A prediction in picture pixels."""
     shapes = [f.to_picture(s[-1].astype(np.float64)) for f, s in zip(frames, prediction.shapes, strict=True)]
     error = prediction.expected_error
@@ -145,8 +149,8 @@ class FaceLandmarker:
             landmark boxes by the constants measured for its name; wrap it in `LandmarkBoxFinder` to bring your own.
         passes: how often each face is looked at. From the second pass on the crop is placed by the points found,
             upright and tight, which takes out what the face box got wrong; the answer is the looks' mean (`combined`).
-        extra_looks: how many more looks a face gets at most, from two passes on, while its last two do not agree
-            (`SETTLED`): rare with boxes that fit, and what saves a face with a poor one.
+        extra_looks: how many more looks a face gets at most, from two passes on, while its last crop turns out to have
+            been misplaced (`MISPLACED`): rare with boxes that fit, and what saves a face with a poor one.
         flip_average: average with the prediction on the mirrored crop: a little more accurate at twice the cost.
         batch_size: faces in one run of the network.
         threads: threads of the network and of the built-in finder; all cores where None.
@@ -280,27 +284,28 @@ class FaceLandmarker:
         self, images: Sequence[ImageArray], tasks: Sequence[_Task], extra_looks: int
     ) -> tuple[Look, Float32Array]:
         """All looks at B faces taken together, and (B, 1) the face unit of each one's last crop, picture pixels."""
-        looks: list[Look] = []
-
-        def look(chosen: Sequence[_Task], frames: Sequence[CanonicalFrame]) -> Float32Array:
-            crops = np.stack([frame.crop(images[task.picture]) for task, frame in zip(chosen, frames, strict=True)])
-            looks.append(_look(frames, self.predict(crops), self.localizer.frame))
-            return _units(frames, self.localizer.frame)
-
-        units = look(tasks, [CanonicalFrame.from_box(task.box, self.localizer.frame) for task in tasks])
+        frames = [CanonicalFrame.from_box(task.box, self.localizer.frame) for task in tasks]
+        looks = [self._look(images, tasks, frames)]
         for _ in range(self.passes - 1):
-            units = look(tasks, [self.frame_of_shape(shape) for shape in looks[-1].shapes])
-        found, faces = combined(looks), np.arange(len(tasks))
+            frames = [self.frame_of_shape(shape) for shape in looks[-1].shapes]
+            looks.append(self._look(images, tasks, frames))
+        found, units, faces = combined(looks), _units(frames, self.localizer.frame), np.arange(len(tasks))
         for _ in range(extra_looks):
-            still = np.flatnonzero(_disagreement(looks[-2], looks[-1]) > SETTLED)
-            if not len(still):
+            closer = [self.frame_of_shape(shape) for shape in looks[-1].shapes]
+            pairs = zip(closer, frames, strict=True)
+            again = np.array([k for k, (new, old) in enumerate(pairs) if new.astray(old) > MISPLACED], int)
+            if not len(again):
                 break
-            faces, looks = faces[still], [earlier.of(still) for earlier in looks]
-            units[faces] = look(
-                [tasks[i] for i in faces.tolist()], [self.frame_of_shape(shape) for shape in looks[-1].shapes]
-            )
+            faces, frames, looks = faces[again], [closer[k] for k in again], [look.of(again) for look in looks]
+            looks.append(self._look(images, [tasks[k] for k in faces.tolist()], frames))
             found.put(faces, combined(looks))
+            units[faces] = _units(frames, self.localizer.frame)
         return found, units
+
+    def _look(self, images: Sequence[ImageArray], tasks: Sequence[_Task], frames: Sequence[CanonicalFrame]) -> Look:
+        """One look at faces, each in its crop."""
+        crops = np.stack([frame.crop(images[task.picture]) for task, frame in zip(tasks, frames, strict=True)])
+        return _in_picture(frames, self.predict(crops), self.localizer.frame)
 
     def frame_of_shape(self, shape: FloatArray, spec: FrameSpec | None = None) -> CanonicalFrame:
         """The crop that a shape (N, 2), picture pixels, would be seen in: upright and tight, as in training.

@@ -420,10 +420,7 @@ class FaceTracker:
         track = sight.aim.track
         if track is None or track.lost or _is_weak(sight.confidence, self.config):
             return False
-        spec = frame.spec
-        corners = spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * spec.face_size / 2
-        off = frame.to_crop(sight.aim.frame.to_picture(corners)) - corners
-        return float(np.linalg.norm(off, axis=1).max()) > self.config.second_look * spec.face_size
+        return frame.astray(sight.aim.frame) > self.config.second_look
 
     def _sights(self, image: ImageArray, aims: list[_Aim]) -> list[_Sight]:
         if not aims:
