@@ -30,9 +30,6 @@ BELIEVED_CONFIDENCE = 0.4
 EARLIER_LOOK = 0.4
 """What a look at a face counts beside the next one, were both as sure of themselves (`docs/experiments.md`)."""
 
-FAR_LOOK = 0.02
-"""A look whose points lie off the last one's by this share of the face's side, on average, counts half."""
-
 MISPLACED = 0.08
 """A crop whose face box is off by more than this share of its side (`CanonicalFrame.astray`), as the points found in it
 say, was misplaced, and the face is looked at again; what `TrackerConfig.second_look` is for a face that is followed."""
@@ -71,18 +68,15 @@ def combined(looks: Sequence[Look]) -> Look:
     """Several looks at the same faces, first to last, taken together point by point.
 
     Two looks err in part on their own, so that their mean is better than either. Each counts by the inverse square of
-    the error it expects, `EARLIER_LOOK` times as much as the look after it, whose crop fits better, and less the
-    further its points lie from the last look's as a whole, half at `FAR_LOOK`: its crop was a poor one, which it may
-    not know. Of looks that expect no error the last counts alone.
+    the error it expects, and `EARLIER_LOOK` times as much as the look after it, whose crop fits better. Looks that
+    expect nothing cannot say that their crop was a poor one: of those the last counts alone.
     """
     last = looks[-1]
     errors = [look.expected_error for look in looks if look.expected_error is not None]
     if len(looks) == 1 or len(errors) < len(looks):
         return last
     shares = EARLIER_LOOK ** np.arange(len(looks) - 1, -1, -1.0)
-    shifts = np.stack([_distance(look, last) for look in looks]) / FAR_LOOK  # (K, B)
-    precision = 1 / np.maximum(np.stack(errors), 1e-6).astype(np.float64) ** 2  # (K, B, N)
-    weights = (shares[:, None] / (1 + shifts**2))[..., None] * precision
+    weights = shares[:, None, None] / np.maximum(np.stack(errors), 1e-6).astype(np.float64) ** 2  # (K, B, N)
     weights /= weights.sum(axis=0)
 
     def mean(values: Sequence[Float32Array]) -> Float32Array:
@@ -94,13 +88,6 @@ def combined(looks: Sequence[Look]) -> Look:
         mean(visibility) if len(visibility) == len(looks) else last.visibility,
         mean(errors),
     )
-
-
-def _distance(look: Look, last: Look) -> npt.NDArray[np.float64]:
-    """(B,) mean distance of the points of two looks over the face's side, as the last one has it."""
-    extent = last.shapes.max(axis=1) - last.shapes.min(axis=1)
-    side = np.maximum(np.sqrt((extent**2).sum(axis=-1) / 2), 1e-6)
-    return np.asarray(np.linalg.norm(look.shapes - last.shapes, axis=-1).mean(axis=-1) / side)
 
 
 @dataclass(frozen=True)
