@@ -42,7 +42,7 @@ def test_what_a_landmarker_takes() -> None:
         return [name for name in inspect.signature(function).parameters if name != "self"]  # type: ignore[arg-type]
 
     assert parameters(srn.FaceLandmarker.__init__) == [
-        "weights", "localizer", "face_finder", "passes", "flip_average", "batch_size", "threads",
+        "weights", "localizer", "face_finder", "passes", "extra_looks", "flip_average", "batch_size", "threads",
     ]  # fmt: skip
     assert parameters(srn.FaceLandmarker.detect) == ["image", "boxes"]
     assert parameters(srn.FaceLandmarker.detect_batch) == ["images", "boxes"]
