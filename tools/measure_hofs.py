@@ -18,7 +18,6 @@ import itertools
 import json
 import platform
 import shlex
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from results import commit
 
 from srn import FaceLandmarker
 from srn.data.animate import RANDOM_PATCH_MOTION, UNOCCLUDED_MOTION, MotionConfig, animate_framed
@@ -501,7 +501,6 @@ def main() -> None:
     gain = (rewards - np.array(baselines(tests[0])["random walk"])) * 100
     (interval,) = ratio_intervals(gain[None], np.ones((1, len(gain))))
     of_curve = dataclasses.replace(tests[0], starts=[some[:CURVE_STARTS] for some in tests[0].starts])
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     content: dict[str, Any] = {
         "command": f"python tools/measure_hofs.py DATA PACK --weights WEIGHTS --work RUNS --variants "
         f"{' '.join(arguments.variants)} --transitions {arguments.transitions} --seeds {arguments.seeds} --frames "
@@ -512,7 +511,7 @@ def main() -> None:
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "hardware": f"{torch.get_num_threads()} thread(s), {platform.machine()}, "
         f"{torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'}",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "weights": arguments.weights.name,
         "note": arguments.note,
         "name": arguments.name,

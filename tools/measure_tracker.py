@@ -18,7 +18,6 @@ import dataclasses
 import datetime
 import json
 import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from results import commit
 
 from srn import FaceLandmarker
 from srn.cli.options import progress_bar
@@ -232,12 +232,11 @@ def main() -> None:
         for name, clips in sets.items():
             task = progress.add_task(name, total=len(clips))
             results[name] = evaluate_followers(rows, clips, progress=lambda task=task: progress.advance(task))  # type: ignore[misc]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     facts = {
         "command": f"python tools/measure_tracker.py DATA {_flags(sys.argv[2:])}".rstrip(),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "hardware": f"{arguments.threads} threads, {platform.machine()}, no GPU",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "picture_weights": _provenance(arguments.picture),
         "tracker_weights": None if arguments.tracker is None else _provenance(arguments.tracker),
         "masks": DRAWN if wardrobe is None else "templates, one a clip",

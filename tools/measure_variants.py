@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from results import commit, markdown, write_results
 from torch.utils.flop_counter import FlopCounterMode
 
 from srn import FaceLandmarker
@@ -60,6 +59,13 @@ def measure(network: StructuralRelationNetwork, sets: dict[str, list[Sample]]) -
     return errors
 
 
+def cells(row: dict[str, Any]) -> list[str]:
+    """A network's line of the table."""
+    about = [row["name"], f"{row['faces_seen']:,}", str(row["batch"]), f"{row['rate']:g}"]
+    size = [f"{row['parameters_m']:.1f}", f"{row['gmac']:.2f}"]
+    return [*about, *size, *(f"{row['nme'][column]:.2f}" for column in COLUMNS)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -84,33 +90,19 @@ def main() -> None:
             about = {"name": run.name, "parameters_m": parameters, "gmac": multiply_adds, **recipe}
             rows.append({**about, "faces_seen": int(facts["faces_seen"]), "nme": measure(network, sets)})
             progress.advance(task)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     content = {
         "command": "python tools/measure_variants.py DATA " + " ".join(run.name for run in arguments.runs),
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "hardware": f"{processor()}, {arguments.threads} threads",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "rows": rows,
     }
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "variants.json").write_text(json.dumps(content, indent=1) + "\n")
-    lines = [
-        "# Networks side by side",
-        "",
-        *(f"- {name}: {content[name]}" for name in ("command", "date", "hardware", "commit")),
-        "- inter-ocular NME in %, ground-truth boxes, one pass, not mirrored",
-        "",
-        "| run | faces seen | batch | rate | M parameters | GMAC | " + " | ".join(COLUMNS) + " |",
-        "|---" * (6 + len(COLUMNS)) + "|",
-    ]
-    for row in rows:
-        numbers = " | ".join(f"{row['nme'][column]:.2f}" for column in COLUMNS)
-        size = f"{row['parameters_m']:.1f} | {row['gmac']:.2f}"
-        lines.append(
-            f"| {row['name']} | {row['faces_seen']:,} | {row['batch']} | {row['rate']:g} | {size} | {numbers} |"
-        )
-    (OUT / "variants.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    notes = ["inter-ocular NME in %, ground-truth boxes, one pass, not mirrored"]
+    columns = ("run", "faces seen", "batch", "rate", "M parameters", "GMAC", *COLUMNS)
+    about = ("command", "date", "hardware", "commit")
+    page = markdown("Networks side by side", content, about, notes, columns, map(cells, rows))
+    write_results(OUT, "variants", content, page)
+    print(page, end="")
 
 
 if __name__ == "__main__":

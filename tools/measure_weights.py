@@ -12,13 +12,13 @@ import argparse
 import datetime
 import json
 import platform
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from results import commit, markdown, write_results
 
 from srn import FaceLandmarker
 from srn.data.masked import MaskWardrobe, mask_dataset
@@ -54,6 +54,12 @@ def speed(landmarker: FaceLandmarker, samples: list[Sample]) -> dict[str, float]
             times.append((time.perf_counter() - begin) / count * 1e3)
         result[f"ms_a_face_in_batches_of_{count}"] = round(float(np.median(times[5:])), 2)
     return result
+
+
+def cells(name: str, row: dict[str, Any]) -> list[str]:
+    """A set's line of the table."""
+    percent = [f"{row[key] * 100:.2f}" for key in ("nme", "mean_shape_nme", "failure_rate")]
+    return [name, str(row["n"]), str(row["missed"]), *percent, f"{row['auc']:.3f}"]
 
 
 def main() -> None:
@@ -96,12 +102,11 @@ def main() -> None:
                 plot_reliability(*points, OUT / f"reliability_{name}.png", label=name)
     curves = {name: box_curve(model, clean[::5]) for name, model in (("two passes", best), ("one pass", fast))}
     plot_box_curve(curves, OUT / "box_curve.png")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     content = {
         "command": "python tools/measure_weights.py DATA",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "hardware": f"{arguments.threads} threads, {platform.machine()}, no GPU",
-        "commit": commit.stdout.strip(),
+        "commit": commit(),
         "weights": best.localizer.name,
         "table": table,
         "visibility, Masked 300W (ours)": hidden.visibility_summary(),
@@ -110,24 +115,16 @@ def main() -> None:
         "box_curve": {name: curve.to_dict() for name, curve in curves.items()},
         "speed": speed(best, clean),
     }
-    OUT.mkdir(parents=True, exist_ok=True)
-    (OUT / "weights.json").write_text(json.dumps(content, indent=1) + "\n")
     about = ("command", "date", "hardware", "commit", "weights")
-    lines = [
-        "# The shipped weights, measured",
-        "",
-        *(f"- {name}: {content[name]}" for name in about),
-        "- two passes and mirrored averaging, inter-ocular, unless the row says otherwise",
-        "- missed faces are left out of the means and count as failures",
-        "",
-        "| set | faces | missed | NME % | mean shape % | failures (> 8 %) % | AUC (8 %) |",
-        "|---|---|---|---|---|---|---|",
+    notes = [
+        "two passes and mirrored averaging, inter-ocular, unless the row says otherwise",
+        "missed faces are left out of the means and count as failures",
     ]
-    for name, row in table.items():
-        numbers = f"{row['nme'] * 100:.2f} | {row['mean_shape_nme'] * 100:.2f} | {row['failure_rate'] * 100:.2f}"
-        lines.append(f"| {name} | {row['n']} | {row['missed']} | {numbers} | {row['auc']:.3f} |")
-    (OUT / "weights.md").write_text("\n".join(lines) + "\n")
-    print("\n".join(lines))
+    columns = ("set", "faces", "missed", "NME %", "mean shape %", "failures (> 8 %) %", "AUC (8 %)")
+    lines = [cells(name, row) for name, row in table.items()]
+    page = markdown("The shipped weights, measured", content, about, notes, columns, lines)
+    write_results(OUT, "weights", content, page)
+    print(page, end="")
     print(json.dumps({key: content[key] for key in ("visibility, Masked 300W (ours)", "speed")}, indent=1))
 
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import datetime
-import json
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,10 +30,10 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from results import commit, markdown, write_results
 
 from srn import FaceLandmarker
 from srn.data.augment import NO_AUGMENTATION, AugmentConfig, jittered_box, occlude
-from srn.data.files import write_atomically
 from srn.data.pack import FacePack
 from srn.errors import InputError
 from srn.evaluation.speed import processor
@@ -89,6 +88,16 @@ class Case:
     unit: float
 
 
+def is_rendering(name: str) -> bool:
+    """Whether a packed face is a rendering and no photograph."""
+    return name.startswith(RENDERINGS)
+
+
+def photographs(pack: FacePack) -> np.ndarray:
+    """Indices of a pack's faces that are no renderings."""
+    return np.flatnonzero([not is_rendering(str(name)) for name in pack.names])
+
+
 def cases(pack: FacePack, training: FacePack, validation: FacePack) -> Iterator[tuple[str, Case]]:
     """Every case by its condition, the same ones in every call."""
     rng = np.random.default_rng(0)
@@ -105,7 +114,7 @@ def cases(pack: FacePack, training: FacePack, validation: FacePack) -> Iterator[
 
     for i in range(len(validation)):
         image, points = validation.image(i), validation.landmarks[i].astype(np.float64)
-        if str(validation.names[i]).startswith(RENDERINGS):
+        if is_rendering(str(validation.names[i])):
             for _ in range(3):
                 yield "large pose", case(image, points, jitter, Box.around(points).side)
             continue
@@ -122,7 +131,7 @@ def cases(pack: FacePack, training: FacePack, validation: FacePack) -> Iterator[
                 other = training.image(int(rng.integers(len(training))))
                 occlude(covered, points, lambda o=other: o, Box.around(points).side, pack.scheme, config, rng)
                 yield name, case(covered, points, jitter)
-    plain = np.flatnonzero([not str(name).startswith(RENDERINGS) for name in training.names])
+    plain = photographs(training)
     order = plain[np.argsort(shape_rarity(training)[plain], kind="stable")]
     for name, chosen in (("trained common", order[: len(order) // 2]), ("trained rare", order[-len(order) // 10 :])):
         for i in rng.choice(chosen, 120, replace=False):
@@ -150,6 +159,11 @@ def arm_config(arm: Arm, faces: int, seed: int, initial: StructuralRelationNetwo
     return with_settings(recipe, arm.settings)
 
 
+def cells(row: dict[str, Any]) -> list[str]:
+    """A recipe's line of the table."""
+    return [row["name"], row["faces_seen"], *(f"{row['nme'][name]:.2f}" for name in CONDITIONS)]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pack", type=Path)
@@ -167,7 +181,6 @@ def main() -> None:
     pack = FacePack.load(arguments.pack)
     training, validation = split_validation(pack, TrainConfig().validation)
     assert validation is not None
-    plain = np.flatnonzero([not str(name).startswith(RENDERINGS) for name in training.names])
     all_cases = list(cases(pack, training, validation))
     rows: list[dict[str, Any]] = []
 
@@ -185,7 +198,7 @@ def main() -> None:
         initial = None if arguments.initial is None else load_weights(arguments.initial)[0]
         folder = arguments.work / name.replace(":", "").replace(",", "").replace(" ", "_")
         config = arm_config(arm, arguments.faces, arguments.seed, initial)
-        faces = training if arm.renderings else training.subset(plain)
+        faces = training if arm.renderings else training.subset(photographs(training))
         schedule = Schedule(log_every=100, save_every=200, workers=0, tensorboard=False)
         weights = train(config, faces, folder, resume=True, schedule=schedule, initial=initial)
         add(name, f"{arguments.faces}", load_network(weights)[0])
@@ -197,24 +210,15 @@ def main() -> None:
         f" --faces {arguments.faces} --seed {arguments.seed}{from_weights}{measured}{chosen} --name {arguments.name}",
         "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
         "hardware": f"{processor()}, {arguments.threads} threads, torch {torch.__version__}, {platform.system()}",
+        "commit": commit(),
         "faces": pack.digest(),
         "rows": rows,
     }
-    lines = [
-        "# Recipes side by side",
-        "",
-        *(f"- {name}: {content[name]}" for name in ("command", "date", "hardware", "faces")),
-        "- NME in % on faces kept from training, both looks, mirrored; what the columns hold is said in the tool",
-        "",
-        "| recipe | faces seen | " + " | ".join(CONDITIONS) + " |",
-        "|---" * (2 + len(CONDITIONS)) + "|",
-    ]
-    for row in rows:
-        numbers = " | ".join(f"{row['nme'][name]:.2f}" for name in CONDITIONS)
-        lines.append(f"| {row['name']} | {row['faces_seen']} | {numbers} |")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(arguments.out / f"{arguments.name}.json", (json.dumps(content, indent=1) + "\n").encode())
-    write_atomically(arguments.out / f"{arguments.name}.md", ("\n".join(lines) + "\n").encode())
+    notes = ["NME in % on faces kept from training, both looks, mirrored; what the columns hold is said in the tool"]
+    about = ("command", "date", "hardware", "commit", "faces")
+    columns = ("recipe", "faces seen", *CONDITIONS)
+    page = markdown("Recipes side by side", content, about, notes, columns, map(cells, rows))
+    write_results(arguments.out, arguments.name, content, page)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_f
 from srn.inference.face import Face
 from srn.inference.face_finder import CenterFaceFinder, FaceFinder, LandmarkBoxFinder, check_image
 from srn.inference.runtime import OnnxLocalizer
-from srn.inference.tracker import FaceTracker, Start, TrackerConfig
+from srn.inference.tracker import MISPLACED, FaceTracker, Start, TrackerConfig
 
 DOUBTFUL_SCORE = 0.1
 """Where the built-in face finder is sure of no face, its boxes of at least this score are looked at."""
@@ -30,12 +30,8 @@ BELIEVED_CONFIDENCE = 0.4
 EARLIER_LOOK = 0.4
 """What a look at a face counts beside the next one, were both as sure of themselves (`docs/experiments.md`)."""
 
-MISPLACED = 0.08
-"""A crop whose face box is off by more than this share of its side (`CanonicalFrame.astray`), as the points found in it
-say, was misplaced, and the face is looked at again; what `TrackerConfig.second_look` is for a face that is followed."""
-
 EXTRA_LOOKS = 2
-"""How often that may be, in pictures, on top of a landmarker's passes."""
+"""How often a face in a picture may be looked at again, on top of the passes, because its crop was misplaced."""
 
 BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
 

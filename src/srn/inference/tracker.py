@@ -33,6 +33,11 @@ Float64Array = npt.NDArray[np.float64]
 Start = Literal["mean", "previous"]
 
 
+MISPLACED = 0.08
+"""A crop whose face box is off by more than this share of its side (`CanonicalFrame.astray`), as the points found in it
+say, was misplaced, and the face is looked at again."""
+
+
 @dataclass(frozen=True)
 class TrackerConfig:
     """How faces are followed. Lengths are in sides of the face's box (`Box.side`), times in seconds.
@@ -81,7 +86,7 @@ class TrackerConfig:
     iterations: int | None = None
     find_every: int = 30
     find_when_empty: int = 5
-    second_look: float = 0.08
+    second_look: float = MISPLACED
     look_again: int = 8
     keep_confidence: float = 0.2
     accept_confidence: float = 0.28
