@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.face.geometry import FrameSpec
+from srn.face.geometry import CropSpec
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.runtime import shipped_weights
@@ -42,13 +42,13 @@ def robust_weights() -> Path:
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small network with random weights, exported: it runs everywhere and knows nothing about faces."""
     torch = pytest.importorskip("torch", reason="exporting a network needs PyTorch")
-    from srn.export import export_onnx
     from srn.model.config import preset
+    from srn.model.export import export_onnx
     from srn.model.network import StructuralRelationNetwork
 
     torch.manual_seed(0)
     config = preset(
-        "robust", frame_size=64, face_size=40.0, iterations=1, landmark_features=8, hidden_size=8,
+        "robust", crop_size=64, face_size=40.0, iterations=1, landmark_features=8, hidden_size=8,
         region_size=8, component_size=8, stem_channels=8, map_channels=(8, 8, 8),
     )  # fmt: skip
     path = tmp_path_factory.mktemp("weights") / "tiny.onnx"
@@ -105,7 +105,7 @@ class FakeLocalizer:
 
     answer: Answer
     scheme: LandmarkScheme = IBUG_68
-    frame: FrameSpec = field(default_factory=lambda: FrameSpec(96, 60.0))
+    crop_spec: CropSpec = field(default_factory=lambda: CropSpec(96, 60.0))
     name: str = "fake"
     mean_shape: Float32Array = field(default_factory=lambda: make_face().astype(np.float32))
     batches: list[int] = field(default_factory=list)
@@ -121,7 +121,7 @@ class FakeLocalizer:
         initial_weight: Float32Array | None = None,
     ) -> Prediction:
         assert crops.dtype == np.uint8
-        assert crops.shape[1:] == (self.frame.size, self.frame.size, 3)
+        assert crops.shape[1:] == (self.crop_spec.size, self.crop_spec.size, 3)
         self.batches.append(len(crops))
         self.crops += list(crops)
         shapes, visibilities, errors = zip(*(self.answer(crop) for crop in crops), strict=True)

@@ -60,5 +60,5 @@ def test_version_and_typing_marker() -> None:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    for name in ("errors", "face.geometry", "face.scheme", "inference.landmarker", "data.pts", "cli.main"):
+    for name in ("errors", "face.geometry", "face.scheme", "inference.landmarker", "media.pts", "cli.main"):
         assert (importlib.import_module(f"srn.{name}").__doc__ or "").strip()

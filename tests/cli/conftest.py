@@ -14,7 +14,7 @@ import pytest
 
 from srn.cli import main as command_line
 from srn.cli import options
-from srn.data.media import write_image
+from srn.media.pictures import write_image
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.pack import FacePack
-from srn.data.pts import write_pts
-from srn.data.three_hundred_w import OFFICIAL_COUNTS
+from srn.datasets.pack import FacePack
+from srn.datasets.three_hundred_w import OFFICIAL_COUNTS
+from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.media import write_image
-from srn.data.pts import write_pts
+from srn.media.pictures import write_image
+from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]
@@ -90,7 +90,7 @@ def test_real_sets(srn: Run, shared_data: Path) -> None:
 
 
 def test_pack_of_another_dataset(srn: Run, tmp_path: Path, face: Shape, noise: Any) -> None:
-    from srn.data.pack import FacePack
+    from srn.datasets.pack import FacePack
 
     put(tmp_path / "mine" / "train" / "a.png", face * 40 + 32, noise())
     put(tmp_path / "mine" / "test" / "b.png", face * 40 + 32, noise())

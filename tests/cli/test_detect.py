@@ -15,10 +15,10 @@ import pytest
 from matplotlib.cbook import get_sample_data
 
 from srn.cli.detect import Format, detect, pictures_in
-from srn.data.media import read_image, write_image
-from srn.data.pts import read_pts
 from srn.errors import InputError
 from srn.face.geometry import Box
+from srn.media.pictures import read_image, write_image
+from srn.media.pts import read_pts
 
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pytest
 
 from srn.cli import options
-from srn.data.media import read_image
-from srn.data.pts import read_pts, write_pts
+from srn.media.pictures import read_image
+from srn.media.pts import read_pts, write_pts
 
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]

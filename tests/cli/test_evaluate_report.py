@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.cli import options
-from srn.data.pts import write_pts
+from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]

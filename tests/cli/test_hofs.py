@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.media import encode_image
-from srn.data.pack import FacePack
-from srn.data.three_hundred_vw import read_300vw
-from srn.face.geometry import FrameSpec
+from srn.datasets.pack import FacePack
+from srn.datasets.three_hundred_vw import read_300vw
+from srn.face.geometry import CropSpec
 from srn.face.scheme import IBUG_68
+from srn.media.pictures import encode_image
 from srn.model.checkpoint import save_network
 from srn.model.config import preset
 from srn.model.network import StructuralRelationNetwork
@@ -27,7 +27,7 @@ Run = Callable[..., Any]
 def weights(tmp_path: Path, face: npt.NDArray[np.float64]) -> Path:
     """A small network with random weights."""
     config = preset(
-        "robust", frame_size=64, face_size=40.0, iterations=1, landmark_features=8, hidden_size=8, region_size=8,
+        "robust", crop_size=64, face_size=40.0, iterations=1, landmark_features=8, hidden_size=8, region_size=8,
         component_size=8, stem_channels=8, map_channels=(8, 8, 8), blocks=(1, 1, 1),
     )  # fmt: skip
     save_network(tmp_path / "tiny.safetensors", StructuralRelationNetwork(config, face))
@@ -37,7 +37,7 @@ def weights(tmp_path: Path, face: npt.NDArray[np.float64]) -> Path:
 @pytest.fixture
 def pack(tmp_path: Path, face: npt.NDArray[np.float64], rng: np.random.Generator) -> Path:
     """Three faces of noise in a pack."""
-    spec = FrameSpec(96, 48.0)
+    spec = CropSpec(96, 48.0)
     parts = [
         np.frombuffer(encode_image(rng.integers(0, 256, (96, 96, 3), dtype=np.uint8), ".png"), np.uint8)
         for _ in range(3)

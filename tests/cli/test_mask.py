@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srn.data.media import write_image
-from srn.data.pts import write_pts
+from srn.media.pictures import write_image
+from srn.media.pts import write_pts
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ import pytest
 from matplotlib.cbook import get_sample_data
 
 from srn.cli import track as track_module
-from srn.data.media import read_image
-from srn.data.video import TimedFrame, VideoWriter, open_video
 from srn.errors import DataError
 from srn.face.geometry import Box, FloatArray, similarity, transform_points
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face
 from srn.inference.landmarker import FaceLandmarker
+from srn.media.pictures import read_image
+from srn.media.video import TimedFrame, VideoWriter, open_video
 
 Run = Callable[..., Any]
 Picture = npt.NDArray[np.uint8]
@@ -194,7 +194,7 @@ def test_a_truncated_video(srn: Run, scripted: dict[str, Any], clip: Path, tmp_p
 def test_sound_that_gets_lost_is_told(
     srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from srn.data import video
+    from srn.media import video
 
     monkeypatch.setattr(video, "_pyav", lambda: None)
     ran = srn("track", clip, "--out", tmp_path / "drawn.mp4")
@@ -268,7 +268,7 @@ def test_shipped_weights_end_to_end(srn: Run, robust_weights: Path, portrait_cli
         expected = transform_points(moving(k), still.landmarks)
         off = (
             np.linalg.norm(np.array(line["faces"][0]["landmarks"]) - expected, axis=1).mean()
-            / Box.around(expected).side
+            / Box.around(expected).size
         )
         sure, seen = np.mean(line["faces"][0]["confidence"]), np.mean(line["faces"][0]["visibility"])
         if 18 <= k < 23:

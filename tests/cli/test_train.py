@@ -12,10 +12,10 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
-from srn.data.media import write_image
-from srn.data.pack import pack_faces
-from srn.data.sample import Sample
+from srn.datasets.pack import pack_faces
+from srn.datasets.sample import Sample
 from srn.face.scheme import COFW_29, IBUG_68
+from srn.media.pictures import write_image
 
 pytest.importorskip("torch")
 Run = Callable[..., Any]
@@ -145,9 +145,9 @@ def test_any_setting_of_the_recipe(srn: Run, tmp_path: Path, recipes: list[Any])
 
 def test_faces_with_other_landmarks_train_from_the_shipped_weights(srn: Run, tmp_path: Path) -> None:
     """The network has the landmarks of the pack, and the encoder it was given to start from."""
-    from srn.export import load_weights
     from srn.inference.runtime import shipped_weights
     from srn.model.checkpoint import load_network
+    from srn.model.export import load_weights
 
     rng = np.random.default_rng(0)
     points = rng.uniform(20, 100, (29, 2))
@@ -182,7 +182,7 @@ def test_export_of_fewer_iterations(srn: Run, tmp_path: Path) -> None:
     ran = srn("export", shipped_weights(), "--iterations", "1", "--out", tmp_path / "once.onnx")
     assert ran.code == 0, ran.err
     whole, once = OnnxLocalizer(shipped_weights()), OnnxLocalizer(tmp_path / "once.onnx")
-    crops = np.random.default_rng(0).integers(0, 256, (2, once.frame.size, once.frame.size, 3), dtype=np.uint8)
+    crops = np.random.default_rng(0).integers(0, 256, (2, once.crop_spec.size, once.crop_spec.size, 3), dtype=np.uint8)
     shapes = once(crops).shapes
     assert shapes.shape == (2, 1, 68, 2)
     np.testing.assert_allclose(shapes[:, 0], whole(crops).shapes[:, 0], atol=0.02)

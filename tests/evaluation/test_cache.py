@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.media import write_image
-from srn.data.sample import Sample
+from srn.datasets.sample import Sample
 from srn.evaluation import cache as module
 from srn.evaluation.cache import (
     EvaluationCache,
@@ -28,6 +27,7 @@ from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
+from srn.media.pictures import write_image
 
 Shape = npt.NDArray[np.float64]
 

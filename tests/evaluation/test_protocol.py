@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.media import write_image
-from srn.data.pts import write_pts
-from srn.data.sample import Sample
+from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
 from srn.evaluation.protocol import Evaluation, FaceResult, evaluate, read_test_faces
 from srn.face.geometry import Box
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
 from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
 from srn.inference.landmarker import FaceLandmarker
+from srn.media.pictures import write_image
+from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
 FACE_SIZE = 60
@@ -66,7 +66,7 @@ def test_errors_by_hand(
     localizer = true_localizer(truths, (3.0, 4.0))  # every point is 5 crop pixels off
     done: list[int] = []
     result = evaluate(landmarker(localizer), samples, normalizer=normalizer, progress=lambda: done.append(1))
-    expected = [5 * sample.box.side / FACE_SIZE / by_hand(sample.landmarks) for sample in samples]
+    expected = [5 * sample.box.size / FACE_SIZE / by_hand(sample.landmarks) for sample in samples]
     np.testing.assert_allclose(result.errors, expected, rtol=0.01)
     assert result.nme == pytest.approx(np.mean(expected), rel=0.01)
     assert result.mean_shape_nme < 1e-5  # these faces are the mean shape itself
@@ -107,7 +107,7 @@ def test_faces_that_the_finder_misses(true_localizer: Any, samples: list[Sample]
     finder = Finder({0: [near, nearer], 100: [Box(0, 0, 40, 40)], 200: []})
     tool = landmarker(true_localizer(truths, (3.0, 4.0)), face_finder=LandmarkBoxFinder(finder, BoxFit()))
     result = evaluate(tool, samples, init="finder")
-    error = 5 * samples[0].box.side / FACE_SIZE / np.hypot(*(truths[0][36] - truths[0][45]))
+    error = 5 * samples[0].box.size / FACE_SIZE / np.hypot(*(truths[0][36] - truths[0][45]))
     assert result.errors[0] == pytest.approx(error, rel=0.01)
     assert result.errors[1:].tolist() == [np.inf, np.inf]
     assert result.missed == 2

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.clip import Clip
+from srn.datasets.clip import Clip
 from srn.errors import InputError
 from srn.evaluation.video import (
     CascadeFollower,
@@ -21,7 +21,7 @@ from srn.evaluation.video import (
     markdown_table,
     score_track,
 )
-from srn.face.geometry import Box, FrameSpec
+from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.metrics import interocular
 from srn.face.scheme import IBUG_68
@@ -52,7 +52,7 @@ class Recording:
 
     def __init__(self, mean_shape: Shape, recurrence: str = "frame") -> None:
         self.mean_shape = mean_shape.astype(np.float32)
-        self.scheme, self.frame, self.name = IBUG_68, FrameSpec(96, 60.0), "recording"
+        self.scheme, self.crop_spec, self.name = IBUG_68, CropSpec(96, 60.0), "recording"
         self.recurrence = recurrence
         self.starts: list[Float32Array | None] = []
         self.states: list[Float32Array | None] = []
@@ -68,7 +68,7 @@ class Recording:
         assert initial_weight is None or (initial_weight == 1).all()
         self.starts.append(initial_shape)
         self.states.append(hidden)
-        answer = self.frame.place(self.mean_shape)[None, None] + self.shift
+        answer = self.crop_spec.place(self.mean_shape)[None, None] + self.shift
         shapes = np.concatenate([answer + 3, answer + 1, answer], axis=1).astype(np.float32)
         state = np.full((len(crops), 4), len(self.states), np.float32)
         return Prediction(np.repeat(shapes, len(crops), axis=0), state, None, None)
@@ -98,11 +98,11 @@ def test_a_previous_start_is_the_last_shape_in_the_new_crop(clip: Clip, face: Sh
     localizer = Recording(face)
     follower_of(localizer, start="previous", placement="gt-box")(clip)
     assert localizer.starts[0] is None
-    scale = 60 / Box.around(clip.landmarks[0]).side
+    scale = 60 / Box.around(clip.landmarks[0]).size
     for start in localizer.starts[1:]:
         assert start is not None
         # The face has moved 2 pixels to the right: in its new crop the old shape lies that much to the left.
-        np.testing.assert_allclose(start[0], localizer.frame.place(face) - [2 * scale, 0], atol=1e-3)
+        np.testing.assert_allclose(start[0], localizer.crop_spec.place(face) - [2 * scale, 0], atol=1e-3)
 
 
 def test_a_crop_of_the_previous_shape_lags(clip: Clip, face: Shape) -> None:
@@ -114,7 +114,7 @@ def test_a_crop_of_the_previous_shape_lags(clip: Clip, face: Shape) -> None:
 
 
 def test_iterations(clip: Clip, face: Shape) -> None:
-    scale = Box.around(clip.landmarks[0]).side / 60
+    scale = Box.around(clip.landmarks[0]).size / 60
     for iterations, offset in ((1, 3), (2, 1), (3, 0)):
         track = follower_of(Recording(face), iterations=iterations)(clip)
         np.testing.assert_allclose(track.shapes - clip.landmarks, offset * scale, atol=1e-3)
@@ -131,7 +131,7 @@ def test_a_face_that_was_lost_is_counted_and_found_again(clip: Clip, face: Shape
     assert localizer.states == [None] * 5
     score = score_track(track, clip)
     assert (score.lost, score.found) == (5, 5)
-    offset = 80 / 60 * Box.around(clip.landmarks[0]).side
+    offset = 80 / 60 * Box.around(clip.landmarks[0]).size
     assert score.nme == pytest.approx(offset / interocular(clip.landmarks[0], IBUG_68), rel=1e-3)
 
 

@@ -11,8 +11,8 @@ import pytest
 from srn.errors import InputError
 from srn.face.geometry import (
     Box,
-    CanonicalFrame,
-    FrameSpec,
+    CropGeometry,
+    CropSpec,
     fit_similarity,
     flip_points,
     invert_affine,
@@ -21,7 +21,7 @@ from srn.face.geometry import (
 )
 from srn.face.scheme import SCHEMES, LandmarkScheme
 
-SPEC = FrameSpec(size=96, face_size=60)
+SPEC = CropSpec(size=96, face_size=60)
 FloatArray = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
 
@@ -67,7 +67,7 @@ def test_box_around_points_touches_the_outermost() -> None:
     ids=["square", "3 by 4", "7 by 1"],
 )
 def test_box_side_is_that_of_the_square_with_the_same_diagonal(box: Box, side: float) -> None:
-    assert box.side == pytest.approx(side)
+    assert box.size == pytest.approx(side)
 
 
 def test_box_moved_keeps_its_centre_when_scaled() -> None:
@@ -192,7 +192,7 @@ def test_flip_renumbers_and_leaves_its_input_alone() -> None:
 
 
 def test_frame_places_the_box_in_the_middle() -> None:
-    frame = CanonicalFrame.from_box(Box(100, 50, 220, 170), SPEC)
+    frame = CropGeometry.from_box(Box(100, 50, 220, 170), SPEC)
 
     corners = frame.to_crop(np.array([[100.0, 50.0], [220.0, 170.0]]))
     np.testing.assert_allclose(corners, [[47.5 - 30] * 2, [47.5 + 30] * 2])
@@ -205,24 +205,24 @@ def test_a_mean_shape_in_face_units_lands_where_the_box_does() -> None:
 
     placed = SPEC.place(in_face_units)
 
-    expected = CanonicalFrame.from_box(box, SPEC).to_crop(box.center + in_face_units * box.side)
+    expected = CropGeometry.from_box(box, SPEC).to_crop(box.center + in_face_units * box.size)
     np.testing.assert_allclose(placed, expected)
 
 
 @pytest.mark.parametrize("angle", [-0.5, 0.0, 1.2])
 def test_there_and_back(angle: float, rng: np.random.Generator) -> None:
-    frame = CanonicalFrame.from_box(Box(30, 40, 95, 130), SPEC, angle)
+    frame = CropGeometry.from_box(Box(30, 40, 95, 130), SPEC, angle)
     points = rng.uniform(-50, 300, size=(68, 2))
 
     np.testing.assert_allclose(frame.to_picture(frame.to_crop(points)), points, atol=1e-9)
-    assert frame.scale == pytest.approx(SPEC.face_size / Box(30, 40, 95, 130).side)
+    assert frame.scale == pytest.approx(SPEC.face_size / Box(30, 40, 95, 130).size)
     # The angle is the one by which a horizontal line of the picture is turned in the crop.
     (x0, y0), (x1, y1) = frame.to_crop(np.array([[0.0, 0.0], [1.0, 0.0]]))
     assert math.atan2(y1 - y0, x1 - x0) == pytest.approx(angle)
 
 
 def test_a_moved_frame_shows_the_same_crop_further_on() -> None:
-    frame = CanonicalFrame.from_box(Box(20, 30, 60, 80), FrameSpec(32, 24.0), 0.3)
+    frame = CropGeometry.from_box(Box(20, 30, 60, 80), CropSpec(32, 24.0), 0.3)
     offset = np.array([5.0, -3.0])
     points = np.array([[20.0, 30.0], [55.0, 41.0], [-4.0, 9.0]])
     np.testing.assert_allclose(frame.moved(offset).to_crop(points + offset), frame.to_crop(points), atol=1e-9)
@@ -235,7 +235,7 @@ def test_the_frame_of_a_shape_shows_it_upright_and_tight(degrees: float) -> None
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     shape = 7.0 * upright @ np.array([[c, s], [-s, c]]) + [31.0, -5.0]
 
-    seen = CanonicalFrame.from_shape(shape, SPEC, upright).to_crop(shape)
+    seen = CropGeometry.from_shape(shape, SPEC, upright).to_crop(shape)
 
     # A box of 4 x 5 units: its side is sqrt(4 * 4 + 5 * 5) / sqrt 2 units, which `face_size` pixels show.
     unit = SPEC.face_size / math.sqrt((4**2 + 5**2) / 2)
@@ -243,14 +243,14 @@ def test_the_frame_of_a_shape_shows_it_upright_and_tight(degrees: float) -> None
 
 
 def test_how_far_a_crop_is_astray_by_hand() -> None:
-    right = CanonicalFrame.from_box(Box(100, 100, 200, 200), SPEC)
-    assert right.astray(right) == pytest.approx(0, abs=1e-12)
+    right = CropGeometry.from_box(Box(100, 100, 200, 200), SPEC)
+    assert right.displacement(right) == pytest.approx(0, abs=1e-12)
     # Moved by 3 and 4 of 100 pixels; a tenth larger: each corner 5 pixels further out on both axes.
-    assert right.astray(CanonicalFrame.from_box(Box(103, 104, 203, 204), SPEC)) == pytest.approx(0.05)
-    assert right.astray(CanonicalFrame.from_box(Box(95, 95, 205, 205), SPEC)) == pytest.approx(0.05 * np.sqrt(2))
+    assert right.displacement(CropGeometry.from_box(Box(103, 104, 203, 204), SPEC)) == pytest.approx(0.05)
+    assert right.displacement(CropGeometry.from_box(Box(95, 95, 205, 205), SPEC)) == pytest.approx(0.05 * np.sqrt(2))
     # Turned about the centre: corners at 50 * sqrt 2 pixels of it go 2 sin(angle / 2) times as far.
-    turned = CanonicalFrame.from_box(Box(100, 100, 200, 200), SPEC, 0.2)
-    assert right.astray(turned) == pytest.approx(np.sqrt(2) * np.sin(0.1))
+    turned = CropGeometry.from_box(Box(100, 100, 200, 200), SPEC, 0.2)
+    assert right.displacement(turned) == pytest.approx(np.sqrt(2) * np.sin(0.1))
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.8, 1.0, 2.3])
@@ -258,7 +258,7 @@ def test_how_far_a_crop_is_astray_by_hand() -> None:
 def test_crop_equals_a_naive_loop(scale: float, angle: float) -> None:
     image = smooth_picture(150, 170)
     matrix = similarity(scale, angle, np.array([80.3, 74.6]), np.full(2, SPEC.center))
-    frame = CanonicalFrame(matrix, SPEC)
+    frame = CropGeometry(matrix, SPEC)
 
     crop = frame.crop(image)
 
@@ -271,14 +271,14 @@ def test_crop_equals_a_naive_loop(scale: float, angle: float) -> None:
 
 def test_crop_of_whole_pixels_copies_them(rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, size=(120, 130, 3), dtype=np.uint8)
-    frame = CanonicalFrame(np.array([[1.0, 0.0, -11.0], [0.0, 1.0, -7.0]]), SPEC)
+    frame = CropGeometry(np.array([[1.0, 0.0, -11.0], [0.0, 1.0, -7.0]]), SPEC)
 
     np.testing.assert_array_equal(frame.crop(image), image[7 : 7 + 96, 11 : 11 + 96])
 
 
 def test_crop_repeats_the_edge_outside_the_picture(rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, size=(40, 50, 3), dtype=np.uint8)
-    frame = CanonicalFrame(np.array([[1.0, 0.0, 20.0], [0.0, 1.0, 30.0]]), SPEC)
+    frame = CropGeometry(np.array([[1.0, 0.0, 20.0], [0.0, 1.0, 30.0]]), SPEC)
 
     expected = np.pad(image, ((30, 96 - 30 - 40), (20, 96 - 20 - 50), (0, 0)), mode="edge")
     np.testing.assert_array_equal(frame.crop(image), expected)
@@ -302,7 +302,7 @@ def test_a_shrunken_gradient_keeps_its_place(scale: float, angle: float, rng: np
 
     mean_differences = []
     for centre in rng.uniform([740, 695], [760, 715], size=(12, 2)):  # an upright crop has one sub-pixel phase only
-        frame = CanonicalFrame(similarity(scale, angle, centre, np.full(2, SPEC.center)), SPEC)
+        frame = CropGeometry(similarity(scale, angle, centre, np.full(2, SPEC.center)), SPEC)
         seen = frame.to_picture(np.stack([columns, rows], axis=-1))
         inside = ((seen > 2 / scale) & (seen < np.array([width, height]) - 1 - 2 / scale)).all(axis=-1)
         assert inside.mean() > 0.9
@@ -317,11 +317,11 @@ def test_a_shrunken_gradient_keeps_its_place(scale: float, angle: float, rng: np
 @pytest.mark.parametrize("scale", SHRINKING)
 def test_a_shrunken_crop_is_right_up_to_its_edge(scale: float) -> None:
     """Nothing is missing at the rim of the part of the picture that is reduced."""
-    spec = FrameSpec(size=10, face_size=6)
+    spec = CropSpec(size=10, face_size=6)
     slope = 20 * scale  # 20 grey levels a crop pixel
     x = np.arange(600)
     ramp = np.clip(127 + slope * (x - 300), 0, 255).round().astype(np.uint8)
-    frame = CanonicalFrame(similarity(scale, 0.0, np.array([300.0, 200.0]), np.full(2, spec.center)), spec)
+    frame = CropGeometry(similarity(scale, 0.0, np.array([300.0, 200.0]), np.full(2, spec.center)), spec)
 
     crop = frame.crop(np.broadcast_to(ramp[:, None], (400, 600, 3)).copy())
 
@@ -337,7 +337,7 @@ def test_a_shrunken_spot_keeps_its_place_and_its_light(scale: float, angle: floa
     y, x = np.mgrid[:811, :797]
     light = 250 * np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / (2 * sigma**2))
     image = np.repeat(light.round().astype(np.uint8)[..., None], 3, axis=-1)
-    frame = CanonicalFrame(similarity(scale, angle, np.array([400.0, 405.0]), np.full(2, SPEC.center)), SPEC)
+    frame = CropGeometry(similarity(scale, angle, np.array([400.0, 405.0]), np.full(2, SPEC.center)), SPEC)
 
     crop = frame.crop(image)[..., 0].astype(np.float64)
 
@@ -354,7 +354,7 @@ def test_a_face_at_the_corner_of_a_large_picture_keeps_its_place(scale: float) -
     spot = np.array([9.3 / scale, 11.7 / scale])
     y, x = np.mgrid[:1203, :1101]
     light = 250 * np.exp(-((x - spot[0]) ** 2 + (y - spot[1]) ** 2) / (2 * sigma**2))
-    frame = CanonicalFrame(similarity(scale, 0.2, spot, np.full(2, SPEC.center)), SPEC)
+    frame = CropGeometry(similarity(scale, 0.2, spot, np.full(2, SPEC.center)), SPEC)
 
     crop = frame.crop(np.repeat(light.round().astype(np.uint8)[..., None], 3, axis=-1))[..., 0].astype(np.float64)
 
@@ -368,7 +368,7 @@ def test_a_face_at_the_corner_of_a_large_picture_keeps_its_place(scale: float) -
 def test_shrinking_averages_what_it_leaves_out() -> None:
     # A fine chequered pattern is grey from afar; picking single pixels would show stripes.
     image = np.repeat((np.indices((800, 800)).sum(axis=0) % 2 * 255).astype(np.uint8)[..., None], 3, axis=-1)
-    frame = CanonicalFrame(similarity(0.125, 0.3, np.array([400.0, 400.0]), np.full(2, SPEC.center)), SPEC)
+    frame = CropGeometry(similarity(0.125, 0.3, np.array([400.0, 400.0]), np.full(2, SPEC.center)), SPEC)
 
     crop = frame.crop(image).astype(np.float64)
 
@@ -381,7 +381,7 @@ def test_a_crop_far_outside_shows_the_nearest_edge(centre: tuple[float, float], 
     image = np.zeros((600, 640, 3), np.uint8)
     image[:, 0] = (10, 20, 30)
     image[0, -1] = (40, 50, 60)
-    frame = CanonicalFrame(similarity(scale, 0.0, np.array(centre), np.full(2, SPEC.center)), SPEC)
+    frame = CropGeometry(similarity(scale, 0.0, np.array(centre), np.full(2, SPEC.center)), SPEC)
 
     crop = frame.crop(image)
 
@@ -391,7 +391,7 @@ def test_a_crop_far_outside_shows_the_nearest_edge(centre: tuple[float, float], 
 
 def test_a_shrunken_crop_does_not_depend_on_the_rest_of_the_picture(rng: np.random.Generator) -> None:
     image = rng.integers(0, 256, size=(700, 700, 3), dtype=np.uint8)
-    frame = CanonicalFrame(similarity(0.4, 0.3, np.array([350.0, 350.0]), np.full(2, SPEC.center)), SPEC)
+    frame = CropGeometry(similarity(0.4, 0.3, np.array([350.0, 350.0]), np.full(2, SPEC.center)), SPEC)
     other = image.copy()
     y, x = np.mgrid[:700, :700]
     in_crop = frame.to_crop(np.stack([x, y], axis=-1).astype(np.float64))

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.pts import read_pts
 from srn.errors import InputError
 from srn.face.geometry import fit_similarity, transform_points
 from srn.face.scheme import (
@@ -23,6 +22,7 @@ from srn.face.scheme import (
     LandmarkScheme,
     scheme_by_name,
 )
+from srn.media.pts import read_pts
 
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda s: s.name)
 

@@ -9,8 +9,7 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from srn.data.animate import MovingFace
-from srn.face.geometry import FrameSpec
+from srn.face.geometry import CropSpec
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import COFW_29, LandmarkScheme
 from srn.hofs.clips import GivenClips
@@ -18,8 +17,9 @@ from srn.hofs.scenes import Scenes
 from srn.hofs.world import OcclusionWorld
 from srn.model.config import preset
 from srn.model.network import StructuralRelationNetwork
+from srn.synthesis.animate import MovingFace
 
-SPEC = FrameSpec(64, 40.0)
+SPEC = CropSpec(64, 40.0)
 GREY = 128
 PATCH_SIZE = 0.125
 """Five pixels: a patch covers one landmark of the grid and no other."""
@@ -40,7 +40,7 @@ class WeakLocalizer:
     """Right everywhere, except that covering a landmark k moves all points by `weakness[k]` pixels."""
 
     scheme: LandmarkScheme = COFW_29
-    frame = SPEC
+    crop_spec = SPEC
     name = "weak"
     mean_shape: Float32Array = np.zeros((29, 2), np.float32)
 
@@ -67,7 +67,7 @@ def tiny_network(seed: int = 0) -> StructuralRelationNetwork:
     """A network with random weights that takes a fraction of a millisecond; its encoder makes the toy's Q-net."""
     torch.manual_seed(seed)
     config = preset(
-        "robust", scheme_name="cofw29", frame_size=SPEC.size, face_size=SPEC.face_size, iterations=1, hidden_size=8,
+        "robust", scheme_name="cofw29", crop_size=SPEC.size, face_size=SPEC.face_size, iterations=1, hidden_size=8,
         landmark_features=8, region_size=8, component_size=8, stem_channels=8, map_channels=(8, 8, 8), blocks=(1, 1, 1),
     )  # fmt: skip
     return StructuralRelationNetwork(config, ((grid_shape() - SPEC.center) / SPEC.face_size).astype(np.float32)).eval()

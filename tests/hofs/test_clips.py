@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from srn.data.animate import NO_MOTION
-from srn.data.clip import Clip
-from srn.data.media import encode_image
-from srn.data.pack import FacePack
+from srn.datasets.clip import Clip
+from srn.datasets.pack import FacePack
 from srn.errors import InputError
-from srn.face.geometry import Box, FrameSpec
+from srn.face.geometry import Box, CropSpec
 from srn.face.scheme import COFW_29, IBUG_68
 from srn.hofs.clips import AnimatedClips, RecordedClips, cropped
+from srn.media.pictures import encode_image
+from srn.synthesis.animate import NO_MOTION
 
-PACK_SPEC, SPEC = FrameSpec(96, 48.0), FrameSpec(64, 40.0)
+PACK_SPEC, SPEC = CropSpec(96, 48.0), CropSpec(64, 40.0)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_each_frame_is_cropped_by_its_own_face(face: np.ndarray) -> None:
 
     for k in range(2):
         box = Box.around(clip.landmarks[k])
-        assert box.side == pytest.approx(SPEC.face_size, abs=1e-3)
+        assert box.size == pytest.approx(SPEC.face_size, abs=1e-3)
         np.testing.assert_allclose(box.center, SPEC.center, atol=1e-3)
         rows, columns = np.nonzero(clip.images[k, :, :, 0] > 128)
         np.testing.assert_allclose([columns.mean(), rows.mean()], clip.landmarks[k, 30], atol=1)

@@ -42,7 +42,7 @@ def test_the_encoder_is_the_networks(
 
 
 def test_the_papers_preset_lends_its_convolutions(shapes: torch.Tensor) -> None:
-    small = {"frame_size": 64, "face_size": 40.0, "hidden_size": 8, "region_size": 8, "component_size": 8}
+    small = {"crop_size": 64, "face_size": 40.0, "hidden_size": 8, "region_size": 8, "component_size": 8}
     paper = StructuralRelationNetwork(preset("paper", scheme_name="cofw29", **small), np.zeros((29, 2)))
     qnet = pretrained_qnet(paper, hidden_size=16)
     assert isinstance(qnet.encoder, PatchEncoder)

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.animate import MovingFace
 from srn.errors import InputError
 from srn.face.scheme import COFW_29
 from srn.hofs.clips import GivenClips
 from srn.hofs.scenes import NOWHERE, PAPER_PATCH_SIZE, Place, Scenes, moved
+from srn.synthesis.animate import MovingFace
 
 from .conftest import GREY, PATCH_SIZE, SPEC, MakeWorld, grid_shape, plain_clip
 

@@ -8,12 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from srn.data.animate import MovingFace
-from srn.data.augment import TrainingFace
-from srn.data.masked import read_visible
-from srn.data.three_hundred_vw import read_300vw
+from srn.datasets.manifest import read_visible
+from srn.datasets.three_hundred_vw import read_300vw
 from srn.errors import DataError, InputError
-from srn.face.geometry import FrameSpec
+from srn.face.geometry import CropSpec
 from srn.face.scheme import COFW_29
 from srn.hofs.agent import Agent
 from srn.hofs.clips import GivenClips
@@ -21,6 +19,8 @@ from srn.hofs.qnet import pretrained_qnet
 from srn.hofs.scenes import Place, Scenes
 from srn.hofs.synthesis import HardOcclusion, hard_clips, occluded_clip, write_clips
 from srn.model.network import StructuralRelationNetwork
+from srn.synthesis.animate import MovingFace
+from srn.synthesis.augment import TrainingFace
 
 from .conftest import GREY, PATCH_SIZE, SPEC, grid_shape, plain_clip
 
@@ -95,7 +95,7 @@ def test_a_clip_that_cannot_be_read_is_left_out(agent: Agent) -> None:
 
 
 def test_clips_of_another_frame(agent: Agent) -> None:
-    other = GivenClips([plain_clip(1)], FrameSpec(96, 60.0), COFW_29)
+    other = GivenClips([plain_clip(1)], CropSpec(96, 60.0), COFW_29)
     with pytest.raises(InputError, match="clips: expected cofw29 in a frame of 64 pixels, found cofw29 in one of 96"):
         next(hard_clips(agent, other, [0]))
 

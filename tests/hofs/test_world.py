@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srn.errors import InputError
-from srn.face.geometry import FrameSpec
+from srn.face.geometry import CropSpec
 from srn.face.metrics import nme
 from srn.face.scheme import COFW_29, IBUG_68
 from srn.hofs.clips import GivenClips
@@ -92,8 +92,8 @@ def test_clips_and_network_must_fit(toy_world: MakeWorld) -> None:
     with pytest.raises(InputError, match="reward: expected one of nme, squared, degradation, found 'pain'"):
         OcclusionWorld(scenes, WeakLocalizer({}), reward="pain")  # type: ignore[arg-type]
     other = WeakLocalizer({})
-    other.frame = FrameSpec(96, 60.0)
-    with pytest.raises(InputError, match="clips: frame of the crops: expected the frozen network's FrameSpec"):
+    other.crop_spec = CropSpec(96, 60.0)
+    with pytest.raises(InputError, match="clips: frame of the crops: expected the frozen network's CropSpec"):
         OcclusionWorld(scenes, other)
     wrong = WeakLocalizer({})
     wrong.scheme = IBUG_68

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from matplotlib.cbook import get_sample_data
 
-from srn.data.media import read_image
-from srn.data.pts import read_pts
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import Box, ImageArray
 from srn.inference.face_finder import (
@@ -23,6 +21,8 @@ from srn.inference.face_finder import (
     decode_centerface,
     merge_overlaps,
 )
+from srn.media.pictures import read_image
+from srn.media.pts import read_pts
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 

@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
-from srn.data.media import read_image
-from srn.face.geometry import CanonicalFrame, ImageArray, similarity, transform_points
-from srn.inference.flow import FLOW_FRAME, Carried, FaceFlow, affine_part, anchored
+from srn.face.geometry import CropGeometry, ImageArray, similarity, transform_points
+from srn.inference.flow import FLOW_CROP, Carried, FaceFlow, affine_part, anchored
+from srn.media.pictures import read_image
 
 Shape = npt.NDArray[np.float64]
 MIDDLE = np.array([260.0, 190.0])
@@ -34,7 +34,7 @@ def warped(image: ImageArray, matrix: Shape) -> ImageArray:
 
 
 def carry(before: ImageArray, now: ImageArray, shape: Shape, foreseen: Shape | None = None, **given: Shape) -> Carried:
-    frame = CanonicalFrame.from_shape(shape, FLOW_FRAME, shape)
+    frame = CropGeometry.from_shape(shape, FLOW_CROP, shape)
     offset = np.zeros(2) if foreseen is None else foreseen
     return FaceFlow()(anchored(before, frame), anchored(now, frame.moved(offset)), shape, **given)
 

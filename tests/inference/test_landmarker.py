@@ -12,14 +12,14 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
-from srn.data.media import read_image
 from srn.errors import InputError
-from srn.face.geometry import Box, FrameSpec
+from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face
 from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
 from srn.inference.landmarker import FaceLandmarker, Look, as_box, combined
+from srn.media.pictures import read_image
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -208,7 +208,7 @@ def test_the_frame_of_a_shape_is_upright_and_tight(
     fake_localizer: Any, face: Shape, degrees: float, size: float
 ) -> None:
     landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)))
-    frame = landmarker.frame_of_shape(turned(face, size, degrees, 77, -30))
+    frame = landmarker.crop_of_shape(turned(face, size, degrees, 77, -30))
     # The mean face, wherever and however it lies in the picture, is seen at the mean face's own place.
     expected = face * FACE_SIZE + (SIZE - 1) / 2
     np.testing.assert_allclose(frame.to_crop(turned(face, size, degrees, 77, -30)), expected, atol=1e-4)
@@ -314,7 +314,7 @@ def test_only_the_faces_that_wander_are_looked_at_again(fake_localizer: Any, fac
     # By hand, in crop pixels to the right of the box's centre: the looks see 0, 8 and 8 + 0.2.
     places, weights = np.array([0, 8, 8.2]), np.array([0.16, 0.4, 1])
     moved = found[1].landmarks - found[0].landmarks - (np.array(centers[1]) - centers[0])
-    scale = boxes[1].side / FACE_SIZE
+    scale = boxes[1].size / FACE_SIZE
     np.testing.assert_allclose(moved, np.tile([weights @ places / weights.sum() * scale, 0], (68, 1)), atol=1e-3)
 
 
@@ -441,4 +441,4 @@ def test_batched_is_one_by_one_with_real_weights(shipped: Callable[..., FaceLand
 
 
 def test_the_frame_of_the_fake_is_what_the_tests_say(fake_localizer: Any) -> None:
-    assert fake_localizer(lambda crop: (np.zeros((68, 2)), None, None)).frame == FrameSpec(SIZE, FACE_SIZE)
+    assert fake_localizer(lambda crop: (np.zeros((68, 2)), None, None)).crop_spec == CropSpec(SIZE, FACE_SIZE)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.errors import WeightsError
-from srn.face.geometry import FrameSpec
+from srn.face.geometry import CropSpec
 from srn.face.scheme import IBUG_68
 from srn.inference import runtime
 from srn.inference.runtime import OnnxLocalizer
@@ -29,7 +29,7 @@ def crops(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
 
 def test_says_what_it_is(localizer: OnnxLocalizer, tiny_weights: Path, face: npt.NDArray[np.float64]) -> None:
     assert localizer.scheme is IBUG_68
-    assert localizer.frame == FrameSpec(64, 40.0)
+    assert localizer.crop_spec == CropSpec(64, 40.0)
     np.testing.assert_allclose(localizer.mean_shape, face, atol=1e-6)
     assert localizer.name == f"tiny.onnx@{hashlib.sha256(tiny_weights.read_bytes()).hexdigest()[:12]}"
     assert localizer.provenance == {"data": "nothing"}
@@ -37,7 +37,7 @@ def test_says_what_it_is(localizer: OnnxLocalizer, tiny_weights: Path, face: npt
 
 def test_equals_pytorch(localizer: OnnxLocalizer, tiny_weights: Path, crops: npt.NDArray[np.uint8]) -> None:
     pytest.importorskip("torch")
-    from srn.export import FORMAT, load_onnx
+    from srn.model.export import FORMAT, load_onnx
     from srn.model.localizer import TorchLocalizer
 
     assert FORMAT == runtime.FORMAT

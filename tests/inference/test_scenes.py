@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.media import read_image
 from srn.face.geometry import Box
 from srn.inference.scenes import SceneMemory, agreement, changed_outside, is_cut, look_at
+from srn.media.pictures import read_image
 
 Picture = npt.NDArray[np.uint8]
 

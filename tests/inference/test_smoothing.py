@@ -147,7 +147,7 @@ def test_a_trusted_point_is_smoothed_less_than_one_that_is_not(placed: Shape, rn
 @pytest.mark.parametrize("speed", [0.2, 1.0, 5.0])
 def test_a_face_that_moves_evenly_is_not_dragged_behind(placed: Shape, speed: float) -> None:
     """Face sides a second; after half a second nothing of the lag is left."""
-    side = Box.around(placed).side
+    side = Box.around(placed).size
     clip = placed + (np.arange(60) / RATE * speed * side)[:, None, None] * np.array([0.8, 0.6])
     lag = np.linalg.norm(run(OneEuroShape(), clip) - clip, axis=2).max(axis=1) / side
     assert lag.max() < 0.03  # while it speeds up, from rest to full speed in one frame
@@ -159,7 +159,7 @@ def test_a_face_that_moves_evenly_is_not_dragged_behind(placed: Shape, speed: fl
 def test_a_point_that_moves_on_its_own_lags_by_less_than_stated(placed: Shape, speed: float) -> None:
     """Two points of the lips go apart, which no similarity explains, for three seconds."""
     config = SmoothingConfig()
-    side = Box.around(placed).side
+    side = Box.around(placed).size
     clip = np.repeat(placed[None], 90, axis=0)
     way = np.arange(90) / RATE * speed * side
     clip[:, 62, 1] -= way
@@ -171,7 +171,7 @@ def test_a_point_that_moves_on_its_own_lags_by_less_than_stated(placed: Shape, s
 
 def test_times_count_and_not_frames(placed: Shape) -> None:
     """The same motion, told at 30 and at uneven times, comes out alike."""
-    side = Box.around(placed).side
+    side = Box.around(placed).size
 
     def at(moments: npt.NDArray[np.float64]) -> Clip:
         return placed + (0.5 * side * np.sin(2 * np.pi * 0.5 * moments))[:, None, None] * np.array([1.0, 0.0])
@@ -226,7 +226,7 @@ def test_equal_times_and_reset(placed: Shape) -> None:
 
 def test_a_shaking_camera_is_followed_and_the_noise_of_points_is_not(placed: Shape, rng: np.random.Generator) -> None:
     """All points jump alike by 2 % of the face from frame to frame, and each of them by 0.4 % on its own."""
-    side = Box.around(placed).side
+    side = Box.around(placed).size
     shake = rng.normal(0, 0.02 * side, (200, 1, 2))
     noise = rng.normal(0, 0.004 * side, (200, 68, 2))
     error = (run(OneEuroShape(), placed + shake + noise) - (placed + shake))[30:]

@@ -18,9 +18,8 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
-from srn.data.media import read_image
 from srn.errors import InputError
-from srn.face.geometry import Box, FrameSpec, similarity, transform_points
+from srn.face.geometry import Box, CropSpec, similarity, transform_points
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face
@@ -29,6 +28,7 @@ from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 from srn.inference.smoothing import OneEuroShape, ShapeMemory
 from srn.inference.tracker import FaceTracker, TrackerConfig
+from srn.media.pictures import read_image
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -75,7 +75,7 @@ class Stage:
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
 
     scheme = IBUG_68
-    frame = FrameSpec(96, 60.0)
+    crop_spec = CropSpec(96, 60.0)
 
     @property
     def mean_shape(self) -> Float32Array:
@@ -126,7 +126,7 @@ class Stage:
             return self.mean * 60 + 47.5, 0.3, 0.3
         back = np.linalg.inv(to_picture[:, :2])
         middle = to_picture @ [47.5, 47.5, 1]
-        crop_side = float(np.sqrt(abs(np.linalg.det(to_picture[:, :2])))) * self.frame.face_size
+        crop_side = float(np.sqrt(abs(np.linalg.det(to_picture[:, :2])))) * self.crop_spec.face_size
         near = [
             p
             for p in self.seen(k)
@@ -530,7 +530,7 @@ def test_the_pixels_steady_a_face_in_fast_motion(robust_weights: Path) -> None:
     tool = FaceLandmarker(robust_weights, threads=1)
     truth = tool.detect(portrait)[0].landmarks
     rng = np.random.default_rng(4)
-    places = np.cumsum(np.clip(rng.normal(0, 0.05, (30, 2)), -0.1, 0.1), axis=0) * Box.around(truth).side
+    places = np.cumsum(np.clip(rng.normal(0, 0.05, (30, 2)), -0.1, 0.1), axis=0) * Box.around(truth).size
     turns = np.cumsum(rng.normal(0, np.deg2rad(1.5), 30))
     matrices = [
         similarity(0.6, turn, truth.mean(axis=0), [160, 150] + 0.6 * place)

@@ -14,10 +14,10 @@ from srn.model.network import StructuralRelationNetwork
 
 SMALL: dict[str, dict[str, Any]] = {
     "robust": {
-        "frame_size": 64, "face_size": 44.0, "stem_channels": 4, "map_channels": (4, 6, 8), "landmark_features": 8,
+        "crop_size": 64, "face_size": 44.0, "stem_channels": 4, "map_channels": (4, 6, 8), "landmark_features": 8,
         "hidden_size": 16, "region_size": 12, "component_size": 10,
     },
-    "paper": {"frame_size": 64, "face_size": 40.0, "hidden_size": 16, "region_size": 12, "component_size": 10},
+    "paper": {"crop_size": 64, "face_size": 40.0, "hidden_size": 16, "region_size": 12, "component_size": 10},
 }  # fmt: skip
 
 MakeConfig = Callable[..., ModelConfig]

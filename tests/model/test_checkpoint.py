@@ -229,7 +229,7 @@ def test_a_deepened_network_gives_the_same_answers_and_has_more_to_learn(small_c
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)  # as after training: blocks are no identities any more
     config = small_config("robust", blocks=(3, 2, 2))
     deep = adapted(shallow.eval(), config).eval()
-    image = torch.rand(2, 3, config.frame_size, config.frame_size)
+    image = torch.rand(2, 3, config.crop_size, config.crop_size)
 
     assert torch.equal(deep(image).shapes, shallow(image).shapes)
     assert sum(p.numel() for p in deep.parameters()) > sum(p.numel() for p in shallow.parameters())
@@ -253,11 +253,11 @@ def test_an_adapted_network_may_see_faces_in_another_size(small_config) -> None:
     config = small_config("robust")
     network = StructuralRelationNetwork(config, np.random.default_rng(0).random((68, 2))).eval()
     larger = adapted(network, dataclasses.replace(config, face_size=config.face_size * 1.1)).eval()
-    state, image = larger.state_dict(), torch.rand(2, 3, config.frame_size, config.frame_size)
+    state, image = larger.state_dict(), torch.rand(2, 3, config.crop_size, config.crop_size)
 
     assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
     # Shapes are learned in units of the face: the starting one is larger about the crop's centre by as much.
-    middle = config.frame.center
+    middle = config.crop_spec.center
     coarse, grown = network(image).coarse, larger(image).coarse
     torch.testing.assert_close(grown - middle, (coarse - middle) * 1.1, rtol=1e-4, atol=1e-4)
 
@@ -269,7 +269,7 @@ def test_a_network_adapted_to_other_landmarks_keeps_its_encoder(small_config) ->
     mean_shape = np.random.default_rng(1).random((98, 2)).astype(np.float32)
     other = adapted(network.eval(), config, mean_shape).eval()
 
-    assert other(torch.rand(2, 3, config.frame_size, config.frame_size)).shapes.shape[-2:] == (98, 2)
+    assert other(torch.rand(2, 3, config.crop_size, config.crop_size)).shapes.shape[-2:] == (98, 2)
     np.testing.assert_array_equal(other.mean_shape.numpy(), mean_shape)
     for name, tensor in network.encoder.state_dict().items():
         assert torch.equal(other.encoder.state_dict()[name], tensor), name

@@ -100,7 +100,7 @@ def test_a_patch_ends_where_it_ends(patch_encoder: PatchEncoder) -> None:
 
 
 def test_a_shared_map_has_the_strides_4_8_and_16(small_config) -> None:
-    encoder = SharedMapEncoder(small_config("robust", frame_size=96)).eval()
+    encoder = SharedMapEncoder(small_config("robust", crop_size=96)).eval()
 
     maps = encoder.prepare(torch.rand(2, 3, 96, 96))
 

@@ -25,7 +25,7 @@ def test_it_is_what_its_network_is(small_config, make_network) -> None:
     localizer: Localizer = TorchLocalizer(network, "first run")
 
     assert localizer.scheme is COFW_29
-    assert localizer.frame == config.frame
+    assert localizer.crop_spec == config.crop_spec
     assert localizer.name == "first run"
     assert localizer.mean_shape.dtype == np.float32
     np.testing.assert_array_equal(localizer.mean_shape, network.mean_shape)

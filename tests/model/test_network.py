@@ -17,7 +17,7 @@ both = pytest.mark.parametrize("name", ["paper", "robust"])
 
 def pictures(config: ModelConfig, batch: int, seed: int = 0) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(batch, 3, config.frame_size, config.frame_size, generator=generator)
+    return torch.rand(batch, 3, config.crop_size, config.crop_size, generator=generator)
 
 
 def shapes_near(network: StructuralRelationNetwork, batch: int, seed: int = 1) -> torch.Tensor:
@@ -155,7 +155,7 @@ def test_a_batch_is_its_faces(name: str, small_config, make_network) -> None:
 
 def test_the_mean_shape_lies_in_the_face_box(small_config) -> None:
     """Face units count from the centre of the box, which is the centre of the crop."""
-    config = small_config("paper", frame_size=65, face_size=40.0)
+    config = small_config("paper", crop_size=65, face_size=40.0)
     mean = zero_face(config)
     mean[3], mean[4] = [0.5, -0.25], [-0.5, 0.125]
     network = StructuralRelationNetwork(config, mean)
@@ -166,7 +166,7 @@ def test_the_mean_shape_lies_in_the_face_box(small_config) -> None:
     assert start[1, 0].tolist() == [32, 32]
     assert start[1, 3].tolist() == [52, 22]
     assert start[0, 4].tolist() == [12, 37]
-    np.testing.assert_allclose(start[0], config.frame.place(mean))
+    np.testing.assert_allclose(start[0], config.crop_spec.place(mean))
 
 
 def test_the_paper_starts_from_the_mean_shape(small_config, make_network) -> None:

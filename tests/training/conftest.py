@@ -11,15 +11,15 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from srn.data.augment import NO_AUGMENTATION
-from srn.data.media import encode_image
-from srn.data.pack import FacePack
-from srn.face.geometry import Box, CanonicalFrame, FrameSpec
+from srn.datasets.pack import FacePack
+from srn.face.geometry import Box, CropGeometry, CropSpec
 from srn.face.scheme import COFW_29, IBUG_68, LandmarkScheme
+from srn.media.pictures import encode_image
 from srn.model.config import preset
+from srn.synthesis.augment import NO_AUGMENTATION
 from srn.training.config import TrainConfig
 
-PACK_SPEC = FrameSpec(size=96, face_size=48.0)
+PACK_SPEC = CropSpec(size=96, face_size=48.0)
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -71,7 +71,7 @@ def make_pack(seed: int = 0, count: int = 12, scheme: LandmarkScheme = IBUG_68) 
         )
         angle = np.deg2rad(rng.normal(0, 15))
         shape = shape @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-        shape = CanonicalFrame.from_box(Box.around(shape), PACK_SPEC).to_crop(shape)
+        shape = CropGeometry.from_box(Box.around(shape), PACK_SPEC).to_crop(shape)
         landmarks.append(shape.astype(np.float32))
         parts.append(np.frombuffer(encode_image(draw(shape, scheme, rng), ".png"), np.uint8))
     offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
@@ -102,7 +102,7 @@ def toy_config() -> MakeConfig:
     """`toy_config("robust", faces=48)`: a run of a few steps, without augmentation."""
 
     def make(name: str = "robust", *, model: dict[str, Any] | None = None, **changes: Any) -> TrainConfig:
-        sizes: dict[str, Any] = {"frame_size": 64, "face_size": 44.0, "hidden_size": 16, "region_size": 16}
+        sizes: dict[str, Any] = {"crop_size": 64, "face_size": 44.0, "hidden_size": 16, "region_size": 16}
         sizes["component_size"] = 12
         if name == "robust":
             sizes |= {"stem_channels": 4, "map_channels": (8, 8, 8), "landmark_features": 8}

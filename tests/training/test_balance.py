@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.data.pack import FacePack
+from srn.datasets.pack import FacePack
 from srn.face.geometry import fit_similarity, transform_points
 from srn.training.balance import LEAST, MOST, NEIGHBOURS, aligned_shapes, balance_weights, shape_rarity
 from srn.training.stream import FaceOrder

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from srn.data.pack import FacePack, mean_shape
+from srn.datasets.pack import FacePack, mean_shape
 from srn.model.checkpoint import load_tensors
 from srn.model.network import CascadeOutput, StructuralRelationNetwork
 from srn.training.calibration import DRAWS, calibrate, error_ratio
@@ -72,7 +72,7 @@ def test_afterwards_the_errors_are_those_expected(pack: FacePack, toy_config) ->
     torch.manual_seed(1)
     network = StructuralRelationNetwork(config.model, mean_shape(pack)).eval()
     faces = FaceTask(config).stream(pack, None)
-    image = torch.rand(2, 3, config.model.frame_size, config.model.frame_size)
+    image = torch.rand(2, 3, config.model.crop_size, config.model.crop_size)
     with torch.no_grad():
         before = network(image)
     ratio = calibrate(network, faces, 40, CPU)

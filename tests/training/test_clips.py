@@ -14,12 +14,12 @@ import pytest
 import torch
 from rich.console import Console
 
-from srn.data.animate import NO_MOTION, MotionConfig, MovingFace, animate_framed
-from srn.data.pack import FacePack, mean_shape
+from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError, SrnError
-from srn.face.geometry import CanonicalFrame, invert_affine, transform_points
+from srn.face.geometry import CropGeometry, invert_affine, transform_points
 from srn.model.checkpoint import adapted, load_network, load_tensors, save_network
 from srn.model.network import StructuralRelationNetwork
+from srn.synthesis.animate import NO_MOTION, MotionConfig, MovingFace, animate_framed
 from srn.training.clips import (
     ClipBatch,
     ClipStream,
@@ -58,7 +58,7 @@ def network_of(config: TrainConfig, pack: FacePack) -> StructuralRelationNetwork
 
 def batch_of(config: TrainConfig, pack: FacePack, count: int = 2, **changes: Any) -> ClipBatch:
     assert config.clips is not None
-    stream = ClipStream(pack, config.model.frame, dataclasses.replace(config.clips, **changes), seed=0)
+    stream = ClipStream(pack, config.model.crop_spec, dataclasses.replace(config.clips, **changes), seed=0)
     return ClipBatch(*(torch.stack(parts) for parts in zip(*(stream[p] for p in range(count)), strict=True)))
 
 
@@ -105,11 +105,11 @@ def test_a_clip_of_the_stream(pack: FacePack, toy_config: Any) -> None:
 def test_the_same_position_is_the_same_clip_whatever_came_before(pack: FacePack, toy_config: Any) -> None:
     config = toy_run(toy_config)
     assert config.clips is not None
-    first, second = (ClipStream(pack, config.model.frame, config.clips, seed=0) for _ in range(2))
+    first, second = (ClipStream(pack, config.model.crop_spec, config.clips, seed=0) for _ in range(2))
     forwards = [first[p] for p in range(6)]
     for p in (5, 0, 3):
         assert all(torch.equal(a, b) for a, b in zip(second[p], forwards[p], strict=True))
-    other = ClipStream(pack, config.model.frame, config.clips, seed=1)
+    other = ClipStream(pack, config.model.crop_spec, config.clips, seed=1)
     assert not torch.equal(other[0][0], forwards[0][0])
 
 
@@ -129,7 +129,7 @@ def test_an_occluder_gets_its_share_and_sees_clean_clips(pack: FacePack, toy_con
         clean.append(bool(clip.visible.all()))
         return clip._replace(images=np.zeros_like(clip.images), visible=np.zeros_like(clip.visible))
 
-    stream = ClipStream(pack, config.model.frame, config.clips, seed=0, occluder=black)
+    stream = ClipStream(pack, config.model.crop_spec, config.clips, seed=0, occluder=black)
     shown = [stream[p] for p in range(20)]
     hidden = [not clip[0].any() for clip in shown]
     assert 4 <= sum(hidden) <= 16
@@ -141,7 +141,7 @@ def test_an_occluder_gets_its_share_and_sees_clean_clips(pack: FacePack, toy_con
 
 
 def test_steps_take_points_from_crop_to_crop(pack: FacePack, toy_config: Any) -> None:
-    spec = toy_config().model.frame
+    spec = toy_config().model.crop_spec
     framed = animate_framed(
         pack.image(0), pack.landmarks[0], spec, pack.scheme, dataclasses.replace(MotionConfig(), still=1),
         np.random.default_rng(0), 4,
@@ -180,7 +180,7 @@ def test_whole_videos_are_set_aside(pack: FacePack) -> None:
 
 def test_clips_of_videos_are_their_frames(pack: FacePack, toy_config: Any) -> None:
     videos = video_pack(pack)
-    spec = toy_config().model.frame
+    spec = toy_config().model.crop_spec
     stream = ClipStream(videos, spec, ClipConfig(motion=NO_MOTION, frames=3, videos=True), seed=0)
     rng = np.random.default_rng(0)
     for first in range(12):
@@ -245,7 +245,7 @@ def test_the_last_frames_error_reaches_the_first_frames_pixels(pack: FacePack, t
 
 def test_an_error_that_stays_is_steady(pack: FacePack, toy_config: Any) -> None:
     """The same place of the face missed by the same way in every frame costs nothing, whatever the crops do."""
-    spec = toy_config().model.frame
+    spec = toy_config().model.crop_spec
     motion = dataclasses.replace(MotionConfig(), still=0, flip=0, zoom=0, turn_deg=0, perspective=0, expression=0)
     framed = animate_framed(pack.image(0), pack.landmarks[0], spec, pack.scheme, motion, np.random.default_rng(0), 4)
     target = torch.from_numpy(framed.face.landmarks)[None]
@@ -255,7 +255,7 @@ def test_an_error_that_stays_is_steady(pack: FacePack, toy_config: Any) -> None:
         transform_points(invert_affine(m), p.astype(np.float64))
         for m, p in zip(framed.frames, framed.face.landmarks, strict=True)
     ]
-    shifted = np.stack([CanonicalFrame(m, spec).to_crop(p + offset) for m, p in zip(framed.frames, scene, strict=True)])
+    shifted = np.stack([CropGeometry(m, spec).to_crop(p + offset) for m, p in zip(framed.frames, scene, strict=True)])
     predicted = torch.from_numpy(shifted.astype(np.float32))[:, None]  # (T, 1, N, 2)
     config = toy_config().model
     assert float(unsteadiness(predicted, target, steps, config)) < 3e-4  # the root's own floor
@@ -368,7 +368,7 @@ def test_tracking_batches_agree(pack: FacePack, toy_config: Any) -> None:
     config = toy_run(toy_config)
     network = network_of(config, pack).eval()
     rng = np.random.default_rng(0)
-    spec = config.model.frame
+    spec = config.model.crop_spec
     clips = [
         animate_framed(pack.image(i), pack.landmarks[i], spec, pack.scheme, MotionConfig(), rng, 3) for i in range(3)
     ]

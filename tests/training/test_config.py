@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from srn.data.augment import PAPER_AUGMENTATION, AugmentConfig
 from srn.errors import InputError
 from srn.model.config import preset
+from srn.synthesis.augment import PAPER_AUGMENTATION, AugmentConfig
 from srn.training.config import ClipConfig, TrainConfig, train_config, with_settings
 
 RUN = TrainConfig(faces=1000, batch_size=10, learning_rate=0.5, warm_up=40, decay_share=0.4)

@@ -21,14 +21,14 @@ import pytest
 import torch
 from rich.console import Console
 
-from srn.data.augment import NO_AUGMENTATION, AugmentConfig, augment
-from srn.data.media import read_image
-from srn.data.pack import FacePack, mean_shape
+from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError, SrnError, WeightsError
 from srn.face.metrics import interocular, nme
+from srn.media.pictures import read_image
 from srn.model.checkpoint import load_network, load_tensors, save_tensors
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
+from srn.synthesis.augment import NO_AUGMENTATION, AugmentConfig, augment
 from srn.training.config import TrainConfig
 from srn.training.loop import LOG_FIELDS, Schedule, split_validation, train
 from srn.training.stream import FaceStream
@@ -115,7 +115,7 @@ def test_the_weights_are_the_average_and_the_last_validation_is_theirs(
         face = augment(
             validation.image(i),
             validation.landmarks[i],
-            config.model.frame,
+            config.model.crop_spec,
             validation.scheme,
             NO_AUGMENTATION,
             np.random.default_rng(5),
@@ -325,7 +325,7 @@ CHILD = textwrap.dedent(
     import os, signal, sys
     import torch
     from rich.console import Console
-    from srn.data.pack import FacePack
+    from srn.datasets.pack import FacePack
     from srn.training import loop
     from srn.training.config import TrainConfig
 

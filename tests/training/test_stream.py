@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from srn.data.augment import NO_AUGMENTATION, AugmentConfig, TrainingFace
-from srn.data.pack import FacePack, mean_shape
-from srn.face.geometry import FrameSpec, fit_similarity
+from srn.datasets.pack import FacePack, mean_shape
+from srn.face.geometry import CropSpec, fit_similarity
+from srn.synthesis.augment import NO_AUGMENTATION, AugmentConfig, TrainingFace
 from srn.training.stream import FaceStream, batches
 
-SPEC = FrameSpec(64, 44.0)
+SPEC = CropSpec(64, 44.0)
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 

@@ -14,8 +14,8 @@ import typer
 from rich.table import Table
 
 from srn.cli import options
-from srn.data.media import read_image
 from srn.errors import InputError
+from srn.media.pictures import read_image
 
 
 def benchmark(

@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from srn.cli import options
-from srn.data.datasets import TEST, TITLES, TRAIN, Dataset, read_dataset
-from srn.data.duplicates import duplicates, scan
-from srn.data.pack import PACK_QUALITY, FacePack, pack_faces
-from srn.data.sample import Sample
-from srn.data.three_hundred_w import read_annotated_folder
+from srn.datasets.catalogue import TEST, TITLES, TRAIN, Dataset, read_dataset
+from srn.datasets.duplicates import duplicates, scan
+from srn.datasets.pack import PACK_QUALITY, FacePack, pack_faces
+from srn.datasets.sample import Sample
+from srn.datasets.three_hundred_w import read_annotated_folder
 from srn.errors import InputError
 
 app = typer.Typer(help="Look at a dataset, pack it for training.", no_args_is_help=True)

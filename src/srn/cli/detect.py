@@ -15,13 +15,13 @@ from typing import Annotated, Any
 import typer
 
 from srn.cli import options
-from srn.data.boxes import boxes_of, read_boxes
-from srn.data.files import write_atomically
-from srn.data.media import IMAGE_SUFFIXES, read_image, write_image
-from srn.data.pts import write_pts
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
+from srn.files import write_atomically
 from srn.inference.overlay import draw_faces
+from srn.media.boxes import boxes_of, read_boxes
+from srn.media.pictures import IMAGE_SUFFIXES, read_image, write_image
+from srn.media.pts import write_pts
 
 PICTURES_AT_ONCE = 8
 

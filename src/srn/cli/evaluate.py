@@ -15,20 +15,20 @@ import typer
 from rich.table import Table
 
 from srn.cli import options
-from srn.data.clip import Clip
-from srn.data.datasets import read_dataset
-from srn.data.files import write_atomically
-from srn.data.sample import Sample
+from srn.datasets.catalogue import read_dataset
+from srn.datasets.clip import Clip
+from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
 from srn.evaluation import protocol
 from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.box_curve import box_curve as measure_box_curve
 from srn.evaluation.cache import cached_evaluate, file_digest
-from srn.evaluation.report import Report, write_report
+from srn.evaluation.report.page import Report, write_report
 from srn.evaluation.speed import measure_speed
 from srn.evaluation.statistics import PairedComparison
 from srn.evaluation.video import Follower, FrameByFrame, TrackerFollower, evaluate_followers
 from srn.face.metrics import NORMALIZERS
+from srn.files import write_atomically
 from srn.inference.landmarker import FaceLandmarker
 
 
@@ -149,14 +149,14 @@ def evaluate(
         write_atomically(json_file, (json.dumps(result.to_dict(settings), indent=1) + "\n").encode())
     if ced is not None:
         with options.needs_extra("eval", "--ced"):
-            from srn.evaluation.plots import plot_ced
+            from srn.evaluation.report.plots import plot_ced
         curves = {name: result.subset(name).errors for name in result.subsets}
         if len(curves) > 1:
             curves["all"] = result.errors
         plot_ced(curves, ced, threshold=threshold, label=str(normalizer.value))
     if reliability is not None:
         with options.needs_extra("eval", "--reliability"):
-            from srn.evaluation.plots import plot_reliability
+            from srn.evaluation.report.plots import plot_reliability
         points = result.confidence_points()
         if points is None:
             raise InputError.at("--reliability", "weights that say how sure they are", result.weights)
@@ -305,5 +305,5 @@ def _measure_boxes(landmarker: FaceLandmarker, samples: list[Sample], normalizer
         write_atomically(path, (json.dumps(curve.to_dict(), indent=1) + "\n").encode())
         return
     with options.needs_extra("eval", "--box-curve"):
-        from srn.evaluation.plots import plot_box_curve
+        from srn.evaluation.report.plots import plot_box_curve
     plot_box_curve({f"{len(samples)} faces": curve}, path)

@@ -24,8 +24,8 @@ def export(
     Example: `srn export runs/first/weights.safetensors --out robust.onnx`
     """
     with options.needs_extra("train", "exporting"):
-        from srn.export import export_onnx, load_weights
         from srn.model.checkpoint import adapted
+        from srn.model.export import export_onnx, load_weights
     network, provenance = load_weights(weights)
     if iterations is not None:
         network = adapted(network, dataclasses.replace(network.config, iterations=iterations))

@@ -122,11 +122,11 @@ def train(
     Example: `srn hofs train --data faces.npz --out runs/agent --freeze-encoder`
     """
     with options.needs_extra("train", "training an agent"):
-        from srn.export import load_weights
         from srn.hofs.clips import AnimatedClips
         from srn.hofs.config import AgentConfig
         from srn.hofs.learner import CONFIG_FILE, check_agent_folder, train_agent
         from srn.inference.runtime import shipped_weights
+        from srn.model.export import load_weights
 
     check_agent_folder(out, resume)
     if resume and (out / CONFIG_FILE).exists():
@@ -160,7 +160,7 @@ def train(
     frozen = shipped_weights() if weights is None else weights
     network = load_weights(frozen)[0]
     pack, _ = load_faces(data, [])
-    source = AnimatedClips(pack, network.config.frame, frames, seed=config.seed, count=clips)
+    source = AnimatedClips(pack, network.config.crop_spec, frames, seed=config.seed, count=clips)
     columns = (
         BarColumn(), MofNCompleteColumn(), TextColumn("transitions"), TextColumn("{task.fields[status]}"),
         TimeRemainingColumn(compact=True),
@@ -211,11 +211,11 @@ def synthesize(
     if (out / "manifest.csv").exists():
         raise InputError.at(out, "an empty or new folder", "clips that were already written there")
     policy = Agent.load(agent, choose_device(device))
-    spec = policy.qnet.config.model.frame
+    spec = policy.qnet.config.model.crop_spec
     source: Any
     problems: list[str] = []
     if videos is not None:
-        from srn.data.three_hundred_vw import read_300vw
+        from srn.datasets.three_hundred_vw import read_300vw
 
         recorded, report = read_300vw(videos)
         problems += report.problems

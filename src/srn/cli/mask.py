@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from srn.cli import options
-from srn.data.masked import DRAWN, MaskWardrobe, mask_clips, mask_dataset
-from srn.data.three_hundred_vw import is_clip_folder, read_300vw
+from srn.datasets.three_hundred_vw import is_clip_folder, read_300vw
 from srn.evaluation.protocol import read_test_faces
 from srn.face.scheme import scheme_by_name
+from srn.synthesis.masked import DRAWN, MaskWardrobe, mask_clips, mask_dataset
 
 
 def mask(

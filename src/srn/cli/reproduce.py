@@ -19,17 +19,18 @@ from rich.table import Table as Printed
 
 from srn.cli import options
 from srn.cli.evaluate import Init
-from srn.data.files import write_atomically
-from srn.data.masked import DRAWN
-from srn.data.media import write_image
 from srn.errors import InputError
-from srn.evaluation import charts, tabulate
 from srn.evaluation.cache import default_folder
 from srn.evaluation.face_sets import DataFolder
-from srn.evaluation.published import Table, published
-from srn.evaluation.report import versions
-from srn.evaluation.reproduce import Network, Outcome, Reproduction, curves, find_runs
+from srn.evaluation.paper import tabulate
+from srn.evaluation.paper.published import Table, published
+from srn.evaluation.paper.reproduce import Network, Outcome, Reproduction, curves, find_runs
+from srn.evaluation.report import charts
+from srn.evaluation.report.page import versions
 from srn.evaluation.speed import processor
+from srn.files import write_atomically
+from srn.media.pictures import write_image
+from srn.synthesis.masked import DRAWN
 
 ALL = "all"
 FIGURES = ("figure6", "figure7", "figure8")

@@ -14,11 +14,11 @@ from typing import Annotated, TextIO
 import typer
 
 from srn.cli import options
-from srn.data.files import written_beside
-from srn.data.video import VideoReader, VideoWriter, open_video, quiet
 from srn.errors import DataError, InputError
+from srn.files import written_beside
 from srn.inference.track_overlay import TrackPainter
 from srn.inference.tracker import FaceTracker
+from srn.media.video import VideoReader, VideoWriter, open_video, quiet
 
 
 class StartShape(StrEnum):

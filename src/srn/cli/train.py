@@ -120,10 +120,10 @@ def train(
     Example: `srn train --clips --data 300W --initial runs/first/weights.safetensors --out runs/tracker`
     """
     with options.needs_extra("train", "training"):
-        from srn.export import load_weights
         from srn.hofs.agent import Agent
         from srn.hofs.synthesis import HardOcclusion
         from srn.model.config import HIERARCHIES, PRESETS
+        from srn.model.export import load_weights
         from srn.training.clips import fine_tune
         from srn.training.config import ClipConfig, TrainConfig, tracker_config, train_config, with_settings
         from srn.training.loop import FaceTask, Schedule, check_run_folder, default_workers

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from srn.data.sample import Sample
+from srn.datasets.sample import Sample
 from srn.face import metrics
 from srn.face.geometry import Box
 from srn.inference.landmarker import FaceLandmarker
@@ -74,7 +74,7 @@ def box_curve(
         direction = np.array(direction_of(sample, seed))
         boxes: dict[tuple[str, float], Box] = {}
         for share in shifts:
-            boxes["shift", share] = truth.moved(direction * share * truth.side)
+            boxes["shift", share] = truth.moved(direction * share * truth.size)
         for factor in scales:
             boxes["scale", factor] = truth.moved(np.zeros(2), (factor, factor))
         for key, face in zip(boxes, landmarker.detect(image, boxes.values()), strict=True):

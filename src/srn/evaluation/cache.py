@@ -24,11 +24,11 @@ from typing import Any, cast
 
 import numpy as np
 
-from srn.data.files import write_atomically
-from srn.data.sample import Sample
+from srn.datasets.sample import Sample
 from srn.errors import InputError, SrnError
 from srn.evaluation.protocol import Evaluation, FaceResult, Initialization, evaluate
 from srn.face.scheme import LandmarkScheme, scheme_by_name
+from srn.files import write_atomically
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 

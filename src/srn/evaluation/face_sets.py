@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from srn.data.datasets import Dataset, read_dataset, recognize
-from srn.data.masked import DRAWN, MaskWardrobe, mask_dataset, read_visible
-from srn.data.sample import PictureSource, Sample
+from srn.datasets.catalogue import Dataset, read_dataset, recognize
+from srn.datasets.manifest import read_visible
+from srn.datasets.sample import PictureSource, Sample
 from srn.errors import DataError
 from srn.evaluation.cache import manifest_digest
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
+from srn.synthesis.masked import DRAWN, MaskWardrobe, mask_dataset
 
 OFFICIAL_COUNTS: Mapping[tuple[str, str], int] = {
     ("300w", "Common"): 554,

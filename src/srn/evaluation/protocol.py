@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from srn.data.datasets import read_dataset, recognize
-from srn.data.masked import read_visible
-from srn.data.sample import Sample
-from srn.data.three_hundred_w import FULL_SUBSETS, ReadingReport, read_annotated_folder
+from srn.datasets.catalogue import read_dataset, recognize
+from srn.datasets.manifest import read_visible
+from srn.datasets.sample import Sample
+from srn.datasets.three_hundred_w import FULL_SUBSETS, ReadingReport, read_annotated_folder
 from srn.errors import DataError, InputError
 from srn.evaluation.statistics import ErrorIntervals, PairedComparison, compare_errors, error_intervals
 from srn.face import metrics
-from srn.face.geometry import Box, CanonicalFrame, ImageArray
+from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.landmarker import FaceLandmarker
 
@@ -27,7 +27,7 @@ FAILURE_THRESHOLD = 0.08
 """The threshold of the paper's failure rates (table 3)."""
 
 CONFIDENT_WITHIN = 0.03
-"""A point's confidence is the probability that it is off by less than this share of the face's size (`Box.side`)."""
+"""A point's confidence is the probability that it is off by less than this share of the face's size (`Box.size`)."""
 
 MINIMAL_OVERLAP = 0.4
 """A found face belongs to an annotated one where their boxes overlap by this much (intersection over union)."""
@@ -452,8 +452,8 @@ def evaluate(
                     )
                 )
             else:
-                frame = CanonicalFrame.from_box(box, localizer.frame)
-                mean = frame.to_picture(localizer.frame.place(localizer.mean_shape))
+                frame = CropGeometry.from_box(box, localizer.crop_spec)
+                mean = frame.to_picture(localizer.crop_spec.place(localizer.mean_shape))
                 zero = metrics.nme(mean, sample.landmarks, size)
                 face = faces[0]
                 distances = np.linalg.norm(face.landmarks - sample.landmarks, axis=-1)
@@ -465,7 +465,7 @@ def evaluate(
                         mean_shape_nme=zero,
                         landmarks=face.landmarks,
                         point_errors=distances / size,
-                        near=distances < CONFIDENT_WITHIN * sample.box.side,
+                        near=distances < CONFIDENT_WITHIN * sample.box.size,
                         visibility=face.visibility,
                         confidence=face.confidence,
                         occluded=sample.occluded,

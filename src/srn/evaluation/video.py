@@ -15,11 +15,11 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from srn.data.clip import Clip
+from srn.datasets.clip import Clip
 from srn.errors import InputError
 from srn.evaluation.protocol import MINIMAL_OVERLAP
 from srn.face import metrics
-from srn.face.geometry import Box, CanonicalFrame, FloatArray, ImageArray
+from srn.face.geometry import Box, CropGeometry, FloatArray, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracker import FaceTracker
@@ -115,9 +115,9 @@ class CascadeFollower:
         def look(image: ImageArray, truth: Float64Array) -> Float64Array:
             nonlocal before, hidden
             if before is None or self.placement == "gt-box":
-                frame = CanonicalFrame.from_box(Box.around(truth), self.landmarker.localizer.frame)
+                frame = CropGeometry.from_box(Box.around(truth), self.landmarker.localizer.crop_spec)
             else:
-                frame = self.landmarker.frame_of_shape(before)
+                frame = self.landmarker.crop_of_shape(before)
             initial: Float32Array | None = None
             if self.start == "previous" and before is not None:
                 initial = frame.to_crop(before)[None].astype(np.float32)

@@ -50,7 +50,7 @@ class Box:
         return np.array([(self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2])
 
     @property
-    def side(self) -> float:
+    def size(self) -> float:
         """Side of the square with the same diagonal: the size of a face that changes little when it turns."""
         return float(np.hypot(self.width, self.height) / np.sqrt(2))
 
@@ -111,7 +111,7 @@ def flip_points(points: FloatArray, width: int, mirror: npt.NDArray[np.int64]) -
 
 
 @dataclass(frozen=True)
-class FrameSpec:
+class CropSpec:
     """Size of the canonical crop: `size` pixels a side, of which a square face box takes `face_size` in the middle."""
 
     size: int
@@ -128,7 +128,7 @@ class FrameSpec:
 
 
 @dataclass(frozen=True)
-class CanonicalFrame:
+class CropGeometry:
     """The similarity between a picture and the square crop that a network sees.
 
     Attributes:
@@ -137,15 +137,15 @@ class CanonicalFrame:
     """
 
     matrix: npt.NDArray[np.float64]
-    spec: FrameSpec
+    spec: CropSpec
 
     @classmethod
-    def from_box(cls, box: Box, spec: FrameSpec, angle: float = 0.0) -> CanonicalFrame:
+    def from_box(cls, box: Box, spec: CropSpec, angle: float = 0.0) -> CropGeometry:
         """Centre the box in the crop, its `side` scaled to `spec.face_size`; `angle` (radians) turns the picture."""
-        return cls(similarity(spec.face_size / box.side, angle, box.center, np.full(2, spec.center)), spec)
+        return cls(similarity(spec.face_size / box.size, angle, box.center, np.full(2, spec.center)), spec)
 
     @classmethod
-    def from_shape(cls, shape: FloatArray, spec: FrameSpec, upright_shape: FloatArray) -> CanonicalFrame:
+    def from_shape(cls, shape: FloatArray, spec: CropSpec, upright_shape: FloatArray) -> CropGeometry:
         """The crop that a shape (N, 2), picture pixels, is seen in from the second look on: turned as upright as
         `upright_shape` (N, 2), such as the mean shape, and tight around the points."""
         turn = fit_similarity(shape, upright_shape)
@@ -156,13 +156,13 @@ class CanonicalFrame:
         linear = upright.matrix[:, :2] @ rotation[:, :2]
         return cls(np.hstack([linear, (upright.matrix @ np.append(rotation[:, 2], 1))[:, None]]), spec)
 
-    def moved(self, offset: FloatArray) -> CanonicalFrame:
+    def moved(self, offset: FloatArray) -> CropGeometry:
         """The crop that shows what lies `offset` (2,) picture pixels further as this one shows what lies here."""
         matrix = self.matrix.copy()
         matrix[:, 2] -= matrix[:, :2] @ offset
-        return CanonicalFrame(matrix, self.spec)
+        return CropGeometry(matrix, self.spec)
 
-    def astray(self, placed: CanonicalFrame) -> float:
+    def displacement(self, placed: CropGeometry) -> float:
         """How far `placed`, a crop of the same size, shows the face from where this one does: the largest distance of a
         corner of the face box, over the box's side."""
         corners = self.spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * self.spec.face_size / 2

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from srn.face.geometry import FrameSpec, ImageArray
+from srn.face.geometry import CropSpec, ImageArray
 from srn.face.scheme import LandmarkScheme
 
 Float32Array = npt.NDArray[np.float32]
@@ -37,7 +37,7 @@ class Localizer(Protocol):
         """Numbering of the landmarks."""
 
     @property
-    def frame(self) -> FrameSpec:
+    def crop_spec(self) -> CropSpec:
         """Size of the crops."""
 
     @property

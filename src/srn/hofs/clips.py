@@ -7,12 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
-from srn.data.animate import UNOCCLUDED_MOTION, MotionConfig, MovingFace, animate
-from srn.data.clip import Clip
-from srn.data.pack import FacePack
+from srn.datasets.clip import Clip
+from srn.datasets.pack import FacePack
 from srn.errors import InputError
-from srn.face.geometry import Box, CanonicalFrame, FloatArray, FrameSpec, ImageArray
+from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
+from srn.synthesis.animate import UNOCCLUDED_MOTION, MotionConfig, MovingFace, animate
 
 
 class ClipSource(Protocol):
@@ -23,7 +23,7 @@ class ClipSource(Protocol):
         """Numbering of the landmarks."""
 
     @property
-    def spec(self) -> FrameSpec:
+    def spec(self) -> CropSpec:
         """Size of the crops."""
 
     @property
@@ -41,7 +41,7 @@ class GivenClips:
     """Clips that are in memory already."""
 
     def __init__(
-        self, clips: Sequence[MovingFace], spec: FrameSpec, scheme: LandmarkScheme, name: str = "given"
+        self, clips: Sequence[MovingFace], spec: CropSpec, scheme: LandmarkScheme, name: str = "given"
     ) -> None:
         self._clips, self.spec, self.scheme, self.name = list(clips), spec, scheme, name
 
@@ -67,7 +67,7 @@ class AnimatedClips:
     def __init__(
         self,
         pack: FacePack,
-        spec: FrameSpec,
+        spec: CropSpec,
         frames: int = 24,
         *,
         seed: int = 0,
@@ -112,10 +112,10 @@ class AnimatedClips:
         )  # fmt: skip
 
 
-def cropped(images: Sequence[ImageArray], landmarks: FloatArray, spec: FrameSpec) -> MovingFace:
+def cropped(images: Sequence[ImageArray], landmarks: FloatArray, spec: CropSpec) -> MovingFace:
     """Frames (T) of any size with landmarks (T, N, 2), each cut out by its own landmark box; all points inside count as
     seen."""
-    frames = [CanonicalFrame.from_box(Box.around(shape), spec) for shape in landmarks]
+    frames = [CropGeometry.from_box(Box.around(shape), spec) for shape in landmarks]
     crops = np.stack([frame.crop(image) for frame, image in zip(frames, images, strict=True)])
     shapes = np.stack([frame.to_crop(shape) for frame, shape in zip(frames, landmarks, strict=True)])
     inside = np.asarray(((shapes > -0.5) & (shapes < spec.size - 0.5)).all(axis=-1))
@@ -131,7 +131,7 @@ class RecordedClips:
         frames: longer videos are cut into stretches of this many frames; the shorter rest at the end counts as one.
     """
 
-    def __init__(self, clips: Sequence[Clip], spec: FrameSpec, frames: int = 24) -> None:
+    def __init__(self, clips: Sequence[Clip], spec: CropSpec, frames: int = 24) -> None:
         schemes = {clip.scheme.name for clip in clips}
         if len(schemes) != 1:
             raise InputError.at("videos", "clips of one landmark scheme", ", ".join(sorted(schemes)) or "no clip")

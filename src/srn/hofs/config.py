@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-from srn.data.files import write_atomically
 from srn.errors import InputError
+from srn.files import write_atomically
 from srn.hofs.qnet import EncoderName
 from srn.hofs.scenes import PAPER_PATCH_SIZE
 from srn.hofs.world import RewardKind

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from srn.data.files import write_atomically
 from srn.errors import InputError, WeightsError
 from srn.face.localizer import Localizer
+from srn.files import write_atomically
 from srn.hofs.agent import Agent, candidate_features
 from srn.hofs.clips import ClipSource
 from srn.hofs.config import AgentConfig

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from srn.data.animate import MovingFace
 from srn.errors import InputError
 from srn.face.geometry import ImageArray
-from srn.face.occluders import noise_patch, visible_landmarks
 from srn.hofs.clips import ClipSource
+from srn.synthesis.animate import MovingFace
+from srn.synthesis.occluders import noise_patch, visible_landmarks
 
 ACTIONS = 3
 """Move to landmark index - 1, stay on index, move to index + 1 (section 3.2)."""

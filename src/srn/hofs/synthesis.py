@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from srn.data.animate import MovingFace
-from srn.data.augment import TrainingFace
-from srn.data.files import write_atomically
-from srn.data.media import write_image
-from srn.data.pts import write_pts
 from srn.errors import DataError, InputError
+from srn.files import write_atomically
 from srn.hofs import paths
 from srn.hofs.agent import Agent
 from srn.hofs.clips import ClipSource, GivenClips
 from srn.hofs.scenes import Place, Scenes
+from srn.media.pictures import write_image
+from srn.media.pts import write_pts
+from srn.synthesis.animate import MovingFace
+from srn.synthesis.augment import TrainingFace
 
 NOISE_SEEDS = 2**31
 
@@ -73,8 +73,8 @@ def hard_clips(
         InputError: the clips have another scheme or frame than the faces the agent knows.
     """
     model = agent.qnet.config.model
-    if (source.scheme.name, source.spec) != (model.scheme_name, model.frame):
-        expected = f"{model.scheme_name} in a frame of {model.frame.size} pixels"
+    if (source.scheme.name, source.spec) != (model.scheme_name, model.crop_spec):
+        expected = f"{model.scheme_name} in a frame of {model.crop_spec.size} pixels"
         raise InputError.at("clips", expected, f"{source.scheme.name} in one of {source.spec.size}")
     scenes = Scenes(source, agent.patch_size, clips_kept=2 * together)
     for first in range(0, len(numbers), together):
@@ -158,8 +158,8 @@ class HardOcclusion:
 
     def _scenes(self, face: MovingFace) -> Scenes:
         model = self.agent.qnet.config.model
-        expected: tuple[int, ...] = (model.frame_size, model.frame_size, 3)
+        expected: tuple[int, ...] = (model.crop_size, model.crop_size, 3)
         if face.images.shape[1:] != expected or face.landmarks.shape[1] != model.scheme.n_points:
             found = f"{face.images.shape[1:]} and {face.landmarks.shape[1]}"
             raise InputError.at("training faces", f"{expected} and {model.scheme.n_points} landmarks", found)
-        return Scenes(GivenClips([face], model.frame, model.scheme), self.agent.patch_size)
+        return Scenes(GivenClips([face], model.crop_spec, model.scheme), self.agent.patch_size)

@@ -43,7 +43,7 @@ class OcclusionWorld:
             raise InputError.at("reward", f"one of {', '.join(get_args(RewardKind))}", repr(reward))
         for what, own, given in (
             ("landmarks", scenes.source.scheme.name, localizer.scheme.name),
-            ("frame of the crops", str(scenes.source.spec), str(localizer.frame)),
+            ("frame of the crops", str(scenes.source.spec), str(localizer.crop_spec)),
         ):
             if own != given:
                 raise InputError.at(f"clips: {what}", f"the frozen network's {given}", own)

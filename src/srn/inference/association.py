@@ -62,8 +62,8 @@ def placement_cost(
     for row, box in enumerate(predicted):
         for column, other in enumerate(found):
             # In sides of the larger face: what a small false find inside a face lies away from its middle counts less.
-            distance = float(np.linalg.norm(box.center - other.center)) / max(box.side, other.side)
-            ratio = abs(float(np.log(other.side / box.side)))
+            distance = float(np.linalg.norm(box.center - other.center)) / max(box.size, other.size)
+            ratio = abs(float(np.log(other.size / box.size)))
             if distance <= reach[row] and ratio <= stretch[row]:
                 cost[row, column] = (distance / reach[row] + ratio / stretch[row]) / 2
     return cost

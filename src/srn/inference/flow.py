@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.face.geometry import CanonicalFrame, FloatArray, FrameSpec, ImageArray
+from srn.face.geometry import CropGeometry, CropSpec, FloatArray, ImageArray
 
 Float64Array = npt.NDArray[np.float64]
 
-FLOW_FRAME = FrameSpec(112, 84.0)
+FLOW_CROP = CropSpec(112, 84.0)
 """The crop in which faces are compared. At the network's 160 pixels the flow is a fifth more exact and takes three
 times as long."""
 
@@ -50,7 +50,7 @@ class Anchor(NamedTuple):
     """
 
     pixels: ImageArray
-    frame: CanonicalFrame
+    frame: CropGeometry
 
 
 class Carried(NamedTuple):
@@ -66,8 +66,8 @@ class Carried(NamedTuple):
     trust: Float64Array
 
 
-def anchored(image: ImageArray, frame: CanonicalFrame) -> Anchor:
-    """Keep a face of a picture (H, W, 3) in mind; `frame` is of `FLOW_FRAME`."""
+def anchored(image: ImageArray, frame: CropGeometry) -> Anchor:
+    """Keep a face of a picture (H, W, 3) in mind; `frame` is of `FLOW_CROP`."""
     return Anchor(cv2.cvtColor(frame.crop(image), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False), frame)
 
 

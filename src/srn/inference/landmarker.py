@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import Box, CanonicalFrame, FloatArray, FrameSpec, ImageArray, flip_points
+from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray, flip_points
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
 from srn.inference.face import Face
 from srn.inference.face_finder import CenterFaceFinder, FaceFinder, LandmarkBoxFinder, check_image
@@ -110,12 +110,12 @@ def as_box(values: BoxLike) -> Box:
     return Box(x0, y0, x1, y1)
 
 
-def _units(frames: Sequence[CanonicalFrame], spec: FrameSpec) -> Float32Array:
+def _units(frames: Sequence[CropGeometry], spec: CropSpec) -> Float32Array:
     """(B, 1) the face unit of each crop in picture pixels."""
     return np.array([[spec.face_size / frame.scale] for frame in frames], np.float32)
 
 
-def _in_picture(frames: Sequence[CanonicalFrame], prediction: Prediction, spec: FrameSpec) -> Look:
+def _in_picture(frames: Sequence[CropGeometry], prediction: Prediction, spec: CropSpec) -> Look:
     """A prediction in picture pixels."""
     shapes = [f.to_picture(s[-1].astype(np.float64)) for f, s in zip(frames, prediction.shapes, strict=True)]
     error = prediction.expected_error
@@ -267,30 +267,30 @@ class FaceLandmarker:
         self, images: Sequence[ImageArray], tasks: Sequence[_Task], extra_looks: int
     ) -> tuple[Look, Float32Array]:
         """All looks at B faces taken together, and (B, 1) the face unit of each one's last crop, picture pixels."""
-        frames = [CanonicalFrame.from_box(task.box, self.localizer.frame) for task in tasks]
+        frames = [CropGeometry.from_box(task.box, self.localizer.crop_spec) for task in tasks]
         looks = [self._look(images, tasks, frames)]
         for _ in range(self.passes - 1):
-            frames = [self.frame_of_shape(shape) for shape in looks[-1].shapes]
+            frames = [self.crop_of_shape(shape) for shape in looks[-1].shapes]
             looks.append(self._look(images, tasks, frames))
-        found, units, faces = combined(looks), _units(frames, self.localizer.frame), np.arange(len(tasks))
+        found, units, faces = combined(looks), _units(frames, self.localizer.crop_spec), np.arange(len(tasks))
         for _ in range(extra_looks):
-            closer = [self.frame_of_shape(shape) for shape in looks[-1].shapes]
+            closer = [self.crop_of_shape(shape) for shape in looks[-1].shapes]
             pairs = zip(closer, frames, strict=True)
-            again = np.array([k for k, (new, old) in enumerate(pairs) if new.astray(old) > MISPLACED], int)
+            again = np.array([k for k, (new, old) in enumerate(pairs) if new.displacement(old) > MISPLACED], int)
             if not len(again):
                 break
             faces, frames, looks = faces[again], [closer[k] for k in again], [look.of(again) for look in looks]
             looks.append(self._look(images, [tasks[k] for k in faces.tolist()], frames))
             found.put(faces, combined(looks))
-            units[faces] = _units(frames, self.localizer.frame)
+            units[faces] = _units(frames, self.localizer.crop_spec)
         return found, units
 
-    def _look(self, images: Sequence[ImageArray], tasks: Sequence[_Task], frames: Sequence[CanonicalFrame]) -> Look:
+    def _look(self, images: Sequence[ImageArray], tasks: Sequence[_Task], frames: Sequence[CropGeometry]) -> Look:
         """One look at faces, each in its crop."""
         crops = np.stack([frame.crop(images[task.picture]) for task, frame in zip(tasks, frames, strict=True)])
-        return _in_picture(frames, self.predict(crops), self.localizer.frame)
+        return _in_picture(frames, self.predict(crops), self.localizer.crop_spec)
 
-    def frame_of_shape(self, shape: FloatArray, spec: FrameSpec | None = None) -> CanonicalFrame:
+    def crop_of_shape(self, shape: FloatArray, spec: CropSpec | None = None) -> CropGeometry:
         """The crop that a shape (N, 2), picture pixels, would be seen in: upright and tight, as in training.
 
         Args:
@@ -298,7 +298,7 @@ class FaceLandmarker:
             spec: size of the crop; the network's where None.
         """
         upright = self.localizer.mean_shape.astype(np.float64)
-        return CanonicalFrame.from_shape(shape, spec or self.localizer.frame, upright)
+        return CropGeometry.from_shape(shape, spec or self.localizer.crop_spec, upright)
 
     def predict(
         self,
@@ -330,7 +330,7 @@ class FaceLandmarker:
         self, crops: ImageArray, initial_shape: Float32Array | None = None, initial_weight: Float32Array | None = None
     ) -> Prediction:
         """One look at the mirrored crops, mirrored back: a second opinion on the same crops (B, S, S, 3)."""
-        mirror, width = self.localizer.scheme.mirror, self.localizer.frame.size
+        mirror, width = self.localizer.scheme.mirror, self.localizer.crop_spec.size
         if initial_shape is not None:
             initial_shape = np.stack([flip_points(s, width, mirror) for s in initial_shape]).astype(np.float32)
         mirrored = self.localizer(np.ascontiguousarray(crops[:, :, ::-1]), initial_shape, None, initial_weight)

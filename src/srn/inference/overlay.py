@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from srn.face.geometry import ImageArray
-from srn.face.overlay import draw_face
+from srn.inference.drawing import draw_face
 from srn.inference.face import Face
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 
 from srn.errors import WeightsError
-from srn.face.geometry import FrameSpec, ImageArray
+from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import LandmarkScheme, described_scheme
 
@@ -64,7 +64,7 @@ class OnnxLocalizer:
             raise WeightsError.at(self.path, f"a network exported by 'srn export' ({FORMAT})", "another ONNX file")
         config = json.loads(metadata["config"])
         self._scheme = described_scheme(config.get("scheme") or config["scheme_name"])
-        self._frame = FrameSpec(config["frame_size"], config["face_size"])
+        self._crop_spec = CropSpec(config["frame_size"], config["face_size"])
         self._hidden_size = int(config["hidden_size"])
         self._recurrence = str(config.get("recurrence", "iteration"))
         self._mean_shape = np.array(json.loads(metadata["mean_shape"]), np.float32)
@@ -76,8 +76,8 @@ class OnnxLocalizer:
         return self._scheme
 
     @property
-    def frame(self) -> FrameSpec:
-        return self._frame
+    def crop_spec(self) -> CropSpec:
+        return self._crop_spec
 
     @property
     def mean_shape(self) -> Float32Array:

@@ -159,7 +159,7 @@ class OneEuroShape:
             common = similar_part(raw, speed, weight)
             rigid = rigid + smoothing_factor(c.rigid_speed_cutoff, dt) * (common - rigid)
             own = own + smoothing_factor(c.speed_cutoff, dt) * (speed - common - own)
-            side = Box.around(raw).side
+            side = Box.around(raw).size
             foreseen = smooth + rigid * min(dt, LONGEST)
             found = np.zeros(len(raw)) if carried is None else carried.trust
             if carried is not None:

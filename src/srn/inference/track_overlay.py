@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.face.geometry import FloatArray, ImageArray
-from srn.face.overlay import draw_face
+from srn.inference.drawing import draw_face
 from srn.inference.face import Face
 
 _FONT = cv2.FONT_HERSHEY_DUPLEX

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import Box, CanonicalFrame, FloatArray, ImageArray
+from srn.face.geometry import Box, CropGeometry, FloatArray, ImageArray
 from srn.face.localizer import Float32Array, Prediction, confidence_from_error
 from srn.inference.association import assign, placement_cost
 from srn.inference.face import Face
 from srn.inference.face_finder import check_image
-from srn.inference.flow import FLOW_FRAME, Anchor, Carried, FaceFlow, anchored
+from srn.inference.flow import FLOW_CROP, Anchor, Carried, FaceFlow, anchored
 from srn.inference.scenes import SceneMemory, look_at
 from srn.inference.schedule import FinderSchedule
 from srn.inference.smoothing import OneEuroShape, ShapeMemory, SmoothingConfig, similar_part
@@ -34,13 +34,13 @@ Start = Literal["mean", "previous"]
 
 
 MISPLACED = 0.08
-"""A crop whose face box is off by more than this share of its side (`CanonicalFrame.astray`), as the points found in it
+"""A crop whose face box is off by more than this share of its side (`CropGeometry.astray`), as the points found in it
 say, was misplaced, and the face is looked at again."""
 
 
 @dataclass(frozen=True)
 class TrackerConfig:
-    """How faces are followed. Lengths are in sides of the face's box (`Box.side`), times in seconds.
+    """How faces are followed. Lengths are in sides of the face's box (`Box.size`), times in seconds.
 
     Attributes:
         smooth: smooth the points and hold hidden ones (`smoothing`).
@@ -191,7 +191,7 @@ class _Aim:
         found: whether the crop was placed by the finder.
     """
 
-    frame: CanonicalFrame
+    frame: CropGeometry
     track: _Track | None
     score: float
     start: Float64Array | None = None
@@ -295,7 +295,7 @@ class FaceTracker:
         if self.config.flow:
             for track in self._tracks:
                 if not track.lost:
-                    track.anchor = anchored(frame, self.landmarker.frame_of_shape(track.steady, FLOW_FRAME))
+                    track.anchor = anchored(frame, self.landmarker.crop_of_shape(track.steady, FLOW_CROP))
         return self._report(time_s)
 
     def _moment(self, time_s: float | None) -> float:
@@ -345,7 +345,7 @@ class FaceTracker:
         for box, score in (found[k] for k in alone):
             if all(box.iou(other) < 0.4 for other in known):  # else a second box on a known face
                 aims.append(
-                    _Aim(CanonicalFrame.from_box(box, self.landmarker.localizer.frame), None, score, None, True)
+                    _Aim(CropGeometry.from_box(box, self.landmarker.localizer.crop_spec), None, score, None, True)
                 )
         if ask:
             self.schedule.learn(any(aim.track is None for aim in aims))
@@ -362,14 +362,14 @@ class FaceTracker:
         if found is not None:
             track.score = found[1]
         if track.lost and found is not None:
-            frame = CanonicalFrame.from_box(found[0], self.landmarker.localizer.frame)
+            frame = CropGeometry.from_box(found[0], self.landmarker.localizer.crop_spec)
             return [_Aim(frame, track, track.score, None, True)]
         height, width = image.shape[:2]
         x, y = track.box.center
         if track.lost and not (0 <= x < width and 0 <= y < height):
             return []  # it has left; only the finder can bring it back
         start = track.shape if self.config.start == "previous" and not track.lost else None
-        return [_Aim(self.landmarker.frame_of_shape(track.shape), track, track.score, start)]
+        return [_Aim(self.landmarker.crop_of_shape(track.shape), track, track.score, start)]
 
     # --- looking
 
@@ -382,7 +382,7 @@ class FaceTracker:
             for k, sight in enumerate(sights):
                 if not _has_extent(sight.shape):
                     continue
-                frame = self.landmarker.frame_of_shape(sight.shape)
+                frame = self.landmarker.crop_of_shape(sight.shape)
                 if sight.aim.found or self._has_moved(sight, frame):
                     closer[k] = replace(sight.aim, frame=frame)
             for k, sight in zip(closer, self._sights(image, list(closer.values())), strict=True):
@@ -420,12 +420,12 @@ class FaceTracker:
             )
         return result
 
-    def _has_moved(self, sight: _Sight, frame: CanonicalFrame) -> bool:
+    def _has_moved(self, sight: _Sight, frame: CropGeometry) -> bool:
         """Whether a face that is followed lies elsewhere than its crop was placed; `frame` is the crop that fits it."""
         track = sight.aim.track
         if track is None or track.lost or _is_weak(sight.confidence, self.config):
             return False
-        return frame.astray(sight.aim.frame) > self.config.second_look
+        return frame.displacement(sight.aim.frame) > self.config.second_look
 
     def _sights(self, image: ImageArray, aims: list[_Aim]) -> list[_Sight]:
         if not aims:
@@ -511,8 +511,8 @@ class FaceTracker:
         if quality is None and track.lost:
             return False  # nothing but the finder tells a face from a wall
         box, expected = Box.around(shape), track.box
-        shift = float(np.linalg.norm(box.center - expected.center)) / expected.side
-        return shift <= c.max_shift and abs(np.log(box.side / expected.side)) <= np.log(c.max_stretch)
+        shift = float(np.linalg.norm(box.center - expected.center)) / expected.size
+        return shift <= c.max_shift and abs(np.log(box.size / expected.size)) <= np.log(c.max_stretch)
 
     def _without_doubles(self, sights: list[_Sight]) -> list[_Sight]:
         """Of sights of one and the same face the one that belongs there: followed before lost, nearest, eldest."""
@@ -523,7 +523,7 @@ class FaceTracker:
                 return True, True, 0.0, 0
             box, expected = Box.around(sight.shape), track.box
             # Coarse steps: of two that are both where they should be the elder counts.
-            way = round(float(np.linalg.norm(box.center - expected.center)) / expected.side / 0.1)
+            way = round(float(np.linalg.norm(box.center - expected.center)) / expected.size / 0.1)
             return False, track.lost, way, track.number
 
         kept: list[_Sight] = []
@@ -604,7 +604,7 @@ def _has_extent(shape: FloatArray) -> bool:
 
 def _one_face(shape: FloatArray, other: FloatArray) -> bool:
     """Whether two shapes (N, 2) lie on one face: no farther apart, point by point, than a quarter of it."""
-    side = min(Box.around(shape).side, Box.around(other).side)
+    side = min(Box.around(shape).size, Box.around(other).size)
     return float(np.linalg.norm(shape - other, axis=1).mean()) < 0.25 * side
 
 

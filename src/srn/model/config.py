@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from srn.errors import InputError, WeightsError
-from srn.face.geometry import FrameSpec
+from srn.face.geometry import CropSpec
 from srn.face.scheme import BUILT_IN, LandmarkScheme, describe_scheme, described_scheme, scheme_by_name
 
 HIERARCHIES = ("g", "f", "d", "mu")
@@ -26,7 +26,7 @@ class ModelConfig:
     Attributes:
         preset: name of the preset this came from, for people.
         scheme_name: landmark scheme.
-        frame_size, face_size: the crop's side and the face box's side inside it, pixels (`FrameSpec`).
+        crop_size, face_size: the crop's side and the face box's side inside it, pixels (`CropSpec`).
         iterations: cascade steps I (the paper: 3).
         encoder: `patches` encodes raw 36 x 36 patches around every landmark anew in each iteration (the paper);
             `shared-map` computes one feature pyramid a face and samples it around every landmark.
@@ -50,7 +50,7 @@ class ModelConfig:
 
     preset: str = "robust"
     scheme_name: str = "ibug68"
-    frame_size: int = 160
+    crop_size: int = 160
     face_size: float = 120.0
     iterations: int = 3
     encoder: Literal["patches", "shared-map"] = "shared-map"
@@ -80,8 +80,8 @@ class ModelConfig:
             raise InputError.at("coarse_shape", "the shared-map encoder, which sees the whole face", "patches")
         if self.encoder == "patches" and self.landmark_features != PATCH_FEATURES:
             raise InputError.at("landmark_features", f"{PATCH_FEATURES} with patches", str(self.landmark_features))
-        if self.encoder == "shared-map" and self.frame_size % 16:
-            raise InputError.at("frame_size", "a multiple of 16 with the shared map", str(self.frame_size))
+        if self.encoder == "shared-map" and self.crop_size % 16:
+            raise InputError.at("crop_size", "a multiple of 16 with the shared map", str(self.crop_size))
         if self.hourglass and self.coarse_shape:
             raise InputError.at("initial shape", "one of coarse_shape and hourglass", "both")
         for name, least in (("iterations", self.iterations), ("blocks", min(self.blocks))):
@@ -107,13 +107,15 @@ class ModelConfig:
         return scheme_by_name(self.scheme_name)
 
     @property
-    def frame(self) -> FrameSpec:
-        return FrameSpec(self.frame_size, self.face_size)
+    def crop_spec(self) -> CropSpec:
+        return CropSpec(self.crop_size, self.face_size)
 
     def to_json(self) -> str:
         """One line of JSON, keys sorted: what a checkpoint carries; with a scheme of one's own, its definition, too."""
         own = {} if self.scheme_name in BUILT_IN else {"scheme": describe_scheme(self.scheme)}
-        return json.dumps(dataclasses.asdict(self) | own, sort_keys=True)
+        values = dataclasses.asdict(self)
+        values["frame_size"] = values.pop("crop_size")  # its name in files since the first of them
+        return json.dumps(values | own, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> ModelConfig:
@@ -126,6 +128,7 @@ class ModelConfig:
             values: dict[str, Any] = json.loads(text)
             described_scheme(values["scheme"] if "scheme" in values else values["scheme_name"])  # known from here on
             values = {name: value for name, value in values.items() if name != "scheme"}
+            values["crop_size"] = values.pop("frame_size")
             values["without"] = tuple(values["without"])
             values["map_channels"] = tuple(values["map_channels"])
             values["blocks"] = tuple(values.get("blocks", (2, 2, 2)))  # what files from before the choice mean
@@ -139,8 +142,8 @@ _PUBLISHED_AND_LIGHT: Mapping[str, ModelConfig] = MappingProxyType(
     {
         "paper": ModelConfig(
             preset="paper",
-            frame_size=224,
-            # The authors scale the face box's diagonal to 198 of 224 pixels; `Box.side` is the diagonal over sqrt 2.
+            crop_size=224,
+            # The authors scale the face box's diagonal to 198 of 224 pixels; `Box.size` is the diagonal over sqrt 2.
             face_size=140.0,
             encoder="patches",
             batch_norm=False,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from srn.face.geometry import FrameSpec, ImageArray
+from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import LandmarkScheme
 from srn.model.network import StructuralRelationNetwork
@@ -35,8 +35,8 @@ class TorchLocalizer:
         return self._network.config.scheme
 
     @property
-    def frame(self) -> FrameSpec:
-        return self._network.config.frame
+    def crop_spec(self) -> CropSpec:
+        return self._network.config.crop_spec
 
     @property
     def mean_shape(self) -> Float32Array:

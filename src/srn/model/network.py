@@ -87,7 +87,7 @@ class StructuralRelationNetwork(nn.Module):
         self.point_heads = _PointHeads(config) if config.point_heads else None
 
     def _coarse_head(self) -> nn.Sequential:
-        cells = (self.config.frame_size // 16) ** 2
+        cells = (self.config.crop_size // 16) ** 2
         return nn.Sequential(
             nn.Conv2d(self.config.map_channels[2], 32, 1),
             nn.ReLU(),
@@ -99,7 +99,7 @@ class StructuralRelationNetwork(nn.Module):
 
     def mean_initial_shape(self, batch: int) -> Tensor:
         """(B, N, 2) crop pixels: the mean shape laid into the face box."""
-        frame = self.config.frame
+        frame = self.config.crop_spec
         return (self.mean_shape * frame.face_size + frame.center).expand(batch, -1, -1)
 
     def initial_hidden(self, batch: int) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from srn.data.pack import FacePack
+from srn.datasets.pack import FacePack
 
 NEIGHBOURS = 20
 """A face's rarity is its distance to this nearest neighbour: near enough to be local, far enough to be stable."""

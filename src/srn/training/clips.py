@@ -18,14 +18,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from srn.data.animate import FramedFace, MotionConfig, MovingFace, animate_framed, move_frames
-from srn.data.pack import FacePack
+from srn.datasets.pack import FacePack
 from srn.errors import InputError
-from srn.face.geometry import FrameSpec, ImageArray
+from srn.face.geometry import CropSpec, ImageArray
 from srn.face.metrics import clip_nme, interocular, jitter
 from srn.model.config import ModelConfig
 from srn.model.encoder import FeatureMaps
 from srn.model.network import CascadeOutput, StructuralRelationNetwork
+from srn.synthesis.animate import FramedFace, MotionConfig, MovingFace, animate_framed, move_frames
 from srn.training.config import ClipConfig, TrainConfig
 from srn.training.loop import Score, Task, prediction_sheet, train
 from srn.training.loss import LossKind, LossTerms, cascade_loss, interocular_normalizer, point_distances
@@ -91,7 +91,7 @@ class ClipStream(Dataset[tuple[Tensor, ...]]):
     def __init__(
         self,
         pack: FacePack,
-        spec: FrameSpec,
+        spec: CropSpec,
         config: ClipConfig,
         seed: int,
         weights: npt.NDArray[np.float64] | None = None,
@@ -135,7 +135,7 @@ def _another(pack: FacePack, rng: np.random.Generator) -> Callable[[], ImageArra
 
 
 def animated_face(
-    pack: FacePack, index: int, spec: FrameSpec, motion: MotionConfig, rng: np.random.Generator, frames: int
+    pack: FacePack, index: int, spec: CropSpec, motion: MotionConfig, rng: np.random.Generator, frames: int
 ) -> FramedFace:
     """A packed face brought to life; pieces of the pack's other faces may pass in front of it."""
     occluded = None if pack.occluded is None else pack.occluded[index]
@@ -257,7 +257,7 @@ class ClipTask:
         return self.clips.frames
 
     def stream(self, pack: FacePack, weights: npt.NDArray[np.float64] | None) -> Dataset[tuple[Tensor, ...]]:
-        return ClipStream(pack, self.config.model.frame, self.clips, self.config.seed, weights, self.occluder)
+        return ClipStream(pack, self.config.model.crop_spec, self.clips, self.config.seed, weights, self.occluder)
 
     def module(self, network: StructuralRelationNetwork) -> nn.Module:
         return ClipUnroll(network)
@@ -272,7 +272,7 @@ class ClipTask:
         """NME and jitter over one clip of every held-out face, the same clips every time; half of them start each frame
         from the previous shape."""
         rng = np.random.default_rng([self.config.seed, 3])
-        spec, config = self.config.model.frame, dataclasses.replace(self.clips.motion, flip=0.0)
+        spec, config = self.config.model.crop_spec, dataclasses.replace(self.clips.motion, flip=0.0)
         framed = [animated_face(pack, i, spec, config, rng, self.clips.frames) for i in range(len(pack))]
         shapes = track_clips(network, framed, np.arange(len(pack)) % 2 == 1, device)
         errors, shakes = [], []

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from srn.data.animate import MotionConfig
-from srn.data.augment import PAPER_AUGMENTATION, AugmentConfig
-from srn.data.files import write_atomically
 from srn.errors import InputError
+from srn.files import write_atomically
 from srn.model.config import ModelConfig, preset
+from srn.synthesis.animate import MotionConfig
+from srn.synthesis.augment import PAPER_AUGMENTATION, AugmentConfig
 from srn.training.loss import LossKind
 
 

@@ -20,17 +20,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from srn.data.augment import NO_AUGMENTATION, augment
-from srn.data.files import write_atomically
-from srn.data.media import write_image
-from srn.data.pack import FacePack, mean_shape
+from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError, WeightsError
 from srn.face.metrics import interocular, nme
-from srn.face.overlay import draw_face
+from srn.files import write_atomically
+from srn.inference.drawing import draw_face
+from srn.media.pictures import write_image
 from srn.model.checkpoint import adapted, load_tensors, save_network, save_tensors
 from srn.model.config import ModelConfig
 from srn.model.network import StructuralRelationNetwork
 from srn.model.precision import Precision, runs_low
+from srn.synthesis.augment import NO_AUGMENTATION, augment
 from srn.training.balance import balance_weights
 from srn.training.calibration import DRAWS, calibrate
 from srn.training.config import TrainConfig
@@ -107,7 +107,7 @@ def predict_pack(
     network.eval()
     rng = np.random.default_rng(0)
     faces = [
-        augment(pack.image(i), pack.landmarks[i], network.config.frame, pack.scheme, NO_AUGMENTATION, rng)
+        augment(pack.image(i), pack.landmarks[i], network.config.crop_spec, pack.scheme, NO_AUGMENTATION, rng)
         for i in range(len(pack))
     ]
     images = np.stack([face.image for face in faces])
@@ -181,7 +181,7 @@ class FaceTask:
     def stream(self, pack: FacePack, weights: npt.NDArray[np.float64] | None) -> Dataset[tuple[Tensor, ...]]:
         config = self.config
         return FaceStream(
-            pack, config.model.frame, config.augmentation, config.seed, weights, self.occluder, config.hard_share
+            pack, config.model.crop_spec, config.augmentation, config.seed, weights, self.occluder, config.hard_share
         )
 
     def module(self, network: StructuralRelationNetwork) -> nn.Module:

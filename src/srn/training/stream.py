@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from srn.data.augment import AugmentConfig, TrainingFace, augment
-from srn.data.pack import FacePack, mean_shape
-from srn.face.geometry import FrameSpec, ImageArray
+from srn.datasets.pack import FacePack, mean_shape
+from srn.face.geometry import CropSpec, ImageArray
+from srn.synthesis.augment import AugmentConfig, TrainingFace, augment
 
 
 class FaceOrder:
@@ -71,7 +71,7 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
     def __init__(
         self,
         pack: FacePack,
-        spec: FrameSpec,
+        spec: CropSpec,
         config: AugmentConfig,
         seed: int,
         weights: npt.NDArray[np.float64] | None = None,

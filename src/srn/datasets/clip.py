@@ -1,0 +1,190 @@
+"""`Clip`: a video with landmarks, its frames read only when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from srn.datasets.sample import Sample
+from srn.errors import DataError
+from srn.face.scheme import LandmarkScheme
+from srn.media.pictures import IMAGE_SUFFIXES, read_image
+
+Picture = npt.NDArray[np.uint8]
+
+
+class FrameSource(Protocol):
+    """Frames of a video by their number. They count from 1, as the files of 300VW do."""
+
+    @property
+    def path(self) -> Path:
+        """The video file or the folder of frames."""
+        ...
+
+    def read(self, number: int) -> Picture:
+        """One frame, (H, W, 3) uint8 RGB; a `DataError` names a frame that cannot be read."""
+        ...
+
+
+class FrameFolder:
+    """Frames as numbered pictures, `000001.jpg` or `.png`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            entries = sorted(path.iterdir())
+        except OSError as error:
+            raise DataError.at(path, "a folder of numbered frames", error.strerror or "an error") from error
+        self._frames = {int(p.stem): p for p in entries if p.suffix.lower() in IMAGE_SUFFIXES and p.stem.isdecimal()}
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The frames that are there."""
+        return tuple(sorted(self._frames))
+
+    def frame_path(self, number: int) -> Path:
+        """The picture file of a frame."""
+        return self._frames.get(number, self.path / f"{number:06d}.jpg")
+
+    def read(self, number: int) -> Picture:
+        return read_image(self.frame_path(number))
+
+
+class VideoFile:
+    """Frames of a video file, decoded by OpenCV.
+
+    Frames are counted by decoding from the start, since jumping by frame number is off by some frames in videos with
+    B-frames or broken indices. Reading in rising order decodes every frame once; going back starts over.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._capture: cv2.VideoCapture | None = None
+        self._next = 1  # number of the frame that the capture gives next
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_capture": None, "_next": 1}  # an open decoder stays where it is
+
+    def _open(self) -> cv2.VideoCapture:
+        capture = cv2.VideoCapture(str(self.path)) if self.path.is_file() else None
+        if capture is None or not capture.isOpened():
+            raise DataError.at(self.path, "a video that OpenCV can read", "none")
+        return capture
+
+    def length(self) -> int:
+        """How many frames the file says it has."""
+        capture = self._open()
+        try:
+            return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        finally:
+            capture.release()
+
+    def fps(self) -> float:
+        """Frames a second, as the file says."""
+        capture = self._open()
+        try:
+            return float(capture.get(cv2.CAP_PROP_FPS))
+        finally:
+            capture.release()
+
+    def close(self) -> None:
+        """Let go of the decoder; the next `read` starts a new one."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture, self._next = None, 1
+
+    def read(self, number: int) -> Picture:
+        if number < self._next:
+            self.close()
+        if self._capture is None:
+            self._capture = self._open()
+        while self._next <= number:
+            if not self._capture.grab():
+                last = self._next - 1
+                self.close()
+                raise DataError.at(self.path, f"frame {number}", f"a video that ends with frame {last}")
+            self._next += 1
+        got, frame = self._capture.retrieve()
+        if not got or frame is None:
+            self.close()
+            raise DataError.at(self.path, f"frame {number}", "a frame that does not decode")
+        return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+
+@dataclass(frozen=True)
+class FramePicture:
+    """One frame as the picture of a `Sample`."""
+
+    frames: FrameSource
+    number: int
+
+    def load(self) -> Picture:
+        """The frame, (H, W, 3) uint8 RGB."""
+        return self.frames.read(self.number)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video of one annotated face.
+
+    Attributes:
+        name: the video's name in its dataset.
+        frames: where the frames are read from.
+        numbers: (T,) number of each annotated frame; rising, and with gaps where frames have no landmarks.
+        landmarks: (T, N, 2) frame pixels, 0-based.
+        scheme: numbering of the landmarks.
+        subset: where it belongs in its dataset.
+        excluded: numbers of annotated frames that the dataset's protocol leaves out; they are not in `numbers`.
+        occluded: (T, N) bool where occlusion is annotated.
+    """
+
+    name: str
+    frames: FrameSource
+    numbers: npt.NDArray[np.int64]
+    landmarks: npt.NDArray[np.float64]
+    scheme: LandmarkScheme
+    subset: str
+    excluded: tuple[int, ...] = ()
+    occluded: npt.NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        if self.landmarks.shape != (len(self.numbers), self.scheme.n_points, 2):
+            expected = f"landmarks ({len(self.numbers)}, {self.scheme.n_points}, 2)"
+            raise DataError.at(self.frames.path, expected, str(self.landmarks.shape))
+        if (np.diff(self.numbers) <= 0).any():
+            raise DataError.at(self.frames.path, "rising frame numbers", "a frame after a later one")
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def frame(self, index: int) -> Picture:
+        """The `index`-th annotated frame, (H, W, 3) uint8 RGB."""
+        return self.frames.read(int(self.numbers[index]))
+
+    def __iter__(self) -> Iterator[tuple[Picture, npt.NDArray[np.float64]]]:
+        """The frames in order, each with its landmarks (N, 2); one frame in memory at a time."""
+        try:
+            for index in range(len(self)):
+                yield self.frame(index), self.landmarks[index]
+        finally:
+            if isinstance(self.frames, VideoFile):
+                self.frames.close()
+
+    def samples(self) -> list[Sample]:
+        """Every annotated frame as a picture of its own, in order."""
+        made = []
+        for index, number in enumerate(self.numbers.tolist()):
+            occluded = None if self.occluded is None else self.occluded[index]
+            if isinstance(self.frames, FrameFolder):
+                path, source = self.frames.frame_path(number), None
+            else:
+                path, source = self.frames.path / f"{number:06d}", FramePicture(self.frames, number)
+            landmarks = self.landmarks[index]
+            made.append(Sample(path, landmarks, self.scheme, self.subset, occluded=occluded, source=source))
+        return made

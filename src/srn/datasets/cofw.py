@@ -1,0 +1,188 @@
+"""COFW (Burgos-Artizzu et al. 2013): 29 points with occlusion flags, the pictures inside the annotation's `.mat` file.
+
+ROOT/COFW_train_color.mat, COFW_test_color.mat (colour) or COFW_train.mat, COFW_test.mat (grey), MATLAB version 7.3:
+`IsTr`, `IsT`: cells of pictures; `phisTr`, `phisT`: (F, 87), x of the 29 points, then y, then 1 where a point is hidden
+(else 0); `bboxesTr`, `bboxesT`: (F, 4), x, y, width and height of a face finder's box. MATLAB counts pixels from 1, and
+HDF5 holds its arrays with the axes the other way round.
+
+Or the pictures extracted, as MMPose does it: COCO files (`cofw_train.json`, `cofw_test.json`) and `images/000001.jpg`:
+training faces are 1 to 1345, test faces 1346 to 1852.
+
+The `.mat` layout was tested on a replica written from its description and from how others read it, not on the official
+files; the extracted layout was tested on two of its real pictures. Reading `.mat` files needs `srn[eval]` (h5py).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.datasets.checks import box_of_corner_and_size, check_landmarks
+from srn.datasets.coco import read_coco
+from srn.datasets.matlab import is_hdf5
+from srn.datasets.report import ReadingReport
+from srn.datasets.sample import Sample
+from srn.errors import DataError, MissingDependencyError
+from srn.face.scheme import COFW_29
+
+SPLITS = ("train", "test")
+OFFICIAL_COUNTS = {"train": 1345, "test": 507}
+"""Faces of the official release. The first 845 of the training faces are LFPW's: mostly nothing is hidden there."""
+
+_SUFFIX = {"train": "Tr", "test": "T"}
+_FIRST_PIXEL = 1.0
+
+
+@contextmanager
+def _opened(path: Path) -> Any:
+    """An HDF5 file, open for reading; whatever is wrong inside becomes a `DataError` that names the file."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("h5py", "eval", "reading COFW's .mat files") from error
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
+        found = "another version of .mat file" if path.is_file() and not is_hdf5(path) else str(error)
+        raise DataError.at(path, "a MATLAB version 7.3 file of COFW", found) from error
+
+
+@dataclass(frozen=True)
+class MatPicture:
+    """A picture in a cell array of a version 7.3 `.mat` file.
+
+    Attributes:
+        path: the file.
+        variable: the cell array, e.g. `IsT`.
+        index: which cell, from 0.
+    """
+
+    path: Path
+    variable: str
+    index: int
+
+    def load(self) -> npt.NDArray[np.uint8]:
+        """The picture, (H, W, 3) uint8 RGB; grey becomes RGB.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        where = f"{self.path}: {self.variable}, picture {self.index + 1}"
+        with _opened(self.path) as file:
+            cell = file[file[self.variable][()].ravel()[self.index]]
+            stored: npt.NDArray[Any] = cell[()]
+            if "MATLAB_empty" in cell.attrs or stored.ndim not in (2, 3) or stored.dtype != np.uint8:
+                raise DataError.at(where, "uint8 pixels (H, W) or (H, W, 3)", f"{stored.dtype} {stored.shape[::-1]}")
+        pixels = stored.T  # MATLAB's (H, W) or (H, W, 3) stands as (W, H) or (3, W, H) in HDF5
+        if pixels.ndim == 3 and pixels.shape[2] not in (1, 3):
+            raise DataError.at(where, "one or three channels", str(pixels.shape[2]))
+        if pixels.ndim == 2:
+            pixels = pixels[:, :, None]
+        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+
+
+def mat_file(root: str | os.PathLike[str], split: str, report: ReadingReport | None = None) -> Path | None:
+    """The `.mat` file of a split, in colour where there is one; None where there is neither."""
+    names = (f"cofw_{split}_color.mat", f"cofw_{split}.mat")
+    try:
+        there = {path.name.lower(): path for path in sorted(Path(root).iterdir())}
+    except OSError:
+        return None
+    found = [there[name] for name in names if name in there]
+    if len(found) > 1 and report is not None:
+        report.notes.append(f"{found[1]}: not read: {found[0].name} has the same pictures in colour")
+    return found[0] if found else None
+
+
+def coco_file(root: str | os.PathLike[str], split: str) -> Path | None:
+    """The COCO file of a split of the extracted layout; None where there is none."""
+    names = (f"annotations/cofw_{split}.json", f"cofw_{split}.json", f"{split}_cofw.json")
+    return next((Path(root) / name for name in names if (Path(root) / name).is_file()), None)
+
+
+def read_cofw_mat(path: str | os.PathLike[str], split: str, report: ReadingReport) -> list[Sample]:
+    """The faces of one official `.mat` file; their pictures are read from it when they are asked for.
+
+    Args:
+        path: the file.
+        split: `train` or `test`: how its variables are called.
+        report: takes the counts and what went wrong.
+
+    Raises:
+        DataError: the file cannot be read or has another layout.
+    """
+    file = Path(path)
+    pictures, phis, boxes = (f"{name}{_SUFFIX[split]}" for name in ("Is", "phis", "bboxes"))
+    n = COFW_29.n_points
+    with _opened(file) as content:
+        missing = [name for name in (pictures, phis) if name not in content]
+        if missing:
+            raise DataError.at(file, f"the variables {pictures}, {phis} and {boxes}", f"no {' and no '.join(missing)}")
+        shapes = np.asarray(content[phis][()], dtype=np.float64).T  # (F, 87)
+        faces = content[pictures].size
+        corners = np.asarray(content[boxes][()], dtype=np.float64).T if boxes in content else None
+    if shapes.shape != (faces, 3 * n):
+        raise DataError.at(f"{file}: {phis}", f"({faces}, {3 * n}), as there are {faces} pictures", str(shapes.shape))
+    if corners is not None and corners.shape != (faces, 4):
+        report.problems.append(str(DataError.at(f"{file}: {boxes}", f"({faces}, 4)", str(corners.shape))))
+        corners = None
+    samples = []
+    for index in range(faces):
+        where = f"{file}: {phis}, face {index + 1}"
+        try:
+            landmarks = np.stack([shapes[index, :n], shapes[index, n : 2 * n]], axis=1) - _FIRST_PIXEL
+            check_landmarks(landmarks, where)
+        except DataError as error:
+            report.problems.append(f"{error}; left out")
+            continue
+        box = None
+        if corners is not None:
+            try:
+                box = box_of_corner_and_size(corners[index], f"{file}: {boxes}, face {index + 1}", _FIRST_PIXEL)
+            except DataError as error:
+                report.problems.append(str(error))
+        name = file / f"{index + 1:04d}"  # no file of its own: the file that holds it and its number there
+        occluded = shapes[index, 2 * n :] > 0.5
+        source = MatPicture(file, pictures, index)
+        samples.append(Sample(name, landmarks, COFW_29, split, box, occluded, source=source))
+    report.count(split, len(samples))
+    return samples
+
+
+def read_cofw(root: str | os.PathLike[str], splits: Iterable[str] = SPLITS) -> tuple[list[Sample], ReadingReport]:
+    """Read COFW with its 29 points.
+
+    Args:
+        root: folder of the `.mat` files or of the extracted pictures with their COCO files.
+        splits: `train`, `test` or both.
+
+    Returns:
+        The faces with occlusion flags and a face finder's boxes, split by split, and the report.
+
+    Raises:
+        DataError: neither layout is there.
+    """
+    report = ReadingReport()
+    samples: list[Sample] = []
+    found = False
+    for split in splits:
+        mat, coco = mat_file(root, split, report), coco_file(root, split)
+        report.count(split, 0)
+        if mat is not None:
+            samples += read_cofw_mat(mat, split, report)
+        elif coco is not None:
+            samples += read_coco(coco, COFW_29, report, subset=split)
+        found = found or mat is not None or coco is not None
+        report.compare(Path(root) / split if mat is None else mat, report.counts[split], OFFICIAL_COUNTS[split])
+    if not found:
+        expected = "COFW_train_color.mat, COFW_test_color.mat (or without _color), or cofw_train.json, cofw_test.json"
+        raise DataError.at(root, expected, "none of them")
+    return samples, report

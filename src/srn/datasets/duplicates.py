@@ -1,0 +1,129 @@
+"""Pictures looked at one by one: which of them do not decode, and which stand in the training and the test faces both.
+
+Exactly the same picture is known by a hash of its decoded pixels. Nearly the same one (another size, crop or
+compression, or the next shot of a series) is known by its face: a small grey thumbnail around the landmark box, which
+does not care how much of the photograph a dataset kept. Of 300W's faces, the pairs that its users know as duplicates
+correlate by more than 0.99, shots of one series by more than 0.95, and different people by less than 0.93.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from srn.datasets.sample import Sample
+from srn.errors import DataError
+from srn.face.geometry import CropGeometry, CropSpec, ImageArray
+
+NEAR = 0.95
+"""Correlation of two thumbnails from which they count as nearly the same."""
+
+THUMBNAIL = CropSpec(size=24, face_size=16.0)
+_SMOOTH = 4  # pixels that are averaged into one of the thumbnail's, a side
+
+
+def thumbnail(image: ImageArray, sample: Sample) -> npt.NDArray[np.float32]:
+    """(576,): the face in grey, 24 x 24, of mean 0 and length 1; zeros where it is of one colour."""
+    spec = CropSpec(THUMBNAIL.size * _SMOOTH, THUMBNAIL.face_size * _SMOOTH)
+    frame = CropGeometry.from_box(sample.box, spec)
+    grey = cv2.cvtColor(frame.crop(image), cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (THUMBNAIL.size, THUMBNAIL.size), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small -= small.mean()
+    length = float(np.linalg.norm(small))
+    flat: npt.NDArray[np.float32] = (small / length if length > 1e-3 else np.zeros_like(small)).ravel()
+    return flat
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the pictures of F faces look like.
+
+    Attributes:
+        digests: (F,) hash of the decoded pixels; empty where the picture does not decode.
+        thumbnails: (F, 576) of each face; zeros where the picture does not decode.
+        outside: (F,) how many landmarks lie outside the picture.
+        problems: one line for each picture that does not decode.
+    """
+
+    digests: tuple[str, ...]
+    thumbnails: npt.NDArray[np.float32]
+    outside: npt.NDArray[np.int64]
+    problems: tuple[str, ...]
+
+
+def scan(samples: Sequence[Sample], progress: Callable[[], None] | None = None) -> Scan:
+    """Read the picture of every face; several faces of one picture that stand in a row read it once.
+
+    Args:
+        samples: the faces.
+        progress: called after every face.
+    """
+    digests, outside, problems = [], [], []
+    thumbnails = np.zeros((len(samples), THUMBNAIL.size**2), np.float32)
+    last, image, digest = None, None, ""
+    for index, sample in enumerate(samples):
+        if sample.path != last:
+            last, image, digest = sample.path, None, ""
+            try:
+                image = sample.load()
+                digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+            except DataError as error:
+                problems.append(str(error))
+        digests.append(digest)
+        beyond = 0
+        if image is not None:
+            thumbnails[index] = thumbnail(image, sample)
+            size = np.array(image.shape[1::-1])
+            # A point may lie on the outer half of the border's pixels: they reach from -0.5 to size - 0.5.
+            beyond = int(((sample.landmarks < -0.5) | (sample.landmarks > size - 0.5)).any(axis=1).sum())
+        outside.append(beyond)
+        if progress is not None:
+            progress()
+    return Scan(tuple(digests), thumbnails, np.array(outside, dtype=np.int64), tuple(problems))
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two faces that are the same picture, or nearly.
+
+    Attributes:
+        first, second: their indices.
+        exact: whether the decoded pixels are the same, to the last.
+        similarity: correlation of the two faces' thumbnails, up to 1.
+    """
+
+    first: int
+    second: int
+    exact: bool
+    similarity: float
+
+
+def duplicates(
+    scanned: Scan, first: Sequence[int], second: Sequence[int], *, near: float = NEAR
+) -> Iterator[Duplicate]:
+    """Pairs of a face of `first` and a face of `second` whose pictures are the same or nearly the same.
+
+    Of two faces in one group photograph, which stands in both, the pair is told as well: its pixels are the same.
+
+    Args:
+        scanned: what `scan` found.
+        first, second: indices of the two parts, e.g. the test faces and the training faces.
+        near: correlation of the thumbnails from which two faces count as nearly the same.
+    """
+    others: dict[str, list[int]] = {}
+    for j in second:
+        others.setdefault(scanned.digests[j], []).append(j)
+    columns = np.asarray(second, dtype=np.int64)
+    against = scanned.thumbnails[columns]
+    for i in first:
+        same = set(others.get(scanned.digests[i], [])) if scanned.digests[i] else set()
+        similarity = against @ scanned.thumbnails[i]
+        for column in np.flatnonzero((similarity >= near) | np.isin(columns, list(same))).tolist():
+            j = int(columns[column])
+            if i != j:
+                yield Duplicate(i, j, j in same, float(similarity[column]))

@@ -1,0 +1,61 @@
+"""`Sample`: one annotated face in one picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import DataError
+from srn.face.geometry import Box
+from srn.face.scheme import LandmarkScheme
+from srn.media.pictures import read_image
+
+
+class PictureSource(Protocol):
+    """Where a picture comes from that is no file of its own: inside a `.mat` file, or a frame of a video."""
+
+    def load(self) -> npt.NDArray[np.uint8]:
+        """The picture, (H, W, 3) uint8 RGB; a `DataError` names what cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An annotated face.
+
+    Attributes:
+        path: the picture; where it is no file of its own, the file that holds it and its number in there.
+        landmarks: (N, 2) picture pixels, 0-based.
+        scheme: numbering of the landmarks.
+        subset: where it belongs in its dataset, e.g. `helen/testset`.
+        detector_box: a detector-like face box where the dataset has one, picture pixels.
+        occluded: (N,) bool where the dataset annotates occlusion.
+        attributes: what the dataset says of the face (WFLW: `pose`, `occlusion`, ...).
+        source: reads the picture where it is no file of its own.
+    """
+
+    path: Path
+    landmarks: npt.NDArray[np.float64]
+    scheme: LandmarkScheme
+    subset: str
+    detector_box: Box | None = None
+    occluded: npt.NDArray[np.bool_] | None = None
+    attributes: frozenset[str] = frozenset()
+    source: PictureSource | None = None
+
+    def __post_init__(self) -> None:
+        if self.landmarks.shape != (self.scheme.n_points, 2):
+            raise DataError.at(self.path, f"landmarks ({self.scheme.n_points}, 2)", str(self.landmarks.shape))
+
+    @property
+    def box(self) -> Box:
+        """The tight box of the landmarks: the ground-truth box of the protocols."""
+        return Box.around(self.landmarks)
+
+    def load(self) -> npt.NDArray[np.uint8]:
+        """The picture, (H, W, 3) uint8 RGB."""
+        return read_image(self.path) if self.source is None else self.source.load()

@@ -1,0 +1,250 @@
+"""300VW (Shen et al. 2015): videos of one face, 68 points on every frame; and any videos in its layout.
+
+ROOT/<id>/vid.avi + ROOT/<id>/annot/000001.pts, as distributed: frames are read from the video as they are needed
+ROOT/<id>/imgs/000001.jpg or .png + ROOT/<id>/annot/000001.pts: the frames extracted
+ROOT/broken_frames.npy or ROOT/excluded_frames.json: the annotated frames that the organisers leave out
+
+Frame 1 is the video's first. The extracted layout was tested on real frames of 300VW and on whole videos of another
+set; reading from `vid.avi` on videos written for the test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srn.datasets.checks import check_landmarks, check_picture
+from srn.datasets.clip import Clip, FrameFolder, FrameSource, VideoFile
+from srn.datasets.report import ReadingReport
+from srn.errors import DataError
+from srn.face.scheme import IBUG_68, LandmarkScheme
+from srn.media.pts import read_pts
+
+
+def _videos(names: str) -> tuple[str, ...]:
+    return tuple(names.split())
+
+
+TRAINING_VIDEOS = _videos(
+    """001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035 037 039 041 043
+    044 046 047 048 049 053 057 059 112 113 115 119 120 123 138 143 144 160 204 205 223 225"""
+)
+CATEGORIES = {
+    "category 1": _videos(
+        """114 124 125 126 150 158 401 402 505 506 507 508 509 510 511 514 515 518 519 520 521 522 524 525 537 538 540
+        541 546 547 548"""
+    ),
+    "category 2": _videos("203 208 211 212 213 214 218 224 403 404 405 406 407 408 409 412 550 551 553"),
+    "category 3": _videos("410 411 516 517 526 528 529 530 531 533 557 558 559 562"),
+}
+"""The test videos: well-lit, unconstrained, and arbitrary conditions."""
+
+TRAINING = "train"
+OFFICIAL_VIDEOS = {TRAINING: TRAINING_VIDEOS, **CATEGORIES}
+OFFICIAL_FRAMES = {TRAINING: 95_192, "category 1": 62_135, "category 2": 32_805, "category 3": 26_338}
+"""Frames of each part once the organisers' excluded ones are gone."""
+
+EXCLUSION_FILES = ("excluded_frames.json", "broken_frames.npy")
+_PART_OF = {video: part for part, videos in OFFICIAL_VIDEOS.items() for video in videos}
+_FRAME_FOLDERS = ("imgs", "extraction", "frames")
+
+
+class _StandIn:
+    """Takes the place of NumPy's classes in a pickled array: holds what it is given and runs nothing."""
+
+    def __init__(self, *arguments: object) -> None:
+        self.state: Any = None
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+
+class _DataOnly(pickle.Unpickler):
+    """Unpickles lists, dicts, texts and numbers; no class of the file is ever looked up."""
+
+    _known = frozenset(
+        {
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),
+        }
+    )
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._known:
+            raise pickle.UnpicklingError(f"{module}.{name} in it")
+        return _StandIn
+
+
+def read_excluded_frames(path: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
+    """Frames that the protocol leaves out, by video; frames count from 1.
+
+    Args:
+        path: `.json` holds `{"410": [148, 150, ...], ...}`. `.npy` holds the same as a pickled dict in an array, which
+            is how the list is passed around; of it only lists, texts and numbers are taken, and no code in it can run.
+
+    Raises:
+        DataError: the file is missing or holds something else.
+    """
+    file = Path(path)
+    expected = "frame numbers by video: {'410': [148, 150], ...}"
+    try:
+        if file.suffix.lower() == ".json":
+            content = json.loads(file.read_bytes())
+        else:
+            with file.open("rb") as stream:
+                version = np.lib.format.read_magic(stream)
+                reader = np.lib.format
+                header = reader.read_array_header_1_0 if version == (1, 0) else reader.read_array_header_2_0
+                shape, _, kind = header(stream)
+                if shape != () or not kind.hasobject:
+                    raise ValueError(f"an array {shape} of {kind}")
+                array = _DataOnly(stream).load()
+            content = array.state[4][0] if isinstance(array, _StandIn) else array
+        frames = {str(video): tuple(sorted(int(n) for n in numbers)) for video, numbers in content.items()}
+    except OSError as error:
+        raise DataError.at(file, expected, error.strerror or "an error") from error
+    except (ValueError, TypeError, AttributeError, IndexError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise DataError.at(file, expected, str(error) or type(error).__name__) from error
+    return frames
+
+
+def _frames_of(folder: Path) -> FrameSource:
+    """The frames of a video: extracted ones where they are, the video file otherwise."""
+    for name in _FRAME_FOLDERS:
+        if (folder / name).is_dir():
+            return FrameFolder(folder / name)
+    videos = sorted(path for path in folder.glob("vid.*") if path.is_file())
+    if not videos:
+        raise DataError.at(folder, f"vid.avi or a folder of frames ({', '.join(_FRAME_FOLDERS)})", "neither")
+    return VideoFile(videos[0])
+
+
+def is_clip_folder(folder: Path) -> bool:
+    """Whether a folder is a video of this layout."""
+    frames = any((folder / name).is_dir() for name in _FRAME_FOLDERS) or any(folder.glob("vid.*"))
+    return frames and (folder / "annot").is_dir()
+
+
+def read_clip(
+    folder: str | os.PathLike[str],
+    report: ReadingReport,
+    *,
+    subset: str | None = None,
+    excluded: Iterable[int] = (),
+    scheme: LandmarkScheme = IBUG_68,
+) -> Clip:
+    """One video: its folder with `annot/*.pts` and `vid.avi` or extracted frames.
+
+    Args:
+        folder: the video's folder; its name is the clip's.
+        report: takes what went wrong, frame by frame.
+        subset: where the clip belongs; its name where None.
+        excluded: annotated frames that the protocol leaves out.
+        scheme: what the points are.
+
+    Raises:
+        DataError: there are no frames, or none of them is annotated.
+    """
+    directory = Path(folder)
+    source = _frames_of(directory)
+    if isinstance(source, FrameFolder):
+        there = set(source.numbers)
+    else:
+        assert isinstance(source, VideoFile)
+        there = set(range(1, source.length() + 1))
+    annotated: dict[int, Path] = {}
+    for path in sorted((directory / "annot").glob("*.pts")):
+        if path.stem.isdecimal():
+            annotated[int(path.stem)] = path
+        else:
+            report.problems.append(f"{path}: its name is no frame number; left out")
+    left_out = sorted(set(excluded) & annotated.keys())
+    numbers, landmarks = [], []
+    for number, path in sorted(annotated.items()):
+        if number in left_out:
+            continue
+        if number not in there:
+            report.problems.append(f"{path}: no frame {number} in {source.path}; left out")
+            continue
+        try:
+            if isinstance(source, FrameFolder):
+                check_picture(source.frame_path(number))
+            landmarks.append(check_landmarks(read_pts(path, scheme.n_points), path))
+            numbers.append(number)
+        except DataError as error:
+            report.problems.append(f"{error}; left out")
+    bare = len(there - annotated.keys())
+    if bare:
+        report.notes.append(f"{source.path}: frames without points: {bare} of {len(there)}")
+    if left_out:
+        report.notes.append(f"{directory / 'annot'}: frames excluded by the protocol: {len(left_out)}")
+    if not numbers:
+        raise DataError.at(directory / "annot", "a .pts file for a frame", "none")
+    name = directory.name
+    return Clip(name, source, np.array(numbers), np.stack(landmarks), scheme, subset or name, tuple(left_out))
+
+
+def read_300vw(
+    root: str | os.PathLike[str],
+    parts: Iterable[str] = tuple(OFFICIAL_VIDEOS),
+    *,
+    excluded: str | os.PathLike[str] | None = None,
+    scheme: LandmarkScheme = IBUG_68,
+) -> tuple[list[Clip], ReadingReport]:
+    """Read 300VW, or videos of one's own in its layout.
+
+    Args:
+        root: folder of the videos' folders.
+        parts: `train`, `category 1`, `category 2`, `category 3`. Videos that are not 300VW's are always read; their
+            subset is their name.
+        excluded: file of the frames that the protocol leaves out; `excluded_frames.json` or `broken_frames.npy` in
+            `root` where None.
+        scheme: what the points are.
+
+    Returns:
+        The clips in the order of their names, and the report, its counts in frames by part. A clip's subset is its part
+        and its name, e.g. `category 1/114`.
+
+    Raises:
+        DataError: there is no such video.
+    """
+    base, report, wanted = Path(root), ReadingReport(), tuple(parts)
+    for part in wanted:
+        if part not in OFFICIAL_VIDEOS:
+            raise DataError.at("300VW", f"one of {', '.join(OFFICIAL_VIDEOS)}", repr(part))
+    folders = [path for path in sorted(base.iterdir()) if is_clip_folder(path)] if base.is_dir() else []
+    if not folders:
+        raise DataError.at(base, "folders of videos: <id>/vid.avi or <id>/imgs, and <id>/annot", "none")
+    lists = [Path(excluded)] if excluded is not None else [base / n for n in EXCLUSION_FILES if (base / n).is_file()]
+    skipped = read_excluded_frames(lists[0]) if lists else {}
+    official = any(folder.name in _PART_OF for folder in folders)
+    clips = []
+    for folder in folders:
+        own = _PART_OF.get(folder.name)
+        if own is not None and own not in wanted:
+            continue
+        subset = folder.name if own is None else f"{own}/{folder.name}"
+        try:
+            clip = read_clip(folder, report, subset=subset, excluded=skipped.get(folder.name, ()), scheme=scheme)
+        except DataError as error:
+            report.problems.append(f"{error}; left out")
+            continue
+        clips.append(clip)
+        report.count(own or folder.name, len(clip))
+    if official:
+        for part in wanted:
+            report.count(part, 0)
+            found = sum(clip.name in OFFICIAL_VIDEOS[part] for clip in clips)
+            report.compare(base, found, len(OFFICIAL_VIDEOS[part]), f"videos of {part}")
+            report.compare(base, report.counts[part], OFFICIAL_FRAMES[part], f"frames of {part}")
+        if not lists:
+            report.notes.append(f"{base}: no list of excluded frames ({' or '.join(EXCLUSION_FILES)}): all are taken")
+    return clips, report

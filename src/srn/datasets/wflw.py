@@ -1,0 +1,151 @@
+"""WFLW (Wu et al., CVPR 2018): 98 points, a face box and six attributes for every face.
+
+ROOT/WFLW_images/<event>/<name>.jpg
+ROOT/WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{train,test}.txt, a line a face: 196
+coordinates (x y of each point), the box x0 y0 x1 y1, six flags, the picture's name. Pixels count from 0.
+ROOT/WFLW_annotations/list_98pt_test/list_98pt_test_<subset>.txt: the faces of the test subsets (196 coordinates and the
+name). They say what the flags say, and are only checked against them.
+
+The 68-point lists that others derived (`list_68pt_rect_attr_...`, 136 coordinates) are read as well.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from srn.datasets.checks import check_landmarks, check_picture
+from srn.datasets.report import ReadingReport
+from srn.datasets.sample import Sample
+from srn.errors import DataError, InputError
+from srn.face.geometry import Box
+from srn.face.scheme import IBUG_68, WFLW_98, LandmarkScheme
+
+SPLITS = ("train", "test")
+ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
+"""The six flags, in the order of the lists."""
+
+OFFICIAL_COUNTS = {"train": 7500, "test": 2500}
+TEST_COUNTS = MappingProxyType(
+    {"pose": 326, "expression": 314, "illumination": 698, "make-up": 206, "occlusion": 736, "blur": 773}
+)
+"""Test faces with each attribute: the subsets of WFLW's tables."""
+
+_LIST_NAMES = {"pose": "largepose", "make-up": "makeup"}
+_SCHEMES = {WFLW_98.n_points: WFLW_98, IBUG_68.n_points: IBUG_68}
+
+
+def list_file(root: str | os.PathLike[str], split: str, n_points: int = WFLW_98.n_points) -> Path:
+    """Where the list of a split is."""
+    name = f"list_{n_points}pt_rect_attr"
+    places = (Path(root) / "WFLW_annotations", Path(root))
+    files = [place / f"{name}_train_test" / f"{name}_{split}.txt" for place in places]
+    return next((file for file in files if file.is_file()), files[0])
+
+
+def _subset_list(root: Path, attribute: str) -> Path:
+    name = _LIST_NAMES.get(attribute, attribute)
+    return root / "WFLW_annotations" / "list_98pt_test" / f"list_98pt_test_{name}.txt"
+
+
+def _lines(path: Path) -> list[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError.at(path, "a list of WFLW", getattr(error, "strerror", None) or str(error)) from error
+    return [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def _read_face(
+    line: str, where: str, scheme: LandmarkScheme, images: Path, split: str, report: ReadingReport
+) -> Sample:
+    coordinates = 2 * scheme.n_points
+    numbers = coordinates + 4 + len(ATTRIBUTES)
+    words = line.split(maxsplit=numbers)
+    try:
+        values = np.array([float(word) for word in words[:numbers]])
+        flags = values[coordinates + 4 :]
+        if len(words) != numbers + 1 or not np.isin(flags, (0, 1)).all():
+            raise ValueError(f"{len(words)} words, flags {' '.join(words[coordinates + 4 : numbers])}")
+    except ValueError as error:
+        expected = f"{coordinates} coordinates, 4 of a box, {len(ATTRIBUTES)} flags 0 or 1, and a name"
+        raise DataError.at(where, expected, str(error)) from error
+    landmarks = check_landmarks(values[:coordinates].reshape(scheme.n_points, 2), where)
+    picture = check_picture(images / words[-1].strip())
+    box = None
+    try:
+        box = Box(*values[coordinates : coordinates + 4].tolist())
+    except InputError as error:
+        report.problems.append(f"{where}: {error}")
+    attributes = frozenset(name for name, flag in zip(ATTRIBUTES, flags, strict=True) if flag)
+    return Sample(picture, landmarks, scheme, split, box, attributes=attributes)
+
+
+def _compare_with_list(root: Path, attribute: str, samples: list[Sample], report: ReadingReport) -> None:
+    """Note where an official subset list and the flags disagree. A face is known by its picture and its first point."""
+    path = _subset_list(root, attribute)
+    if not path.is_file():
+        return
+    listed = set()
+    for number, line in _lines(path):
+        words = line.split(maxsplit=2 * WFLW_98.n_points)
+        try:
+            listed.add((words[2 * WFLW_98.n_points].strip(), round(float(words[0]), 2), round(float(words[1]), 2)))
+        except (IndexError, ValueError):
+            expected = f"{2 * WFLW_98.n_points} coordinates and a name"
+            report.problems.append(str(DataError.at(f"{path}: line {number}", expected, f"{len(words)} words")))
+    images = root / "WFLW_images"
+    known = {
+        (s.path.relative_to(images).as_posix(), *np.round(s.landmarks[0], 2).tolist()): attribute in s.attributes
+        for s in samples
+    }
+    unmarked = sum(not known[face] for face in listed & known.keys())
+    unlisted = sum(marked for face, marked in known.items() if face not in listed)
+    if unmarked or unlisted:
+        report.notes.append(f"{path}: {unmarked} faces without the flag {attribute}, {unlisted} with it are not listed")
+
+
+def read_wflw(
+    root: str | os.PathLike[str], splits: Iterable[str] = SPLITS, *, n_points: int = WFLW_98.n_points
+) -> tuple[list[Sample], ReadingReport]:
+    """Read WFLW.
+
+    Args:
+        root: folder with `WFLW_images` and `WFLW_annotations`.
+        splits: `train`, `test` or both.
+        n_points: 98, or 68 for the lists that others derived.
+
+    Returns:
+        The faces with their boxes and attributes, in the order of the lists, and the report.
+
+    Raises:
+        DataError: none of the lists is there.
+    """
+    if n_points not in _SCHEMES:
+        raise InputError.at("WFLW", f"one of {', '.join(map(str, _SCHEMES))} points", str(n_points))
+    scheme = _SCHEMES[n_points]
+    base, report = Path(root), ReadingReport()
+    wanted = {split: list_file(base, split, n_points) for split in splits}
+    if not any(file.is_file() for file in wanted.values()):
+        raise DataError.at(base, f"WFLW's lists ({next(iter(wanted.values())).relative_to(base)})", "none of them")
+    samples: list[Sample] = []
+    for split, file in wanted.items():
+        found: list[Sample] = []
+        for number, line in _lines(file) if file.is_file() else []:
+            try:
+                found.append(_read_face(line, f"{file}: line {number}", scheme, base / "WFLW_images", split, report))
+            except DataError as error:
+                report.problems.append(f"{error}; left out")
+        report.count(split, len(found))
+        report.compare(file, len(found), OFFICIAL_COUNTS[split])
+        if split == "test" and scheme is WFLW_98:
+            for attribute, official in TEST_COUNTS.items():
+                marked = sum(attribute in sample.attributes for sample in found)
+                report.compare(file, marked, official, f"faces of the subset {attribute}")
+                _compare_with_list(base, attribute, found, report)
+        samples += found
+    return samples, report

@@ -1,0 +1,146 @@
+"""The numbers that the paper publishes, as typed records. They are data: `published.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+from srn.errors import InputError
+from srn.face.metrics import NORMALIZERS
+
+METRICS = ("nme", "failure-rate", "recall-at-80-precision", "frames-per-second")
+DATASETS = ("300w", "masked-300w", "cofw29", "cofw68", "wflw", "300vw", "masked-300vw", "none")
+VARIANTS = (
+    "full", "without-g", "without-f", "without-d", "without-mu", "without-non-local", "without-occlusion", "hourglass",
+    "hofs",
+)  # fmt: skip
+"""Networks of the paper's own rows."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What the cells of a column measure.
+
+    Attributes:
+        name: identifier, unique in its table.
+        label: heading.
+        dataset, subset: the faces.
+        metric: one of `METRICS`.
+        normalizer: one of `metrics.NORMALIZERS`; empty where nothing is normalized.
+        unit: `%`, or `1/s`.
+        higher_is_better: as for recall and speed.
+    """
+
+    name: str
+    label: str
+    dataset: str
+    subset: str
+    metric: str
+    unit: str
+    normalizer: str = ""
+    higher_is_better: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method's published numbers.
+
+    Attributes:
+        method: its name as printed.
+        reference: its number in the paper's list; 0 for the paper's own.
+        values: by column name, in the column's unit; cells that the paper leaves empty are not there.
+        variant: for the paper's own networks, which of `VARIANTS`; else empty.
+        heatmap: whether it predicts heat maps, where the table says.
+    """
+
+    method: str
+    reference: int
+    values: Mapping[str, float]
+    variant: str = ""
+    heatmap: bool | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the paper."""
+
+    name: str
+    title: str
+    source: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    ablation: bool = False
+    """Whether its rows are networks of one training budget."""
+
+    def row_of(self, variant: str) -> Row | None:
+        """The paper's own row of a variant."""
+        return next((row for row in self.rows if row.variant == variant), None)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Variants that have a row, in the table's order."""
+        return tuple(row.variant for row in self.rows if row.variant)
+
+
+@dataclass(frozen=True)
+class Published:
+    """All tables and where they come from."""
+
+    source: Mapping[str, Any]
+    references: Mapping[int, str]
+    tables: Mapping[str, Table] = field(default_factory=dict)
+
+    def citation(self) -> str:
+        """One line."""
+        return f"{self.source['authors']}: {self.source['title']}, {self.source['venue']} ({self.source['year']})"
+
+
+def _check(where: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError.at(where, f"one of {', '.join(choices)}", repr(value))
+
+
+def _table(name: str, values: Mapping[str, Any]) -> Table:
+    columns = tuple(Column(name=key, **facts) for key, facts in values["columns"].items())
+    for column in columns:
+        where = f"published.toml: {name}.{column.name}"
+        _check(where, column.metric, METRICS)
+        _check(where, column.dataset, DATASETS)
+        _check(where, column.normalizer, ("", *NORMALIZERS))
+    rows = []
+    for facts in values["rows"]:
+        row = Row(**{**facts, "values": MappingProxyType(dict(facts["values"]))})
+        where = f"published.toml: {name}, row {row.method}"
+        _check(where, row.variant, ("", *VARIANTS))
+        for key in row.values:
+            _check(where, key, tuple(column.name for column in columns))
+        rows.append(row)
+    return Table(
+        name,
+        values["title"],
+        values["source"],
+        columns,
+        tuple(rows),
+        tuple(values["notes"]),
+        values.get("ablation", False),
+    )
+
+
+@cache
+def published() -> Published:
+    """Read `published.toml`.
+
+    Raises:
+        InputError: a cell without its column, or an unknown dataset, metric, normalizer or variant.
+    """
+    text = resources.files("srn").joinpath("evaluation", "paper", "published.toml").read_text(encoding="utf-8")
+    values = tomllib.loads(text)
+    tables = {name: _table(name, facts) for name, facts in values["tables"].items()}
+    references = {int(number): text for number, text in values["references"].items()}
+    return Published(MappingProxyType(values["source"]), MappingProxyType(references), MappingProxyType(tables))

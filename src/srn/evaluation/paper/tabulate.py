@@ -1,0 +1,155 @@
+"""Tables of published and measured numbers as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from srn.evaluation.paper.published import Column, Row, Table, published
+from srn.evaluation.paper.reproduce import Cell, OurRow, Outcome
+
+CSV_FIELDS = (
+    "table", "kind", "method", "reference", "detail", "column", "dataset", "subset", "metric", "normalizer", "unit",
+    "value", "low", "high", "faces", "official_faces", "published", "difference", "reason",
+)  # fmt: skip
+
+
+def cell_text(cell: Cell) -> str:
+    """A number of ours with its interval and what it was measured on, or the reason for its absence."""
+    if cell.interval is None:
+        return cell.reason
+    text = f"{cell.interval.value:.2f}"
+    if np.isfinite([cell.interval.low, cell.interval.high]).all():
+        text += f" [{cell.interval.low:.2f}, {cell.interval.high:.2f}]"
+    if cell.partial:
+        text += f" ({cell.faces} of {cell.official})"
+    return text
+
+
+def _published_row(table: Table, ours: OurRow) -> Row | None:
+    return table.row_of(ours.variant)
+
+
+def difference(table: Table, ours: OurRow, column: Column) -> float | None:
+    """Ours minus the paper's own row of the same variant."""
+    row, cell = _published_row(table, ours), ours.cells[column.name]
+    if row is None or cell.value is None or column.name not in row.values:
+        return None
+    return cell.value - row.values[column.name]
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(text.replace("|", "\\|") for text in cells) + " |"
+
+
+def markdown(outcome: Outcome) -> str:
+    """A table with a heading; the paper's rows first, then ours, then the notes."""
+    table = outcome.table
+    lines = [f"## {table.name.capitalize().replace('Table', 'Table ')}: {table.title}", ""]
+    lines.append(_line(["method", *(f"{c.label} ({c.unit})" for c in table.columns)]))
+    lines.append(_line(["---", *("---:" for _ in table.columns)]))
+    for row in table.rows:
+        name = f"{row.method} [{row.reference}]" if row.reference else f"{row.method} (the paper)"
+        lines.append(
+            _line([name, *(f"{row.values[c.name]:.2f}" if c.name in row.values else "–" for c in table.columns)])
+        )
+    for ours in outcome.rows:
+        name = f"**{ours.method}**" + (f"<br>{ours.detail}" if ours.detail else "")
+        texts = []
+        for column in table.columns:
+            cell = ours.cells[column.name]
+            gap = difference(table, ours, column)
+            text = cell_text(cell)
+            if cell.value is not None:
+                text = f"**{text.split(' ')[0]}**{text[len(text.split(' ')[0]) :]}"
+            texts.append(text + ("" if gap is None else f"; {gap:+.2f}"))
+        lines.append(_line([name, *texts]))
+    lines += [
+        "",
+        "In brackets: bootstrap 95 % interval. After the semicolon: ours minus the paper's row of that name.",
+        "",
+    ]
+    notes = [*(f"{line} (On the published numbers.)" for line in table.notes), *outcome.notes]
+    lines += [f"- {line}" for line in notes]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def document(outcomes: Sequence[Outcome], facts: Mapping[str, str], extra: Sequence[str] = ()) -> str:
+    """All tables as one Markdown page with what they were made with."""
+    source = published()
+    head = ["# The paper's tables, measured again", "", f"Published numbers: {source.citation()}.", ""]
+    head += [f"- {name}: {value}" for name, value in facts.items()]
+    numbers = sorted({row.reference for outcome in outcomes for row in outcome.table.rows if row.reference})
+    references = [f"- [{n}] {source.references[n]}" for n in numbers]
+    parts = ["\n".join(head), *(markdown(outcome).rstrip() for outcome in outcomes)]
+    if extra:
+        parts.append("## Figures\n\n" + "\n".join(f"- {line}" for line in extra))
+    if references:
+        parts.append("## References, numbered as in the paper\n\n" + "\n".join(references))
+    return "\n\n".join(parts) + "\n"
+
+
+def _records(outcome: Outcome) -> list[dict[str, Any]]:
+    """A record a cell: published and ours."""
+    table, records = outcome.table, []
+
+    def base(column: Column) -> dict[str, Any]:
+        return {
+            "table": table.name, "column": column.name, "dataset": column.dataset, "subset": column.subset,
+            "metric": column.metric, "normalizer": column.normalizer, "unit": column.unit,
+        }  # fmt: skip
+
+    for row in table.rows:
+        for column in table.columns:
+            if column.name in row.values:
+                records.append(
+                    {**base(column), "kind": "published", "method": row.method, "reference": row.reference or None,
+                     "value": row.values[column.name]}
+                )  # fmt: skip
+    for ours in outcome.rows:
+        row_of = _published_row(table, ours)
+        for column in table.columns:
+            cell = ours.cells[column.name]
+            record = {
+                **base(column),
+                "kind": "ours",
+                "method": ours.method.removeprefix("ours: "),
+                "detail": ours.detail,
+            }
+            if cell.interval is None:
+                record["reason"] = cell.reason
+            else:
+                low, high = cell.interval.to_list()
+                record |= {"value": cell.value, "low": low, "high": high, "faces": cell.faces,
+                           "official_faces": cell.official}  # fmt: skip
+            if row_of is not None and column.name in row_of.values:
+                record |= {"published": row_of.values[column.name], "difference": difference(table, ours, column)}
+            records.append({key: value for key, value in record.items() if value is not None})
+    return records
+
+
+def to_csv(outcome: Outcome) -> str:
+    """A line a cell."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_records(outcome))
+    return text.getvalue()
+
+
+def to_json(outcome: Outcome, facts: Mapping[str, str]) -> str:
+    """The cells and what they were made with."""
+    values = {
+        "table": outcome.table.name,
+        "title": outcome.table.title,
+        "source": outcome.table.source,
+        **facts,
+        "cells": _records(outcome),
+        "notes": [*outcome.table.notes, *outcome.notes],
+    }
+    return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,96 @@
+"""Faces drawn for people: crops with the predicted and the true points, and sheets of many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from srn.datasets.sample import PictureSource
+from srn.errors import DataError
+from srn.evaluation.protocol import FaceResult
+from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
+from srn.face.scheme import LandmarkScheme
+from srn.inference.drawing import draw_face
+from srn.media.pictures import read_image
+
+TILE = 320
+"""Side of a drawn crop in pixels."""
+
+_FACE_SHARE = 0.62
+"""Share of the crop that the face's box takes."""
+
+TRUTH_COLOR = (255, 255, 255)
+
+
+def draw_result(
+    result: FaceResult,
+    scheme: LandmarkScheme,
+    *,
+    size: int = TILE,
+    truth: bool = True,
+    source: PictureSource | None = None,
+) -> ImageArray | None:
+    """The crop of a measured face: predicted points in colour, true points as white dots joined to them by lines.
+
+    Args:
+        result: the face, with its true points.
+        scheme: numbering of the landmarks.
+        size: side of the crop in pixels.
+        truth: whether the true points are drawn.
+        source: reads the picture where it is no file of its own.
+
+    Returns:
+        (size, size, 3) uint8 RGB; None where the picture cannot be read any more.
+    """
+    target = result.target_landmarks
+    if target is None:
+        return None
+    try:
+        image = read_image(result.path) if source is None else source.load()
+    except DataError:
+        return None
+    box = Box.around(target)
+    if result.landmarks is not None:  # a prediction that lies far off is shown as well, up to a point
+        reach = Box.around(np.vstack([target, result.landmarks]))
+        scale = float(np.clip(max(reach.width, reach.height) / max(box.width, box.height), 1.0, 1.6))
+        box = box.moved(np.zeros(2), (scale, scale))
+    frame = CropGeometry.from_box(box, CropSpec(size, size * _FACE_SHARE))
+    tile: ImageArray = np.ascontiguousarray(frame.crop(image))
+    true = frame.to_crop(target)
+    if result.landmarks is not None:
+        shape = frame.to_crop(result.landmarks)
+        if truth:
+            for a, b in zip(true, shape, strict=True):
+                _line(tile, a, b)
+        draw_face(tile, shape, scheme, visibility=result.visibility, contours=not truth, size=size / 150)
+    if truth:
+        for point in true:
+            _dot(tile, point, size / 400)
+    return tile
+
+
+def _fixed(point: np.ndarray) -> tuple[int, int]:
+    x, y = np.round(np.clip(point, -30000, 30000) * 16).astype(int).tolist()
+    return x, y
+
+
+def _line(tile: ImageArray, start: np.ndarray, end: np.ndarray) -> None:
+    cv2.line(tile, _fixed(start), _fixed(end), TRUTH_COLOR, 1, cv2.LINE_AA, 4)
+
+
+def _dot(tile: ImageArray, center: np.ndarray, radius: float) -> None:
+    cv2.circle(tile, _fixed(center), round(max(radius, 0.8) * 16), TRUTH_COLOR, -1, cv2.LINE_AA, 4)
+
+
+def sheet(tiles: Sequence[ImageArray], columns: int = 5, gap: int = 6) -> ImageArray:
+    """Tiles (S, S, 3) of one size side by side on white, row after row."""
+    size = tiles[0].shape[0]
+    rows = -(-len(tiles) // columns)
+    width = min(columns, len(tiles))
+    page = np.full((rows * (size + gap) - gap, width * (size + gap) - gap, 3), 255, np.uint8)
+    for index, tile in enumerate(tiles):
+        y, x = (index // columns) * (size + gap), (index % columns) * (size + gap)
+        page[y : y + size, x : x + size] = tile
+    return page

@@ -1,0 +1,76 @@
+"""`.pts` files (iBUG): the one place where 1-based coordinates become 0-based and back."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import DataError, InputError
+from srn.face.geometry import Box, FloatArray
+from srn.files import write_atomically
+
+
+def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.NDArray[np.float64]:
+    """Points (N, 2) of a `.pts` file, 0-based picture pixels.
+
+    Args:
+        path: file with `version`, `n_points` and the `{ x y ... }` block, 1-based.
+        n_points: how many points there have to be; any number where None.
+
+    Raises:
+        DataError: the file is missing, broken, or holds another number of points.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise DataError.at(path, "a readable .pts file", error.strerror or "an error") from error
+    declared = re.search(r"n_points\s*:\s*(\d+)", text)
+    block = re.search(r"\{(.*?)\}", text, re.DOTALL)
+    if declared is None or block is None:
+        raise DataError.at(
+            path, "'n_points: N' and a block of '{ x y ... }'", "neither" if not text.strip() else "other text"
+        )
+    try:
+        numbers = np.array([float(word) for word in block[1].split()])
+    except ValueError as error:
+        raise DataError.at(path, "numbers between the braces", str(error)) from error
+    expected = int(declared[1])
+    if len(numbers) != 2 * expected:
+        raise DataError.at(path, f"{expected} points, as n_points says", f"{len(numbers)} numbers")
+    if not np.isfinite(numbers).all():
+        raise DataError.at(path, "finite coordinates", f"{numbers[~np.isfinite(numbers)][0]}")
+    if n_points is not None and expected != n_points:
+        raise DataError.at(path, f"{n_points} points", str(expected))
+    return numbers.reshape(expected, 2) - 1.0
+
+
+def format_pts(shape: FloatArray) -> str:
+    """The text of a `.pts` file for a shape (N, 2) in 0-based pixels."""
+    lines = [f"{x:.3f} {y:.3f}" for x, y in np.asarray(shape) + 1.0]
+    return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
+
+
+def write_pts(path: str | os.PathLike[str], shape: FloatArray) -> None:
+    """Write a shape (N, 2), 0-based pixels, as a `.pts` file."""
+    write_atomically(path, format_pts(shape).encode())
+
+
+def read_box_pts(path: str | os.PathLike[str]) -> Box:
+    """A face box stored as a `.pts` file of its four corners (the `bbs` folders of 300W), 0-based pixels."""
+    return box_around(read_pts(path, n_points=4), path)
+
+
+def box_around(shape: FloatArray, path: str | os.PathLike[str]) -> Box:
+    """The tight box of a file's points.
+
+    Raises:
+        DataError: the points have no extent; the message names the file.
+    """
+    try:
+        return Box.around(shape)
+    except InputError as error:
+        raise DataError.at(path, "points with a width and a height", "all in one line") from error

@@ -1,0 +1,237 @@
+"""A torch network -> one ONNX file that the light runtime runs and that a torch network can be read back from.
+
+The file is the only copy of the weights: its initializers keep the names of the network's parameters, large ones are
+stored in half precision (ONNX Runtime folds the casts away when it loads), and its metadata hold the config, the
+scheme, the mean shape and where the weights came from.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from srn.errors import SrnError, WeightsError
+from srn.model.checkpoint import load_network, network_from
+from srn.model.config import ModelConfig
+from srn.model.network import StructuralRelationNetwork
+
+FORMAT = "srn onnx 1"
+OPSET = 18
+"""`GridSample` needs 16; 18 is what the exporter writes without a conversion."""
+
+_HALF_FROM = 1024
+"""Tensors of at least this many numbers are stored in half precision."""
+
+
+class ParityError(SrnError):
+    """The exported network and the torch network do not say the same."""
+
+
+class _Deployed(nn.Module):
+    """The network as the runtime calls it: every input given, outputs in the runtime's units."""
+
+    def __init__(self, network: StructuralRelationNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, image: Tensor, initial_shape: Tensor, hidden: Tensor, initial_weight: Tensor
+    ) -> tuple[Tensor, ...]:
+        output = self.network(image, initial_shape, hidden, initial_weight)
+        if output.visibility is None or output.log_scale is None:
+            return output.shapes, output.hidden
+        # The error vector's model is exp(-|e| / b) / (2 pi b^2), whose mean length is 2 b.
+        return output.shapes, output.hidden, torch.sigmoid(output.visibility), 2 * torch.exp(output.log_scale)
+
+
+def _inputs(network: StructuralRelationNetwork, batch: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Inputs that exercise every path: a random picture, half of the batch with an initial shape of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    config = network.config
+    image = torch.rand(batch, 3, config.crop_size, config.crop_size, generator=generator)
+    shape = network.mean_initial_shape(batch) + torch.randn(batch, config.scheme.n_points, 2, generator=generator) * 3
+    hidden = torch.rand(batch, config.hidden_size, generator=generator) - 0.5
+    return image, shape, hidden, (torch.arange(batch) % 2).float()
+
+
+def _halve(model: onnx.ModelProto) -> None:
+    """Store large initializers as float16 behind a cast back to float32."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _HALF_FROM:
+            continue
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name))
+        for node in model.graph.node:
+            for index, used in enumerate(node.input):
+                if used == name:
+                    node.input[index] = f"{name}.float32"
+        casts.append(helper.make_node("Cast", [name], [f"{name}.float32"], to=TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop what names the exporting machine (source locations) and what nobody reads (intermediate shapes)."""
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.metadata_props[:]
+    model.producer_name, model.producer_version, model.doc_string = "srn", "", ""
+
+
+def export_onnx(
+    network: StructuralRelationNetwork,
+    path: str | os.PathLike[str],
+    *,
+    provenance: Mapping[str, str] | None = None,
+    half: bool = True,
+) -> float:
+    """Write the network as ONNX and check it against PyTorch before the file gets its name.
+
+    Args:
+        network: what to export.
+        path: the `.onnx` file.
+        provenance: text by name (data, recipe, faces seen, ...), kept in the file.
+        half: store large weights in half precision. They are rounded in the torch network of the comparison as well, so
+            that the check is about the graph.
+
+    Returns:
+        The largest difference of any landmark between ONNX Runtime and PyTorch, in crop pixels.
+
+    Raises:
+        ParityError: the two differ by more than 0.01 pixel anywhere; nothing is written.
+    """
+    state = {
+        name: t.half().float() if half and t.is_floating_point() and t.numel() >= _HALF_FROM else t
+        for name, t in network.state_dict().items()
+    }
+    rounded = network_from(state, network.config, "network").eval()
+    deployed = _Deployed(rounded).eval()
+    example = _inputs(rounded, 2)
+    outputs = ["shapes", "hidden_out", "visibility", "expected_error"][: len(deployed(*example))]
+    inputs = ["image", "initial_shape", "hidden", "initial_weight"]
+    batch = torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations: nothing a user could act on
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        program = torch.onnx.export(
+            deployed, example, dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
+            input_names=inputs, output_names=outputs, dynamic_shapes=tuple({0: batch} for _ in inputs),
+        )  # fmt: skip
+    if program is None:
+        raise ParityError("torch.onnx.export returned no program")
+    model = program.model_proto
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith("network."):
+            _rename(model, tensor.name, tensor.name.removeprefix("network."))
+    missing = set(dict(rounded.named_parameters())) - {tensor.name for tensor in model.graph.initializer}
+    if missing:
+        raise ParityError(f"the exporter changed {len(missing)} parameters, e.g. {sorted(missing)[0]}")
+    _strip(model)
+    if half:
+        _halve(model)
+    metadata = {
+        "format": FORMAT,
+        "config": network.config.to_json(),
+        "mean_shape": json.dumps(np.round(network.mean_shape.numpy().astype(float), 6).tolist()),
+        "provenance": json.dumps(dict(provenance or {}), sort_keys=True),
+    }
+    del model.metadata_props[:]
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    content = model.SerializeToString()
+    difference = parity(rounded, content)
+    if not difference <= 0.01:  # so that a NaN is a difference, too
+        raise ParityError(f"{path}: ONNX Runtime and PyTorch differ by {difference:.3g} pixels; nothing was written")
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.name}.partial")
+    try:
+        beside.write_bytes(content)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
+    return difference
+
+
+def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
+    for tensor in model.graph.initializer:
+        if tensor.name == old:
+            tensor.name = new
+    for node in model.graph.node:
+        for index, name in enumerate(node.input):
+            if name == old:
+                node.input[index] = new
+
+
+@torch.no_grad()
+def parity(network: StructuralRelationNetwork, content: bytes, batches: tuple[int, ...] = (1, 3)) -> float:
+    """Largest landmark difference (crop pixels) between a torch network and ONNX bytes, over some batch sizes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    worst = 0.0
+    for batch in batches:
+        example = _inputs(network, batch, seed=batch)
+        names = ("image", "initial_shape", "hidden", "initial_weight")
+        got = session.run(None, {name: t.numpy() for name, t in zip(names, example, strict=True)})
+        for ours, theirs in zip(_Deployed(network)(*example), got, strict=True):
+            worst = float(np.maximum(worst, np.abs(ours.numpy() - theirs).max()))
+    return worst
+
+
+def load_onnx(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, dict[str, Any]]:
+    """Read a torch network back from an exported file, to go on training or to export it again.
+
+    Returns:
+        The network in evaluation mode, and the provenance entries.
+
+    Raises:
+        WeightsError: the file is missing or was not exported by us.
+    """
+    try:
+        model = onnx.load(os.fspath(path))
+    except Exception as error:  # protobuf's decode errors and the file system's
+        raise WeightsError.at(path, "a network exported by 'srn export' (.onnx)", f"{error}"[:200]) from error
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if metadata.get("format") != FORMAT:
+        raise WeightsError.at(path, f"a network exported by 'srn export' ({FORMAT})", "another ONNX file")
+    config = ModelConfig.from_json(metadata["config"])
+    mean = np.array(json.loads(metadata["mean_shape"]), np.float32)
+    tensors = StructuralRelationNetwork(config, mean).state_dict()
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    # Counters of seen batches are no part of what the network computes, so the file does not have them.
+    missing = [name for name in tensors if name not in stored and not name.endswith("num_batches_tracked")]
+    if missing:
+        raise WeightsError.at(path, f"a tensor '{missing[0]}'", f"none ({len(missing)} are missing)")
+    for name in tensors.keys() & stored.keys():
+        tensors[name] = torch.from_numpy(numpy_helper.to_array(stored[name]).astype(np.float32))
+    return network_from(tensors, config, path).eval(), json.loads(metadata["provenance"])
+
+
+def load_weights(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, dict[str, str]]:
+    """A network and its provenance entries from either kind of file: `.safetensors` of a run, or exported `.onnx`.
+
+    Raises:
+        WeightsError: the file is missing or was not written by us.
+    """
+    if Path(path).suffix == ".onnx":
+        return load_onnx(path)
+    network, metadata = load_network(path)
+    return network, {key: value for key, value in metadata.items() if key not in {"config", "format"}}

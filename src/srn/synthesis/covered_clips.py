@@ -1,0 +1,103 @@
+"""Clips with something put over them when their frames are read: a mask that is worn, things that pass by."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.datasets.clip import Clip, FrameSource, Picture
+from srn.face.geometry import Box, ImageArray
+from srn.synthesis.animate import OCCLUDER_SPELL
+from srn.synthesis.masked import MaskWardrobe, masked_picture
+from srn.synthesis.moving_occluders import MovingOccluder, random_passage, random_sprite
+
+Covered = Callable[[int], tuple[Picture, npt.NDArray[np.bool_]]]
+"""The `index`-th annotated frame with something over it, and which of its points (N,) can still be seen."""
+
+
+class CoveredFrames:
+    """Frames of another source with something over them (a `FrameSource`); those without landmarks as they are."""
+
+    def __init__(self, frames: FrameSource, numbers: npt.NDArray[np.int64], covered: Covered) -> None:
+        self._frames, self._covered = frames, covered
+        self._index = {int(number): index for index, number in enumerate(numbers)}
+
+    @property
+    def path(self) -> Path:
+        return self._frames.path
+
+    def read(self, number: int) -> Picture:
+        """A frame, (H, W, 3) uint8 RGB."""
+        return self._covered(self._index[number])[0] if number in self._index else self._frames.read(number)
+
+
+def _with(clip: Clip, covered: Covered, visible: npt.NDArray[np.bool_]) -> Clip:
+    before = np.zeros(visible.shape, bool) if clip.occluded is None else clip.occluded
+    frames = CoveredFrames(clip.frames, clip.numbers, covered)
+    return dataclasses.replace(clip, frames=frames, occluded=before | ~visible)
+
+
+def masked_clip(clip: Clip, kind: str, wardrobe: MaskWardrobe | None, rng: np.random.Generator) -> Clip:
+    """The clip with one mask on the face, as `srn.synthesis.masked.mask_clips` writes it, without writing it.
+
+    Args:
+        clip: the face; every frame is read once here, since what a mask covers depends on the picture.
+        kind, wardrobe: as in `srn.synthesis.masked.masked_picture`.
+        rng: the only source of chance.
+
+    Returns:
+        A clip whose frames are masked when they are read, with `occluded` filled in.
+
+    Raises:
+        DataError: a frame cannot be read.
+        InputError: templates are needed, or the kind is unknown.
+    """
+    seed = int(rng.integers(2**62))
+    samples = clip.samples()
+
+    def covered(index: int) -> tuple[Picture, npt.NDArray[np.bool_]]:
+        # The same chance anew in every frame: the same mask again.
+        image, visible, _ = masked_picture(samples[index], kind, wardrobe, np.random.default_rng(seed))
+        return image, visible
+
+    return _with(clip, covered, np.stack([covered(index)[1] for index in range(len(clip))]))
+
+
+def passed_clip(
+    clip: Clip, rng: np.random.Generator, other: Callable[[], ImageArray] | None = None, share: float = 1.0
+) -> Clip:
+    """The clip with things that enter, stay and leave in front of the face (`srn.synthesis.moving_occluders`).
+
+    Args:
+        clip: the face.
+        rng: the only source of chance.
+        other: gives another face's picture, pieces of which may pass; called only when needed.
+        share: probability of something in each 30 frames.
+
+    Returns:
+        A clip whose frames are painted over when they are read, with `occluded` filled in.
+    """
+    occluders: list[MovingOccluder] = []
+    for first in range(0, len(clip), OCCLUDER_SPELL):
+        if rng.random() < share:
+            last = min(first + OCCLUDER_SPELL, len(clip))
+            sprite = random_sprite(Box.around(clip.landmarks[first]).size, other, clip.scheme, rng)
+            occluders.append(random_passage(sprite, clip.landmarks, first, last, rng))
+
+    def visible(index: int) -> npt.NDArray[np.bool_]:
+        seen = np.ones(clip.scheme.n_points, bool)
+        for occluder in occluders:
+            seen &= ~occluder.hides(index, clip.landmarks[index])
+        return seen
+
+    def covered(index: int) -> tuple[Picture, npt.NDArray[np.bool_]]:
+        image = np.array(clip.frame(index))
+        for occluder in occluders:
+            image = occluder.paint(image, index, np.eye(2, 3))
+        return image, visible(index)
+
+    return _with(clip, covered, np.stack([visible(index) for index in range(len(clip))]))

@@ -1,0 +1,143 @@
+"""Masks fitted to a face from flat templates, as the Masked 300W set was made (section 4.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import InputError
+from srn.face.geometry import FloatArray, ImageArray
+from srn.face.scheme import LandmarkScheme
+from srn.synthesis.occluders import Covered
+
+
+@dataclass(frozen=True, eq=False)
+class MaskTemplate:
+    """A flat picture of a mask.
+
+    Attributes:
+        name: what manifests call it.
+        image: (H, W, 4) uint8 RGB with alpha.
+        key_points: (6, 2) template pixels: upper left, upper middle, upper right, lower left, lower middle,
+            lower right; may lie just outside the picture.
+    """
+
+    name: str
+    image: npt.NDArray[np.uint8]
+    key_points: npt.NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.image.ndim != 3 or self.image.shape[2] != 4 or self.image.dtype != np.uint8:
+            raise InputError.at(
+                f"mask template {self.name}", "(H, W, 4) uint8", f"{self.image.dtype} {self.image.shape}"
+            )
+        if self.key_points.shape != (6, 2):
+            raise InputError.at(f"mask template {self.name}", "key points (6, 2)", str(self.key_points.shape))
+
+
+def outline(scheme: LandmarkScheme) -> tuple[int, ...]:
+    """Indices of the face outline from the left temple over the chin to the right one.
+
+    Raises:
+        InputError: the scheme has no outline (COFW's single chin point is none).
+    """
+    indices = (*scheme.components["left_cheek"], *scheme.components["right_cheek"])
+    if len(indices) < 9:
+        raise InputError.at("fitted masks", "a scheme with a face outline", scheme.name)
+    return indices
+
+
+def mask_anchors(shape: FloatArray, scheme: LandmarkScheme) -> npt.NDArray[np.float64]:
+    """(6, 2): where the six key points of a template lie on a face, picture pixels.
+
+    The upper edge runs from near the ears over the nose bridge, the lower one from the jaw's corners over the chin:
+    mouth, nostrils, the lower half of the nose and most of the jaw are hidden, as on the authors' masked faces.
+    """
+    edge = shape[list(outline(scheme))]
+    last = len(edge) - 1
+
+    def along(share: float) -> FloatArray:
+        """A point of the outline, 0 at the left temple and 1 at the right one."""
+        position = share * last
+        below = min(int(position), last - 1)
+        point: FloatArray = edge[below] + (edge[below + 1] - edge[below]) * (position - below)
+        return point
+
+    left, right = (shape[list(points)].mean(axis=0) for points in scheme.eyes)
+    nose = shape[list(scheme.components["nose"])]
+    eyes = (left + right) / 2
+    down = shape[list(scheme.components["mouth"])].mean(axis=0) - eyes
+    # The bridge of the nose runs from between the eyes to its tip; its points are those nearest to that axis.
+    height = (nose - eyes) @ down / max(float(down @ down), 1e-9)
+    bridge = nose[np.argsort(height)][: max(len(nose) // 2, 1)]
+    top = bridge[0] + (bridge[-1] - bridge[0]) * 0.5
+    return np.stack([along(0.09), top, along(0.91), along(0.28), along(0.5), along(0.72)])
+
+
+TURNED = 0.3
+"""A face whose nose is nearer to one end of the outline than this share of its width takes a side view of the mask."""
+
+
+def turned_side(shape: FloatArray, scheme: LandmarkScheme) -> str:
+    """`left`, `right` or `front`: which of a mask's templates fits a face, by how far the nose is from either cheek."""
+    edge = shape[list(outline(scheme))]
+    nose = shape[list(scheme.components["nose"])].mean(axis=0)
+    across = edge[-1] - edge[0]
+    share = float((nose - edge[0]) @ across / max(float(across @ across), 1e-9))
+    if share < TURNED:
+        return "left"
+    return "right" if share > 1 - TURNED else "front"
+
+
+def _perspective(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
+    """Least-squares perspective map (3, 3) of six points; the affine one where perspective would fold the template."""
+    affine, *_ = np.linalg.lstsq(np.hstack([source, np.ones((len(source), 1))]), target, rcond=None)
+    plain = np.vstack([affine.T, [0.0, 0.0, 1.0]])
+    found: npt.NDArray[np.float64] | None = cv2.findHomography(source, target, 0)[0]  # type: ignore[assignment]
+    if found is None:
+        return plain
+    matrix = np.asarray(found, dtype=np.float64)
+    depth = np.hstack([source, np.ones((len(source), 1))]) @ matrix[2]
+    same_sign = float(depth.min()) * float(depth.max()) > 0
+    if not same_sign or np.abs(depth).max() > 3 * np.abs(depth).min() or np.linalg.det(matrix[:2, :2]) <= 0:
+        return plain
+    return matrix
+
+
+def fit_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, template: MaskTemplate) -> Covered:
+    """Lay a template over a face, in place, by the perspective map that fits its six key points best.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, painted on.
+        shape: (N, 2) picture pixels; the points stay as they are.
+        scheme: numbering of the landmarks.
+        template: the mask.
+
+    Returns:
+        (H, W): the covered pixels.
+    """
+    height, width = image.shape[:2]
+    anchors = mask_anchors(shape, scheme)
+    alpha = template.image[:, :, 3:].astype(np.float32) / 255
+    source = np.concatenate([template.image[:, :, :3].astype(np.float32) * alpha, alpha], axis=2)
+    matrix = _perspective(template.key_points, anchors)
+    painted = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    opacity = np.clip(painted[:, :, 3:], 0, 1)
+    image[:] = np.clip(np.round(image * (1 - opacity) + painted[:, :, :3]), 0, 255).astype(np.uint8)
+    covered: Covered = opacity[:, :, 0] > 0.5
+    return covered
+
+
+def patterned(template: MaskTemplate, texture: ImageArray, name: str) -> MaskTemplate:
+    """The template in another cloth: `texture` (H, W, 3) uint8 RGB, shaded as the template is."""
+    height, width = template.image.shape[:2]
+    cloth = cv2.resize(texture, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
+    light = template.image[:, :, :3].astype(np.float32).mean(axis=2, keepdims=True)
+    solid = template.image[:, :, 3] > 128
+    shading = light / max(float(np.percentile(light[solid], 80)) if solid.any() else 255.0, 1.0)
+    image = template.image.copy()
+    image[:, :, :3] = np.clip(cloth * shading, 0, 255).astype(np.uint8)
+    return MaskTemplate(name, image, template.key_points)

@@ -1,0 +1,160 @@
+"""Things that move in front of a face: they enter, stay and leave, and look the same in every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from srn.face.geometry import Box, FloatArray, ImageArray, invert_affine, similarity, transform_points
+from srn.face.scheme import LandmarkScheme
+from srn.synthesis.occluders import Covered, blob, fingers, half_shadow, noise_patch, pasted_patch, textured_rectangle
+
+Float64Array = npt.NDArray[np.float64]
+Painter = Callable[[ImageArray, np.random.Generator], Covered]
+
+FAR = 1.9
+"""How far away an occluder comes from, in sides of the face box: out of sight of any crop."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sprite:
+    """An occluder cut out.
+
+    Attributes:
+        color: (K, K, 3) float32, multiplied by alpha.
+        alpha: (K, K) float32, 0 to 1.
+        hides: whether what lies below it counts as hidden; a shadow hides nothing.
+    """
+
+    color: npt.NDArray[np.float32]
+    alpha: npt.NDArray[np.float32]
+    hides: bool = True
+
+
+def cut_out(paint: Painter, side: int, rng: np.random.Generator, *, hides: bool = True) -> Sprite:
+    """What a painter of `srn.synthesis.occluders` paints, apart from what it paints on.
+
+    It paints the same on black and on white: where the two agree it is opaque, and where they differ by 255 there is
+    nothing.
+    """
+    seed = int(rng.integers(2**62))
+    on_black, on_white = np.zeros((side, side, 3), np.uint8), np.full((side, side, 3), 255, np.uint8)
+    for canvas in (on_black, on_white):
+        paint(canvas, np.random.default_rng(seed))
+    alpha = 1 - (on_white.astype(np.float32) - on_black).mean(axis=2) / 255
+    return Sprite(on_black.astype(np.float32), np.clip(alpha, 0, 1), hides)
+
+
+def random_sprite(
+    face_size: float, other: Callable[[], ImageArray] | None, scheme: LandmarkScheme, rng: np.random.Generator
+) -> Sprite:
+    """An occluder for a face of `face_size` pixels: the kinds that `srn.synthesis.augment` lays over stills.
+
+    Args:
+        face_size: side of the face box, pixels.
+        other: gives another face's picture, a piece of which may be the occluder.
+        scheme: numbering of the landmarks.
+        rng: the only source of chance.
+    """
+    size = face_size * rng.uniform(0.2, 0.65)
+    side = max(round(size * 3), 8)
+    middle = np.full(2, (side - 1) / 2)
+    kind = int(rng.integers(8))
+    if kind <= 1 and other is not None:
+        donor = cv2.resize(other(), (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        return cut_out(lambda image, chance: pasted_patch(image, donor, middle, size * 1.3, chance), side, rng)
+    if kind <= 3:
+        return cut_out(lambda image, chance: blob(image, middle, size * 1.3, chance), side, rng)
+    if kind == 4:
+        return cut_out(lambda image, chance: textured_rectangle(image, middle, size, chance), side, rng)
+    if kind == 5:
+        return cut_out(lambda image, chance: noise_patch(image, middle, size, chance), side, rng)
+    wide = round(face_size * 4)  # hands and shadows have no end in sight
+    middle = np.full(2, (wide - 1) / 2)
+    if kind == 6:
+        return cut_out(lambda image, chance: fingers(image, middle, size, chance), wide, rng)
+    return cut_out(lambda image, chance: half_shadow(image, middle[None], scheme, chance), wide, rng, hides=False)
+
+
+@dataclass(frozen=True, eq=False)
+class MovingOccluder:
+    """A sprite on its way: `places` (T, 2, 3), sprite pixels -> scene pixels."""
+
+    sprite: Sprite
+    places: Float64Array
+
+    def paint(self, image: ImageArray, index: int, view: FloatArray) -> ImageArray:
+        """The picture (H, W, 3) of frame `index` with the occluder over it; `view` (2, 3) maps scene -> picture."""
+        matrix = self._to_view(index, view)
+        size = (image.shape[1], image.shape[0])
+        corners = transform_points(matrix, np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (len(self.sprite.alpha) - 1.0))
+        if (corners.max(axis=0) < 0).any() or (corners.min(axis=0) > np.array(size) - 1).any():
+            return image
+        color = cv2.warpAffine(self.sprite.color, matrix, size, flags=cv2.INTER_LINEAR)
+        alpha = cv2.warpAffine(self.sprite.alpha, matrix, size, flags=cv2.INTER_LINEAR)
+        return np.round(image * (1 - alpha[..., None]) + color).clip(0, 255).astype(np.uint8)
+
+    def hides(self, index: int, points: FloatArray) -> npt.NDArray[np.bool_]:
+        """(N,): which points (N, 2), scene pixels, of frame `index` it covers by more than half."""
+        if not self.sprite.hides:
+            return np.zeros(len(points), bool)
+        there = transform_points(invert_affine(self.places[index]), points).astype(np.float32)[:, None]
+        alpha = cv2.remap(self.sprite.alpha, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)  # type: ignore[call-overload]
+        return np.asarray(alpha[:, 0] > 0.5)
+
+    def _to_view(self, index: int, view: FloatArray) -> Float64Array:
+        both: Float64Array = (np.vstack([view, [0, 0, 1]]) @ np.vstack([self.places[index], [0, 0, 1]]))[:2]
+        return both
+
+
+def presence(time: Float64Array, enters: float, travel: float, stay: float) -> Float64Array:
+    """(T,): 0 away, 1 in its place: a smooth ramp of `travel` frames from `enters` on, `stay` frames, a ramp back."""
+    ramp = np.clip(np.minimum(time - enters, enters + 2 * travel + stay - time) / travel, 0, 1)
+    smooth: Float64Array = ramp**2 * (3 - 2 * ramp)
+    return smooth
+
+
+def random_passage(
+    sprite: Sprite, shapes: Float64Array, first: int, last: int, rng: np.random.Generator
+) -> MovingOccluder:
+    """An occluder that passes the face (T, N, 2), scene pixels, so that it is there some time in frames [first, last).
+
+    It comes from out of sight to one of the landmarks in 3 to 10 frames, stays for 4 to 30, and leaves another way.
+    Half of them follow the face while they are there (a hand, a cup); the others stay in the scene (a passer-by).
+    """
+    frames = len(shapes)
+    time = np.arange(frames, dtype=np.float64)
+    side = Box.around(shapes[min(max(first, 0), frames - 1)]).size
+    travel, stay = rng.uniform(3, 10), rng.uniform(4, 30)
+    enters = rng.uniform(first - travel - stay, last - travel / 2)
+    there = presence(time, enters, travel, stay)
+    landmark = int(rng.integers(shapes.shape[1]))
+    target = shapes[:, landmark].copy()
+    if rng.random() < 0.5:
+        target[:] = target[int(np.clip(enters + travel, 0, frames - 1))]
+    came, went = rng.uniform(0, 2 * np.pi, 2)
+    direction = np.where((time < enters + travel + stay / 2)[:, None], _unit(came), _unit(went))
+    centers = target + direction * (1 - there[:, None]) * FAR * side
+    angle, swing = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.25)
+    middle = np.full(2, (len(sprite.alpha) - 1) / 2)
+    places = [similarity(1.0, angle + swing * (1 - p), middle, c) for p, c in zip(there, centers, strict=True)]
+    return MovingOccluder(sprite, np.stack(places))
+
+
+def wandering_patch(size: float, shapes: Float64Array, rng: np.random.Generator) -> MovingOccluder:
+    """The paper's noise patch, `size` pixels, on a landmark of (T, N, 2): the next frame's index is one lower, the same
+    or one higher, in the cycle of N."""
+    side = max(round(size), 1)
+    noise = rng.integers(0, 256, (side, side, 3)).astype(np.float32)
+    indices = (int(rng.integers(shapes.shape[1])) + np.cumsum(rng.integers(-1, 2, len(shapes)))) % shapes.shape[1]
+    middle = np.full(2, (side - 1) / 2)
+    places = [similarity(1.0, 0.0, middle, shape[i]) for shape, i in zip(shapes, indices, strict=True)]
+    return MovingOccluder(Sprite(noise, np.ones((side, side), np.float32)), np.stack(places))
+
+
+def _unit(angle: float) -> Float64Array:
+    return np.array([np.cos(angle), np.sin(angle)])

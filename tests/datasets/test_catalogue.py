@@ -1,0 +1,211 @@
+"""Any dataset: what a folder is, and the parts that the paper's tables name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.datasets.catalogue import TITLES, read_dataset, recognize
+from srn.datasets.three_hundred_w import read_300w, read_300w_private, read_masked_300w
+from srn.errors import DataError, InputError
+from srn.face.scheme import IBUG_68, WFLW_98
+from srn.media.pictures import write_image
+from srn.media.pts import write_pts
+
+Shape = npt.NDArray[np.float64]
+
+
+def put(root: Path, shape: Shape, *names: str) -> None:
+    for name in names:
+        write_image(root / f"{name}.png", np.zeros((8, 8, 3), np.uint8))
+        write_pts(root / f"{name}.pts", shape * 9 + 9)
+
+
+# --- what a folder is
+
+
+@pytest.mark.parametrize(
+    ("folder", "kind"),
+    [
+        ("300W", "300w"),
+        ("masked_300W", "masked-300w"),
+        ("WFLW_subset", "wflw"),
+        ("COFW68_annotations", "cofw68"),
+        ("CK_plus", "300vw"),
+        ("samples/300VW", "300vw"),
+        ("samples/COFW29", "cofw29"),
+        ("samples/300W_private_test", "300w-private"),
+        ("samples/WFLW", "plain"),
+        ("extra/dlib_faces", "plain"),
+        ("300W/ibug", "plain"),
+        ("occluders", None),
+        ("real_masked_unlabelled", None),
+    ],
+)
+def test_real_folders_are_recognized(shared_data: Path, folder: str, kind: str | None) -> None:
+    assert recognize(shared_data / folder) == kind
+
+
+def test_what_is_no_dataset(tmp_path: Path) -> None:
+    assert recognize(tmp_path) is None
+    with pytest.raises(DataError, match=r"expected the folders of 300W, WFLW, COFW or 300VW, .* found none of them"):
+        read_dataset(tmp_path)
+    with pytest.raises(DataError, match="found no such folder"):
+        read_dataset(tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"kind of dataset: expected one of 300w, 300w-private, .*, found '300v'"):
+        read_dataset(tmp_path, kind="300v")
+    with pytest.raises(InputError, match="split: expected train or test, found 'val'"):
+        read_dataset(tmp_path, split="val")
+
+
+@pytest.mark.parametrize("kind", TITLES)
+def test_every_kind_names_what_it_misses(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_dataset(tmp_path, kind=kind)
+    assert str(caught.value).startswith(f"{tmp_path}: expected ")
+
+
+# --- parts
+
+
+def test_parts_of_300w(tmp_path: Path, face: Shape) -> None:
+    put(tmp_path, face, "afw/a", "helen/trainset/b", "helen/testset/c", "lfpw/testset/d", "ibug/e")
+    dataset = read_dataset(tmp_path)
+    assert dataset.kind == "300w"
+    by_part = {name: [s.path.stem for s in dataset.part(name)] for name in dataset.parts}
+    assert by_part == {
+        "train": ["a", "b"],
+        "test": ["c", "d", "e"],
+        "Common": ["c", "d"],
+        "Challenging": ["e"],
+        "Full": ["c", "d", "e"],
+    }
+    assert [s.path.stem for s in read_dataset(tmp_path, split="train").samples] == ["a", "b"]
+    test = read_dataset(tmp_path, split="test")
+    assert [s.path.stem for s in test.part("Challenging")] == ["e"]
+    assert "afw" not in test.report.counts
+    with pytest.raises(InputError, match="expected one of the parts test, Common, Challenging, Full, found 'train'"):
+        test.part("train")
+
+
+def test_a_masked_set_is_known_by_its_name_or_its_manifest(tmp_path: Path, face: Shape) -> None:
+    put(tmp_path / "Masked 300W", face, "ibug/e")
+    put(tmp_path / "mine", face, "ibug/e", "helen/testset/c")
+    (tmp_path / "mine" / "manifest.csv").write_text(f"subset,stem,visible\nibug,e,{'01' * 34}\n")
+    assert recognize(tmp_path / "Masked 300W") == "masked-300w"
+    dataset = read_dataset(tmp_path / "mine")
+    assert dataset.kind == "masked-300w"
+    assert {name: len(indices) for name, indices in dataset.parts.items()} == {
+        "test": 2, "Common": 1, "Challenging": 1, "Full": 2,
+    }  # fmt: skip
+    (challenging,) = dataset.part("Challenging")
+    assert challenging.occluded is not None
+    assert challenging.occluded.tolist() == [True, False] * 34
+    assert dataset.part("Common")[0].occluded is None
+
+
+@pytest.mark.parametrize("place", ["", "300W"])
+def test_the_private_test_set(tmp_path: Path, face: Shape, place: str) -> None:
+    put(tmp_path / place, face, "01_Indoor/indoor_001", "01_Indoor/indoor_002", "02_Outdoor/outdoor_001")
+    dataset = read_dataset(tmp_path)
+    assert dataset.kind == "300w-private"
+    assert {name: len(indices) for name, indices in dataset.parts.items()} == {"test": 3, "Indoor": 2, "Outdoor": 1}
+    assert dataset.report.counts == {"01_Indoor": 2, "02_Outdoor": 1}
+    assert all(line.endswith("faces, the official release has 300") for line in dataset.report.shortfalls)
+
+
+def test_parts_of_300vw(tmp_path: Path, face: Shape) -> None:
+    for video in ("001", "114", "410", "mine"):
+        put(tmp_path / video / "imgs", face, "000001", "000002")
+        (tmp_path / video / "imgs").rename(tmp_path / video / "both")
+        for folder, suffix in (("imgs", ".png"), ("annot", ".pts")):
+            (tmp_path / video / folder).mkdir()
+            for path in (tmp_path / video / "both").glob(f"*{suffix}"):
+                path.rename(tmp_path / video / folder / path.name)
+    dataset = read_dataset(tmp_path)
+    assert [clip.name for clip in dataset.clips] == ["001", "114", "410", "mine"]
+    assert {name: list(indices) for name, indices in dataset.parts.items()} == {
+        "train": [0, 1], "test": [2, 3, 4, 5], "category 1": [2, 3], "category 3": [4, 5], "mine": [6, 7],
+    }  # fmt: skip
+    test = read_dataset(tmp_path, split="test")
+    assert [clip.name for clip in test.clips] == ["114", "410"]
+    assert len(test.samples) == 4
+    assert test.report.notes[-1] == f"{tmp_path}: only the faces to test with are taken: 4"
+
+
+def test_parts_of_ones_own(tmp_path: Path, face: Shape) -> None:
+    put(tmp_path / "split", face, "train/a", "test_easy/b", "test_hard/c")
+    put(tmp_path / "whole", face, "x/a", "y/b")
+    dataset = read_dataset(tmp_path / "split")
+    assert {name: len(indices) for name, indices in dataset.parts.items()} == {
+        "train": 1, "test": 2, "test_easy": 1, "test_hard": 1,
+    }  # fmt: skip
+    assert [s.path.stem for s in read_dataset(tmp_path / "split", split="test").samples] == ["b", "c"]
+    whole = read_dataset(tmp_path / "whole", split="train")
+    assert len(whole.samples) == 2
+    assert whole.report.notes == [f"{tmp_path / 'whole'}: nothing says which faces are to train with: all are taken"]
+
+
+# --- the real sets
+
+
+def test_the_real_300w_against_an_independent_copy_of_its_points(shared_data: Path) -> None:
+    root = shared_data / "300W"
+    dataset = read_dataset(root, split="test")
+    assert {name: len(indices) for name, indices in dataset.parts.items()} == {
+        "test": 689, "Common": 554, "Challenging": 135, "Full": 689,
+    }  # fmt: skip
+    with np.load(root / "all_landmarks_original_pixels.npz") as archive:
+        names = {str(name).rpartition(".")[0]: index for index, name in enumerate(archive["names"])}
+        points = archive["points"].astype(float)
+    rows = [row.split(",") for row in (root / "manifest.csv").read_text().splitlines()[1:]]
+    boxes = {f"{row[0]}/{row[1]}": [float(v) for v in row[5:11]] for row in rows}
+    compared = 0
+    for sample in dataset.samples:
+        name = f"{sample.subset}/{sample.path.stem}"
+        x0, y0, _, _, *scale = boxes[name]
+        # The description's map from original to delivered pixels, both counted from 1.
+        expected = (points[names[name]] - 1 - [x0, y0] + 0.5) * scale + 0.5
+        assert np.abs(sample.landmarks + 1 - expected).max() < 0.6 * max(scale) + 0.02  # those are whole pixels
+        compared += 1
+    assert compared == 689
+
+
+def test_the_real_masked_set(shared_data: Path) -> None:
+    samples, report = read_masked_300w(shared_data / "masked_300W")
+    assert report.counts == {"helen/testset": 0, "lfpw/testset": 0, "ibug": 30}
+    assert report.problems == []
+    plain = {s.path.stem: s for s in read_300w(shared_data / "300W", ("ibug",))[0]}
+    for sample in samples:
+        assert sample.detector_box is not None
+        assert sample.detector_box.iou(sample.box) > 0.99  # the authors' boxes are those of the true points
+        if sample.load().shape == plain[sample.path.stem].load().shape:
+            np.testing.assert_allclose(sample.landmarks, plain[sample.path.stem].landmarks, atol=1.0)
+
+
+def test_the_real_private_sample(shared_data: Path) -> None:
+    root = shared_data / "samples" / "300W_private_test"
+    samples, report = read_300w_private(root)
+    assert report.counts == {"01_Indoor": 2, "02_Outdoor": 0}
+    assert [(s.path.name, s.scheme, s.detector_box) for s in samples] == [
+        ("indoor_029.png", IBUG_68, None),
+        ("indoor_020.png", IBUG_68, None),
+    ]
+    assert samples[0].landmarks[0].tolist() == pytest.approx([267, 397.882])  # 268, 398.882 in the 1-based file
+
+
+def test_the_real_wflw_part(shared_data: Path) -> None:
+    dataset = read_dataset(shared_data / "WFLW_subset")
+    assert len(dataset.part("occlusion")) == 44
+    assert {s.scheme for s in dataset.samples} == {WFLW_98}
+    assert "train" not in dataset.parts
+    assert len(read_dataset(shared_data / "WFLW_subset", kind="wflw68").part("test")) == 208
+
+
+def test_the_real_cofw68_needs_pictures(shared_data: Path) -> None:
+    root = shared_data / "COFW68_annotations"
+    assert read_dataset(root).samples == []
+    assert len(read_dataset(root, pictures=shared_data / "samples" / "COFW29").part("test")) == 2

@@ -1,0 +1,181 @@
+"""People's own data: pictures with `.pts` files, COCO key points, tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.datasets.plain import read_plain, read_table, split_of
+from srn.datasets.report import ReadingReport
+from srn.errors import DataError
+from srn.face import scheme as scheme_module
+from srn.face.geometry import Box
+from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
+from srn.media.pictures import write_image
+from srn.media.pts import write_pts
+
+Shape = npt.NDArray[np.float64]
+PIXELS = np.zeros((8, 8, 3), np.uint8)
+
+SCHEME = """
+name = "plain-three"
+n_points = 3
+eye_corners = [0, 1]
+eyes = [[0], [1]]
+mirror_pairs = [[0, 1]]
+[components]
+eyes = [0, 1]
+nose = [2]
+"""
+
+
+@pytest.fixture(autouse=True)
+def forget_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is unknown to the next."""
+    known = dict(scheme_module._known)
+    monkeypatch.setattr(scheme_module, "_known", known)
+    monkeypatch.setattr(scheme_module, "SCHEMES", MappingProxyType(known))
+
+
+def put(folder: Path, stem: str, shape: Shape) -> None:
+    write_image(folder / f"{stem}.png", PIXELS)
+    write_pts(folder / f"{stem}.pts", shape)
+
+
+@pytest.mark.parametrize(
+    ("subset", "split"),
+    [
+        ("train", "train"),
+        ("helen/trainset", "train"),
+        ("my_test", "test"),
+        ("TESTING/a", "test"),
+        ("contest", None),
+        ("constrained", None),
+        ("", None),
+    ],
+)
+def test_names_of_splits(subset: str, split: str | None) -> None:
+    assert split_of(subset) == split
+
+
+def test_folders_of_pictures_and_points(tmp_path: Path, face: Shape) -> None:
+    put(tmp_path / "train", "a", face * 9)
+    put(tmp_path / "test" / "hard", "b", face * 9)
+    (tmp_path / "bbs" / "train").mkdir(parents=True)
+    write_pts(tmp_path / "bbs" / "train" / "a.pts", np.array([[1.0, 2], [1, 9], [8, 9], [8, 2]]))
+    (tmp_path / "manifest.csv").write_text(f"subset,stem,mask,seed,visible\ntrain,a,drawn,0,{'0' * 60}{'1' * 8}\n")
+    write_image(tmp_path / "other" / "c.png", PIXELS)
+    samples, report = read_plain(tmp_path)
+    assert [(s.subset, s.path.name, s.detector_box) for s in samples] == [
+        ("test/hard", "b.png", None),
+        ("train", "a.png", Box(1, 2, 8, 9)),
+    ]
+    assert samples[0].scheme is IBUG_68
+    assert samples[0].occluded is None
+    assert samples[1].occluded is not None
+    assert samples[1].occluded.tolist() == [True] * 60 + [False] * 8
+    assert report.notes == [f"{tmp_path}: 1 pictures without an annotation, the first {tmp_path / 'other' / 'c.png'}"]
+
+
+def test_one_folder_alone_is_a_subset_of_the_dataset_around_it(
+    tmp_path: Path, face: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path / "set" / "helen" / "testset", "a", face * 9)
+    write_pts(tmp_path / "set" / "bbs/helen/testset/a.pts", np.array([[1.0, 2], [1, 9], [8, 9], [8, 2]]))
+    for folder in (tmp_path / "set" / "helen" / "testset", Path()):
+        monkeypatch.chdir(tmp_path / "set" / "helen" / "testset")
+        (sample,) = read_plain(folder)[0]
+        assert (sample.subset, sample.detector_box) == ("helen/testset", Box(1, 2, 8, 9))
+    put(tmp_path / "lonely", "a", face * 9)
+    assert read_plain(tmp_path / "lonely")[0][0].subset == "lonely"
+
+
+@pytest.mark.parametrize(("points", "scheme"), [(68, IBUG_68), (98, WFLW_98), (29, COFW_29)])
+def test_known_numbers_of_points_need_no_scheme(
+    tmp_path: Path, rng: np.random.Generator, points: int, scheme: object
+) -> None:
+    put(tmp_path, "a", rng.uniform(1, 7, (points, 2)))
+    (sample,) = read_plain(tmp_path)[0]
+    assert sample.scheme is scheme
+
+
+def test_points_of_ones_own(tmp_path: Path) -> None:
+    shape = np.array([[1.0, 2], [6, 2], [3.5, 5]])
+    put(tmp_path / "x", "a", shape)
+    write_image(tmp_path / "images" / "b.png", PIXELS)
+    keypoints = np.column_stack([shape, [2, 1, 2]]).ravel().tolist()
+    content = {"images": [{"id": 1, "file_name": "b.png"}], "annotations": [{"image_id": 1, "keypoints": keypoints}]}
+    (tmp_path / "train.json").write_text(json.dumps(content))
+    (tmp_path / "test.csv").write_text("picture,x0,y0,x1,y1,x2,y2\nimages/b.png,1,2,6,2,3.5,5\n")
+    with pytest.raises(DataError, match=r"expected scheme\.toml, which says what the points are, .* found 3 points"):
+        read_plain(tmp_path)
+    (tmp_path / "scheme.toml").write_text(SCHEME)
+    samples, report = read_plain(tmp_path)
+    assert [sample.subset for sample in samples] == ["x", "train", "test"]
+    assert {sample.scheme.name for sample in samples} == {"plain-three"}
+    for sample in samples:
+        np.testing.assert_allclose(sample.landmarks, shape, atol=1e-3)
+    assert samples[1].occluded is not None
+    assert samples[1].occluded.tolist() == [False, True, False]
+    assert (report.problems, report.notes) == ([], [])
+
+
+def test_a_table_with_subsets_and_hidden_points(tmp_path: Path, face: Shape) -> None:
+    write_image(tmp_path / "a.png", PIXELS)
+    columns = [f"{axis}{i}" for i in range(68) for axis in "xy"]
+    hidden = [f"hidden{i}" for i in range(68)]
+    header = ["subset", *hidden, "picture", *columns]  # in any order
+    good = ["mine", "1", *["0"] * 67, "a.png", *(f"{v:.4f}" for v in (face * 9).ravel())]
+    rows = [header, good, [], ["mine", *good[1:69], "gone.png", *good[70:]], [*good[:-1], "x"], good[:80]]
+    rows.append([*good[:70], *["5"] * 136])
+    path = tmp_path / "faces.csv"
+    path.write_text("\ufeff" + "\n".join(",".join(row) for row in rows), encoding="utf-8")
+    report = ReadingReport()
+    (sample,) = read_table(path, IBUG_68, report)
+    np.testing.assert_allclose(sample.landmarks, face * 9, atol=1e-4)
+    assert sample.subset == "mine"
+    assert sample.occluded is not None
+    assert np.flatnonzero(sample.occluded).tolist() == [0]
+    assert report.counts == {"mine": 1}
+    start, expected = f"{path}: line ", "expected 206 columns, numbers for every point"
+    assert report.problems == [
+        f"{tmp_path / 'gone.png'}: expected a picture, found No such file or directory; left out",
+        f"{start}5: {expected}, found could not convert string to float: 'x'; left out",
+        f"{start}6: {expected}, found 'x5'; left out",
+        f"{start}7: expected points with a width and a height, found all in one line; left out",
+    ]
+
+
+def test_a_table_that_lacks_a_column(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("picture,x0,y0\n")
+    with pytest.raises(DataError, match=r"a\.csv: expected the columns picture, x0, y0 \.\.\. x67, y67, found no x1"):
+        read_table(tmp_path / "a.csv", IBUG_68, ReadingReport())
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", PIXELS)
+    (tmp_path / "notes.json").write_text("{}")
+    (tmp_path / "other.csv").write_text("a,b\n")
+    with pytest.raises(DataError, match=r"expected pictures with \.pts files, COCO key points .*, found none of them"):
+        read_plain(tmp_path)
+    with pytest.raises(DataError, match="expected a folder of annotated pictures, found no such folder"):
+        read_plain(tmp_path / "nowhere")
+    write_pts(tmp_path / "a.pts", np.eye(2))
+    (tmp_path / "a.pts").write_text("broken")
+    with pytest.raises(DataError, match="found no readable annotation"):
+        read_plain(tmp_path)
+
+
+def test_real_folders(shared_data: Path) -> None:
+    samples, report = read_plain(shared_data / "extra" / "dlib_faces")
+    assert report.counts == {"dlib_faces": 43}
+    assert report.problems == []
+    assert report.notes == []
+    samples, report = read_plain(shared_data / "300W" / "ibug")
+    assert report.counts == {"ibug": 135}
+    assert all(sample.detector_box is not None for sample in samples)

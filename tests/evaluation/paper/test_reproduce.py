@@ -1,0 +1,338 @@
+"""Tables measured again: which faces and weights fill which cell, and what is written about it."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.errors import DataError, InputError
+from srn.evaluation.cache import EvaluationCache
+from srn.evaluation.face_sets import DataFolder, official_count
+from srn.evaluation.paper import tabulate
+from srn.evaluation.paper.published import published
+from srn.evaluation.paper.reproduce import Cell, Network, Outcome, Reproduction, curves, find_runs, variant_of
+from srn.evaluation.statistics import Interval
+from srn.face.metrics import interocular, interpupil
+from srn.face.scheme import IBUG_68, WFLW_98
+from srn.inference.landmarker import FaceLandmarker
+from srn.media.pictures import read_image, write_image
+from srn.media.pts import write_pts
+
+Shape = npt.NDArray[np.float64]
+TABLES = published().tables
+
+
+@pytest.fixture
+def truths(face: Shape) -> dict[int, Shape]:
+    return {blue: face * (90 + blue / 10) + [120 + blue / 50, 128] for blue in (0, 50, 100, 150, 200)}
+
+
+@pytest.fixture
+def data(tmp_path: Path, truths: dict[int, Shape]) -> Path:
+    """300W's test sets with two, one and one face, and one of the challenging faces under an authors' mask."""
+    places = {
+        0: ("300W/ibug/a", "masked_300W/ibug/a"), 50: ("300W/ibug/b",), 100: ("300W/helen/testset/c",),
+        150: ("300W/lfpw/testset/d",),
+    }  # fmt: skip
+    for blue, names in places.items():
+        y, x = np.mgrid[:256, :256]
+        for name in names:
+            write_image(tmp_path / f"{name}.png", np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8))
+            write_pts(tmp_path / f"{name}.pts", truths[blue])
+    return tmp_path
+
+
+@pytest.fixture
+def network(true_localizer: Any, truths: dict[int, Shape]) -> Network:
+    """5 crop pixels off everywhere: 1/12 of the face's size."""
+    return Network("full", FaceLandmarker(localizer=true_localizer(truths, (3.0, 4.0)), passes=1), detail="budget 7")
+
+
+def per_cent(shape: Shape, normalizer: Any) -> float:
+    side = np.sqrt((np.ptp(shape, axis=0) ** 2).sum() / 2)
+    return float(5 * side / 60 / normalizer(shape, IBUG_68) * 100)
+
+
+def row(outcome: Outcome, variant: str, number: int = 0) -> dict[str, Cell]:
+    return dict([r for r in outcome.rows if r.variant == variant][number].cells)
+
+
+def test_table_4_by_hand(data: Path, network: Network, truths: dict[int, Shape]) -> None:
+    outcome = Reproduction(DataFolder(data), [network]).table(TABLES["table4"])
+    cells = row(outcome, "full")
+    for block, normalizer in (("ocular", interocular), ("pupil", interpupil)):
+        for part, blues, official in (("challenging", (0, 50), 135), ("common", (100, 150), 554),
+                                      ("full", (0, 50, 100, 150), 689)):  # fmt: skip
+            cell = cells[f"{block}_{part}"]
+            expected = np.mean([per_cent(truths[blue], normalizer) for blue in blues])
+            assert cell.value == pytest.approx(expected, rel=0.01)
+            assert (cell.faces, cell.official, cell.partial) == (len(blues), official, True)
+            assert cell.interval is not None
+            assert cell.interval.low <= cell.value <= cell.interval.high  # type: ignore[operator]
+    assert row(outcome, "hourglass")["ocular_full"].reason == "no weights: hourglass, 68 points"
+
+
+def test_boxes_make_rows(data: Path, network: Network, truths: dict[int, Shape]) -> None:
+    inits = ("gt-box", "bbs")
+    without = Reproduction(DataFolder(data), [network], inits=inits).table(TABLES["table4"])
+    assert [r.init for r in without.rows if r.filled] == ["gt-box"]  # nobody has detector boxes
+    for place, blue in (("ibug/a", 0), ("ibug/b", 50), ("helen/testset/c", 100), ("lfpw/testset/d", 150)):
+        (x0, y0), (x1, y1) = truths[blue].min(axis=0), truths[blue].max(axis=0)
+        write_pts(data / "300W" / "bbs" / f"{place}.pts", np.array([[x0, y0], [x0, y1], [x1, y1], [x1, y0]]) + 4)
+    both = Reproduction(DataFolder(data), [network], inits=inits).table(TABLES["table4"])
+    assert [r.init for r in both.rows if r.filled] == ["gt-box", "bbs"]
+    assert "bbs boxes" in [r.detail for r in both.rows if r.filled][1]
+
+
+def test_challenging_faces_alone_are_not_full(data: Path, network: Network) -> None:
+    outcome = Reproduction(DataFolder(data), [network]).table(TABLES["table2"])
+    cells = row(outcome, "full")
+    assert (cells["challenging"].faces, cells["challenging"].official) == (1, 135)
+    assert cells["common"].reason == "no data: Masked 300W Common"
+    assert cells["full"].reason == "no data: Masked 300W Full"
+    assert any("masked_300W/ibug: 1 faces, the official release has 135" in note for note in outcome.notes)
+    assert not any(str(data) in note for note in outcome.notes)
+
+
+def test_masks_made_here(data: Path, fake_localizer: Any, face: Shape) -> None:
+    answer = (face * 60 + 47.5, np.full(68, 0.9), None)
+    landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: answer), passes=1)
+    for name in ("helen/testset/e", "ibug/f"):  # the clean faces that the authors' mask hides too
+        write_image(data / "300W" / f"{name}.png", np.full((256, 256, 3), 90, np.uint8))
+        write_pts(data / "300W" / f"{name}.pts", face * 100 + 128)
+    write_image(data / "masked_300W" / "ibug" / "f.png", np.full((256, 256, 3), 190, np.uint8))
+    write_pts(data / "masked_300W" / "ibug" / "f.pts", face * 100 + 128)
+    folder = DataFolder(data, masked=data / "made", kind="drawn", seed=3)
+    outcome = Reproduction(folder, [Network("full", landmarker)]).table(TABLES["table2"])
+    authors, ours = row(outcome, "full"), row(outcome, "full", 1)
+    assert (authors["challenging"].faces, ours["challenging"].faces, ours["full"].faces) == (2, 3, 6)
+    assert "masks made here (drawn, seed 3)" in [r.detail for r in outcome.rows][1]
+    (agreement,) = [note for note in outcome.notes if note.startswith("The same 2 faces")]
+    assert "difference +0.00" in agreement  # this localizer does not look
+    (covered,) = [note for note in outcome.notes if note.startswith("Points covered")]
+    # One of the two authors' pictures differs everywhere, the other nowhere; ours leave brows and eyes free.
+    assert "brows 50% and 0%" in covered
+    (made,) = (data / "made").iterdir()
+    assert (read_image(made / "ibug" / "a.jpg") != read_image(data / "300W" / "ibug" / "a.png")).any()
+    # A second look takes the masks that are there.
+    before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
+    again = DataFolder(data, masked=data / "made", kind="drawn", seed=3).sets("masked-300w")
+    assert not isinstance(again, str)
+    assert [s.occluded is None for s in again[1].samples] == [False] * 6
+    assert {path: path.stat().st_mtime_ns for path in made.rglob("*")} == before
+    assert len(list((data / "made").iterdir())) == 1
+
+
+def test_cells_say_what_they_lack(data: Path, network: Network) -> None:
+    work = Reproduction(DataFolder(data), [network])
+    assert {c.reason for c in row(work.table(TABLES["table1"]), "full").values()} == {
+        "no data: COFW; no weights: full, 29 points", "no data: COFW68", "no data: WFLW; no weights: full, 98 points",
+    }  # fmt: skip
+    video = row(work.table(TABLES["table5"]), "hofs")["category2"].reason
+    assert video == "no data: 300VW; no weights: hofs, 68 points"
+    assert row(work.table(TABLES["table9"]), "full")["masked_category1"].reason.startswith("no data: masked 300VW")
+    # Ablations compare networks of one budget: the shipped weights are none of them.
+    assert "no weights: full" in row(work.table(TABLES["table7"]), "full")["full"].reason
+
+
+def test_ablations_fill_their_rows(data: Path, network: Network) -> None:
+    less = dataclasses.replace(network, variant="without-g")
+    outcome = Reproduction(DataFolder(data), [], [network, less]).table(TABLES["table7"])
+    assert row(outcome, "without-g")["challenging"].value is not None
+    assert row(outcome, "without-f")["challenging"].value is None
+    assert "budget 7" in outcome.rows[0].detail
+
+
+def test_two_weights_for_one_row_are_refused(data: Path, network: Network) -> None:
+    with pytest.raises(InputError, match="one file of full weights for 68 points, found fake and fake"):
+        Reproduction(DataFolder(data), [network, network])
+
+
+def test_every_set_is_measured_once_and_kept(data: Path, network: Network, tmp_path: Path) -> None:
+    network = dataclasses.replace(network, digest="w")
+    work = Reproduction(DataFolder(data), [network], cache=EvaluationCache(tmp_path / "kept"))
+    first = work.table(TABLES["table4"])
+    looks = len(network.landmarker.localizer.batches)  # type: ignore[attr-defined]
+    work.table(TABLES["table4"])
+    again = Reproduction(DataFolder(data), [network], cache=EvaluationCache(tmp_path / "kept")).table(TABLES["table4"])
+    assert len(network.landmarker.localizer.batches) == looks  # type: ignore[attr-defined]
+    assert row(again, "full") == row(first, "full")
+
+
+def test_speed_needs_no_data(tmp_path: Path, fake_localizer: Any, face: Shape) -> None:
+    landmarker = FaceLandmarker(
+        localizer=fake_localizer(lambda crop: (face * 60 + 47.5, None, None)), flip_average=True
+    )
+    outcome = Reproduction(DataFolder(tmp_path), [Network("full", landmarker)]).table(TABLES["table6"])
+    assert set(landmarker.localizer.batches) == {1}  # one face, one look
+    cell = row(outcome, "full")["fps"]
+    assert cell.value is not None
+    assert cell.value > 0
+    assert not cell.partial
+    assert "one look, on" in outcome.rows[0].detail
+
+
+def test_a_limit_takes_faces_evenly(data: Path) -> None:
+    found = DataFolder(data, limit=2).sets("300w")
+    assert not isinstance(found, str)
+    assert [s.path.stem for s in found[0].samples] == ["c", "b"]
+    assert [found[0].samples[i].path.stem for i in found[0].parts["Challenging"]] == ["b"]
+    assert found[0].subset("Full") == (0, 1)
+
+
+def test_folders_are_known_by_their_layout_and_name(data: Path, face: Shape) -> None:
+    clip = data / "CK_plus" / "S001"
+    write_image(clip / "imgs" / "000001.png", np.zeros((256, 256, 3), np.uint8))
+    write_pts(clip / "annot" / "000001.pts", face * 100 + 128)
+    (data / "notes").mkdir()
+    folder = DataFolder(data)
+    assert {kind: path.name for kind, path in folder.folders.items()} == {
+        "300w": "300W", "masked-300w": "masked_300W", "300vw": "CK_plus",
+    }  # fmt: skip
+    found = folder.sets("300vw")
+    assert not isinstance(found, str)
+    assert found[0].subset("category 1") == ()  # videos in its layout are not its test videos
+    with pytest.raises(DataError, match="expected a folder that holds datasets"):
+        DataFolder(data / "nowhere").sets("300w")
+
+
+def test_official_counts() -> None:
+    assert official_count("masked-300w", "Full") == official_count("300w", "Full") == 689
+    assert official_count("wflw", "blur") is None
+
+
+MODEL = {"without": [], "non_local": True, "hourglass": False}
+AUGMENTATION = {"noise_patch": 0.1, "occluders": 0.4, "masks": 0.2}
+NO_OCCLUSION = {"noise_patch": 0, "occluders": 0, "masks": 0}
+
+
+@pytest.mark.parametrize(
+    ("model", "augmentation", "variant"),
+    [
+        ({}, AUGMENTATION, "full"),
+        ({"without": ["g"]}, AUGMENTATION, "without-g"),
+        ({"without": ["mu"]}, AUGMENTATION, "without-mu"),
+        ({"non_local": False}, AUGMENTATION, "without-non-local"),
+        ({"hourglass": True}, AUGMENTATION, "hourglass"),
+        ({"preset": "robust-hg", "hourglass": True, "coarse_shape": False}, AUGMENTATION, "hourglass"),
+        ({"preset": "robust", "coarse_shape": False}, AUGMENTATION, "mean-shape"),
+        ({"preset": "paper", "coarse_shape": False}, AUGMENTATION, "full"),
+        ({}, NO_OCCLUSION, "without-occlusion"),
+        ({}, {**NO_OCCLUSION, "noise_patch": 1.0}, "full"),
+    ],
+)
+def test_what_a_run_is(model: dict[str, Any], augmentation: dict[str, Any], variant: str) -> None:
+    assert variant_of({"model": {**MODEL, **model}, "augmentation": augmentation}) == variant
+
+
+def test_a_run_that_leaves_out_two_things_has_no_row() -> None:
+    with pytest.raises(InputError, match="a run that leaves one thing out, found without-g, without-non-local"):
+        variant_of({"model": {**MODEL, "without": ["g"], "non_local": False}, "augmentation": AUGMENTATION})
+
+
+def test_runs_are_found(tmp_path: Path) -> None:
+    def run(name: str, config: object, *files: str) -> None:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(config if isinstance(config, str) else json.dumps(config))
+        for file in files:
+            (tmp_path / name / file).write_bytes(b"")
+
+    whole = {"model": MODEL, "augmentation": AUGMENTATION}
+    run("a", whole, "weights.safetensors", "weights.onnx")
+    run("b", {**whole, "model": {**MODEL, "without": ["f"]}}, "weights.safetensors")
+    run("c", whole, "weights.onnx")
+    run("d", {**whole, "model": {**MODEL, "without": ["g"]}})
+    run("e", "{not json", "weights.onnx")
+    run("f", {**whole, "variant": "hofs"}, "weights.safetensors")
+    found, notes = find_runs(tmp_path)
+    assert found == {
+        "full": tmp_path / "a" / "weights.onnx", "without-f": tmp_path / "b" / "weights.safetensors",
+        "hofs": tmp_path / "f" / "weights.safetensors",
+    }  # fmt: skip
+    assert [Path(note.split(":")[0]).name for note in notes] == ["c", "d", "config.json"]
+    assert find_runs(tmp_path / "nowhere") == ({}, [])
+
+
+# --- what is written
+
+
+@pytest.fixture
+def outcome(data: Path, network: Network) -> Outcome:
+    return Reproduction(DataFolder(data), [network]).table(TABLES["table4"])
+
+
+def test_markdown(outcome: Outcome) -> None:
+    text = tabulate.markdown(outcome)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({line.count("|") for line in lines}) == 1
+    assert "| MDM [8] | 8.87 | 3.74 | 4.78 | – | – | – |" in text
+    assert "| SRN (the paper) | 5.86 | 3.08 | 3.62 | 7.69 | 3.97 | 4.70 |" in text
+    (ours,) = [line for line in lines if "**ours: SRN**" in line]
+    cell = row(outcome, "full")["ocular_challenging"]
+    assert cell.value is not None
+    assert f"**{cell.value:.2f}**" in ours
+    assert f"(2 of 135); {cell.value - 5.86:+.2f}" in ours
+    assert "no weights: hourglass, 68 points" in text
+    page = tabulate.document([outcome], {"command": "srn reproduce"}, ["figure6: none"])
+    assert text.rstrip() in page
+    assert "- [8] Trigeorgis" in page
+    assert "[13]" not in page  # not in this table
+    assert "- figure6: none" in page
+
+
+def test_csv_and_json_hold_the_same_cells(outcome: Outcome) -> None:
+    rows = list(csv.DictReader(io.StringIO(tabulate.to_csv(outcome))))
+    assert tuple(rows[0]) == tabulate.CSV_FIELDS
+    values = json.loads(tabulate.to_json(outcome, {"commit": "abc"}))
+    assert values["commit"] == "abc"
+    assert len(values["cells"]) == len(rows)
+    assert sum(cell["kind"] == "published" for cell in values["cells"]) == 54
+    ours = [c for c in values["cells"] if c["kind"] == "ours" and c["column"] == "pupil_full"]
+    full, hourglass = (next(c for c in ours if c["method"] == method) for method in ("SRN", "SRN+HG"))
+    assert full["published"] == 4.70
+    assert full["difference"] == pytest.approx(full["value"] - 4.70)
+    assert (full["faces"], full["official_faces"]) == (4, 689)
+    assert "value" not in hourglass
+    assert hourglass["reason"] == "no weights: hourglass, 68 points"
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [
+        (Cell(Interval(3.456, 3.1, 3.9), 689, 689), "3.46 [3.10, 3.90]"),
+        (Cell(Interval(3.456, 3.1, 3.9), 30, 135), "3.46 [3.10, 3.90] (30 of 135)"),
+        (Cell(Interval(31.5, np.nan, np.nan)), "31.50"),
+        (Cell(reason="no data: COFW"), "no data: COFW"),
+    ],
+)
+def test_a_cell_in_words(cell: Cell, text: str) -> None:
+    assert tabulate.cell_text(cell) == text
+
+
+def test_curves_mark_published_failure_rates(outcome: Outcome) -> None:
+    assert (curves(outcome) or "").count("clip-path=") == 6
+    part = next(r for r in outcome.rows if r.filled).curves["ocular_full"]
+    table = TABLES["table3"]
+    plain = Outcome(table, (dataclasses.replace(outcome.rows[0], curves={"nme": part}),))
+    drawn = curves(plain) or ""
+    assert all(f">{name}</text>" in drawn for name in ("SDM", "ODN", "SRN (w/o OFA)"))
+    assert curves(Outcome(table, ())) is None
+
+
+def test_sheets(data: Path, network: Network) -> None:
+    work = Reproduction(DataFolder(data), [network])
+    sheets, notes = work.qualitative("masked-300w")
+    assert list(sheets) == ["the authors' pictures"]
+    assert notes == []
+    assert work.qualitative("300vw", clips=True) == ({}, ["no data: 300VW"])
+    nobody = Reproduction(DataFolder(data), [])
+    assert nobody.qualitative("300w") == ({}, ["no weights: full, 68 points"])
+    assert WFLW_98.n_points == 98

@@ -1,0 +1,131 @@
+"""Drawing faces: colours by component, hollow where hidden, nothing else touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.face.geometry import Box
+from srn.face.scheme import COMPONENTS, IBUG_68, SCHEMES, LandmarkScheme
+from srn.inference.drawing import COMPONENT_COLORS, draw_face
+
+Shape = npt.NDArray[np.float64]
+Picture = npt.NDArray[np.uint8]
+GREY = (128, 127, 126)
+
+
+@pytest.fixture
+def spread() -> Mapping[str, Shape]:
+    """Points of every scheme on a loose grid of whole pixels, far enough apart not to overlap."""
+    shapes = {}
+    for name, scheme in SCHEMES.items():
+        index = np.arange(scheme.n_points)
+        shapes[name] = np.stack([30 + 40 * (index % 10), 30 + 40 * (index // 10)], 1).astype(float)
+    return shapes
+
+
+def blank(size: int = 460) -> Picture:
+    return np.full((size, size, 3), GREY, np.uint8)
+
+
+def pixel(picture: Picture, point: Shape) -> tuple[int, ...]:
+    x, y = point.astype(int)
+    return tuple(picture[y, x].tolist())
+
+
+def ring(picture: Picture, point: Shape, radius: float) -> Shape:
+    """Colours at 32 pixels around a point."""
+    angles = np.arange(32) * np.pi / 16
+    x, y = np.round(point[:, None] + radius * np.stack([np.cos(angles), np.sin(angles)])).astype(int)
+    return picture[y, x].astype(float)
+
+
+def test_every_component_has_a_colour_that_shows() -> None:
+    assert set(COMPONENT_COLORS) == set(COMPONENTS)
+    colors = [np.array(COMPONENT_COLORS[name]) for name in ("brows", "eyes", "nose", "mouth", "left_cheek")]
+    for index, color in enumerate(colors):
+        for other in colors[index + 1 :]:
+            assert np.abs(color - other).max() > 60
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=list(SCHEMES))
+def test_seen_points_are_filled_with_their_component_s_colour(
+    scheme: LandmarkScheme, spread: Mapping[str, Shape]
+) -> None:
+    picture = blank()
+    draw_face(picture, spread[scheme.name], scheme, contours=False, size=5)
+    for index, point in enumerate(spread[scheme.name]):
+        color = COMPONENT_COLORS[scheme.component_of(index)]
+        assert pixel(picture, point) == color
+        np.testing.assert_array_equal(ring(picture, point, 3), np.tile(color, (32, 1)))
+        np.testing.assert_array_equal(ring(picture, point, 12), np.tile(GREY, (32, 1)))
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=list(SCHEMES))
+def test_hidden_points_are_hollow(scheme: LandmarkScheme, spread: Mapping[str, Shape]) -> None:
+    visibility = np.where(np.arange(scheme.n_points) % 2, 0.49, 0.5)
+    picture = blank()
+    draw_face(picture, spread[scheme.name], scheme, visibility=visibility, contours=False, size=6)
+    for index, point in enumerate(spread[scheme.name]):
+        color = COMPONENT_COLORS[scheme.component_of(index)]
+        if index % 2:
+            assert pixel(picture, point) == GREY  # one looks through
+            assert np.abs(ring(picture, point, 6) - color).max(axis=1).min() < 60  # the ring around it
+        else:
+            assert pixel(picture, point) == color
+
+
+def test_small_hidden_points_are_hollow_too(face: Shape) -> None:
+    picture = blank(200)
+    shape = face * 130 + 100
+    draw_face(picture, shape, IBUG_68, visibility=np.zeros(68), contours=False)
+    for index in (0, 8, 16, 30):
+        middle = picture[tuple(np.round(shape[index]).astype(int)[::-1])].astype(float)
+        assert np.abs(middle - GREY).max() < 90
+
+
+def test_contours_join_points_and_can_be_left_out(face: Shape) -> None:
+    shape = face * 300 + 230
+    with_lines, without = blank(), blank()
+    draw_face(with_lines, shape, IBUG_68)
+    draw_face(without, shape, IBUG_68, contours=False)
+    for first, second in ((0, 1), (17, 18), (27, 28), (48, 49), (41, 36)):  # the eye's contour is closed
+        x, y = np.round((shape[first] + shape[second]) / 2).astype(int)
+        assert tuple(without[y, x]) == GREY
+        assert tuple(with_lines[y, x]) != GREY
+    x, y = np.round((shape[21] + shape[22]) / 2).astype(int)  # the brows are two lines
+    assert tuple(with_lines[y, x]) == GREY
+
+
+def test_box_is_drawn_where_it_is_given(face: Shape) -> None:
+    shape = face * 100 + 200
+    plain, boxed = blank(), blank()
+    draw_face(plain, shape, IBUG_68)
+    draw_face(boxed, shape, IBUG_68, box=Box(50, 60, 350, 360))
+    rows, columns = np.nonzero((plain != boxed).any(-1))
+    assert (columns.min(), rows.min(), columns.max(), rows.max()) == pytest.approx((50, 60, 350, 360), abs=3)
+    assert (boxed[60, 51:349] > 200).all()
+    inside = boxed[64:356, 54:346]
+    np.testing.assert_array_equal(inside, plain[64:356, 54:346])
+
+
+@pytest.mark.parametrize("value", [-1e4, 3e4, 1e9, -1e15])
+@pytest.mark.parametrize("count", [1, 68])
+def test_wild_coordinates_do_no_harm(face: Shape, value: float, count: int) -> None:
+    shape = face * 100 + 100
+    shape[:count] = value + np.arange(count)[:, None]
+    picture = blank(200)
+    draw_face(picture, shape, IBUG_68, visibility=np.full(68, 0.1), box=Box(-1e9, -1e9, 1e9, 1e9))
+    draw_face(picture, shape, IBUG_68)
+    if count == 1:
+        assert (picture != GREY).any(-1)[50:150, 50:150].any()  # the others are still drawn
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
+def test_tiny_pictures(face: Shape, size: tuple[int, int]) -> None:
+    picture = np.zeros((*size, 3), np.uint8)
+    draw_face(picture, face * 100, IBUG_68, box=Box(0, 0, 5, 5))
+    assert picture.shape == (*size, 3)

@@ -1,0 +1,198 @@
+"""Reading pictures: orientations, channels, depths, transparency, and files that are none."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image  # comes with Matplotlib: pictures written by somebody else than OpenCV
+
+from srn.errors import DataError
+from srn.media.pictures import decode_image, encode_image, read_image, write_image
+
+Picture = npt.NDArray[np.uint8]
+
+# How a stored picture is shown, by its EXIF orientation (CIPA DC-008, tag 0x0112).
+ORIENTATIONS = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a.swapaxes(0, 1)[::-1, ::-1],
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+def stored(array: npt.NDArray[np.integer], kind: str, orientation: int | None = None, **options: object) -> bytes:
+    stream = io.BytesIO()
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    Image.fromarray(array).save(stream, kind, exif=exif, **options)  # type: ignore[arg-type]
+    return stream.getvalue()
+
+
+def over_white(rgba: npt.NDArray[np.integer], top: float = 255) -> npt.NDArray[np.float64]:
+    """By the definition: color * alpha + white * (1 - alpha)."""
+    alpha = rgba[..., 3:] / top
+    return rgba[..., :3] * (255 / top) * alpha + 255 * (1 - alpha)
+
+
+@pytest.fixture
+def noise(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+    return rng.integers(0, 256, (12, 20, 4), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_exif_orientation_of_a_photo(orientation: int) -> None:
+    blocks = np.zeros((2, 3, 3), np.uint8)
+    blocks[0, 0], blocks[0, 2], blocks[1, 0] = (250, 20, 20), (20, 250, 20), (20, 20, 250)
+    photo = blocks.repeat(16, axis=0).repeat(16, axis=1)
+    decoded = decode_image(stored(photo, "JPEG", orientation, quality=98, subsampling=0), "photo")
+    expected = ORIENTATIONS[orientation](photo)
+    assert decoded.shape == expected.shape
+    assert np.abs(decoded.astype(int) - expected).max() < 12
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+@pytest.mark.parametrize("size", [(12, 20), (12, 12)], ids=["oblong", "square"])
+def test_exif_orientation_turns_transparency_along(noise: Picture, orientation: int, size: tuple[int, int]) -> None:
+    picture = np.ascontiguousarray(noise[: size[0], : size[1]])
+    decoded = decode_image(stored(picture, "PNG", orientation), "picture")
+    expected = over_white(ORIENTATIONS[orientation](picture))
+    assert decoded.shape == expected.shape
+    np.testing.assert_allclose(decoded, expected, atol=0.51)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("WEBP", {"lossless": True, "exact": True})])
+def test_transparent_pixels_lie_over_white(noise: Picture, kind: str, options: dict[str, bool]) -> None:
+    noise[0, :5, 3], noise[1, :5, 3] = 0, 255
+    decoded = decode_image(stored(noise, kind, **options), "picture")
+    np.testing.assert_allclose(decoded, over_white(noise), atol=0.51)
+    assert (decoded[0, :5] == 255).all()
+    np.testing.assert_array_equal(decoded[1, :5], noise[1, :5, :3])
+
+
+def test_grey_with_transparency(noise: Picture) -> None:
+    pair = np.ascontiguousarray(noise[..., :2])
+    expected = over_white(pair[..., [0, 0, 0, 1]])
+    np.testing.assert_allclose(decode_image(stored(pair, "PNG"), "picture"), expected, atol=0.51)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "WEBP"])
+def test_colors_keep_their_order_and_values(noise: Picture, kind: str) -> None:
+    color = np.ascontiguousarray(noise[..., :3])
+    options = {"lossless": True} if kind == "WEBP" else {}
+    np.testing.assert_array_equal(decode_image(stored(color, kind, **options), "picture"), color)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
+def test_grey_becomes_three_equal_channels(noise: Picture, kind: str) -> None:
+    grey = np.ascontiguousarray(noise[..., 0])
+    decoded = decode_image(stored(grey, kind), "picture")
+    np.testing.assert_array_equal(decoded, np.repeat(grey[..., None], 3, axis=2))
+
+
+def test_black_and_white_of_one_bit(noise: Picture) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(noise[..., 0] > 127).save(stream, "PNG")
+    expected = np.where(noise[..., :1] > 127, 255, 0).repeat(3, axis=2)
+    np.testing.assert_array_equal(decode_image(stream.getvalue(), "picture"), expected)
+
+
+def test_palette(noise: Picture) -> None:
+    colors = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 8, 7]], np.uint8)
+    indices = noise[..., 0] % 4
+    image = Image.fromarray(indices).convert("P")
+    image.putpalette(colors.ravel().tolist())
+    plain, transparent = io.BytesIO(), io.BytesIO()
+    image.save(plain, "PNG")
+    image.save(transparent, "PNG", transparency=0)
+    np.testing.assert_array_equal(decode_image(plain.getvalue(), "picture"), colors[indices])
+    colors[0] = 255
+    np.testing.assert_array_equal(decode_image(transparent.getvalue(), "picture"), colors[indices])
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_become_eight(rng: np.random.Generator, suffix: str, channels: int) -> None:
+    deep = rng.integers(0, 65536, (12, 20, channels), dtype=np.uint16)
+    decoded = decode_image(cv2.imencode(suffix, deep)[1].tobytes(), "picture")
+    assert decoded.dtype == np.uint8
+    np.testing.assert_allclose(decoded[..., ::-1], np.broadcast_to(deep / 257, decoded.shape), atol=1)
+
+
+def test_sixteen_bits_with_transparency(rng: np.random.Generator) -> None:
+    deep = rng.integers(0, 65536, (12, 20, 4), dtype=np.uint16)
+    decoded = decode_image(cv2.imencode(".png", deep)[1].tobytes(), "picture")
+    np.testing.assert_allclose(decoded[..., ::-1], over_white(deep, 65535), atol=1.6)
+
+
+def huge_png() -> bytes:
+    """A well-formed header that promises 40,000 million pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"0" * 99)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"hello",
+        stored(np.zeros((64, 64, 3), np.uint8), "JPEG")[:100],
+        stored(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8), "PNG")[:5000],
+        huge_png(),
+    ],
+    ids=["empty", "text", "cut off JPEG", "cut off PNG", "too large"],
+)
+def test_what_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.jpg"
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        read_image(path)
+    assert str(caught.value) == (
+        f"{path}: expected a picture (JPEG, PNG, WebP, ...), found {len(content)} bytes that do not decode to one"
+    )
+
+
+def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.png: expected a readable picture file, found No such file"):
+        read_image(tmp_path / "none.png")
+    with pytest.raises(DataError, match="expected a readable picture file, found Is a directory"):
+        read_image(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["Gesicht äöü ß.png", "顔.png", "visage 😀 .PNG"])
+def test_any_file_name(tmp_path: Path, noise: Picture, name: str) -> None:
+    color = np.ascontiguousarray(noise[..., :3])
+    write_image(tmp_path / name, color)
+    np.testing.assert_array_equal(read_image(tmp_path / name), color)
+
+
+def test_jpeg_quality_counts(tmp_path: Path, noise: Picture) -> None:
+    smooth = cv2.resize(noise[..., :3], (160, 96), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
+    sizes, errors = [], []
+    for quality in (30, 60, 95):
+        path = tmp_path / f"{quality}.jpg"
+        write_image(path, smooth, quality)
+        sizes.append(path.stat().st_size)
+        errors.append(np.abs(read_image(path).astype(int) - smooth).mean())
+    assert sizes == sorted(sizes)
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_a_format_that_cannot_be_written() -> None:
+    with pytest.raises(DataError, match=r"'\.xyz': expected a format that OpenCV can write"):
+        encode_image(np.zeros((4, 4, 3), np.uint8), ".xyz")

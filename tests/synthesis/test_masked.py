@@ -1,0 +1,185 @@
+"""Masked versions of annotated sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srn.datasets.manifest import read_visible
+from srn.datasets.three_hundred_vw import read_300vw
+from srn.datasets.three_hundred_w import ReadingReport, read_annotated_folder
+from srn.errors import DataError, InputError
+from srn.media.pictures import read_image, write_image
+from srn.media.pts import read_pts, write_pts
+from srn.synthesis.masked import (
+    CLIP_MANIFEST,
+    DRAWN,
+    MIXED,
+    PATTERNED,
+    MaskWardrobe,
+    mask_clips,
+    mask_dataset,
+)
+
+
+@pytest.fixture(scope="session")
+def wardrobe(shared_data: Path) -> MaskWardrobe:
+    return MaskWardrobe.load(shared_data / "occluders" / "masks")
+
+
+def test_the_wardrobe_sorts_templates_into_kinds_and_sides(wardrobe: MaskWardrobe) -> None:
+    assert set(wardrobe.kinds) == {
+        "KN95", "N95", "cloth", "gas", "surgical", "surgical_blue", "surgical_green",
+    }  # fmt: skip
+    assert all(set(views) == {"front", "left", "right"} for views in wardrobe.kinds.values())
+    assert len(wardrobe.textures) == 26
+    assert wardrobe.template("cloth", "left", np.random.default_rng(0)).name == "cloth_left"
+    name = wardrobe.template(PATTERNED, "front", np.random.default_rng(0)).name
+    assert name.split("+")[0] in {"cloth", "surgical"}
+    assert name.split("+")[1] in wardrobe.textures
+    with pytest.raises(InputError, match=r"one of .*gas"):
+        wardrobe.template("veil", "front", np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("kind", [DRAWN, MIXED])
+def test_a_masked_set_has_the_same_points_and_is_the_same_bytes_each_time(
+    kind: str, shared_data: Path, wardrobe: MaskWardrobe, tmp_path: Path
+) -> None:
+    samples = read_annotated_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:4]
+    for name in ("a", "b"):
+        assert mask_dataset(samples, tmp_path / name, kind=kind, wardrobe=wardrobe, seed=3) == []
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert len(files) == 2 * len(samples) + 1
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    visible = read_visible(tmp_path / "a")
+    for sample in samples:
+        stem = tmp_path / "a" / "ibug" / sample.path.stem
+        np.testing.assert_allclose(read_pts(f"{stem}.pts"), sample.landmarks, atol=5e-4)
+        changed = np.abs(read_image(f"{stem}.jpg").astype(int) - sample.load()).max(axis=2) > 60
+        assert changed.any()
+        flags = visible[f"ibug/{sample.path.stem}"]
+        mouth = list(sample.scheme.components["mouth"])
+        assert flags.shape == (68,)
+        assert not flags[mouth].all()
+        assert flags[list(sample.scheme.components["brows"])].mean() > 0.5
+
+
+def test_a_part_of_a_set_gets_the_masks_of_the_whole(shared_data: Path, wardrobe: MaskWardrobe, tmp_path: Path) -> None:
+    samples = read_annotated_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:3]
+    mask_dataset(samples, tmp_path / "all", kind=MIXED, wardrobe=wardrobe)
+    mask_dataset(samples[2:], tmp_path / "last", kind=MIXED, wardrobe=wardrobe)
+    name = f"ibug/{samples[2].path.stem}.jpg"
+    assert (tmp_path / "all" / name).read_bytes() == (tmp_path / "last" / name).read_bytes()
+
+
+def test_masks_that_lie_off_leave_points_as_they_are(shared_data: Path, wardrobe: MaskWardrobe, tmp_path: Path) -> None:
+    samples = read_annotated_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:1]
+    for misfit in (0.0, 0.05):
+        mask_dataset(samples, tmp_path / str(misfit), kind=MIXED, wardrobe=wardrobe, misfit=misfit)
+    straight, off = (tmp_path / str(misfit) / "ibug" / samples[0].path.stem for misfit in (0.0, 0.05))
+    assert Path(f"{straight}.pts").read_bytes() == Path(f"{off}.pts").read_bytes()
+    differs = np.abs(read_image(f"{straight}.jpg").astype(int) - read_image(f"{off}.jpg")).max(axis=2) > 60
+    assert differs.sum() > 50
+    straight_mask, off_mask = (
+        (tmp_path / str(misfit) / "manifest.csv").read_text().splitlines()[1].split(",") for misfit in (0.0, 0.05)
+    )
+    assert straight_mask[2:4] == off_mask[2:4]  # the same template, by the same seed
+    assert (straight_mask[4], off_mask[4]) == ("0.0", "0.05")
+
+
+def test_our_masks_hide_what_the_authors_masks_hide(shared_data: Path, wardrobe: MaskWardrobe) -> None:
+    """On the authors' own 30 pictures, with the same kind of template: the covered pixels agree by more than half."""
+    from srn.synthesis.masks import fit_mask, turned_side
+
+    root = shared_data / "masked_300W"
+    agreement = []
+    for sample in read_annotated_folder(root / "ibug", ReadingReport(), root=root):
+        clean = read_image(shared_data / "300W" / "ibug" / sample.path.name)
+        theirs = np.abs(clean.astype(int) - sample.load()).max(axis=2) > 40
+        template = wardrobe.kinds["surgical_blue"][turned_side(sample.landmarks, sample.scheme)]
+        ours = fit_mask(clean.copy(), sample.landmarks, sample.scheme, template)
+        agreement.append((ours & theirs).sum() / (ours | theirs).sum())
+    assert len(agreement) == 30
+    assert np.mean(agreement) > 0.68
+
+
+def test_templates_are_asked_for_where_they_are_needed(shared_data: Path, tmp_path: Path) -> None:
+    samples = read_annotated_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:1]
+    with pytest.raises(InputError, match="templates"):
+        mask_dataset(samples, tmp_path, kind="surgical")
+    with pytest.raises(DataError, match=r"key_points\.csv"):
+        MaskWardrobe.load(tmp_path)
+
+
+def test_broken_tables_are_named_with_their_line(tmp_path: Path) -> None:
+    (tmp_path / "key_points.csv").write_text("file,left_top_x\nmask.png,1\n")
+    with pytest.raises(DataError, match="line 2"):
+        MaskWardrobe.load(tmp_path)
+    (tmp_path / "manifest.csv").write_text("subset,stem,mask,seed,visible\nibug,a,drawn,0,01x\n")
+    with pytest.raises(DataError, match="line 2"):
+        read_visible(tmp_path)
+    assert read_visible(tmp_path / "nowhere") == {}
+
+
+@pytest.fixture
+def videos(tmp_path: Path, face: np.ndarray) -> Path:
+    """Two videos of three and two frames in 300VW's extracted layout: a grey picture, a face that moves."""
+    shape = face * 100 + 100
+    for video, count in (("first", 3), ("second", 2)):
+        for number in range(1, count + 1):
+            picture = np.full((200, 220, 3), 128, np.uint8)
+            write_image(tmp_path / "in" / video / "imgs" / f"{number:06d}.png", picture)
+            write_pts(tmp_path / "in" / video / "annot" / f"{number:06d}.pts", shape + [3 * number, number])
+    return tmp_path / "in"
+
+
+def test_a_person_wears_one_mask_for_a_whole_video(videos: Path, tmp_path: Path) -> None:
+    clips, _ = read_300vw(videos)
+    steps = []
+
+    assert mask_clips(clips, tmp_path / "out", seed=5, progress=lambda: steps.append(1)) == []
+
+    masked, report = read_300vw(tmp_path / "out")
+    assert (len(steps), report.problems) == (5, [])
+    assert [(clip.name, clip.numbers.tolist()) for clip in masked] == [("first", [1, 2, 3]), ("second", [1, 2])]
+    for before, after in zip(clips, masked, strict=True):
+        np.testing.assert_allclose(after.landmarks, before.landmarks, atol=1e-3)
+        # The face moves by (3, 1) a frame and so does the mask; JPEG and sub-pixel placing leave some grey levels.
+        first, second = (after.frame(i).astype(int) for i in (0, 1))
+        assert (np.abs(first - 128).max(axis=2) > 60).sum() > 500
+        here, later = first[40:180, 40:180], second[41:181, 43:183]
+        assert np.median(np.abs(here - later)[np.abs(here - 128) > 60]) < 12
+    colors = [clip.frame(0)[np.abs(clip.frame(0).astype(int) - 128).max(axis=2) > 60].mean(axis=0) for clip in masked]
+    assert np.abs(colors[0] - colors[1]).max() > 10  # another person, another mask
+
+
+def test_a_finished_video_is_not_made_again_and_an_unfinished_one_is(videos: Path, tmp_path: Path) -> None:
+    clips, _ = read_300vw(videos)
+    out = tmp_path / "out"
+    mask_clips(clips, out, seed=5)
+    content = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    kept, lost = out / "first" / "imgs" / "000001.jpg", out / "second" / "imgs" / "000001.jpg"
+    kept.write_bytes(b"as it was")
+    lost.unlink()
+    (out / "second" / CLIP_MANIFEST).unlink()
+
+    mask_clips(clips, out, seed=5)
+
+    assert kept.read_bytes() == b"as it was"
+    assert lost.read_bytes() == content[lost]
+    mask_clips(clips, out, seed=6)  # another seed is another set
+    assert kept.read_bytes() not in {b"as it was", content[kept]}
+
+
+def test_a_frame_that_cannot_be_read_is_named_and_left_out(videos: Path, tmp_path: Path) -> None:
+    clips, _ = read_300vw(videos)
+    broken = videos / "first" / "imgs" / "000002.png"
+    broken.write_bytes(b"no picture")
+
+    (line,) = mask_clips(clips, tmp_path / "out")
+
+    assert str(broken) in line
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 4
