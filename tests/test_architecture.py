@@ -1,4 +1,7 @@
-"""The house keeps its floors: reads every import of the package and holds the table of who may import whom."""
+"""The floor plan: which room may import which. Reads every import of the package and names each offender.
+
+`docs/architecture.md` prints the table from here: `python tests/test_architecture.py` rewrites it.
+"""
 
 from __future__ import annotations
 
@@ -14,62 +17,94 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[1] / "src"
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src"
+DOCUMENT = ROOT / "docs" / "architecture.md"
 PUBLIC = "srn"
 """The room of `srn/__init__.py`: the names that users import."""
 
-GROUND = {"errors", "files", "settings"}
-MAY_IMPORT: dict[str, set[str]] = {
-    "errors": set(),
-    "files": set(),
-    "settings": set(),
-    "face": set(),
-    "media": {"face"},
-    "model": {"face"},
-    "inference": {"face", "media", "model"},
-    "datasets": {"face", "media"},
-    "synthesis": {"face", "media", "datasets"},
-    "evaluation": {"face", "media", "datasets", "synthesis", "inference"},
-    "training": {"face", "media", "datasets", "synthesis", "model", "inference", "evaluation"},
-    "hofs": {"face", "media", "datasets", "synthesis", "model", "inference", "evaluation", "training"},
-    PUBLIC: {"face", "media", "inference"},
-    "cli": {
-        *("face", "media", "model", "inference", "datasets", "synthesis", "evaluation", "training", "hofs"),
-        PUBLIC,
-    },
-    "__main__": {"cli"},
+
+@dataclass(frozen=True)
+class Room:
+    """A room of the house.
+
+    Attributes:
+        floor: a room imports only from lower floors.
+        holds: the table's words for it.
+        imports: the rooms it may import beside the ground floor and itself.
+        torch: `never`, or `yes` where its files may load PyTorch.
+        lazy: rooms that it may import inside functions only.
+    """
+
+    floor: int
+    holds: str
+    imports: frozenset[str] = frozenset()
+    torch: str = "never"
+    lazy: frozenset[str] = frozenset()
+
+
+def _rooms(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+ROOMS = {
+    "errors": Room(0, "the error tree"),
+    "files": Room(1, "the one way to write a file"),
+    "settings": Room(1, "checked, serializable configurations"),
+    "face": Room(2, "landmark schemes, geometry, patches, metrics, the localizer protocol: pure functions"),
+    "media": Room(3, "pictures, videos, `.pts`, box and result files, in and out", _rooms("face")),
+    "model": Room(3, "the networks, checkpoints, ONNX export", _rooms("face"), torch="yes"),
+    "inference": Room(
+        4,
+        "from a picture to landmarks: face finders, `Looker`, landmarker, tracker, runtimes, results, drawing",
+        _rooms("face media"),
+        lazy=_rooms("model"),
+    ),
+    "datasets": Room(4, "dataset readers, the catalogue, writing, packing, checks", _rooms("face media")),
+    "synthesis": Room(
+        5,
+        "everything that paints: occluders, masks, augmentation, animation, masked sets",
+        _rooms("face media datasets"),
+    ),
+    "evaluation": Room(
+        6,
+        "protocol, statistics, cache, video; wings `report` (the page) and `paper` (the published tables)",
+        _rooms("face media datasets synthesis inference"),
+    ),
+    "training": Room(
+        7,
+        "the run machine, the loop, tasks, losses, recipes, calibration",
+        _rooms("face media model inference datasets synthesis evaluation"),
+        torch="yes",
+    ),
+    "hofs": Room(
+        8,
+        "hard occluded face synthesis: the decision process, the Q-network, the agent",
+        _rooms("face media model inference datasets synthesis evaluation training"),
+        torch="yes",
+    ),
+    PUBLIC: Room(9, "the public names", _rooms("face media inference")),
+    "cli": Room(
+        10,
+        "the command line: parse, call, print",
+        _rooms("srn face media inference datasets synthesis evaluation"),
+        torch="lazy",
+        lazy=_rooms("model training hofs"),
+    ),
+    "__main__": Room(11, "`python -m srn`", _rooms("cli")),
 }
-"""Room -> other rooms it may import, at any place in its files. Every room may also import `GROUND`, and itself."""
 
-FLOORS = {
-    **{"errors": 0, "files": 1, "settings": 1, "face": 2, "media": 3, "model": 3, "inference": 4, "datasets": 4},
-    **{"synthesis": 5, "evaluation": 6, "training": 7, "hofs": 8, PUBLIC: 9, "cli": 10, "__main__": 11},
-}
-
-WITHOUT_TORCH = (
-    "errors",
-    "files",
-    "settings",
-    "face",
-    "media",
-    "datasets",
-    "synthesis",
-    "inference",
-    "evaluation",
-    PUBLIC,
-    "cli",
-    "__main__",
-)
-"""Rooms that can be imported where only the core is installed."""
-
-NEVER_TORCH = ("errors", "files", "settings", "face", "media", "inference")
-"""Rooms that have no business with tensors, not even inside a function."""
+GROUND = frozenset(name for name, room in ROOMS.items() if room.floor <= 1)
+"""Rooms that every room above them may import."""
 
 CORE = {"numpy", "cv2", "onnxruntime", "rich", "typer"}
 """Top-level names of the core requirements in pyproject.toml."""
 
 HEAVY = {"torch", "torchvision", "matplotlib", "onnx", "onnxscript", "safetensors", "tensorboard"}
-"""What only the extras bring."""
+"""Packages of the extras."""
+
+FILE_LINES, FUNCTION_LINES = 400, 60
+"""The longest file and the longest function."""
 
 
 @dataclass(frozen=True)
@@ -78,11 +113,8 @@ class Import:
 
     module: str
     line: int
-    when_loaded: bool  # runs as soon as the file is imported, not only inside a function or for the type checker
-
-
-def files() -> list[Path]:
-    return sorted((SOURCE / "srn").rglob("*.py"))
+    when_loaded: bool
+    """It runs as soon as the file is imported, not only inside a function or for the type checker."""
 
 
 def module_name(file: Path) -> str:
@@ -90,17 +122,12 @@ def module_name(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_name(file): file for file in files()}
-each_module = pytest.mark.parametrize("module", MODULES)
+MODULES = {module_name(file): file for file in sorted((SOURCE / "srn").rglob("*.py"))}
 
 
 def room(module: str) -> str:
-    """`srn.face.geometry` -> `face`; a name of the public face itself -> `srn`."""
-    return (module.split(".") + [PUBLIC])[1] if module != PUBLIC else PUBLIC
-
-
-def is_type_checking(test: ast.expr) -> bool:
-    return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+    """`srn.face.geometry` -> `face`; a public name -> `srn`."""
+    return module.split(".")[1] if "." in module else PUBLIC
 
 
 def imported_names(node: ast.AST, package: str) -> Iterator[str]:
@@ -129,15 +156,11 @@ def imports_of(module: str) -> tuple[Import, ...]:
     def walk(node: ast.AST, when_loaded: bool) -> Iterator[Import]:
         for name in imported_names(node, package):
             yield Import(name, getattr(node, "lineno", 0), when_loaded)
-        if isinstance(node, ast.If) and is_type_checking(node.test):
-            for part in node.body:
-                yield from walk(part, False)
-            for part in node.orelse:
-                yield from walk(part, when_loaded)
-            return
+        typing_only = isinstance(node, ast.If) and ast.unparse(node.test).removeprefix("typing.") == "TYPE_CHECKING"
         inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
         for child in ast.iter_child_nodes(node):
-            yield from walk(child, when_loaded and not inside)
+            hidden = inside or (typing_only and isinstance(node, ast.If) and child in node.body)
+            yield from walk(child, when_loaded and not hidden)
 
     return tuple(walk(ast.parse(file.read_text(encoding="utf-8"), str(file)), True))
 
@@ -158,17 +181,21 @@ def loaded_with(module: str) -> dict[str, tuple[str, ...]]:
     return found
 
 
-# --- the reader itself
+def floor_table() -> str:
+    """The floor plan as Markdown, highest floor first."""
+    lines = ["| floor | room | holds | imports |", "|---|---|---|---|"]
+    for name, one in sorted(ROOMS.items(), key=lambda item: -item[1].floor):
+        above = sorted(one.imports, key=lambda other: (ROOMS[other].floor, other))
+        allowed = [*(f"`{other}`" for other in above), *(f"`{other}` (lazily)" for other in sorted(one.lazy))]
+        label = "`srn/__init__`" if name == PUBLIC else f"`{name}`"
+        lines.append(f"| {one.floor} | {label} | {one.holds} | {', '.join(allowed) or '-'} |")
+    return "\n".join(lines)
 
 
-def test_all_files_are_read() -> None:
-    assert {"srn.errors", "srn.face.geometry", "srn.face.scheme"} <= set(MODULES)
+BEGIN, END = "<!-- floor table: printed by tests/test_architecture.py -->", "<!-- end of floor table -->"
 
 
-def test_imports_are_seen_in_all_their_forms() -> None:
-    seen = {(i.module, i.when_loaded) for i in imports_of("srn.face.geometry")}
-
-    assert {("srn.errors", True), ("numpy", True), ("dataclasses", True)} <= seen
+# --- the reader
 
 
 @pytest.mark.parametrize(
@@ -189,58 +216,107 @@ def test_statements_are_understood(statement: str, package: str, expected: list[
     assert list(imported_names(node.value if isinstance(node, ast.Expr) else node, package)) == expected
 
 
-def test_the_table_only_looks_down() -> None:
-    assert set(FLOORS) == set(MAY_IMPORT)
-    for name, others in MAY_IMPORT.items():
-        assert all(FLOORS[other] < FLOORS[name] for other in others)
-
-
 # --- the house
 
 
-@each_module
-def test_rooms_import_only_what_the_table_allows(module: str) -> None:
-    own = room(module)
-    assert own in MAY_IMPORT, f"{own} is a new room: give it a floor in the table"
-
-    allowed = MAY_IMPORT[own] | {own} | GROUND
-    broken = [
-        f"line {i.line}: {module} imports {i.module}"
-        for i in imports_of(module)
-        if i.module.split(".")[0] == PUBLIC and room(i.module) not in allowed
+def test_the_table_only_looks_down() -> None:
+    upward = [
+        f"{name} (floor {one.floor}) may import {other} (floor {ROOMS[other].floor})"
+        for name, one in ROOMS.items()
+        for other in one.imports | one.lazy
+        if ROOMS[other].floor >= one.floor
     ]
-    assert not broken, broken
+    assert not upward, upward
+
+
+def test_rooms_import_only_what_the_table_allows() -> None:
+    assert {room(module) for module in MODULES} == set(ROOMS), "each room needs a place in the table"
+    offenders = []
+    for module in MODULES:
+        own = room(module)
+        always = ROOMS[own].imports | {own} | (GROUND if ROOMS[own].floor > 1 else {"errors"})
+        for one in imports_of(module):
+            if one.module.split(".")[0] != PUBLIC or room(one.module) in always:
+                continue
+            if room(one.module) not in ROOMS[own].lazy or one.when_loaded:
+                offenders.append(f"{MODULES[module].relative_to(ROOT)}:{one.line} imports {one.module}")
+    assert not offenders, "\n".join(offenders)
 
 
 def test_modules_do_not_import_in_circles() -> None:
-    graph = {
-        module: {i.module for i in imports_of(module) if i.when_loaded and i.module in MODULES} for module in MODULES
-    }
+    """Neither on loading, nor hidden in functions or behind TYPE_CHECKING."""
+    graph = {module: {i.module for i in imports_of(module) if i.module in MODULES} for module in MODULES}
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
         pytest.fail(f"a circle of imports: {' <- '.join(error.args[1])}")
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if room(m) in WITHOUT_TORCH])
-def test_the_core_loads_nothing_but_the_core(module: str) -> None:
+def test_the_core_loads_nothing_but_the_core() -> None:
     allowed = CORE | set(sys.stdlib_module_names) | {PUBLIC}
+    offenders = [
+        " -> ".join(chain)
+        for module in MODULES
+        if ROOMS[room(module)].torch != "yes"
+        for name, chain in loaded_with(module).items()
+        if name.split(".")[0] not in allowed
+    ]
+    assert not offenders, "\n".join(offenders)
 
-    foreign = [" -> ".join(chain) for name, chain in loaded_with(module).items() if name.split(".")[0] not in allowed]
-    assert not foreign, foreign
 
-
-@pytest.mark.parametrize("module", [m for m in MODULES if room(m) in NEVER_TORCH])
-def test_no_tensors_between_a_picture_and_its_points(module: str) -> None:
-    assert not [i for i in imports_of(module) if i.module.split(".")[0] in ("torch", "torchvision")]
+def test_only_the_rooms_that_learn_touch_tensors() -> None:
+    offenders = [
+        f"{MODULES[module].relative_to(ROOT)}:{one.line} imports {one.module}"
+        for module in MODULES
+        if ROOMS[room(module)].torch == "never"
+        for one in imports_of(module)
+        if one.module.split(".")[0] in ("torch", "torchvision")
+    ]
+    assert not offenders, "\n".join(offenders)
 
 
 @pytest.mark.parametrize("module", ["srn", "srn.cli.main"])
 def test_a_fresh_interpreter_loads_nothing_heavy(module: str) -> None:
-    """The same, as it happens: also through what other packages import."""
+    """The same through what other packages import."""
     code = f"import json, sys, {module}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
 
     assert result.returncode == 0, result.stderr
     assert HEAVY.isdisjoint(json.loads(result.stdout))
+
+
+def test_files_and_functions_stay_short() -> None:
+    long = []
+    for file in MODULES.values():
+        text = file.read_text(encoding="utf-8")
+        if (lines := text.count("\n")) > FILE_LINES:
+            long.append(f"{file.relative_to(ROOT)}: {lines} lines, at most {FILE_LINES}")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > FUNCTION_LINES:
+                    where = f"{file.relative_to(ROOT)}:{node.lineno}"
+                    long.append(f"{where} {node.name}: {lines} lines, at most {FUNCTION_LINES}")
+    assert not long, "\n".join(long)
+
+
+def test_every_module_has_a_docstring() -> None:
+    silent = [
+        str(file.relative_to(ROOT))
+        for file in MODULES.values()
+        if (text := file.read_text(encoding="utf-8")) and not ast.get_docstring(ast.parse(text))
+    ]
+    assert not silent, silent
+
+
+def test_the_document_prints_this_table() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    printed = text.partition(BEGIN)[2].partition(END)[0].strip()
+
+    assert printed == floor_table(), f"run: python {Path(__file__).relative_to(ROOT)}"
+
+
+if __name__ == "__main__":
+    before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+    DOCUMENT.write_text(f"{before}{BEGIN}\n{floor_table()}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
