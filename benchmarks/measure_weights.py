@@ -24,8 +24,9 @@ from srn import FaceLandmarker
 from srn.datasets.sample import Sample
 from srn.datasets.three_hundred_w import CHALLENGING_SUBSETS, COMMON_SUBSETS
 from srn.evaluation.box_curve import box_curve
-from srn.evaluation.protocol import Evaluation, evaluate, read_test_faces
+from srn.evaluation.protocol import evaluate, read_test_faces
 from srn.evaluation.report.plots import plot_box_curve, plot_ced, plot_reliability
+from srn.evaluation.results import Evaluation
 from srn.face.scheme import IBUG_68
 from srn.synthesis.masked import MaskWardrobe, mask_dataset
 

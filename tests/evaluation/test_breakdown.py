@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.errors import InputError
-from srn.evaluation.protocol import Evaluation, FaceResult, compare_evaluations
+from srn.evaluation.results import Evaluation, FaceResult, compare_evaluations
 from srn.face.metrics import interpupil, nme
 from srn.face.scheme import COFW_29, COMPONENTS, IBUG_68
 

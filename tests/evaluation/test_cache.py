@@ -22,7 +22,8 @@ from srn.evaluation.cache import (
     manifest_digest,
     weights_digest,
 )
-from srn.evaluation.protocol import Evaluation, evaluate
+from srn.evaluation.protocol import evaluate
+from srn.evaluation.results import Evaluation
 from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
 from srn.inference.landmarker import FaceLandmarker

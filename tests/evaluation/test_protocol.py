@@ -13,7 +13,8 @@ import pytest
 
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
-from srn.evaluation.protocol import Evaluation, FaceResult, evaluate, read_test_faces
+from srn.evaluation.protocol import evaluate, read_test_faces
+from srn.evaluation.results import Evaluation, FaceResult
 from srn.face.geometry import Box
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
 from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder

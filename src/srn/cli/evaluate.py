@@ -19,7 +19,7 @@ from srn.datasets.catalogue import read_dataset
 from srn.datasets.clip import Clip
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
-from srn.evaluation import protocol
+from srn.evaluation import protocol, results
 from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.box_curve import box_curve as measure_box_curve
 from srn.evaluation.cache import cached_evaluate, file_digest
@@ -59,7 +59,7 @@ def evaluate(
         typer.Option(
             min=0.001, max=1, help="Errors above it are failures, and the curve's area ends there: 0.08 = 8 %."
         ),
-    ] = protocol.FAILURE_THRESHOLD,
+    ] = results.FAILURE_THRESHOLD,
     compare: Annotated[
         Path | None,
         typer.Option(help="Other weights, measured on the same faces: the difference, face by face, and its interval."),
@@ -121,7 +121,7 @@ def evaluate(
     store = options.open_cache(cache_folder, no_cache)
     digest = options.weights_digest(landmarker, weights)
 
-    def measure(model: FaceLandmarker, its_digest: str | None, title: str) -> protocol.Evaluation:
+    def measure(model: FaceLandmarker, its_digest: str | None, title: str) -> results.Evaluation:
         with options.progress_bar("faces") as progress:
             task = progress.add_task(title, total=len(samples))
             found, _ = cached_evaluate(
@@ -136,12 +136,12 @@ def evaluate(
             )
         return replace(found, threshold=threshold)
 
-    other: protocol.Evaluation | None = None
+    other: results.Evaluation | None = None
     if compare is not None:  # first: a mistake in its name should not cost the other's minutes
         rival = options.open_landmarker(compare, passes, flip_average, threads, yunet)
         other = measure(rival, options.weights_digest(rival, compare), "evaluating the other")
     result = measure(landmarker, digest, "evaluating")
-    comparison = None if other is None else protocol.compare_evaluations(other, result)
+    comparison = None if other is None else results.compare_evaluations(other, result)
     if json_file is not None:
         settings: dict[str, object] = {"passes": passes, "flip_average": flip_average}
         if other is not None and comparison is not None:
@@ -203,7 +203,7 @@ def evaluate(
         raise typer.Exit(1)
 
 
-def _print_comparison(other: protocol.Evaluation, pair: PairedComparison) -> None:
+def _print_comparison(other: results.Evaluation, pair: PairedComparison) -> None:
     gap = pair.difference
     options.console.print(
         f"against {other.weights}, NME {other.nme:.2%}: {gap.value * 100:+.2f} points on {pair.both_found} "
@@ -268,7 +268,7 @@ BOX_CURVE_FACES = 60
 def _write_report(
     landmarker: FaceLandmarker,
     samples: list[Sample],
-    result: protocol.Evaluation,
+    result: results.Evaluation,
     digest: str | None,
     settings: dict[str, object],
     problems: list[str],

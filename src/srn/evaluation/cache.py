@@ -26,7 +26,8 @@ import numpy as np
 
 from srn.datasets.sample import Sample
 from srn.errors import InputError, SrnError
-from srn.evaluation.protocol import Evaluation, FaceResult, Initialization, evaluate
+from srn.evaluation.protocol import evaluate
+from srn.evaluation.results import Evaluation, FaceResult, Initialization
 from srn.face.scheme import LandmarkScheme, scheme_by_name
 from srn.files import write_atomically
 from srn.inference.landmarker import FaceLandmarker

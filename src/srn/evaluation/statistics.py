@@ -29,6 +29,11 @@ _CHUNK = 2_000_000
 """Numbers of one block of resampling weights: 16 MB, whatever the number of faces."""
 
 
+def finite_or_none(value: float) -> float | None:
+    """Return the number for JSON, which has neither infinity nor NaN."""
+    return value if np.isfinite(value) else None
+
+
 @dataclass(frozen=True)
 class Interval:
     """A measured value and the interval that holds the true one with the stated probability."""
@@ -38,8 +43,8 @@ class Interval:
     high: float
 
     def to_list(self) -> list[float | None]:
-        """`[low, high]`, null where undefined."""
-        return [bound if np.isfinite(bound) else None for bound in (self.low, self.high)]
+        """Return `[low, high]`, null where undefined."""
+        return [finite_or_none(bound) for bound in (self.low, self.high)]
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[Float64Array]:
@@ -169,19 +174,15 @@ class PairedComparison:
         return "< 0.001" if self.p_value < 0.001 else f"= {self.p_value:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, null where undefined."""
-
-        def finite(value: float) -> float | None:
-            return value if np.isfinite(value) else None
-
+        """Return plain numbers, null where undefined."""
         return {
             "faces": self.faces,
             "both_found": self.both_found,
-            "difference": finite(self.difference.value),
+            "difference": finite_or_none(self.difference.value),
             "interval": self.difference.to_list(),
-            "share_better": finite(self.share_better),
-            "share_worse": finite(self.share_worse),
-            "p_value": finite(self.p_value),
+            "share_better": finite_or_none(self.share_better),
+            "share_worse": finite_or_none(self.share_worse),
+            "p_value": finite_or_none(self.p_value),
         }
 
 

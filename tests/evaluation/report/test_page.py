@@ -14,9 +14,9 @@ import numpy.typing as npt
 import pytest
 
 from srn.evaluation.box_curve import BoxCurve
-from srn.evaluation.protocol import Evaluation, FaceResult
 from srn.evaluation.report.page import BEST, WORST, Report, render, write_report
 from srn.evaluation.report.pictures import TILE, draw_result, sheet
+from srn.evaluation.results import Evaluation, FaceResult
 from srn.evaluation.speed import Speed
 from srn.face.metrics import interocular, nme
 from srn.face.scheme import IBUG_68

@@ -19,10 +19,10 @@ from srn.errors import DataError, InputError
 from srn.evaluation.cache import EvaluationCache, cached_evaluate
 from srn.evaluation.face_sets import SCHEMES, TITLES, DataFolder, FaceSet, official_count
 from srn.evaluation.paper.published import VARIANTS, Column, Table
-from srn.evaluation.protocol import FAILURE_THRESHOLD, Evaluation, FaceResult, Initialization, compare_evaluations
 from srn.evaluation.report import charts
 from srn.evaluation.report.charts import Line, Mark
 from srn.evaluation.report.pictures import draw_result, sheet
+from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, FaceResult, Initialization, compare_evaluations
 from srn.evaluation.speed import measure_speed
 from srn.evaluation.statistics import Interval
 from srn.face import metrics

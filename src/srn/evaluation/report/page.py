@@ -16,9 +16,9 @@ import numpy as np
 
 from srn.datasets.sample import PictureSource
 from srn.evaluation.box_curve import BoxCurve
-from srn.evaluation.protocol import CONFIDENT_WITHIN, Evaluation, FaceResult
 from srn.evaluation.report import charts, pictures
 from srn.evaluation.report.charts import Bar, Line
+from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation, FaceResult
 from srn.evaluation.speed import Speed
 from srn.evaluation.statistics import Interval, ratio_intervals
 from srn.face import metrics

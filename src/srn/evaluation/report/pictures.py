@@ -9,7 +9,7 @@ import numpy as np
 
 from srn.datasets.sample import PictureSource
 from srn.errors import DataError
-from srn.evaluation.protocol import FaceResult
+from srn.evaluation.results import FaceResult
 from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import LandmarkScheme
 from srn.inference.drawing import draw_face
