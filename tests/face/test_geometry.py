@@ -71,9 +71,9 @@ def test_box_side_is_that_of_the_square_with_the_same_diagonal(box: Box, side: f
 
 
 def test_box_moved_keeps_its_centre_when_scaled() -> None:
-    assert Box(0, 0, 4, 2).moved(np.array([10.0, -1.0])) == Box(10, -1, 14, 1)
-    assert Box(0, 0, 4, 2).moved(np.zeros(2), scale=(2, 0.5)) == Box(-2, 0.5, 6, 1.5)
-    assert Box(0, 0, 4, 2).moved(np.array([1.0, 1.0]), scale=(0.5, 1)) == Box(2, 1, 4, 3)
+    assert Box(0, 0, 4, 2).adjusted(np.array([10.0, -1.0])) == Box(10, -1, 14, 1)
+    assert Box(0, 0, 4, 2).adjusted(np.zeros(2), scale=(2, 0.5)) == Box(-2, 0.5, 6, 1.5)
+    assert Box(0, 0, 4, 2).adjusted(np.array([1.0, 1.0]), scale=(0.5, 1)) == Box(2, 1, 4, 3)
 
 
 @pytest.mark.parametrize(
@@ -225,8 +225,8 @@ def test_a_moved_frame_shows_the_same_crop_further_on() -> None:
     frame = CropGeometry.from_box(Box(20, 30, 60, 80), CropSpec(32, 24.0), 0.3)
     offset = np.array([5.0, -3.0])
     points = np.array([[20.0, 30.0], [55.0, 41.0], [-4.0, 9.0]])
-    np.testing.assert_allclose(frame.moved(offset).to_crop(points + offset), frame.to_crop(points), atol=1e-9)
-    np.testing.assert_allclose(frame.moved(offset).scale, frame.scale)
+    np.testing.assert_allclose(frame.shifted(offset).to_crop(points + offset), frame.to_crop(points), atol=1e-9)
+    np.testing.assert_allclose(frame.shifted(offset).scale, frame.scale)
 
 
 @pytest.mark.parametrize("degrees", [-50.0, 0.0, 8.0])

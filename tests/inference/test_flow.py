@@ -36,7 +36,7 @@ def warped(image: ImageArray, matrix: Shape) -> ImageArray:
 def carry(before: ImageArray, now: ImageArray, shape: Shape, foreseen: Shape | None = None, **given: Shape) -> Carried:
     frame = CropGeometry.from_shape(shape, FLOW_CROP, shape)
     offset = np.zeros(2) if foreseen is None else foreseen
-    return FaceFlow()(anchored(before, frame), anchored(now, frame.moved(offset)), shape, **given)
+    return FaceFlow()(anchored(before, frame), anchored(now, frame.shifted(offset)), shape, **given)
 
 
 @pytest.mark.parametrize(

@@ -331,7 +331,7 @@ def test_two_finds_on_one_face_are_one_face(face: Shape) -> None:
     class Double(Stage):
         def find(self, image: Picture) -> list[FoundFace]:
             found = super().find(image)
-            return [*found, *(FoundFace(f.box.moved(np.array([22.0, 0]), (0.9, 0.9)), 0.5) for f in found)]
+            return [*found, *(FoundFace(f.box.adjusted(np.array([22.0, 0]), (0.9, 0.9)), 0.5) for f in found)]
 
     stage = Double([Actor(still(100))], face)
     assert all(ids(faces) == [1] for faces in play(landmarker(stage).tracker(), range(70)).values())

@@ -74,9 +74,9 @@ def box_curve(
         direction = np.array(direction_of(sample, seed))
         boxes: dict[tuple[str, float], Box] = {}
         for share in shifts:
-            boxes["shift", share] = truth.moved(direction * share * truth.size)
+            boxes["shift", share] = truth.adjusted(direction * share * truth.size)
         for factor in scales:
-            boxes["scale", factor] = truth.moved(np.zeros(2), (factor, factor))
+            boxes["scale", factor] = truth.adjusted(np.zeros(2), (factor, factor))
         for key, face in zip(boxes, landmarker.detect(image, boxes.values()), strict=True):
             errors.setdefault(key, []).append(metrics.nme(face.landmarks, sample.landmarks, size))
         if progress is not None:

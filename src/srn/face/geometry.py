@@ -58,7 +58,7 @@ class Box:
         """(4,): x0, y0, x1, y1."""
         return np.array([self.x0, self.y0, self.x1, self.y1])
 
-    def moved(self, offset: FloatArray, scale: tuple[float, float] = (1.0, 1.0)) -> Box:
+    def adjusted(self, offset: FloatArray, scale: tuple[float, float] = (1.0, 1.0)) -> Box:
         """The box with its centre shifted by `offset` (pixels) and its width and height multiplied by `scale`."""
         (x, y), half_width, half_height = self.center + offset, self.width * scale[0] / 2, self.height * scale[1] / 2
         return Box(float(x - half_width), float(y - half_height), float(x + half_width), float(y + half_height))
@@ -146,17 +146,26 @@ class CropGeometry:
 
     @classmethod
     def from_shape(cls, shape: FloatArray, spec: CropSpec, upright_shape: FloatArray) -> CropGeometry:
-        """The crop that a shape (N, 2), picture pixels, is seen in from the second look on: turned as upright as
-        `upright_shape` (N, 2), such as the mean shape, and tight around the points."""
+        """Place the crop tightly around a shape (N, 2), picture pixels, rotated to match an upright shape.
+
+        Args:
+            shape: (N, 2) picture pixels.
+            spec: size of the crop.
+            upright_shape: (N, 2), such as the mean shape; only its orientation counts.
+        """
         turn = fit_similarity(shape, upright_shape)
-        angle = float(np.arctan2(turn[1, 0], turn[0, 0]))
+        return cls.around(shape, spec, float(np.arctan2(turn[1, 0], turn[0, 0])))
+
+    @classmethod
+    def around(cls, shape: FloatArray, spec: CropSpec, angle: float) -> CropGeometry:
+        """Rotate the picture by `angle` (radians) and centre the tight box of the rotated shape (N, 2) in the crop."""
         center = shape.mean(axis=0)
         rotation = similarity(1.0, angle, center, center)
         upright = cls.from_box(Box.around(transform_points(rotation, shape)), spec)
         linear = upright.matrix[:, :2] @ rotation[:, :2]
         return cls(np.hstack([linear, (upright.matrix @ np.append(rotation[:, 2], 1))[:, None]]), spec)
 
-    def moved(self, offset: FloatArray) -> CropGeometry:
+    def shifted(self, offset: FloatArray) -> CropGeometry:
         """The crop that shows what lies `offset` (2,) picture pixels further as this one shows what lies here."""
         matrix = self.matrix.copy()
         matrix[:, 2] -= matrix[:, :2] @ offset

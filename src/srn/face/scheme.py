@@ -35,7 +35,7 @@ class LandmarkScheme:
         name: short identifier, written into checkpoints and results.
         n_points: number of landmarks N.
         components: point indices of each of `COMPONENTS`; together they hold every index once.
-        mirror_pairs: pairs of points that change places when the picture is flipped; all others stay.
+        mirror_pairs: pairs (left, right) of points that swap when the picture is flipped; all others stay.
         eye_corners: the two outer eye corners (left, right): the inter-ocular distance is between them.
         eyes: for the left and the right eye, the points whose mean is that eye's centre (inter-pupil distance).
         contours: polylines for drawing, as (component, indices, closed).
@@ -86,6 +86,31 @@ class LandmarkScheme:
     def region(self, name: str) -> tuple[int, ...]:
         """Point indices of one of `REGIONS`, its components one after the other."""
         return tuple(i for component in REGIONS[name] for i in self.components[component])
+
+    @cached_property
+    def parts(self) -> Mapping[str, tuple[int, ...]]:
+        """Point indices of the named parts of a face, the same names in every scheme.
+
+        The six `components`, `left_brow`, `right_brow`, `left_eye`, `right_eye` and `jaw` (both cheeks). A part that
+        the scheme does not annotate is empty. Left and right are the picture's.
+        """
+        sides = {"left": {left for left, _ in self.mirror_pairs}, "right": {right for _, right in self.mirror_pairs}}
+        halves = {
+            f"{side}_{component[:-1]}": tuple(i for i in self.components[component] if i in points)
+            for component in ("brows", "eyes")
+            for side, points in sides.items()
+        }
+        return MappingProxyType({**self.components, **halves, "jaw": self.region("cheek")})
+
+    def part(self, name: str) -> tuple[int, ...]:
+        """Return the point indices of one of `parts`.
+
+        Raises:
+            InputError: there is no such part.
+        """
+        if name not in self.parts:
+            raise InputError.at("part of a face", f"one of {', '.join(self.parts)}", repr(name))
+        return self.parts[name]
 
     def component_of(self, index: int) -> str:
         """Name of the component that point `index` belongs to."""

@@ -1,7 +1,8 @@
-"""`Face`: what is known of one face in one picture."""
+"""`Face`: one face in a picture or video frame."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,23 +10,40 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import Box
-from srn.face.scheme import LandmarkScheme
+from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
+from srn.face.scheme import IBUG_68, LandmarkScheme
+from srn.inference.inputs import ImageInput, as_image
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Face:
-    """One face. Checked when made: sizes fit the scheme, all numbers are finite, probabilities lie in [0, 1].
+    """One face, validated and immutable: its arrays are read-only copies of those given.
 
     Attributes:
         landmarks: (N, 2) float64, picture pixels, 0-based, x before y.
-        visibility: (N,) probability that each point can be seen, not hidden behind something; None where the weights
-            do not say.
-        confidence: (N,) probability that each point lies within 3 % of the face's size of the truth; None likewise.
-        box: the tight landmark box that the crop was placed by, picture pixels; in video that of `landmarks`.
-        score: the face finder's confidence that this is a face; 1 for a box of the user's.
+        visibility: (N,) float32, probability that each point is visible rather than occluded; None if the weights do
+            not predict it.
+        confidence: (N,) float32, probability that each point lies within 3 % of the face's size of the true position;
+            None if the weights do not predict it.
+        box: the face box by which the face was located, picture pixels: the face finder's after `BoxFit`, or the
+            caller's. A tracked face is located by its own points, so its box is their tight box.
+        score: confidence of the face finder, in [0, 1]; 1 for a box of the caller's.
         scheme: numbering of the landmarks.
-        track_id: in video, the number that the face keeps from frame to frame, from 1; None in a picture.
+        track_id: number of the track in a video, from 1; None in a picture.
+
+    Raises:
+        InputError: an array has the wrong shape or a value is out of range.
+
+    Examples:
+        >>> from srn import Box, Face, IBUG_68
+        >>> points = np.stack([np.linspace(10, 50, 68), np.linspace(20, 70, 68)], axis=1)
+        >>> face = Face(points, np.ones(68), None, Box.around(points), 0.9, IBUG_68)
+        >>> face
+        Face(ibug68, box=(10, 20, 50, 70), score=0.90, visible=68/68)
+        >>> face.part("left_eye").shape
+        (6, 2)
+        >>> face.aligned_crop(np.zeros((90, 60, 3), np.uint8), size=32).shape
+        (32, 32, 3)
     """
 
     landmarks: npt.NDArray[np.float64]
@@ -38,16 +56,91 @@ class Face:
 
     def __post_init__(self) -> None:
         n = self.scheme.n_points
-        if self.landmarks.shape != (n, 2) or not np.isfinite(self.landmarks).all():
-            raise InputError.at("Face.landmarks", f"finite ({n}, 2)", str(self.landmarks.shape))
-        for name, values in (("visibility", self.visibility), ("confidence", self.confidence)):
-            if values is not None and not (values.shape == (n,) and ((values >= 0) & (values <= 1)).all()):
+        landmarks = _read_only_copy("landmarks", self.landmarks, np.float64)
+        if landmarks.shape != (n, 2) or not np.isfinite(landmarks).all():
+            raise InputError.at("Face.landmarks", f"finite ({n}, 2)", str(landmarks.shape))
+        object.__setattr__(self, "landmarks", landmarks)
+        for name in ("visibility", "confidence"):
+            if getattr(self, name) is None:
+                continue
+            values = _read_only_copy(name, getattr(self, name), np.float32)
+            if values.shape != (n,) or not ((values >= 0) & (values <= 1)).all():
                 raise InputError.at(f"Face.{name}", f"({n},) within [0, 1]", str(values.shape))
+            object.__setattr__(self, name, values)
         if not 0 <= self.score <= 1:
             raise InputError.at("Face.score", "a number within [0, 1]", str(self.score))
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Face):
+            return NotImplemented
+        same = (self.box, self.score, self.track_id) == (other.box, other.score, other.track_id)
+        arrays = ("landmarks", "visibility", "confidence")
+        return (
+            same
+            and self.scheme is other.scheme
+            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.box, self.score, self.track_id))
+
+    def __repr__(self) -> str:
+        corners = ", ".join(f"{value:.0f}" for value in self.box.as_array())
+        parts = [self.scheme.name, f"box=({corners})", f"score={self.score:.2f}"]
+        if self.visibility is not None:
+            parts.append(f"visible={(self.visibility >= 0.5).sum()}/{len(self.visibility)}")
+        if self.confidence is not None:
+            parts.append(f"confidence={self.confidence.mean():.2f}")
+        if self.track_id is not None:
+            parts.append(f"track_id={self.track_id}")
+        return f"Face({', '.join(parts)})"
+
+    @property
+    def landmark_box(self) -> Box:
+        """Tight box of the landmarks, picture pixels."""
+        return Box.around(self.landmarks)
+
+    def part(self, name: str) -> npt.NDArray[np.float64]:
+        """Return the landmarks (K, 2) of one part of the face, picture pixels.
+
+        Args:
+            name: a key of `LandmarkScheme.parts`, such as `left_eye`, `mouth` or `jaw`. Left and right are the
+                picture's.
+
+        Raises:
+            InputError: there is no such part.
+        """
+        return self.landmarks[list(self.scheme.part(name))]
+
+    def aligned_crop(self, image: ImageInput, size: int = 256, *, margin: float = 0.25) -> ImageArray:
+        """Cut the face out of its picture, upright and centred.
+
+        The picture is rotated until the line through the two eye centres is horizontal. The tight box of the rotated
+        landmarks is centred, and scaled until its size (`Box.size`) leaves `margin` of it free on each side. Pixels
+        outside the picture repeat its edge.
+
+        Args:
+            image: the picture the face was found in, as `FaceLandmarker.detect` takes it.
+            size: side of the crop in pixels.
+            margin: free space on each side of the face, as a share of the face's size.
+
+        Returns:
+            (size, size, 3) uint8 RGB.
+
+        Raises:
+            InputError: `size` is below 1 or `margin` is negative, or the picture is not valid.
+        """
+        if size < 1:
+            raise InputError.at("size", "at least 1 pixel", str(size))
+        if not 0 <= margin < np.inf:
+            raise InputError.at("margin", "0 or more", str(margin))
+        left, right = (self.landmarks[list(points)].mean(axis=0) for points in self.scheme.eyes)
+        angle = -float(np.arctan2(*(right - left)[::-1]))
+        spec = CropSpec(size, size / (1 + 2 * margin))
+        return CropGeometry.around(self.landmarks, spec, angle).crop(as_image(image))
+
     def to_dict(self) -> dict[str, Any]:
-        """The face as plain lists and numbers, as it stands in the JSON of `srn detect` and, numbered, `srn track`."""
+        """Return plain lists and numbers, as in the JSON of `srn detect` and, with `track_id`, of `srn track`."""
 
         def rounded(values: npt.NDArray[np.floating] | None, digits: int) -> list[Any] | None:
             return None if values is None else np.round(values.astype(np.float64), digits).tolist()
@@ -60,3 +153,36 @@ class Face:
             "confidence": rounded(self.confidence, 4),
             **({} if self.track_id is None else {"track_id": self.track_id}),
         }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], scheme: LandmarkScheme = IBUG_68) -> Face:
+        """Restore a face from the output of `to_dict`.
+
+        Args:
+            values: the dictionary.
+            scheme: landmark scheme of the face, which the dictionary does not contain.
+
+        Raises:
+            InputError: the mapping does not describe a face of this scheme.
+        """
+        try:
+            return cls(
+                values["landmarks"],
+                values["visibility"],
+                values["confidence"],
+                Box(*values["box"]),
+                values["score"],
+                scheme,
+                values.get("track_id"),
+            )
+        except (KeyError, TypeError) as error:
+            raise InputError.at("face", "a dictionary made by Face.to_dict", str(error)) from error
+
+
+def _read_only_copy(name: str, values: Any, kind: type[np.floating]) -> npt.NDArray[Any]:
+    try:
+        copy = np.array(values, dtype=kind)
+    except (TypeError, ValueError) as error:
+        raise InputError.at(f"Face.{name}", "an array of numbers", type(values).__name__) from error
+    copy.setflags(write=False)
+    return copy

@@ -353,7 +353,7 @@ class BoxFit:
 
     def apply(self, box: Box) -> Box:
         """The landmark box that belongs to a finder's box, picture pixels."""
-        return box.moved(np.array([self.dx * box.width, self.dy * box.height]), (self.sx, self.sy))
+        return box.adjusted(np.array([self.dx * box.width, self.dy * box.height]), (self.sx, self.sy))
 
 
 @cache

@@ -313,7 +313,9 @@ class FaceTracker:
         if track.lost or track.anchor is None:
             return
         offset = (track.steady - before).mean(axis=0)
-        carried = self._flow(track.anchor, anchored(image, track.anchor.frame.moved(offset)), before, track.visibility)
+        carried = self._flow(
+            track.anchor, anchored(image, track.anchor.frame.shifted(offset)), before, track.visibility
+        )
         trust = float(carried.trust.mean())
         if trust < self.config.least_flow:
             return

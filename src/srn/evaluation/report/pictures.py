@@ -55,7 +55,7 @@ def draw_result(
     if result.landmarks is not None:  # a prediction that lies far off is shown as well, up to a point
         reach = Box.around(np.vstack([target, result.landmarks]))
         scale = float(np.clip(max(reach.width, reach.height) / max(box.width, box.height), 1.0, 1.6))
-        box = box.moved(np.zeros(2), (scale, scale))
+        box = box.adjusted(np.zeros(2), (scale, scale))
     frame = CropGeometry.from_box(box, CropSpec(size, size * _FACE_SHARE))
     tile: ImageArray = np.ascontiguousarray(frame.crop(image))
     true = frame.to_crop(target)

@@ -1,0 +1,168 @@
+"""`Faces`: the faces of one picture or video frame."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from srn.errors import InputError, MissingDependencyError
+from srn.face.scheme import IBUG_68, LandmarkScheme
+from srn.inference.face import Face
+
+
+class Faces(Sequence[Face]):
+    """An immutable sequence of faces with one landmark scheme.
+
+    Indexing gives a `Face`, slicing gives `Faces`. Two sequences are equal if their faces are.
+
+    Args:
+        faces: the faces, in the order to keep.
+
+    Raises:
+        InputError: an element is not a `Face`, or two faces have different schemes.
+
+    Examples:
+        >>> from srn import Box, Face, Faces, IBUG_68
+        >>> points = np.stack([np.linspace(10, 50, 68), np.linspace(20, 70, 68)], axis=1)
+        >>> small = Face(points, None, None, Box.around(points), 0.8, IBUG_68)
+        >>> large = Face(points * 2, None, None, Box.around(points * 2), 0.6, IBUG_68)
+        >>> faces = Faces([small, large])
+        >>> faces
+        Faces(2 faces, ibug68)
+        >>> faces[1:] == Faces([large]), faces.biggest() is large, len(faces.above(score=0.7))
+        (True, True, 1)
+    """
+
+    __slots__ = ("_faces",)
+
+    def __init__(self, faces: Iterable[Face] = ()) -> None:
+        self._faces = tuple(faces)
+        for index, face in enumerate(self._faces):
+            if not isinstance(face, Face):
+                raise InputError.at(f"Faces[{index}]", "a Face", type(face).__name__)
+            if face.scheme is not self._faces[0].scheme:
+                raise InputError.at(f"Faces[{index}]", f"scheme {self._faces[0].scheme.name}", face.scheme.name)
+
+    @overload
+    def __getitem__(self, index: int) -> Face: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Faces: ...
+
+    def __getitem__(self, index: int | slice) -> Face | Faces:
+        return Faces(self._faces[index]) if isinstance(index, slice) else self._faces[index]
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def __eq__(self, other: object) -> bool:
+        return self._faces == tuple(other) if isinstance(other, Faces | list | tuple) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._faces)
+
+    def __repr__(self) -> str:
+        if not self._faces:
+            return "Faces(0 faces)"
+        return f"Faces({len(self)} face{'s' if len(self) > 1 else ''}, {self._faces[0].scheme.name})"
+
+    def above(self, *, confidence: float | None = None, score: float | None = None) -> Faces:
+        """Keep the faces that reach every given threshold.
+
+        Args:
+            confidence: lowest mean confidence of the face's points.
+            score: lowest score of the face finder.
+
+        Raises:
+            InputError: `confidence` is given and the faces have none.
+        """
+
+        def kept(face: Face) -> bool:
+            if score is not None and face.score < score:
+                return False
+            if confidence is None:
+                return True
+            if face.confidence is None:
+                raise InputError.at("Faces.above", "faces with a confidence", "weights that do not predict it")
+            return float(face.confidence.mean()) >= confidence
+
+        return Faces(face for face in self._faces if kept(face))
+
+    def biggest(self) -> Face | None:
+        """Return the face with the largest face box (`Box.size`); None if there is no face."""
+        return max(self._faces, key=lambda face: face.box.size, default=None)
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """Return plain lists and numbers: the `faces` of the JSON of `srn detect` and `srn track`."""
+        return [face.to_dict() for face in self._faces]
+
+    @classmethod
+    def from_dict(cls, values: Iterable[Mapping[str, Any]], scheme: LandmarkScheme = IBUG_68) -> Faces:
+        """Restore faces from the output of `to_dict`.
+
+        Args:
+            values: one mapping a face.
+            scheme: landmark scheme of the faces, which the dictionaries do not contain.
+
+        Raises:
+            InputError: a mapping does not describe a face of this scheme.
+        """
+        return cls(Face.from_dict(face, scheme) for face in values)
+
+    def to_coco(self, *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
+        """Return COCO key point annotations, 0-based picture pixels.
+
+        A point with a visibility below 0.5 has the flag 1 (hidden), any other the flag 2 (visible).
+
+        Args:
+            image_id: identifier of the picture in the COCO file.
+            first_id: identifier of the first annotation; the following ones count up from it.
+        """
+        annotations = []
+        for number, face in enumerate(self._faces, first_id):
+            values = face.to_dict()
+            x0, y0, x1, y1 = values["box"]
+            width, height = round(x1 - x0, 2), round(y1 - y0, 2)
+            flags = np.full(len(face.landmarks), 2) if face.visibility is None else 1 + (face.visibility >= 0.5)
+            points = [[x, y, flag] for (x, y), flag in zip(values["landmarks"], flags.tolist(), strict=True)]
+            annotations.append(
+                {
+                    "id": number,
+                    "image_id": image_id,
+                    "category_id": 1,
+                    "keypoints": [value for point in points for value in point],
+                    "num_keypoints": len(points),
+                    "bbox": [x0, y0, width, height],
+                    "area": round(width * height, 2),
+                    "iscrowd": 0,
+                    "score": values["score"],
+                }
+            )
+        return annotations
+
+    def to_pandas(self) -> Any:
+        """Return a `pandas.DataFrame` with one row a point.
+
+        Columns: `face` (index in this sequence), `track_id`, `score`, `point`, `component`, `x`, `y` (picture pixels),
+        `visibility`, `confidence`.
+
+        Raises:
+            MissingDependencyError: pandas is not installed (extra `pandas`).
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise MissingDependencyError.for_extra("pandas", "pandas", "Faces.to_pandas") from error
+        columns = ["face", "track_id", "score", "point", "component", "x", "y", "visibility", "confidence"]
+        rows = []
+        for index, face in enumerate(self._faces):
+            unknown = [float("nan")] * len(face.landmarks)
+            visibility = unknown if face.visibility is None else face.visibility.tolist()
+            confidence = unknown if face.confidence is None else face.confidence.tolist()
+            for point, (x, y) in enumerate(face.landmarks.tolist()):
+                component = face.scheme.component_of(point)
+                place = (index, face.track_id, face.score, point, component)
+                rows.append((*place, x, y, visibility[point], confidence[point]))
+        return pandas.DataFrame(rows, columns=columns)

@@ -1,0 +1,106 @@
+"""Convert a user's picture, in any supported form, to the array that the networks take."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import InputError
+from srn.face.geometry import ImageArray
+from srn.media.pictures import read_image
+
+Channels: TypeAlias = Literal["RGB", "BGR", "RGBA", "BGRA", "GREY"]
+"""Channel order of an array. GREY is (H, W), the others are (H, W, 3) or (H, W, 4)."""
+
+
+class PilImage(Protocol):
+    """A `PIL.Image.Image`, described without importing PIL."""
+
+    @property
+    def mode(self) -> str: ...
+
+    def getexif(self) -> Any: ...
+
+    def convert(self, mode: str) -> Any: ...
+
+
+ImageInput: TypeAlias = npt.NDArray[Any] | str | os.PathLike[str] | PilImage
+"""A picture as an array, as the path of a file, or as a PIL image."""
+
+
+def as_image(image: ImageInput, channels: Channels = "RGB", *, unit_range: bool = False) -> ImageArray:
+    """Convert a picture to an array (H, W, 3) of uint8, RGB.
+
+    Args:
+        image: an array, the path of a file, or a PIL image. EXIF orientation is applied to files and PIL images.
+        channels: channel order of an array. Transparent pixels (RGBA, BGRA, PIL) are composited over white.
+        unit_range: whether an array holds floats in [0, 1] rather than uint8. Floats are never accepted unannounced,
+            because a range of 0 to 1 and one of 0 to 255 cannot be told apart safely.
+
+    Returns:
+        (H, W, 3) uint8 RGB. An array that is already in this form is returned itself, not copied.
+
+    Raises:
+        InputError: the array's shape, type or range differs from the stated one, or an option does not apply.
+        DataError: the file is missing or is not a picture.
+
+    Examples:
+        >>> as_image(np.zeros((4, 6), np.uint8), channels="GREY").shape
+        (4, 6, 3)
+        >>> as_image(np.ones((4, 6, 3)), unit_range=True).max()
+        np.uint8(255)
+    """
+    if channels not in get_args(Channels):
+        raise InputError.at("channels", f"one of {', '.join(get_args(Channels))}", repr(channels))
+    if isinstance(image, np.ndarray):
+        return _from_array(image, channels, unit_range)
+    pil = sys.modules.get("PIL.Image")  # whoever has a PIL image has imported PIL
+    is_pil = pil is not None and isinstance(image, pil.Image)
+    if not is_pil and not isinstance(image, str | os.PathLike):
+        raise InputError.at("picture", _expected("RGB", False) + ", a path or a PIL image", type(image).__name__)
+    if channels != "RGB" or unit_range:
+        found = f"channels={channels!r}, unit_range={unit_range} with a {'PIL image' if is_pil else 'path'}"
+        raise InputError.at("picture", "channels and unit_range for arrays only", found)
+    return _from_pil(image) if is_pil else read_image(image)  # type: ignore[arg-type]
+
+
+def _expected(channels: Channels, unit_range: bool) -> str:
+    shape = "(H, W)" if channels == "GREY" else f"(H, W, {len(channels)})"
+    return f"an array {shape} of {'floats in [0, 1]' if unit_range else 'uint8'}, {channels}"
+
+
+def _from_array(image: npt.NDArray[Any], channels: Channels, unit_range: bool) -> ImageArray:
+    shape_fits = image.ndim == 2 if channels == "GREY" else image.ndim == 3 and image.shape[2] == len(channels)
+    kind_fits = np.issubdtype(image.dtype, np.floating) if unit_range else image.dtype == np.uint8
+    if not (shape_fits and kind_fits and image.size):
+        raise InputError.at("picture", _expected(channels, unit_range), f"{image.shape} of {image.dtype}")
+    if unit_range:
+        low, high = float(image.min()), float(image.max())
+        if not (low >= 0 and high <= 1):
+            raise InputError.at("picture", _expected(channels, unit_range), f"values from {low:g} to {high:g}")
+        image = np.round(image * 255).astype(np.uint8)
+    if channels == "GREY":
+        return np.repeat(image[:, :, None], 3, axis=2)
+    if len(channels) == 4:
+        image = _over_white(image[:, :, :3], image[:, :, 3:])
+    return np.ascontiguousarray(image[:, :, ::-1]) if channels.startswith("BGR") else image
+
+
+def _over_white(color: ImageArray, alpha: ImageArray) -> ImageArray:
+    share = alpha.astype(np.float32) / 255
+    return np.round(color * share + 255 * (1 - share)).astype(np.uint8)
+
+
+def _from_pil(image: Any) -> ImageArray:
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I;16"):
+        return _from_array((np.asarray(upright) >> 8).astype(np.uint8), "GREY", False)
+    if upright.mode in ("I", "F"):
+        raise InputError.at("picture", "a PIL image of 8 or 16 bits a channel", f"mode {upright.mode!r}")
+    return _from_array(np.asarray(upright.convert("RGBA")), "RGBA", False)
