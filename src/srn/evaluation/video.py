@@ -19,7 +19,7 @@ from srn.datasets.clip import Clip
 from srn.errors import InputError
 from srn.evaluation.protocol import MINIMAL_OVERLAP
 from srn.face import metrics
-from srn.face.geometry import Box, CropGeometry, FloatArray, ImageArray
+from srn.face.geometry import Box, FloatArray, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracker import FaceTracker
@@ -114,17 +114,15 @@ class CascadeFollower:
 
         def look(image: ImageArray, truth: Float64Array) -> Float64Array:
             nonlocal before, hidden
+            looker = self.landmarker.looker
             if before is None or self.placement == "gt-box":
-                frame = CropGeometry.from_box(Box.around(truth), self.landmarker.localizer.crop_spec)
+                geometry = looker.geometry_of_box(Box.around(truth))
             else:
-                frame = self.landmarker.crop_of_shape(before)
-            initial: Float32Array | None = None
-            if self.start == "previous" and before is not None:
-                initial = frame.to_crop(before)[None].astype(np.float32)
-            prediction = self.landmarker.predict(frame.crop(image)[None], initial, hidden)
-            iteration = prediction.shapes.shape[1] if self.iterations is None else self.iterations
-            shape = frame.to_picture(prediction.shapes[0, iteration - 1].astype(np.float64))
-            before, hidden = shape, prediction.hidden if self.carry_state else None
+                geometry = looker.geometry_of_shape(before)
+            start = before if self.start == "previous" else None
+            view = looker.view([image], [geometry], starts=[start], hidden=hidden, iterations=self.iterations)
+            shape: Float64Array = view.shapes[0]
+            before, hidden = shape, view.hidden if self.carry_state else None
             if not _holds(shape, truth):
                 before = hidden = None
             return shape

@@ -15,6 +15,7 @@ from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArra
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
 from srn.inference.face import Face
 from srn.inference.face_finder import CenterFaceFinder, FaceFinder, LandmarkBoxFinder, check_image
+from srn.inference.looker import Looker
 from srn.inference.runtime import OnnxLocalizer
 from srn.inference.tracker import MISPLACED, FaceTracker, Start, TrackerConfig
 
@@ -163,6 +164,7 @@ class FaceLandmarker:
         if batch_size < 1:
             raise InputError.at("batch_size", "at least 1", str(batch_size))
         self.localizer = localizer if localizer is not None else OnnxLocalizer(weights, threads=threads)
+        self.looker = Looker(self.localizer, flip_average=flip_average)
         self._finder: LandmarkBoxFinder | None = None
         if face_finder is not None:
             self._finder = face_finder if isinstance(face_finder, LandmarkBoxFinder) else LandmarkBoxFinder(face_finder)

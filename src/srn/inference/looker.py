@@ -1,0 +1,217 @@
+"""`Looker`: run the localizer on crops of faces and map its answer back to the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import InputError
+from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray, flip_points
+from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
+
+Float64Array = npt.NDArray[np.float64]
+
+MISPLACED = 0.08
+"""Displacement (`CropGeometry.displacement`) above which a crop was misplaced and its face is viewed again."""
+
+EARLIER_VIEW = 0.4
+"""Weight of a view relative to the next one of the same face, at equal expected errors (`docs/experiments.md`)."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Predictions for B faces of N landmarks, each seen in one crop.
+
+    Attributes:
+        geometries: B crops.
+        shapes: (B, N, 2) landmarks, picture pixels.
+        visibility: (B, N) probability that the point is seen; None where the weights do not predict it.
+        expected_error: (B, N) face units of the crop; None likewise.
+        hidden: (B, H) recurrent state after the last iteration.
+    """
+
+    geometries: tuple[CropGeometry, ...]
+    shapes: Float64Array
+    visibility: Float32Array | None
+    expected_error: Float32Array | None
+    hidden: Float32Array
+
+    @property
+    def face_unit(self) -> Float32Array:
+        """(B, 1) picture pixels in one face unit of each crop."""
+        return np.array([[g.spec.face_size / g.scale] for g in self.geometries], np.float32)
+
+    @property
+    def confidence(self) -> Float32Array | None:
+        """(B, N) probability that the point lies within tolerance; None without `expected_error`."""
+        return None if self.expected_error is None else confidence_from_error(self.expected_error)
+
+    def select(self, faces: Sequence[int]) -> View:
+        """Return the view of some of the faces, by index."""
+        rows = np.asarray(faces, int)
+        return View(
+            tuple(self.geometries[k] for k in faces),
+            self.shapes[rows],
+            None if self.visibility is None else self.visibility[rows],
+            None if self.expected_error is None else self.expected_error[rows],
+            self.hidden[rows],
+        )
+
+
+def combined(views: Sequence[View]) -> View:
+    """Average views of the same faces, point by point.
+
+    The errors of two views are partly independent, so their mean is better than either. A view is weighted by the
+    inverse square of its expected error in picture pixels, and by `EARLIER_VIEW` once for every later view. Views
+    without expected errors cannot be weighted: the last one is returned.
+
+    Args:
+        views: one or more views of the same B faces, in the order in which they were taken.
+
+    Returns:
+        The average, with the crops and the state of the last view.
+    """
+    last = views[-1]
+    errors = [view.expected_error * view.face_unit for view in views if view.expected_error is not None]
+    if len(errors) < len(views):
+        return last
+    shares = EARLIER_VIEW ** np.arange(len(views) - 1, -1, -1.0)
+    weights = shares[:, None, None] / np.maximum(np.stack(errors), 1e-6).astype(np.float64) ** 2  # (K, B, N)
+    weights /= weights.sum(axis=0)
+
+    def mean(values: Sequence[Float32Array]) -> Float32Array:
+        averaged: Float32Array = np.einsum("kbn,kbn->bn", weights, np.stack(values)).astype(np.float32)
+        return averaged
+
+    visibility = [view.visibility for view in views if view.visibility is not None]
+    return replace(
+        last,
+        shapes=np.einsum("kbn,kbnd->bnd", weights, np.stack([view.shapes for view in views])),
+        visibility=mean(visibility) if len(visibility) == len(views) else last.visibility,
+        expected_error=mean(errors) / last.face_unit,
+    )
+
+
+class Looker:
+    """Views faces through a localizer: crop, predict, map back to the picture.
+
+    Args:
+        localizer: the network.
+        flip_average: average every view with the view of the mirrored crop, at twice the cost.
+    """
+
+    def __init__(self, localizer: Localizer, *, flip_average: bool = False) -> None:
+        self.localizer, self.flip_average = localizer, flip_average
+
+    def geometry_of_box(self, box: Box) -> CropGeometry:
+        """Return the crop for a face box in picture pixels, not rotated."""
+        return CropGeometry.from_box(box, self.localizer.crop_spec)
+
+    def geometry_of_shape(self, shape: FloatArray, spec: CropSpec | None = None) -> CropGeometry:
+        """Return the crop for known landmarks, upright and tight as in training.
+
+        Args:
+            shape: (N, 2) picture pixels.
+            spec: size of the crop; the network's if None.
+        """
+        upright = self.localizer.mean_shape.astype(np.float64)
+        return CropGeometry.from_shape(shape, spec or self.localizer.crop_spec, upright)
+
+    def view(
+        self,
+        images: Sequence[ImageArray],
+        geometries: Sequence[CropGeometry],
+        *,
+        starts: Sequence[FloatArray | None] | None = None,
+        hidden: Float32Array | None = None,
+        iterations: int | None = None,
+    ) -> View:
+        """View faces, all in one batch.
+
+        Args:
+            images: the picture of each of B >= 1 faces, (H, W, 3) uint8 RGB.
+            geometries: the crop of each face.
+            starts: initial shape of each face, (N, 2) picture pixels; the network's own start where None.
+            hidden: (B, H) recurrent state of the frame before; zeros if None.
+            iterations: return the shape after this many iterations; after all if None.
+
+        Raises:
+            InputError: the network runs fewer iterations.
+        """
+        crops, initial, weight = self._inputs(images, geometries, starts)
+        prediction = self.localizer(crops, initial, hidden, weight)
+        if self.flip_average:
+            prediction = _mean(prediction, self._predict_mirrored(crops, initial, weight))
+        return _in_picture(prediction, geometries, iterations)
+
+    def mirrored_view(
+        self,
+        images: Sequence[ImageArray],
+        geometries: Sequence[CropGeometry],
+        *,
+        starts: Sequence[FloatArray | None] | None = None,
+        iterations: int | None = None,
+    ) -> View:
+        """View the mirrored crops of faces and mirror the answer back: a second opinion. See `view`."""
+        return _in_picture(self._predict_mirrored(*self._inputs(images, geometries, starts)), geometries, iterations)
+
+    def _inputs(
+        self,
+        images: Sequence[ImageArray],
+        geometries: Sequence[CropGeometry],
+        starts: Sequence[FloatArray | None] | None,
+    ) -> tuple[ImageArray, Float32Array | None, Float32Array | None]:
+        """Crops (B, S, S, 3), initial shapes (B, N, 2) in crop pixels, and their weights (B,): 0 for no start."""
+        crops = np.stack([geometry.crop(image) for image, geometry in zip(images, geometries, strict=True)])
+        if starts is None or all(start is None for start in starts):
+            return crops, None, None
+        blank = np.zeros_like(self.localizer.mean_shape)
+        pairs = zip(starts, geometries, strict=True)
+        initial = np.stack([blank if s is None else g.to_crop(s).astype(np.float32) for s, g in pairs])
+        return crops, initial, np.array([start is not None for start in starts], np.float32)
+
+    def _predict_mirrored(
+        self, crops: ImageArray, initial: Float32Array | None, weight: Float32Array | None
+    ) -> Prediction:
+        """Predict on the mirrored crops, from the mirrored initial shape and without a state; mirrored back."""
+        mirror, width = self.localizer.scheme.mirror, self.localizer.crop_spec.size
+        if initial is not None:
+            initial = np.stack([flip_points(shape, width, mirror) for shape in initial]).astype(np.float32)
+        mirrored = self.localizer(np.ascontiguousarray(crops[:, :, ::-1]), initial, None, weight)
+        back = [[flip_points(shape, width, mirror) for shape in cascade] for cascade in mirrored.shapes]
+        return Prediction(
+            np.array(back),
+            mirrored.hidden,
+            None if mirrored.visibility is None else mirrored.visibility[:, mirror],
+            None if mirrored.expected_error is None else mirrored.expected_error[:, mirror],
+        )
+
+
+def _mean(one: Prediction, other: Prediction) -> Prediction:
+    """Average two predictions; the state is that of the first."""
+
+    def mean(a: Float32Array | None, b: Float32Array | None) -> Float32Array | None:
+        return None if a is None or b is None else (a + b) / np.float32(2)
+
+    return Prediction(
+        ((one.shapes + other.shapes) / 2).astype(np.float32),
+        one.hidden,
+        mean(one.visibility, other.visibility),
+        mean(one.expected_error, other.expected_error),
+    )
+
+
+def _in_picture(prediction: Prediction, geometries: Sequence[CropGeometry], iterations: int | None) -> View:
+    """Map a prediction in crop pixels to the picture."""
+    last = prediction.shapes.shape[1]
+    wanted = last if iterations is None else iterations
+    if not 1 <= wanted <= last:
+        raise InputError.at("iterations", f"1 to {last}, the number that the weights run", str(wanted))
+    in_crop = prediction.shapes[:, wanted - 1].astype(np.float64)
+    shapes = [geometry.to_picture(shape) for geometry, shape in zip(geometries, in_crop, strict=True)]
+    return View(
+        tuple(geometries), np.stack(shapes), prediction.visibility, prediction.expected_error, prediction.hidden
+    )
