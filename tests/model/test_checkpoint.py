@@ -189,7 +189,7 @@ def test_a_failing_write_leaves_the_old_file(moment: str, tmp_path: Path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os if moment == "fsync" else Path, moment, full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match="No space left"):
         save_tensors(path, {"a": torch.zeros(3)}, {"step": "2"})
     monkeypatch.undo()
 

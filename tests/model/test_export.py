@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import srn.model.export
-from srn.errors import WeightsError
+from srn.errors import InputError, WeightsError
 from srn.inference.runtime import OnnxLocalizer
 from srn.model.checkpoint import save_network
 from srn.model.config import ModelConfig, preset
@@ -336,7 +336,7 @@ def test_a_full_disk_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match="No space left"):
         export_onnx(network, tmp_path / "w.onnx", half=False)
 
     assert os.listdir(tmp_path) == ["w.onnx"]

@@ -15,7 +15,7 @@ import typer
 
 from srn.cli import options
 from srn.errors import DataError, InputError
-from srn.files import written_beside
+from srn.files import growing_file
 from srn.inference.track_overlay import TrackPainter
 from srn.inference.tracker import FaceTracker
 from srn.media.video import VideoReader, VideoWriter, open_video, quiet
@@ -49,7 +49,7 @@ def _source(video: str) -> str | int:
 def _lines_to(json_file: Path | None, wanted: bool) -> Iterator[TextIO | None]:
     """Where the lines go: a file, which gets its name at the end, the standard output, or nowhere."""
     if json_file is not None:
-        with written_beside(json_file) as beside, beside.open("w", encoding="utf-8") as stream:
+        with growing_file(json_file) as beside, beside.open("w", encoding="utf-8") as stream:
             yield stream
     else:
         yield sys.stdout if wanted else None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import csv
 import hashlib
-import io
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,8 +19,8 @@ from torch.nn import functional
 
 from srn.errors import InputError, WeightsError
 from srn.face.localizer import Localizer
-from srn.files import write_atomically
-from srn.hofs.agent import Agent, candidate_features
+from srn.files import CsvLog
+from srn.hofs.agent import Agent, place_features
 from srn.hofs.clips import ClipSource
 from srn.hofs.config import AgentConfig
 from srn.hofs.qnet import QNet, QNetConfig, pretrained_qnet
@@ -58,56 +56,6 @@ def new_qnet(config: AgentConfig, network: StructuralRelationNetwork) -> QNet:
     qnet.encoder.requires_grad_(config.train_encoder)
     qnet.precision = config.precision
     return qnet.to(network.mean_shape.device)
-
-
-def network_digest(network: StructuralRelationNetwork) -> str:
-    """Short hash of a network's weights: a run's record of what it was trained against."""
-    content = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        content.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return content.hexdigest()[:16]
-
-
-class FeatureMemory:
-    """Encoder features by address, for an encoder that does not learn: each place is encoded once.
-
-    A ring of rows: when it is full, the row that was written first is written anew. A resumed run encodes places in
-    other batches than the run before it did, which may change a feature's last bit.
-    """
-
-    def __init__(self, qnet: QNet, scenes: Scenes, batch_size: int = 96) -> None:
-        self._qnet, self._scenes, self._batch_size = qnet, scenes, batch_size
-        size = qnet.config.model.scheme.n_points * qnet.config.landmark_features
-        rows = max(_FEATURE_BYTES // (2 * size), 1024)
-        # Half precision is enough: the norm of the head comes next.
-        self._features = torch.empty(rows, size, dtype=torch.float16, device=qnet.device)
-        self._owners: list[Place | None] = [None] * rows
-        self._rows: dict[Place, int] = {}
-        self._next = 0
-
-    @torch.no_grad()
-    def __call__(self, places: Sequence[Place]) -> Tensor:
-        """(B, N * F), float32. At most as many places at once as there are rows."""
-        missing = list(dict.fromkeys(place for place in places if place not in self._rows))
-        if self._next + len(missing) > len(self._owners):
-            # Starting over might write over rows that this call still needs: all of its places are written anew.
-            self._next = 0
-            for place in places:
-                self._forget(self._rows.get(place))
-            missing = list(dict.fromkeys(places))
-        for first in range(0, len(missing), self._batch_size):
-            batch = missing[first : first + self._batch_size]
-            self._features[self._next : self._next + len(batch)] = candidate_features(self._qnet, self._scenes, batch)
-            for place in batch:
-                self._forget(self._next)
-                self._owners[self._next], self._rows[place] = place, self._next
-                self._next += 1
-        return self._features[[self._rows[place] for place in places]].float()
-
-    def _forget(self, row: int | None) -> None:
-        if row is not None and (owner := self._owners[row]) is not None:
-            del self._rows[owner]
-            self._owners[row] = None
 
 
 @dataclass
@@ -159,13 +107,13 @@ class Learner:
         return Place(int(clip), 0, int(index), int(rng.integers(self.config.noise_seeds)))
 
     def _features(self, places: Sequence[Place]) -> Tensor:
-        return candidate_features(self.qnet, self.world.scenes, places) if self.memory is None else self.memory(places)
+        return place_features(self.qnet, self.world.scenes, places) if self.memory is None else self.memory(places)
 
     def _target_values(self, places: Sequence[Place], features: Tensor) -> Tensor:
         """Values (B,) by the target network, which shares the features where the encoder does not learn."""
         if self.target is self.qnet or self.memory is not None:
             return self.target.value(features)
-        return self.target.value(candidate_features(self.target, self.world.scenes, places))
+        return self.target.value(place_features(self.target, self.world.scenes, places))
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
@@ -190,7 +138,7 @@ class Learner:
         chosen = [candidates[k * ACTIONS + int(action)] for k, action in enumerate(actions)]
         rewards = self.world.rewards(chosen)
         for number, lane in enumerate(self.lanes):
-            done = lane.place.frame + 1 == scenes.frames(lane.place.clip)
+            done = lane.place.frame + 1 == scenes.length(lane.place.clip)
             transition = Transition(lane.place, int(actions[number]), float(rewards[number]), done)
             self.replay.add(number, lane.episode, transition)
             if done:
@@ -283,128 +231,3 @@ class Learner:
         for entry in from_table(tensors["replay"].numpy()):
             self.replay.add(*entry)
         self.rounds, self.updates = int(numbers["rounds"]), int(numbers["updates"])
-
-
-def _kept_rows(path: Path, transitions: int) -> list[dict[str, str]]:
-    """Rows of an interrupted run's log up to its last save, so that no stretch stands twice."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [row for row in csv.DictReader(file) if int(row["transitions"]) <= transitions]
-
-
-def _write_log(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, LOG_FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
-
-
-def check_agent_folder(folder: Path, resume: bool) -> None:
-    """Raise `InputError` where a new run would write over another one."""
-    if not resume and (folder / STATE_FILE).exists():
-        raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto`: a CUDA device where there is one, else the CPU."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-
-
-def train_agent(
-    config: AgentConfig,
-    source: ClipSource,
-    network: StructuralRelationNetwork,
-    out: str | os.PathLike[str],
-    *,
-    localizer: Localizer | None = None,
-    resume: bool = False,
-    device: str = "auto",
-    log_every: int = 20,
-    save_every: int = 200,
-    progress: Callable[[int, dict[str, str]], None] | None = None,
-    provenance: dict[str, str] | None = None,
-) -> Path:
-    """Train an agent against a frozen network.
-
-    The folder `out` gets `config.json`, `state.safetensors` (everything a resumed run needs), `agent.safetensors` and
-    `log.csv`. A process killed at any moment loses the steps since the last save and nothing else.
-
-    Args:
-        config: the run.
-        source: the clips.
-        network: the frozen network: its encoder and its frame make the Q-net.
-        out: folder of the run.
-        localizer: what the rewards come from; the network where None.
-        resume: go on from `out`'s last save; without one the run starts from the beginning.
-        device: `auto`, `cpu`, `cuda`, ...
-        log_every, save_every: rounds (steps of all lanes) between rows of the log, and between saves.
-        progress: called with the transitions played and each new row of the log.
-        provenance: text to keep in the agent's file.
-
-    Returns:
-        Path of `agent.safetensors`.
-
-    Raises:
-        InputError: the folder holds another run, or the clips do not fit the network.
-        WeightsError: the run to resume was another one.
-    """
-    folder = Path(out)
-    check_agent_folder(folder, resume)
-    network = network.to(choose_device(device), memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    scenes = Scenes(source, config.patch_size, clips_kept=max(64, 4 * config.lanes))
-    localizer = localizer or TorchLocalizer(network, precision=config.precision)
-    world = OcclusionWorld(scenes, localizer, reward=config.reward)
-    qnet = new_qnet(config, network)
-    if not config.pretrained:
-        numbers = np.linspace(0, len(source) - 1, min(len(source), 16)).astype(int).tolist()
-        qnet.calibrate(*scenes.pictures([Place(number, 0, NOWHERE, 0) for number in numbers]))
-    learner = Learner(config, world, qnet)
-    folder.mkdir(parents=True, exist_ok=True)
-    state_path, agent_path = folder / STATE_FILE, folder / AGENT_FILE
-    own = {"clips": source.name, "network": network_digest(network), "qnet": qnet.config.to_json()}
-    facts = {**(provenance or {}), **own, "seed": str(config.seed)}
-    if resume and state_path.exists():
-        tensors, metadata = load_tensors(state_path)
-        for name in (*own, "seed"):
-            if metadata.get(name, facts[name]) != facts[name]:
-                raise WeightsError.at(state_path, f"a run with {name} {facts[name]}", metadata[name])
-        learner.restore(tensors, metadata)
-    config.save(folder / CONFIG_FILE)
-    rows = _kept_rows(folder / LOG_FILE, learner.transitions)
-    _write_log(folder / LOG_FILE, rows)
-
-    def save() -> None:
-        """The agent first: the state names the step that a resumed run starts from, so it comes last."""
-        agent = Agent(learner.qnet, config.patch_size)
-        agent.save(agent_path, {**facts, "transitions": str(learner.transitions), "updates": str(learner.updates)})
-        tensors, numbers = learner.state()
-        save_tensors(state_path, tensors, {**facts, **numbers})
-
-    rewards: list[float] = []
-    learned: list[tuple[float, float]] = []
-    mark, networks = time.perf_counter(), world.network_seconds + learner.qnet_seconds
-    while learner.transitions < config.transitions:
-        rewards += learner.play().tolist()
-        if len(learner.replay) and learner.transitions >= config.warm_up:
-            learned += [learner.learn() for _ in range(config.updates)]
-        last = learner.transitions >= config.transitions
-        if learner.rounds % log_every == 0 or last:
-            elapsed = time.perf_counter() - mark
-            spent = world.network_seconds + learner.qnet_seconds - networks
-            loss, value = np.mean(learned, axis=0) if learned else (np.nan, np.nan)
-            numbers = (np.mean(rewards), loss, value, len(rewards) / elapsed, spent / elapsed)
-            texts = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
-            row = dict(zip(LOG_FIELDS, (str(learner.transitions), *texts), strict=True))
-            rows.append(row)
-            _write_log(folder / LOG_FILE, rows)
-            if progress is not None:
-                progress(learner.transitions, row)
-            rewards, learned = [], []
-            mark, networks = time.perf_counter(), world.network_seconds + learner.qnet_seconds
-        if learner.rounds % save_every == 0 or last:
-            save()
-    if not agent_path.exists():  # resumed at its end
-        save()
-    return agent_path

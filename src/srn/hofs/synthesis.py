@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from srn.errors import DataError, InputError
-from srn.files import write_atomically
-from srn.hofs import paths
+from srn.files import write_csv
 from srn.hofs.agent import Agent
 from srn.hofs.clips import ClipSource, GivenClips
 from srn.hofs.scenes import Place, Scenes
@@ -38,13 +35,13 @@ class HardClip(NamedTuple):
 
     name: str
     face: MovingFace
-    path: paths.Path
+    path: Trajectory
     noise_seed: int
 
 
-def occluded_clip(scenes: Scenes, clip: int, path: paths.Path, noise_seed: int) -> MovingFace:
+def occluded_clip(scenes: Scenes, clip: int, path: Trajectory, noise_seed: int) -> MovingFace:
     """A clip with the patch led along a path (T,)."""
-    frames = [scenes.painted(Place(clip, frame, landmark, noise_seed)) for frame, landmark in enumerate(path.tolist())]
+    frames = [scenes.occluded(Place(clip, frame, landmark, noise_seed)) for frame, landmark in enumerate(path.tolist())]
     images, visible = zip(*frames, strict=True)
     return MovingFace(np.stack(images), scenes.clip(clip).landmarks.copy(), np.stack(visible))
 
@@ -117,11 +114,7 @@ def write_clips(clips: Iterable[HardClip], out: str | os.PathLike[str]) -> Itera
             write_pts(folder / clip.name / "annot" / f"{stem}.pts", landmarks)
             flags = "".join("1" if seen else "0" for seen in visible)
             rows.append([clip.name, stem, int(clip.path[index]), clip.noise_seed, flags])
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["subset", "stem", "landmark", "seed", "visible"])
-        writer.writerows(rows)
-        write_atomically(folder / "manifest.csv", text.getvalue().encode())
+        write_csv(folder / "manifest.csv", [["subset", "stem", "landmark", "seed", "visible"], *rows])
         yield clip
 
 
@@ -153,7 +146,7 @@ class HardOcclusion:
         noise = int(rng.integers(NOISE_SEEDS))
         landmarks = rng.choice(scenes.n_points, min(self.choices, scenes.n_points), replace=False).tolist()
         places = [Place(0, 0, landmark, noise) for landmark in landmarks]
-        image, visible = scenes.painted(places[int(self.agent.values(scenes, places).argmax())])
+        image, visible = scenes.occluded(places[int(self.agent.values(scenes, places).argmax())])
         return TrainingFace(image, face.landmarks, visible)
 
     def _scenes(self, face: MovingFace) -> Scenes:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import DataError, InputError
-from srn.files import written_beside
+from srn.files import growing_file
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -345,7 +345,7 @@ class VideoWriter:
         if self.path.is_dir():
             raise InputError.at(self.path, "a video file to write", "a folder")
         self._rate, self._time_base, self._sound_from = frame_rate, time_base, sound_from
-        self._beside = written_beside(self.path)
+        self._beside = growing_file(self.path)
         self._place: Path | None = None
         self._whole = False
         self._sink: _PyAvSink | _OpenCvSink | None = None

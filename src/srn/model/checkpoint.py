@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from srn.errors import InputError, WeightsError
+from srn.files import write_atomically
 from srn.model.config import ModelConfig
 from srn.model.network import StructuralRelationNetwork
 
@@ -22,19 +22,9 @@ FORMAT = "srn weights 1"
 
 
 def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors and text: beside the file first, then renamed into place and flushed to the disk."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    """Write named tensors and text; the file is complete and on the disk before it gets its name."""
     content = safetensors_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(metadata))
-    beside = target.with_name(f".{target.name}.partial")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_atomically(path, content, durable=True)
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:

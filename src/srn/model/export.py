@@ -22,6 +22,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from srn.errors import SrnError, WeightsError
+from srn.files import write_atomically
 from srn.model.checkpoint import load_network, network_from
 from srn.model.config import ModelConfig
 from srn.model.network import StructuralRelationNetwork
@@ -157,14 +158,7 @@ def export_onnx(
     difference = parity(rounded, content)
     if not difference <= 0.01:  # so that a NaN is a difference, too
         raise ParityError(f"{path}: ONNX Runtime and PyTorch differ by {difference:.3g} pixels; nothing was written")
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.partial")
-    try:
-        beside.write_bytes(content)
-        beside.replace(target)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_atomically(path, content)
     return difference
 
 

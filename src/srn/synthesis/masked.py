@@ -16,7 +16,7 @@ from srn.datasets.clip import Clip
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
-from srn.files import write_atomically
+from srn.files import write_csv
 from srn.media.pictures import IMAGE_SUFFIXES, read_image, write_image
 from srn.media.pts import write_pts
 from srn.synthesis.masks import MaskTemplate, fit_mask, patterned, turned_side
@@ -185,7 +185,7 @@ def mask_clips(
             write_image(folder / "imgs" / f"{number:06d}.jpg", image, quality=95)
             write_pts(folder / "annot" / f"{number:06d}.pts", sample.landmarks)
             rows.append([f"{number:06d}", mask, kind, seed, misfit, _flags(visible)])
-        _write_table(manifest, ("frame", "mask", "kind", "seed", "misfit", "visible"), rows)
+        write_csv(manifest, [("frame", "mask", "kind", "seed", "misfit", "visible"), *rows])
     return problems
 
 
@@ -201,14 +201,6 @@ def _is_finished(manifest: Path, frames: int, kind: str, seed: int, misfit: floa
 
 def _flags(visible: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> str:
     return "".join("1" if v else "0" for v in visible)
-
-
-def _write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
 
 
 def mask_dataset(
@@ -251,5 +243,5 @@ def mask_dataset(
         write_image(target.with_name(f"{target.name}.jpg"), image, quality=95)
         write_pts(target.with_name(f"{target.name}.pts"), sample.landmarks)
         rows.append([sample.subset, target.name, mask, seed, misfit, _flags(visible)])
-    _write_table(folder / "manifest.csv", ("subset", "stem", "mask", "seed", "misfit", "visible"), rows)
+    write_csv(folder / "manifest.csv", [("subset", "stem", "mask", "seed", "misfit", "visible"), *rows])
     return problems

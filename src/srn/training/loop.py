@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -23,14 +21,15 @@ from torch.utils.data import Dataset
 from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError, WeightsError
 from srn.face.metrics import interocular, nme
-from srn.files import write_atomically
+from srn.files import CsvLog
 from srn.inference.drawing import draw_face
 from srn.media.pictures import write_image
 from srn.model.checkpoint import adapted, load_tensors, save_network, save_tensors
 from srn.model.config import ModelConfig
 from srn.model.network import StructuralRelationNetwork
 from srn.model.precision import Precision, runs_low
-from srn.synthesis.augment import NO_AUGMENTATION, augment
+from srn.synthesis.augment import augment
+from srn.synthesis.config import NO_AUGMENTATION
 from srn.training.balance import balance_weights
 from srn.training.calibration import DRAWS, calibrate
 from srn.training.config import TrainConfig
@@ -211,16 +210,7 @@ class _Log:
     """`log.csv`: rewritten on resume up to the checkpoint, so that no step stands twice. TensorBoard beside it."""
 
     def __init__(self, folder: Path, first_step: int, tensorboard: bool) -> None:
-        self.path = folder / "log.csv"
-        kept: list[dict[str, str]] = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= first_step]
-        text = io.StringIO()
-        writer = csv.DictWriter(text, LOG_FIELDS)
-        writer.writeheader()
-        writer.writerows(kept)
-        write_atomically(self.path, text.getvalue().encode())
+        self._table = CsvLog(folder / "log.csv", LOG_FIELDS, first_step, line_end="\r\n")
         self._board: Any = None
         if tensorboard:
             try:
@@ -230,8 +220,7 @@ class _Log:
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def write(self, row: dict[str, float | str]) -> None:
-        with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, LOG_FIELDS).writerow(row)
+        self._table.append(row)
         if self._board is not None:
             for name, value in row.items():
                 if name not in {"step", "faces"} and value != "":
