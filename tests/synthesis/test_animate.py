@@ -14,18 +14,10 @@ from srn.errors import DataError, InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, invert_affine, transform_points
 from srn.face.scheme import IBUG_68
 from srn.media.pictures import write_image
-from srn.synthesis.animate import (
-    NO_MOTION,
-    RANDOM_PATCH_MOTION,
-    UNOCCLUDED_MOTION,
-    MotionConfig,
-    MovingFace,
-    _smeared,
-    animate,
-    animate_framed,
-    animate_picture,
-    move_frames,
-)
+from srn.synthesis.animate import MovingFace, animate, animate_placed, move_frames
+from srn.synthesis.animated_clip import animate_picture
+from srn.synthesis.camera import blur_along
+from srn.synthesis.config import NO_MOTION, RANDOM_PATCH_MOTION, UNOCCLUDED_MOTION, MotionConfig
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -189,7 +181,7 @@ def test_points_hidden_in_the_still_are_hidden_in_every_frame(landmarks: Shape, 
     hidden = np.zeros(68, bool)
     hidden[[0, 5, 36]] = True
     for flip, expected in ((0, hidden), (1, hidden[IBUG_68.mirror])):
-        framed = animate_framed(
+        framed = animate_placed(
             grain, landmarks, SPEC, IBUG_68, only(flip=flip), np.random.default_rng(0), 3, occluded=hidden
         )
         np.testing.assert_array_equal(framed.face.visible, np.tile(~expected, (3, 1)))
@@ -198,7 +190,7 @@ def test_points_hidden_in_the_still_are_hidden_in_every_frame(landmarks: Shape, 
 def test_frames_join_the_crops(landmarks: Shape, grain: Picture) -> None:
     """Carried over by the frames, a still face's points of one crop are those of the next, whatever the jitter."""
     config = dataclasses.replace(GEOMETRY, still=1)
-    face, frames = animate_framed(grain, landmarks, SPEC, IBUG_68, config, np.random.default_rng(3), 4)
+    face, frames = animate_placed(grain, landmarks, SPEC, IBUG_68, config, np.random.default_rng(3), 4)
     assert frames.shape == (4, 2, 3)
     assert np.abs(np.diff(face.landmarks, axis=0)).max() > 0.3  # the jitter is there
     for t in range(1, 4):
@@ -211,7 +203,7 @@ def test_the_tracked_crop_follows_and_the_fixed_one_stays(landmarks: Shape, grai
     spread = {}
     for crop in ("tracked", "fixed"):
         config = dataclasses.replace(moving, crop=crop)
-        face, frames = animate_framed(grain, landmarks, SPEC, IBUG_68, config, np.random.default_rng(1), 12)
+        face, frames = animate_placed(grain, landmarks, SPEC, IBUG_68, config, np.random.default_rng(1), 12)
         spread[crop] = np.ptp(face.landmarks.mean(axis=1), axis=0).max()
         assert (np.ptp(frames, axis=0).max() > 1e-9) == (crop == "tracked")
     assert spread["fixed"] > 30
@@ -236,7 +228,7 @@ def test_blur_runs_along_the_way_and_moves_nothing() -> None:
     image = np.zeros((41, 41, 3), np.uint8)
     image[20, 20] = 255
     for way in ((9.0, 0.0), (0.0, -6.5), (5.0, 7.0), (-11.3, 4.2)):
-        blurred = _smeared(image, np.array(way))[..., 0].astype(np.float64)
+        blurred = blur_along(image, np.array(way))[..., 0].astype(np.float64)
         y, x = np.mgrid[:41, :41] - 20
         mean = np.array([(blurred * x).sum(), (blurred * y).sum()]) / blurred.sum()
         np.testing.assert_allclose(mean, 0, atol=1e-9)
@@ -244,7 +236,7 @@ def test_blur_runs_along_the_way_and_moves_nothing() -> None:
         off = main[0] * way[1] - main[1] * way[0]
         assert np.abs(off).max() / np.hypot(*way) < 1.2  # on the line, to a pixel
         assert np.ptp(main @ np.eye(main.shape[1]), axis=1).max() == pytest.approx(np.abs(way).max(), abs=1.5)
-    np.testing.assert_array_equal(_smeared(image, np.array([1.0, 0.5])), image)
+    np.testing.assert_array_equal(blur_along(image, np.array([1.0, 0.5])), image)
 
 
 def test_noise_and_compression_change_from_frame_to_frame(landmarks: Shape, grain: Picture) -> None:

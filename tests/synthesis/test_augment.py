@@ -10,14 +10,8 @@ import pytest
 
 from srn.face.geometry import Box, CropGeometry, CropSpec, fit_similarity
 from srn.face.scheme import IBUG_68
-from srn.synthesis.augment import (
-    NO_AUGMENTATION,
-    PAPER_AUGMENTATION,
-    AugmentConfig,
-    TrainingFace,
-    augment,
-    jittered_box,
-)
+from srn.synthesis.augment import TrainingFace, augment, jittered_box
+from srn.synthesis.config import NO_AUGMENTATION, PAPER_AUGMENTATION, AugmentConfig
 from srn.synthesis.occluders import drawn_mask, visible_landmarks
 
 Shape = npt.NDArray[np.float64]
@@ -128,8 +122,8 @@ def test_flip_is_the_mirror_image_and_its_own_inverse(landmarks: Shape, grain: P
     np.testing.assert_allclose(twice.landmarks, plain.landmarks, atol=1e-3)
 
 
-def test_the_second_look_is_upright_and_tight(landmarks: Shape, grain: Picture) -> None:
-    config = only(second_look=1, rotation_deg=60, box_shift=0.3, box_scale=0.3)  # the others are of the first look
+def test_the_crop_of_a_second_pass_is_upright_and_tight(landmarks: Shape, grain: Picture) -> None:
+    config = only(second_pass=1, rotation_deg=60, box_shift=0.3, box_scale=0.3)  # the others are of the first pass
     turn = np.deg2rad(7)
     upright = landmarks @ np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     truth = CropGeometry.from_shape(landmarks, SPEC, upright).to_crop(landmarks)
@@ -149,7 +143,7 @@ def test_the_second_look_is_upright_and_tight(landmarks: Shape, grain: Picture) 
 
 
 def test_without_an_upright_shape_every_look_is_the_first(landmarks: Shape, grain: Picture) -> None:
-    config = only(second_look=1, rotation_deg=20)
+    config = only(second_pass=1, rotation_deg=20)
     plain = augment(grain, landmarks, SPEC, IBUG_68, only(rotation_deg=20), np.random.default_rng(1))
     same = augment(grain, landmarks, SPEC, IBUG_68, config, np.random.default_rng(1))
     np.testing.assert_array_equal(same.landmarks, plain.landmarks)

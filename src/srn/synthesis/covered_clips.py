@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from srn.datasets.clip import Clip, FrameSource, Picture
 from srn.face.geometry import Box, ImageArray
-from srn.synthesis.animate import OCCLUDER_SPELL
+from srn.synthesis.animated_face import PASSAGE_FRAMES
 from srn.synthesis.masked import MaskWardrobe, masked_picture
 from srn.synthesis.moving_occluders import MovingOccluder, random_passage, random_sprite
 
@@ -82,9 +82,9 @@ def passed_clip(
         A clip whose frames are painted over when they are read, with `occluded` filled in.
     """
     occluders: list[MovingOccluder] = []
-    for first in range(0, len(clip), OCCLUDER_SPELL):
+    for first in range(0, len(clip), PASSAGE_FRAMES):
         if rng.random() < share:
-            last = min(first + OCCLUDER_SPELL, len(clip))
+            last = min(first + PASSAGE_FRAMES, len(clip))
             sprite = random_sprite(Box.around(clip.landmarks[first]).size, other, clip.scheme, rng)
             occluders.append(random_passage(sprite, clip.landmarks, first, last, rng))
 
