@@ -42,9 +42,11 @@ from srn.model.checkpoint import load_network
 from srn.model.export import load_weights
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
-from srn.synthesis.augment import NO_AUGMENTATION, AugmentConfig, jittered_box, occlude
+from srn.settings import with_settings
+from srn.synthesis.augment import jittered_box, occlude
+from srn.synthesis.config import NO_AUGMENTATION, AugmentConfig
 from srn.training.balance import shape_rarity
-from srn.training.config import TrainConfig, train_config, with_settings
+from srn.training.config import TrainConfig, train_config
 from srn.training.loop import Schedule, split_validation, train
 
 OUT = Path(__file__).parents[1] / "docs" / "results"

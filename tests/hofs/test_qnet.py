@@ -88,12 +88,12 @@ def test_patches_need_no_statistics(network: StructuralRelationNetwork) -> None:
 
 def test_the_occlusion_is_seen(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
     """Features of a landmark under the patch differ from those of the clean frame."""
-    from srn.hofs.agent import candidate_features
+    from srn.hofs.agent import place_features
     from srn.hofs.scenes import NOWHERE, Place
 
     scenes = toy_world({}).scenes
     with torch.no_grad():
-        both = candidate_features(pretrained_qnet(network), scenes, [Place(0, 0, 12, 0), Place(0, 0, NOWHERE, 0)])
+        both = place_features(pretrained_qnet(network), scenes, [Place(0, 0, 12, 0), Place(0, 0, NOWHERE, 0)])
     difference = (both[0] - both[1]).view(29, -1).norm(dim=1)
     assert difference[12] > 0.1
 
@@ -110,7 +110,7 @@ def test_descriptions_that_are_none(text: str) -> None:
 
 
 def test_encoders_that_do_not_fit(network: StructuralRelationNetwork) -> None:
-    with pytest.raises(InputError, match="encoder: expected one of patches, shared-map, found 'ears'"):
+    with pytest.raises(InputError, match="encoder: expected patches or shared-map, found 'ears'"):
         QNetConfig(network.config, "ears")  # type: ignore[arg-type]
     paper = preset("paper")
     with pytest.raises(InputError, match="encoder: expected patches with a network of patches"):

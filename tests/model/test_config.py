@@ -70,7 +70,7 @@ def test_scheme_and_frame_follow_from_the_values() -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "words"),
     [
-        ("robust", {"without": ("g", "q")}, ("g, f, d, mu", "found q")),
+        ("robust", {"without": ("g", "q")}, ("g, f, d or mu", "found ('g', 'q')")),
         ("robust", {"iterations": 0}, ("iterations", "at least 1", "found 0")),
         ("robust", {"scheme_name": "ibug66"}, ("landmark scheme", "ibug68", "'ibug66'")),
         ("robust", {"crop_size": 100}, ("crop_size", "16", "100")),

@@ -11,8 +11,9 @@ import pytest
 
 from srn.errors import InputError
 from srn.model.config import preset
-from srn.synthesis.augment import PAPER_AUGMENTATION, AugmentConfig
-from srn.training.config import ClipConfig, TrainConfig, train_config, with_settings
+from srn.settings import with_settings
+from srn.synthesis.config import PAPER_AUGMENTATION, AugmentConfig
+from srn.training.config import ClipConfig, TrainConfig, train_config
 
 RUN = TrainConfig(faces=1000, batch_size=10, learning_rate=0.5, warm_up=40, decay_share=0.4)
 """100 steps: 4 of warm-up, then a plateau, the last 40 down to zero."""
@@ -109,13 +110,13 @@ def test_changes_go_where_they_belong() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"faces": 0}, "faces: expected at least 1, found 0"),
-        ({"batch_size": -4}, "batch_size: expected at least 1, found -4"),
-        ({"decay_share": 1.5}, "decay_share: expected a share between 0 and 1, found 1.5"),
+        ({"faces": 0}, "faces: expected a whole number of at least 1, found 0"),
+        ({"batch_size": -4}, "batch_size: expected a whole number of at least 1, found -4"),
+        ({"decay_share": 1.5}, "decay_share: expected a number from 0 to 1, found 1.5"),
     ],
 )
 def test_bad_values(changes: dict[str, Any], words: str) -> None:
-    with pytest.raises(InputError, match=f"^{words}$"):
+    with pytest.raises(InputError, match=f"^TrainConfig.{words}$"):
         TrainConfig(**changes)
 
 
@@ -158,7 +159,7 @@ def test_settings_by_name() -> None:
     changed = with_settings(
         config,
         [
-            "weight_decay=0.05", "augmentation.turned=0.2", "loss=wing", "faces=7", "clips.motion.masks=1",
+            "weight_decay=0.05", "augmentation.turned=0.2", "loss=squared", "faces=7", "clips.motion.masks=1",
             "clips.videos=true",
         ],
     )  # fmt: skip
@@ -168,7 +169,7 @@ def test_settings_by_name() -> None:
         config,
         weight_decay=0.05,
         augmentation=dataclasses.replace(config.augmentation, turned=0.2),
-        loss="wing",
+        loss="squared",
         faces=7,
         clips=dataclasses.replace(
             config.clips, videos=True, motion=dataclasses.replace(config.clips.motion, masks=1.0)
@@ -184,14 +185,14 @@ def test_settings_by_name() -> None:
         ("weight_deca=1", "a name among faces, batch_size"),
         ("augmentation=1", "augmentation.*"),
         ("augmentation.turn=1", "a name among flip"),
-        ("model.iterations=2", "a name among faces"),
+        ("model.iterations=0", "ModelConfig.iterations: expected a whole number of at least 1"),
         ("clips.frames=3", "a name among faces"),  # a run on single faces has no clips
         ("faces.x=1", "a name among faces"),
-        ("faces=1.5", "a whole number, found '1.5'"),
-        ("balance=much", "a number, found 'much'"),
-        ("weight_decay=nan", "a number, found 'nan'"),
-        ("loss=hinge", "loss: expected one of"),
-        ("faces=0", "faces: expected at least 1"),
+        ("faces=1.5", "a whole number of at least 1, found '1.5'"),
+        ("balance=much", "a number of at least 0, found 'much'"),
+        ("weight_decay=nan", "a number of at least 0, found 'nan'"),
+        ("loss=hinge", "TrainConfig.loss: expected distance or squared, found 'hinge'"),
+        ("faces=0", "faces: expected a whole number of at least 1"),
     ],
 )
 def test_settings_that_there_are_not(setting: str, words: str) -> None:

@@ -13,10 +13,8 @@ from srn.model.config import ModelConfig, preset
 from srn.model.network import CascadeOutput
 from srn.training.loss import (
     MINIMAL_INTEROCULAR,
-    LossKind,
     cascade_loss,
     interocular_normalizer,
-    penalty,
     point_distances,
 )
 
@@ -225,30 +223,3 @@ def test_the_paper_has_neither_coarse_shape_nor_heads() -> None:
     terms = loss(output, truth, preset("paper"))
 
     assert terms["total"] == pytest.approx(3 * 5 / 70, rel=1e-3)  # 140 pixels of face: the floor is 56
-
-
-# --- penalties -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("kind", "distance", "expected"),
-    [
-        ("distance", 0.03, 0.03),
-        ("squared", 0.03, 0.0009),
-        ("smooth-l1", 0.005, 0.5**2 / 2 / 100),
-        ("smooth-l1", 0.03, 2.5 / 100),
-        ("wing", 0.04, 10 * math.log(3) / 100),
-        ("wing", 0.2, (20 - 10 + 10 * math.log(6)) / 100),
-        ("soft-wing", 0.015, 1.5 / 100),
-        ("soft-wing", 0.04, (20 * math.log(9) + 2 - 20 * math.log(5)) / 100),
-    ],
-)
-def test_penalty_at_hand_calculated_points(kind: LossKind, distance: float, expected: float) -> None:
-    assert penalty(torch.tensor([distance]), kind).item() == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize(("kind", "joint"), [("smooth-l1", 0.01), ("wing", 0.1), ("soft-wing", 0.02)])
-def test_penalties_are_continuous_where_their_pieces_meet_and_rise(kind: LossKind, joint: float) -> None:
-    below, above = penalty(torch.tensor([joint - 1e-6, joint + 1e-6]), kind)
-    assert abs(float(above - below)) < 1e-4
-    assert (penalty(torch.linspace(0, 0.5, 200), kind).diff() > 0).all()

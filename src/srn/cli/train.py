@@ -14,6 +14,7 @@ from srn.cli import options
 from srn.cli.data import load_faces
 from srn.errors import InputError
 from srn.inference.runtime import shipped_weights
+from srn.settings import with_settings
 
 
 class PresetName(StrEnum):
@@ -125,7 +126,7 @@ def train(
         from srn.model.config import HIERARCHIES, PRESETS
         from srn.model.export import load_weights
         from srn.training.clips import fine_tune
-        from srn.training.config import ClipConfig, TrainConfig, tracker_config, train_config, with_settings
+        from srn.training.config import ClipConfig, TrainConfig, tracker_config, train_config
         from srn.training.loop import FaceTask, Schedule, check_run_folder, default_workers
         from srn.training.loop import train as run
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from srn.errors import InputError
-from srn.files import write_atomically
 from srn.hofs.qnet import EncoderName
 from srn.hofs.scenes import PAPER_PATCH_SIZE
 from srn.hofs.world import RewardKind
 from srn.model.precision import Precision
+from srn.settings import Count, Index, NonNegative, Positive, Settings, Share, at_least, below
 
 ReplayKind = Literal["multi-queue", "single-queue"]
 LossKind = Literal["squared", "huber"]
@@ -22,7 +19,7 @@ ClipEnd = Literal["terminal", "time-limit"]
 
 
 @dataclass(frozen=True)
-class AgentConfig:
+class AgentConfig(Settings):
     """The training of an agent; the defaults are what was found best (docs/hofs.md).
 
     Equations 11 and 12 to the letter are one lane, one update, the loss `squared`, no dropout, `terminal`, neither a
@@ -59,70 +56,38 @@ class AgentConfig:
         seed: of weights, clips, starts, exploration and sampling.
     """
 
-    transitions: int = 20_000
-    lanes: int = 16
-    discount: float = 0.9
-    exploration_rate: float = 0.1
+    file_kind: ClassVar[str] = "an agent's config.json"
+    absent_means: ClassVar[Mapping[str, Any]] = {
+        "loss": "squared", "dropout": 0.0, "clip_end": "terminal", "precision": "float32"
+    }  # fmt: skip
+
+    transitions: Count = 20_000
+    lanes: Count = 16
+    discount: Share = 0.9
+    exploration_rate: Share = 0.1
     replay: ReplayKind = "multi-queue"
-    replay_clips: int = 3
-    capacity: int = 10_000
-    batch_size: int = 64
-    updates: int = 2
-    warm_up: int = 128
-    learning_rate: float = 1e-4
+    replay_clips: Count = 3
+    capacity: Count = 10_000
+    batch_size: Count = 64
+    updates: Count = 2
+    warm_up: Index = 128
+    learning_rate: NonNegative = 1e-4
     loss: LossKind = "huber"
-    dropout: float = 0.5
+    dropout: Annotated[float, at_least(0), below(1)] = 0.5
     clip_end: ClipEnd = "time-limit"
-    target_every: int = 100
+    target_every: Index = 100
     double_q: bool = True
     pretrained: bool = True
     train_encoder: bool = True
     encoder: EncoderName | None = None
-    hidden_size: int = 256
+    hidden_size: Count = 256
     reward: RewardKind = "degradation"
-    patch_size: float = PAPER_PATCH_SIZE
-    noise_seeds: int = 1024
+    patch_size: Positive = PAPER_PATCH_SIZE
+    noise_seeds: Count = 1024
     precision: Precision = "float32"
-    seed: int = 0
+    seed: Index = 0
 
     def __post_init__(self) -> None:
-        counts = ("transitions", "lanes", "replay_clips", "capacity", "batch_size", "updates", "noise_seeds")
-        for name in (*counts, "hidden_size"):
-            if getattr(self, name) < 1:
-                raise InputError.at(name, "at least 1", str(getattr(self, name)))
-        for name in ("warm_up", "target_every", "seed"):
-            if getattr(self, name) < 0:
-                raise InputError.at(name, "0 or more", str(getattr(self, name)))
-        for name in ("discount", "exploration_rate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError.at(name, "a number between 0 and 1", str(getattr(self, name)))
-        if not 0 <= self.dropout < 1:
-            raise InputError.at("dropout", "from 0 to below 1", str(self.dropout))
-        for name, kinds in (
-            ("replay", get_args(ReplayKind)),
-            ("loss", get_args(LossKind)),
-            ("clip_end", get_args(ClipEnd)),
-            ("reward", get_args(RewardKind)),
-            ("precision", get_args(Precision)),
-        ):
-            if getattr(self, name) not in kinds:
-                raise InputError.at(name, f"one of {', '.join(kinds)}", repr(getattr(self, name)))
+        super().__post_init__()
         if self.double_q and not self.target_every:
             raise InputError.at("double_q", "a target network (target_every)", "none")
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the run's description as JSON."""
-        write_atomically(path, (json.dumps(dataclasses.asdict(self), indent=1) + "\n").encode())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a run's description.
-
-        Raises:
-            InputError: the file is missing or does not describe a run.
-        """
-        try:
-            values: dict[str, Any] = json.loads(Path(path).read_text())
-            return cls(**values)
-        except (OSError, ValueError, TypeError, InputError) as error:
-            raise InputError.at(path, "an agent's config.json", f"{type(error).__name__}: {error}") from error

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -17,12 +16,13 @@ from srn.model.config import PATCH_FEATURES, ModelConfig
 from srn.model.encoder import PatchEncoder, SharedMapEncoder
 from srn.model.network import StructuralRelationNetwork
 from srn.model.precision import Precision, runs_low
+from srn.settings import Count, Settings
 
 EncoderName = Literal["patches", "shared-map"]
 
 
 @dataclass(frozen=True)
-class QNetConfig:
+class QNetConfig(Settings):
     """What a Q-net is made of.
 
     Attributes:
@@ -33,11 +33,10 @@ class QNetConfig:
 
     model: ModelConfig
     encoder: EncoderName = "patches"
-    hidden_size: int = 256
+    hidden_size: Count = 256
 
     def __post_init__(self) -> None:
-        if self.encoder not in get_args(EncoderName):
-            raise InputError.at("encoder", f"one of {', '.join(get_args(EncoderName))}", repr(self.encoder))
+        super().__post_init__()
         if self.encoder == "shared-map" and self.model.encoder != "shared-map":
             raise InputError.at("encoder", "patches with a network of patches", self.encoder)
 
@@ -47,22 +46,19 @@ class QNetConfig:
         return PATCH_FEATURES if self.encoder == "patches" else self.model.landmark_features
 
     def to_json(self) -> str:
-        """One line of JSON."""
-        own = {"encoder": self.encoder, "hidden_size": self.hidden_size, "model": dataclasses.asdict(self.model)}
-        return json.dumps(own, sort_keys=True)
+        """Give the JSON form as one line, names sorted."""
+        return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read `to_json`'s line.
+        """Read the line that `to_json` gives.
 
         Raises:
             WeightsError: the text does not describe a Q-net.
         """
         try:
-            values = json.loads(text)
-            model = ModelConfig.from_json(json.dumps(values.pop("model")))
-            return cls(model, **values)
-        except (TypeError, ValueError, KeyError, AttributeError, InputError) as error:
+            return cls.from_dict(json.loads(text))
+        except (AttributeError, TypeError, ValueError, InputError) as error:
             raise WeightsError.at("Q-net config", "a Q-net's description as JSON", f"{error}") from error
 
 

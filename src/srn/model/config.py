@@ -7,20 +7,23 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import CropSpec
 from srn.face.scheme import BUILT_IN, LandmarkScheme, describe_scheme, described_scheme, scheme_by_name
+from srn.settings import Count, Positive, Settings
 
-HIERARCHIES = ("g", "f", "d", "mu")
+Hierarchy = Literal["g", "f", "d", "mu"]
+
+HIERARCHIES: tuple[Hierarchy, ...] = get_args(Hierarchy)
 
 PATCH_FEATURES = 256
 """What the paper's patch encoder gives for one landmark: 64 channels at 2 x 2 positions."""
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Settings):
     """Architecture of a `StructuralRelationNetwork`.
 
     Attributes:
@@ -48,34 +51,35 @@ class ModelConfig:
         blocks: residual blocks at strides 4, 8 and 16.
     """
 
+    stored_names: ClassVar[Mapping[str, str]] = {"crop_size": "frame_size"}
+    absent_means: ClassVar[Mapping[str, Any]] = {"hourglass": False, "blocks": (2, 2, 2)}
+
     preset: str = "robust"
     scheme_name: str = "ibug68"
-    crop_size: int = 160
-    face_size: float = 120.0
-    iterations: int = 3
+    crop_size: Count = 160
+    face_size: Positive = 120.0
+    iterations: Count = 3
     encoder: Literal["patches", "shared-map"] = "shared-map"
     batch_norm: bool = True
-    landmark_features: int = 64
-    hidden_size: int = 256
-    region_size: int = 256
-    component_size: int = 128
-    without: tuple[str, ...] = ()
+    landmark_features: Count = 64
+    hidden_size: Count = 256
+    region_size: Count = 256
+    component_size: Count = 128
+    without: tuple[Hierarchy, ...] = ()
     non_local: bool = True
     non_local_softmax: bool = True
-    offsets_per_landmark: int = 2
+    offsets_per_landmark: Literal[1, 2] = 2
     local_offsets: bool = True
     coarse_shape: bool = True
     hourglass: bool = False
     point_heads: bool = True
     recurrence: Literal["iteration", "frame"] = "iteration"
-    stem_channels: int = 24
-    map_channels: tuple[int, int, int] = (32, 64, 128)
-    blocks: tuple[int, int, int] = (2, 3, 4)
+    stem_channels: Count = 24
+    map_channels: tuple[Count, Count, Count] = (32, 64, 128)
+    blocks: tuple[Count, Count, Count] = (2, 3, 4)
 
     def __post_init__(self) -> None:
-        unknown = set(self.without) - set(HIERARCHIES)
-        if unknown:
-            raise InputError.at("parts to leave out", f"some of {', '.join(HIERARCHIES)}", ", ".join(sorted(unknown)))
+        super().__post_init__()
         if self.encoder == "patches" and self.coarse_shape:
             raise InputError.at("coarse_shape", "the shared-map encoder, which sees the whole face", "patches")
         if self.encoder == "patches" and self.landmark_features != PATCH_FEATURES:
@@ -84,17 +88,6 @@ class ModelConfig:
             raise InputError.at("crop_size", "a multiple of 16 with the shared map", str(self.crop_size))
         if self.hourglass and self.coarse_shape:
             raise InputError.at("initial shape", "one of coarse_shape and hourglass", "both")
-        for name, least in (("iterations", self.iterations), ("blocks", min(self.blocks))):
-            if least < 1:
-                raise InputError.at(name, "at least 1", str(getattr(self, name)))
-        for name, choices in (
-            ("encoder", ("patches", "shared-map")),
-            ("recurrence", ("iteration", "frame")),
-            ("offsets_per_landmark", (1, 2)),
-        ):
-            if getattr(self, name) not in choices:
-                expected = " or ".join(str(choice) for choice in choices)
-                raise InputError.at(name, expected, repr(getattr(self, name)))
         scheme_by_name(self.scheme_name)
 
     @property
@@ -110,31 +103,35 @@ class ModelConfig:
     def crop_spec(self) -> CropSpec:
         return CropSpec(self.crop_size, self.face_size)
 
-    def to_json(self) -> str:
-        """One line of JSON, keys sorted: what a checkpoint carries; with a scheme of one's own, its definition, too."""
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form, names sorted. It includes the definition of a scheme that is not built in."""
         own = {} if self.scheme_name in BUILT_IN else {"scheme": describe_scheme(self.scheme)}
-        values = dataclasses.asdict(self)
-        values["frame_size"] = values.pop("crop_size")  # its name in files since the first of them
-        return json.dumps(values | own, sort_keys=True)
+        return dict(sorted((super().to_dict() | own).items()))
 
     @classmethod
-    def from_json(cls, text: str) -> ModelConfig:
-        """Read `to_json`'s line.
+    def from_dict(cls, values: Any) -> Self:
+        """Read the form that `to_dict` gives, and register its scheme."""
+        if isinstance(values, Mapping) and "encoder" in values:
+            if "scheme" in values:
+                described_scheme(values["scheme"])
+            values = {"batch_norm": values["encoder"] != "patches", **values}  # older files lack it
+            values.pop("scheme", None)
+        return super().from_dict(values)
+
+    def to_json(self) -> str:
+        """Give the JSON form as one line: the description inside a checkpoint."""
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the line that `to_json` gives.
 
         Raises:
-            WeightsError: the text is not a network's description, or of a network this version does not know.
+            WeightsError: the text describes no network that this version knows.
         """
         try:
-            values: dict[str, Any] = json.loads(text)
-            described_scheme(values["scheme"] if "scheme" in values else values["scheme_name"])  # known from here on
-            values = {name: value for name, value in values.items() if name != "scheme"}
-            values["crop_size"] = values.pop("frame_size")
-            values["without"] = tuple(values["without"])
-            values["map_channels"] = tuple(values["map_channels"])
-            values["blocks"] = tuple(values.get("blocks", (2, 2, 2)))  # what files from before the choice mean
-            values.setdefault("batch_norm", values["encoder"] != "patches")
-            return cls(**values)
-        except (TypeError, ValueError, KeyError, InputError) as error:
+            return cls.from_dict(json.loads(text))
+        except (AttributeError, TypeError, ValueError, InputError) as error:
             raise WeightsError.at("model config", "a network's description as JSON", f"{error}") from error
 
 

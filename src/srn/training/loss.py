@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -13,7 +12,8 @@ from srn.face.scheme import LandmarkScheme
 from srn.model.config import ModelConfig
 from srn.model.network import CascadeOutput
 
-LossKind = Literal["distance", "squared", "smooth-l1", "wing", "soft-wing"]
+LossKind = Literal["distance", "squared"]
+"""`distance`: point-to-point distance over the inter-ocular distance. `squared`: its square (equation 8)."""
 
 MINIMAL_INTEROCULAR = 0.4
 """In face units. The eyes of a profile nearly meet in the picture; without a floor such a face outweighs all others."""
@@ -44,34 +44,6 @@ def point_distances(shape: Tensor, target_shape: Tensor) -> Tensor:
     return ((shape - target_shape).square().sum(dim=-1) + 1e-8).sqrt()
 
 
-def penalty(distance: Tensor, kind: LossKind) -> Tensor:
-    """What an error costs, element by element.
-
-    Args:
-        distance: point-to-point distances over the inter-ocular distance.
-        kind: `distance`: the distance itself. `squared`: its square (equation 8). The others act on the distance in
-            per cent, x, and are divided by 100 again. `smooth-l1`: x^2 / 2 below 1, x - 1/2 above. `wing` (Feng et al.
-            2018): 10 ln(1 + x / 2) below 10, a line of slope 1 above. `soft-wing` (Lin et al. 2021): x below 2,
-            20 ln(1 + 2 x) plus the constant that joins the two above.
-    """
-    if kind == "distance":
-        return distance
-    if kind == "squared":
-        return distance.square()
-    x = distance * 100
-    if kind == "smooth-l1":
-        cost = torch.where(x < 1, x.square() / 2, x - 0.5)
-    elif kind == "wing":
-        width, curvature = 10.0, 2.0
-        offset = width - width * math.log1p(width / curvature)
-        cost = torch.where(x < width, width * torch.log1p(x / curvature), x - offset)
-    else:
-        inner, outer, curvature = 2.0, 20.0, 0.5
-        offset = inner - outer * math.log1p(inner / curvature)
-        cost = torch.where(x < inner, x, outer * torch.log1p(x / curvature) + offset)
-    return cost / 100
-
-
 def cascade_loss(
     output: CascadeOutput,
     target_shape: Tensor,
@@ -87,15 +59,17 @@ def cascade_loss(
         target_shape: (B, N, 2) crop pixels.
         visible: (B, N) bool.
         config: the network's.
-        kind: see `penalty`; its mean over points and faces is summed over the iterations. The authors use `distance`.
+        kind: cost of an error; its mean over points and faces is summed over the iterations. The authors use
+            `distance`.
         heads_weight: weight of the visibility and expected-error terms.
     """
     normalizer = interocular_normalizer(target_shape, config.scheme, config.face_size)
     distances = point_distances(output.shapes, target_shape[:, None]) / normalizer[:, None, None]  # (B, I, N)
     coarse = point_distances(output.coarse, target_shape) / normalizer[:, None]  # (B, N)
-    total = penalty(distances, kind).mean(dim=(0, 2)).sum()
+    power = 2 if kind == "squared" else 1
+    total = distances.pow(power).mean(dim=(0, 2)).sum()
     if config.learns_start:
-        total = total + 0.5 * penalty(coarse, kind).mean()
+        total = total + 0.5 * coarse.pow(power).mean()
     visibility = scale = total.new_zeros(())
     if output.visibility is not None and output.log_scale is not None:
         visibility = functional.binary_cross_entropy_with_logits(output.visibility.float(), visible.float())

@@ -1,0 +1,284 @@
+"""Configuration: frozen dataclasses checked at birth, with one JSON form and one way to change values by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    NamedTuple,
+    Self,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from srn.errors import InputError
+from srn.files import write_atomically
+
+
+class Limit(NamedTuple):
+    """A condition on a number, for `Annotated`: its words in messages and its test."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+def at_least(least: float) -> Limit:
+    return Limit(f"of at least {least}", lambda value: value >= least)
+
+
+def above(limit: float) -> Limit:
+    return Limit(f"above {limit}", lambda value: value > limit)
+
+
+def below(limit: float) -> Limit:
+    return Limit(f"below {limit}", lambda value: value < limit)
+
+
+def within(least: float, most: float) -> Limit:
+    """Admit numbers from `least` to `most`, both included."""
+    return Limit(f"from {least} to {most}", lambda value: least <= value <= most)
+
+
+Count = Annotated[int, at_least(1)]
+Index = Annotated[int, at_least(0)]
+Share = Annotated[float, within(0, 1)]
+Positive = Annotated[float, above(0)]
+NonNegative = Annotated[float, at_least(0)]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of all configurations: values are checked against the annotations when an object is made.
+
+    Subclasses are frozen dataclasses too. Annotations may be `bool`, `int`, `float`, `str`, a `Literal`, a tuple,
+    another `Settings`, each of these or None, and `Annotated` with limits such as `within(0, 1)`. A subclass that
+    checks several values together calls this `__post_init__` first.
+
+    Attributes:
+        stored_names: attribute name -> name in files, where the two differ.
+        absent_means: attribute name -> value in files that were written before the attribute existed.
+        file_kind: name of a file of these settings, for messages.
+
+    Raises:
+        InputError: a value does not fit; the message names class and attribute.
+    """
+
+    stored_names: ClassVar[Mapping[str, str]] = {}
+    absent_means: ClassVar[Mapping[str, Any]] = {}
+    file_kind: ClassVar[str] = "settings as JSON"
+
+    def __post_init__(self) -> None:
+        for name, annotation in kinds_of(type(self)).items():
+            value = getattr(self, name)
+            if not _fits(annotation, value):
+                raise InputError.at(f"{type(self).__name__}.{name}", _described(annotation), _shown(value))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the JSON form: numbers, text, lists and dictionaries, by the names in files."""
+        return {self.stored_names.get(name, name): _plain(getattr(self, name)) for name in kinds_of(type(self))}
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Self:
+        """Read the form that `to_dict` gives.
+
+        Raises:
+            InputError: a name is missing or unknown, or a value does not fit.
+        """
+        if not isinstance(values, Mapping):
+            raise InputError.at(cls.__name__, "an object of names and values", _shown(values))
+        known = kinds_of(cls)
+        stored = {cls.stored_names.get(name, name): name for name in known}
+        for name in values:
+            if name not in stored:
+                raise InputError.at(cls.__name__, f"one of the names {', '.join(stored)}", repr(name))
+        read = dict(cls.absent_means) | {stored[name]: _restored(known[stored[name]], v) for name, v in values.items()}
+        missing = [name for name, attribute in stored.items() if attribute not in read]
+        if missing:
+            raise InputError.at(cls.__name__, f"a value of {missing[0]!r}", "none")
+        return cls(**read)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the settings as JSON."""
+        write_atomically(path, (json.dumps(self.to_dict(), indent=1) + "\n").encode())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a file that `save` wrote.
+
+        Raises:
+            InputError: the file is missing or holds other settings.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (OSError, ValueError, InputError) as error:
+            raise InputError.at(path, cls.file_kind, f"{type(error).__name__}: {error}") from error
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def with_settings(config: AnySettings, changes: Sequence[str]) -> AnySettings:
+    """Change values by name: what `--set NAME=VALUE` does.
+
+    Args:
+        config: the settings to start from.
+        changes: such as `weight_decay=0.05` or `augmentation.turned=0.2`; a dot leads into nested settings, commas
+            separate the parts of a tuple, and `none` stands for None.
+
+    Raises:
+        InputError: there is no such name, or the value does not fit.
+    """
+    for change in changes:
+        name, equals, text = change.partition("=")
+        if not equals:
+            raise InputError.at("--set", "NAME=VALUE", repr(change))
+        config = _changed(config, name.split("."), text, change)
+    return config
+
+
+def _changed(config: AnySettings, names: Sequence[str], text: str, change: str) -> AnySettings:
+    first, *rest = names
+    nested = {name: value for name in kinds_of(type(config)) if isinstance(value := getattr(config, name), Settings)}
+    single = {n: a for n, a in kinds_of(type(config)).items() if n not in nested and _settings_class(a) is None}
+    if rest and first in nested:
+        return dataclasses.replace(config, **{first: _changed(nested[first], rest, text, change)})
+    if rest or first not in single:
+        known = ", ".join([*single, *(f"{name}.*" for name in nested)])
+        raise InputError.at(f"--set {change}", f"a name among {known}", repr(".".join(names)))
+    try:
+        return dataclasses.replace(config, **{first: _parsed(single[first], text)})
+    except ValueError as error:
+        raise InputError.at(f"--set {change}", _described(single[first]), repr(text)) from error
+
+
+_KINDS: dict[Any, dict[str, Any]] = {}
+
+
+def kinds_of(cls: type[Settings]) -> dict[str, Any]:
+    """Resolved annotations of a class's values, by attribute name, in their order."""
+    if cls not in _KINDS:
+        hints = get_type_hints(cls, include_extras=True)
+        _KINDS[cls] = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    return _KINDS[cls]
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """`X | None` -> (X, None's type); the annotation itself otherwise."""
+    return get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+
+
+def _settings_class(annotation: Any) -> type[Settings] | None:
+    """Class of nested settings, if the annotation is of any."""
+    for kind in _alternatives(annotation):
+        if isinstance(kind, type) and issubclass(kind, Settings):
+            return kind
+    return None
+
+
+def _parts(annotation: Any, length: int) -> tuple[Any, ...]:
+    """Annotations of a tuple's items; as many as annotated where the length is fixed."""
+    kinds = get_args(annotation)
+    return (kinds[0],) * length if kinds[-1:] == (Ellipsis,) else kinds
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        kind, *limits = get_args(annotation)
+        return _fits(kind, value) and all(limit.holds(value) for limit in limits)
+    if origin in (Union, types.UnionType):
+        return any(_fits(kind, value) for kind in get_args(annotation))
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(annotation))
+    if origin is tuple:
+        kinds = _parts(annotation, len(value)) if isinstance(value, tuple) else ()
+        return isinstance(value, tuple) and len(kinds) == len(value) and all(map(_fits, kinds, value))
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, annotation)
+
+
+_NOUNS = {float: "a number", int: "a whole number", bool: "true or false", str: "text", type(None): "none"}
+
+
+def _described(annotation: Any) -> str:
+    """Name the values that an annotation admits."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        kind, *limits = get_args(annotation)
+        return f"{_described(kind)} {' and '.join(limit.words for limit in limits)}"
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(_described, get_args(annotation)))
+    if origin is Literal:
+        *choices, last = map(str, get_args(annotation))
+        return f"{', '.join(choices)} or {last}" if choices else last
+    if origin is tuple:
+        kinds = get_args(annotation)
+        several = f"any number of values, each {_described(kinds[0])}"
+        return several if kinds[-1] is Ellipsis else f"({', '.join(map(_described, kinds))})"
+    return _NOUNS.get(annotation, annotation.__name__)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value) if isinstance(value, str | tuple | list) else str(value)
+    return " ".join(text.split())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Settings):
+        return value.to_dict()
+    return [_plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def _restored(annotation: Any, value: Any) -> Any:
+    """A value out of JSON: lists become tuples, objects become nested settings."""
+    nested = _settings_class(annotation)
+    if nested is not None and value is not None:
+        return nested.from_dict(value)
+    for kind in _alternatives(annotation):
+        if get_origin(kind) is tuple and isinstance(value, list):
+            kinds = _parts(kind, len(value))
+            return tuple(map(_restored, kinds, value)) if len(kinds) == len(value) else tuple(value)
+    return value
+
+
+def _parsed(annotation: Any, text: str) -> Any:
+    """A value out of the text of `--set`. Raises `ValueError` where the text is none of the annotation's."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _parsed(get_args(annotation)[0], text)
+    if origin in (Union, types.UnionType):
+        if text.lower() == "none" and type(None) in get_args(annotation):
+            return None
+        return _parsed(next(kind for kind in get_args(annotation) if kind is not type(None)), text)
+    if origin is Literal:
+        return next((choice for choice in get_args(annotation) if str(choice) == text), text)
+    if origin is tuple:
+        texts = text.split(",") if text else []
+        kinds = _parts(annotation, len(texts))
+        if len(kinds) != len(texts):
+            raise ValueError(text)
+        return tuple(map(_parsed, kinds, texts))
+    if annotation is bool:
+        if text.lower() not in ("true", "false"):
+            raise ValueError(text)
+        return text.lower() == "true"
+    value = annotation(text)
+    if annotation is float and not math.isfinite(value):
+        raise ValueError(text)
+    return value
