@@ -1,4 +1,4 @@
-"""Masks fitted to a face from flat templates, as the Masked 300W set was made (section 4.2)."""
+"""Fitting of flat mask templates to faces, as in the Masked 300W set (section 4.2)."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ class MaskTemplate:
     """A flat picture of a mask.
 
     Attributes:
-        name: what manifests call it.
+        name: its name in manifests.
         image: (H, W, 4) uint8 RGB with alpha.
-        key_points: (6, 2) template pixels: upper left, upper middle, upper right, lower left, lower middle,
-            lower right; may lie just outside the picture.
+        key_points: (6, 2) template pixels: upper left, upper middle, upper right, lower left, lower middle, lower
+            right. They may lie just outside the picture.
+
+    Raises:
+        InputError: the picture or the key points have another form.
     """
 
     name: str
@@ -39,10 +42,10 @@ class MaskTemplate:
 
 
 def outline(scheme: LandmarkScheme) -> tuple[int, ...]:
-    """Indices of the face outline from the left temple over the chin to the right one.
+    """Give the indices of the face outline, left temple to chin to right temple.
 
     Raises:
-        InputError: the scheme has no outline (COFW's single chin point is none).
+        InputError: the scheme has no outline; the single chin point of COFW is none.
     """
     indices = (*scheme.components["left_cheek"], *scheme.components["right_cheek"])
     if len(indices) < 9:
@@ -51,16 +54,16 @@ def outline(scheme: LandmarkScheme) -> tuple[int, ...]:
 
 
 def mask_anchors(shape: FloatArray, scheme: LandmarkScheme) -> npt.NDArray[np.float64]:
-    """(6, 2): where the six key points of a template lie on a face, picture pixels.
+    """Give the positions (6, 2) of a template's key points on a face, picture pixels.
 
-    The upper edge runs from near the ears over the nose bridge, the lower one from the jaw's corners over the chin:
-    mouth, nostrils, the lower half of the nose and most of the jaw are hidden, as on the authors' masked faces.
+    The upper edge runs from near the ears over the nose bridge, the lower edge from the corners of the jaw over the
+    chin. As on the authors' masked faces, this hides mouth, nostrils, the lower half of the nose and most of the jaw.
     """
     edge = shape[list(outline(scheme))]
     last = len(edge) - 1
 
     def along(share: float) -> FloatArray:
-        """A point of the outline, 0 at the left temple and 1 at the right one."""
+        """Interpolate the outline: 0 is the left temple, 1 the right one."""
         position = share * last
         below = min(int(position), last - 1)
         point: FloatArray = edge[below] + (edge[below + 1] - edge[below]) * (position - below)
@@ -70,7 +73,7 @@ def mask_anchors(shape: FloatArray, scheme: LandmarkScheme) -> npt.NDArray[np.fl
     nose = shape[list(scheme.components["nose"])]
     eyes = (left + right) / 2
     down = shape[list(scheme.components["mouth"])].mean(axis=0) - eyes
-    # The bridge of the nose runs from between the eyes to its tip; its points are those nearest to that axis.
+    # The bridge consists of the nose points nearest to the eyes along the axis from eyes to mouth.
     height = (nose - eyes) @ down / max(float(down @ down), 1e-9)
     bridge = nose[np.argsort(height)][: max(len(nose) // 2, 1)]
     top = bridge[0] + (bridge[-1] - bridge[0]) * 0.5
@@ -78,11 +81,11 @@ def mask_anchors(shape: FloatArray, scheme: LandmarkScheme) -> npt.NDArray[np.fl
 
 
 TURNED = 0.3
-"""A face whose nose is nearer to one end of the outline than this share of its width takes a side view of the mask."""
+"""A nose nearer to one end of the outline than this share of its width calls for a side view of the mask."""
 
 
 def turned_side(shape: FloatArray, scheme: LandmarkScheme) -> str:
-    """`left`, `right` or `front`: which of a mask's templates fits a face, by how far the nose is from either cheek."""
+    """Choose the `left`, `right` or `front` template of a mask by the distance of the nose from both cheeks."""
     edge = shape[list(outline(scheme))]
     nose = shape[list(scheme.components["nose"])].mean(axis=0)
     across = edge[-1] - edge[0]
@@ -93,7 +96,7 @@ def turned_side(shape: FloatArray, scheme: LandmarkScheme) -> str:
 
 
 def _perspective(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
-    """Least-squares perspective map (3, 3) of six points; the affine one where perspective would fold the template."""
+    """Fit a homography (3, 3) to six points by least squares, or an affine map where it would fold the template."""
     affine, *_ = np.linalg.lstsq(np.hstack([source, np.ones((len(source), 1))]), target, rcond=None)
     plain = np.vstack([affine.T, [0.0, 0.0, 1.0]])
     found: npt.NDArray[np.float64] | None = cv2.findHomography(source, target, 0)[0]  # type: ignore[assignment]
@@ -108,16 +111,16 @@ def _perspective(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float
 
 
 def fit_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, template: MaskTemplate) -> Covered:
-    """Lay a template over a face, in place, by the perspective map that fits its six key points best.
+    """Paint a mask template over a face, in place, by the homography that fits its six key points best.
 
     Args:
         image: (H, W, 3) uint8 RGB, painted on.
-        shape: (N, 2) picture pixels; the points stay as they are.
+        shape: (N, 2) picture pixels.
         scheme: numbering of the landmarks.
         template: the mask.
 
     Returns:
-        (H, W): the covered pixels.
+        (H, W) bool: the covered pixels.
     """
     height, width = image.shape[:2]
     anchors = mask_anchors(shape, scheme)
@@ -132,7 +135,7 @@ def fit_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, templ
 
 
 def patterned(template: MaskTemplate, texture: ImageArray, name: str) -> MaskTemplate:
-    """The template in another cloth: `texture` (H, W, 3) uint8 RGB, shaded as the template is."""
+    """Give the template another surface: `texture` (H, W, 3) uint8 RGB, with the shading of the template."""
     height, width = template.image.shape[:2]
     cloth = cv2.resize(texture, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
     light = template.image[:, :, :3].astype(np.float32).mean(axis=2, keepdims=True)

@@ -1,9 +1,9 @@
-"""How a still picture of a face moves: smooth paths of the camera, the head and the face, exact at every point.
+"""Movement of a still face: smooth random paths of camera, head and facial parts, exact at every point.
 
-Three planes. *Source*: pixels of the still. *Plane*: the still after perspective, foreshortening and the bulge of the
-turned head. *Scene*: pixels of the video frame, the plane moved by a similarity (where the head is, how near, how
-tilted, and the shaking camera). Pictures are sampled backwards (scene -> plane -> source, closed formulas), points go
-forwards (the same formulas, inverted at the points by iteration): both agree to a thousandth of a pixel.
+There are three coordinate frames. *Source*: pixels of the still. *Plane*: the still after perspective, foreshortening
+and the bulges of the turned head. *Scene*: pixels of the video, the plane after a similarity (position, scale and tilt
+of the head, and camera shake). Pixels are sampled backwards, scene -> plane -> source, by closed formulas. Points go
+forwards by iterative inversion of the same formulas, so both agree to a thousandth of a pixel.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ Float64Array = npt.NDArray[np.float64]
 
 HEAD_DEPTH, HEAD_WIDTH = 0.4, 0.42
 NOSE_DEPTH, NOSE_WIDTH = 0.12, 0.12
-"""The relief of a face, in units of its box's side: a broad Gaussian for the head and a narrow one for the nose. When
-the head turns by an angle, a place of depth z moves by z times its sine against the outline: enough for turns of +-20
-degrees that start from any pose, without a model of the head."""
+"""Relief of a face in units of its box size: a broad Gaussian for the head and a narrow one for the nose. When the head
+turns, a point of depth z moves against the outline by z times the sine of the angle. This suffices for +-20 degrees
+from any pose, without a head model."""
 
 STEEPEST = 0.7
-"""Bound of how fast the bulges' push may change over the plane. Below 1 the plane never folds: what is an outline in
-the still stays one, every place keeps one source, and the inversion converges."""
+"""Bound of the slope of all bulges together. Below 1 the plane never folds: outlines stay outlines, each point has one
+source, and the inversion converges."""
 
 _INVERSION_STEPS = 60  # the error shrinks by `STEEPEST` at least in each: 0.7^60 = 5e-10
 
 
 def smooth_curve(frames: int, columns: int, period: float, rng: np.random.Generator, *, still: bool) -> Float64Array:
-    """(frames, columns) smooth random paths of zero mean and unit variance over all their phases.
+    """Draw smooth random paths (frames, columns) of zero mean and unit variance over all phases.
 
     Args:
-        frames: how many frames.
-        columns: how many independent paths.
-        period: frames in which a path swings to and fro; each path mixes three periods about as long.
-        rng: the source of chance.
-        still: each path stays at its first value: a head may hold still in any pose.
+        frames: number of frames.
+        columns: number of independent paths.
+        period: frames of one oscillation; each path mixes three similar periods.
+        rng: the source of randomness.
+        still: keep each path at its first value: a constant, but random, pose.
     """
     time = np.zeros(frames) if still else np.arange(frames, dtype=np.float64)
     periods = period * np.exp(rng.uniform(-0.7, 0.7, (3, columns)))
@@ -52,13 +52,13 @@ def smooth_curve(frames: int, columns: int, period: float, rng: np.random.Genera
 
 @dataclass(frozen=True, eq=False)
 class Movement:
-    """The way of every point of a still through T frames.
+    """Map of every point of a still through T frames.
 
     Attributes:
         similarities: (T, 2, 3) plane -> scene.
-        homographies: (T, 3, 3) plane, its bulges undone -> source.
-        centers: (K, 2) plane; widths: (K,) pixels: the Gaussian bulges.
-        pushes: (T, K, 2) pixels: how far each bulge pushes its centre.
+        homographies: (T, 3, 3) plane without bulges -> source.
+        centers: (K, 2) plane, centres of the Gaussian bulges; widths: (K,) pixels.
+        pushes: (T, K, 2) pixels, displacement at the centre of each bulge.
     """
 
     similarities: Float64Array
@@ -71,7 +71,7 @@ class Movement:
         return len(self.similarities)
 
     def points(self, source: FloatArray) -> Float64Array:
-        """Where points of the still (N, 2), or of each frame's own source (T, N, 2), lie: (T, N, 2) scene pixels."""
+        """Map points of the still (N, 2), or of each frame's own source (T, N, 2), to scene pixels (T, N, 2)."""
         sources = np.broadcast_to(source, (len(self), *source.shape[-2:]))
         pairs = zip(self.homographies, sources, strict=True)
         flat = np.stack([_apply_homography(np.linalg.inv(h), points) for h, points in pairs])  # (T, N, 2)
@@ -87,19 +87,18 @@ class Movement:
         return np.stack([transform_points(m, p) for m, p in zip(self.similarities, plane, strict=True)])
 
     def source_map(self, index: int, view: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-        """(height, width, 2): the place in the still that each pixel of a view of frame `index` shows.
+        """Give the source position (height, width, 2) of each pixel of a rendering, for `cv2.remap`.
 
         Args:
-            index: the frame.
-            view: (2, 3) similarity, scene -> the pixels of the view.
-            size: width and height of the view.
+            index: number of the frame.
+            view: (2, 3) similarity, scene -> pixels of the rendering.
+            size: width and height of the rendering.
         """
         to_view = np.vstack([view, [0, 0, 1]]) @ np.vstack([self.similarities[index], [0, 0, 1]])
         scale = float(np.hypot(to_view[0, 0], to_view[1, 0]))
         centers = transform_points(to_view[:2], self.centers)
         pushes = self.pushes[index] @ to_view[:2, :2].T
-        # A round Gaussian stays round under a similarity, and is the product of one in x and one in y: the sum of all
-        # bulges over all pixels is a matrix product.
+        # A round Gaussian stays round under a similarity and is separable: the sum of all bulges is a matrix product.
         x, y = np.arange(size[0], dtype=np.float64), np.arange(size[1], dtype=np.float64)
         spread = 2 * (self.widths * scale)[:, None] ** 2
         across = np.exp(-((x - centers[:, :1]) ** 2) / spread)  # (K, width)
@@ -111,7 +110,7 @@ class Movement:
 
 
 def _apply_homography(matrix: FloatArray, points: FloatArray) -> Float64Array:
-    """A perspective map (3, 3) of points (N, 2)."""
+    """Apply a homography (3, 3) to points (N, 2)."""
     mapped = np.hstack([points, np.ones((len(points), 1))]) @ matrix.T
     result: Float64Array = mapped[:, :2] / mapped[:, 2:]
     return result
@@ -119,15 +118,15 @@ def _apply_homography(matrix: FloatArray, points: FloatArray) -> Float64Array:
 
 @dataclass(frozen=True)
 class MotionStrength:
-    """Standard deviations of a movement's paths; lengths in units of the face box's side.
+    """Standard deviations of the paths of a movement; lengths are in units of the face box's size.
 
     Attributes:
-        period: frames of one swing to and fro.
-        shift, zoom, roll_deg: of the head in the scene: place, logarithm of the size, tilt.
-        turn_deg: yaw and pitch against the still's pose.
-        perspective: how much the scale changes over one face's length.
-        expression: how far parts of the face move against each other.
-        shake: how far a hand-held camera jumps from frame to frame.
+        period: frames of one oscillation.
+        shift, zoom, roll_deg: position, log size and tilt of the head in the scene.
+        turn_deg: yaw and pitch relative to the pose of the still.
+        perspective: change of scale over the length of a face.
+        expression: movement of facial parts against each other.
+        shake: jump of a hand-held camera between frames.
     """
 
     period: float
@@ -141,10 +140,10 @@ class MotionStrength:
 
 
 def face_angle(landmarks: FloatArray, scheme: LandmarkScheme) -> float:
-    """Tilt of a face (N, 2) in the picture, radians, from the line through its eyes; 0 where they nearly coincide."""
+    """Measure the in-plane tilt of a face (N, 2), radians, along its eyes; 0 where they nearly coincide."""
     left, right = (landmarks[list(points)].mean(axis=0) for points in scheme.eyes)
     across = right - left
-    if np.hypot(*across) < 0.15 * Box.around(landmarks).size:  # a profile: the line says little
+    if np.hypot(*across) < 0.15 * Box.around(landmarks).size:  # a profile: the line is unreliable
         return 0.0
     return float(np.arctan2(across[1], across[0]))
 
@@ -158,15 +157,15 @@ def random_movement(
     *,
     still: bool = False,
 ) -> Movement:
-    """A movement of the face with `landmarks` (N, 2), source pixels.
+    """Draw a movement of a face.
 
     Args:
-        landmarks: the face in the still.
+        landmarks: (N, 2) source pixels.
         scheme: numbering of the landmarks.
-        strength: how far everything moves, and how fast.
-        frames: how many frames T.
-        rng: the only source of chance.
-        still: the face holds the pose of the first frame, and the camera rests.
+        strength: standard deviations of the movement.
+        frames: number of frames T.
+        rng: the only source of randomness.
+        still: keep the pose of the first frame, without camera shake.
     """
     box = Box.around(landmarks)
     side, center, angle = box.size, box.center, face_angle(landmarks, scheme)
@@ -198,14 +197,14 @@ def random_movement(
     centers = np.vstack([center, nose, parts])
     widths = np.array([HEAD_WIDTH, NOSE_WIDTH, *rng.uniform(0.12, 0.25, 3)]) * side
     pushes = np.concatenate([relief[:, None] * HEAD_DEPTH, relief[:, None] * NOSE_DEPTH, expression], axis=1)
-    # The slope of a Gaussian is at most exp(-1/2) of its height over its width; the sum of these bounds the sum.
+    # The slope of a Gaussian is at most exp(-1/2) times height over width; the sum of these is a bound of the whole.
     steepest = float((np.linalg.norm(pushes, axis=-1) * np.exp(-0.5) / widths).sum(axis=1).max())
     pushes *= min(1.0, STEEPEST / max(steepest, 1e-9))
     return Movement(similarities, homographies, centers, widths, pushes)
 
 
 def _facing(center: FloatArray, axes: FloatArray, turn: FloatArray, tilt: FloatArray) -> Float64Array:
-    """(3, 3) plane -> source: the foreshortening of a turned face undone, and the scale changing over the picture."""
+    """Homography (3, 3) plane -> source that undoes foreshortening and applies a change of scale over the picture."""
     linear = axes.T @ np.diag(1 / np.cos(turn)) @ axes
     about = np.eye(3)
     about[:2, :2] = linear

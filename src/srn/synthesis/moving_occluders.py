@@ -1,4 +1,4 @@
-"""Things that move in front of a face: they enter, stay and leave, and look the same in every frame."""
+"""Occluders that pass in front of a face: they enter, stay and leave with constant appearance."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Float64Array = npt.NDArray[np.float64]
 Painter = Callable[[ImageArray, np.random.Generator], Covered]
 
 FAR = 1.9
-"""How far away an occluder comes from, in sides of the face box: out of sight of any crop."""
+"""Distance from which an occluder enters, in units of the face box's size: outside any crop."""
 
 
 @dataclass(frozen=True, eq=False)
 class Sprite:
-    """An occluder cut out.
+    """An occluder with transparency.
 
     Attributes:
         color: (K, K, 3) float32, multiplied by alpha.
         alpha: (K, K) float32, 0 to 1.
-        hides: whether what lies below it counts as hidden; a shadow hides nothing.
+        hides: whether landmarks under it count as hidden; under a shadow they do not.
     """
 
     color: npt.NDArray[np.float32]
@@ -36,10 +36,15 @@ class Sprite:
 
 
 def cut_out(paint: Painter, side: int, rng: np.random.Generator, *, hides: bool = True) -> Sprite:
-    """What a painter of `srn.synthesis.occluders` paints, apart from what it paints on.
+    """Separate an occluder of `srn.synthesis.occluders` from its background.
 
-    It paints the same on black and on white: where the two agree it is opaque, and where they differ by 255 there is
-    nothing.
+    It is painted on black and on white: where both agree it is opaque, where they differ by 255 it is transparent.
+
+    Args:
+        paint: paints on a picture with the given generator.
+        side: side of the sprite, pixels.
+        rng: the only source of randomness.
+        hides: whether landmarks under the sprite count as hidden.
     """
     seed = int(rng.integers(2**62))
     on_black, on_white = np.zeros((side, side, 3), np.uint8), np.full((side, side, 3), 255, np.uint8)
@@ -52,13 +57,13 @@ def cut_out(paint: Painter, side: int, rng: np.random.Generator, *, hides: bool 
 def random_sprite(
     face_size: float, other: Callable[[], ImageArray] | None, scheme: LandmarkScheme, rng: np.random.Generator
 ) -> Sprite:
-    """An occluder for a face of `face_size` pixels: the kinds that `srn.synthesis.augment` lays over stills.
+    """Draw an occluder of one of the kinds that `srn.synthesis.augment` paints on stills.
 
     Args:
-        face_size: side of the face box, pixels.
+        face_size: size of the face box, pixels.
         other: gives another face's picture, a piece of which may be the occluder.
         scheme: numbering of the landmarks.
-        rng: the only source of chance.
+        rng: the only source of randomness.
     """
     size = face_size * rng.uniform(0.2, 0.65)
     side = max(round(size * 3), 8)
@@ -73,7 +78,7 @@ def random_sprite(
         return cut_out(lambda image, chance: textured_rectangle(image, middle, size, chance), side, rng)
     if kind == 5:
         return cut_out(lambda image, chance: noise_patch(image, middle, size, chance), side, rng)
-    wide = round(face_size * 4)  # hands and shadows have no end in sight
+    wide = round(face_size * 4)  # hands and shadows extend beyond any crop
     middle = np.full(2, (wide - 1) / 2)
     if kind == 6:
         return cut_out(lambda image, chance: fingers(image, middle, size, chance), wide, rng)
@@ -82,13 +87,13 @@ def random_sprite(
 
 @dataclass(frozen=True, eq=False)
 class MovingOccluder:
-    """A sprite on its way: `places` (T, 2, 3), sprite pixels -> scene pixels."""
+    """A sprite in motion: `places` (T, 2, 3) map sprite pixels -> scene pixels."""
 
     sprite: Sprite
     places: Float64Array
 
     def paint(self, image: ImageArray, index: int, view: FloatArray) -> ImageArray:
-        """The picture (H, W, 3) of frame `index` with the occluder over it; `view` (2, 3) maps scene -> picture."""
+        """Paint the occluder over a picture (H, W, 3) of frame `index`; `view` (2, 3) maps scene -> picture."""
         matrix = self._to_view(index, view)
         size = (image.shape[1], image.shape[0])
         corners = transform_points(matrix, np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (len(self.sprite.alpha) - 1.0))
@@ -99,7 +104,7 @@ class MovingOccluder:
         return np.round(image * (1 - alpha[..., None]) + color).clip(0, 255).astype(np.uint8)
 
     def hides(self, index: int, points: FloatArray) -> npt.NDArray[np.bool_]:
-        """(N,): which points (N, 2), scene pixels, of frame `index` it covers by more than half."""
+        """Tell which points (N, 2), scene pixels, of frame `index` lie under more than half opacity."""
         if not self.sprite.hides:
             return np.zeros(len(points), bool)
         there = transform_points(invert_affine(self.places[index]), points).astype(np.float32)[:, None]
@@ -112,7 +117,7 @@ class MovingOccluder:
 
 
 def presence(time: Float64Array, enters: float, travel: float, stay: float) -> Float64Array:
-    """(T,): 0 away, 1 in its place: a smooth ramp of `travel` frames from `enters` on, `stay` frames, a ramp back."""
+    """Ramp (T,) smoothly from 0 (away) to 1 (in place) in `travel` frames from `enters` on, and back after `stay`."""
     ramp = np.clip(np.minimum(time - enters, enters + 2 * travel + stay - time) / travel, 0, 1)
     smooth: Float64Array = ramp**2 * (3 - 2 * ramp)
     return smooth
@@ -121,10 +126,16 @@ def presence(time: Float64Array, enters: float, travel: float, stay: float) -> F
 def random_passage(
     sprite: Sprite, shapes: Float64Array, first: int, last: int, rng: np.random.Generator
 ) -> MovingOccluder:
-    """An occluder that passes the face (T, N, 2), scene pixels, so that it is there some time in frames [first, last).
+    """Draw the passage of an occluder that is in front of the face at some time in frames [first, last).
 
-    It comes from out of sight to one of the landmarks in 3 to 10 frames, stays for 4 to 30, and leaves another way.
-    Half of them follow the face while they are there (a hand, a cup); the others stay in the scene (a passer-by).
+    It enters from outside to one of the landmarks in 3 to 10 frames, stays for 4 to 30, and leaves in another
+    direction. Half of the occluders follow the face meanwhile (a hand, a cup); the others rest in the scene.
+
+    Args:
+        sprite: the occluder.
+        shapes: (T, N, 2) scene pixels.
+        first, last: frames.
+        rng: the only source of randomness.
     """
     frames = len(shapes)
     time = np.arange(frames, dtype=np.float64)
@@ -146,8 +157,10 @@ def random_passage(
 
 
 def wandering_patch(size: float, shapes: Float64Array, rng: np.random.Generator) -> MovingOccluder:
-    """The paper's noise patch, `size` pixels, on a landmark of (T, N, 2): the next frame's index is one lower, the same
-    or one higher, in the cycle of N."""
+    """Draw the paper's noise patch, `size` pixels, on a random walk over the landmarks of shapes (T, N, 2).
+
+    From frame to frame the index of the landmark changes by -1, 0 or +1, modulo N.
+    """
     side = max(round(size), 1)
     noise = rng.integers(0, 256, (side, side, 3)).astype(np.float32)
     indices = (int(rng.integers(shapes.shape[1])) + np.cumsum(rng.integers(-1, 2, len(shapes)))) % shapes.shape[1]

@@ -1,8 +1,8 @@
-"""Things that hide a face. Each occluder paints on a crop and says which pixels it covered.
+"""Occluders: each paints on a picture and returns the pixels it covers.
 
-The paper's own augmentation is `noise_patch`; the others vary what an occlusion looks like, where it lies and how large
-it is. All take the crop (H, W, 3) uint8 RGB, paint on it in place, and return the covered pixels (H, W) bool. Nothing
-here moves a landmark: the points stay where the face has them, and `visible_landmarks` reads off which are covered.
+The paper's own augmentation is `noise_patch`; the others vary appearance, position and size. All take a picture
+(H, W, 3) uint8 RGB, paint on it in place, and return the covered pixels (H, W) bool. Landmarks stay in place;
+`visible_landmarks` gives those that remain uncovered.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Covered = npt.NDArray[np.bool_]
 
 
 def visible_landmarks(covered: Covered, shape: FloatArray) -> npt.NDArray[np.bool_]:
-    """(N,): which landmarks of a shape (N, 2) lie inside the picture on a pixel that nothing covers."""
+    """Tell which landmarks (N,) of a shape (N, 2) lie inside the picture on an uncovered pixel."""
     height, width = covered.shape
     x, y = np.floor(shape + 0.5).astype(int).T  # the pixel a point falls on
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
@@ -31,13 +31,13 @@ def visible_landmarks(covered: Covered, shape: FloatArray) -> npt.NDArray[np.boo
 
 
 def misfitted(shape: FloatArray, misfit: float, rng: np.random.Generator) -> FloatArray:
-    """Points (N, 2) as a detector may have them that is off: moved, scaled and turned as a whole.
+    """Shift, scale and rotate a shape (N, 2) at random, as the error of a detector would.
 
     Args:
         shape: the true points.
-        misfit: standard deviation of either shift in sides of the face box, of the logarithm of the scale, and of the
-            turn in radians.
-        rng: the only source of chance.
+        misfit: standard deviation of each shift in units of the face box's size, of the log scale, and of the rotation
+            in radians.
+        rng: the only source of randomness.
     """
     box = Box.around(shape)
     shift, (scale, turn) = rng.normal(0, misfit, 2) * box.size, rng.normal(0, misfit, 2)
@@ -45,7 +45,7 @@ def misfitted(shape: FloatArray, misfit: float, rng: np.random.Generator) -> Flo
 
 
 def _window(image: ImageArray, center: FloatArray, width: float, height: float) -> tuple[slice, slice]:
-    """Rows and columns of a rectangle of that size, moved into the picture where it would stick out."""
+    """Rows and columns of a rectangle around `center`, shifted where needed to lie inside the picture."""
     rows, columns = image.shape[:2]
     h, w = min(round(height), rows), min(round(width), columns)
     y0 = int(np.clip(round(center[1] - h / 2), 0, rows - h))
@@ -58,7 +58,7 @@ def _nothing_covered(image: ImageArray) -> Covered:
 
 
 def noise_patch(image: ImageArray, center: FloatArray, size: float, rng: np.random.Generator) -> Covered:
-    """The paper's occlusion: a square of uniform noise centred on a landmark, kept inside the picture (section 3.1)."""
+    """Paint the paper's occlusion: a square of uniform noise on a landmark, kept inside the picture (section 3.1)."""
     window = _window(image, center, size, size)
     image[window] = rng.integers(0, 256, image[window].shape, dtype=np.uint8)
     covered = _nothing_covered(image)
@@ -67,9 +67,9 @@ def noise_patch(image: ImageArray, center: FloatArray, size: float, rng: np.rand
 
 
 def _texture(height: int, width: int, rng: np.random.Generator) -> ImageArray:
-    """A random surface: one colour with shading, stripes, checks or smooth blotches, and a little grain."""
+    """Draw a random surface: shading, stripes, checks or smooth blotches of two colours, with a little grain."""
     base, other = rng.uniform(0, 255, (2, 3))
-    if rng.random() < 0.35:  # skin: what hands show
+    if rng.random() < 0.35:  # the colour of skin
         tone = rng.uniform(0.35, 1.0)
         base = np.array([235, 190, 160]) * tone * rng.uniform(0.92, 1.08, 3)
         other = base * rng.uniform(0.6, 0.9)
@@ -93,7 +93,7 @@ def _texture(height: int, width: int, rng: np.random.Generator) -> ImageArray:
 
 
 def _paint(image: ImageArray, outline: FloatArray, surface: ImageArray | None, rng: np.random.Generator) -> Covered:
-    """Fill a polygon (K, 2) with a surface of the picture's size, its edge softened by a pixel or so."""
+    """Fill a polygon (K, 2) with a surface of the picture's size, or a random one; its edge is slightly soft."""
     height, width = image.shape[:2]
     stencil = np.zeros((height, width), np.uint8)
     cv2.fillPoly(stencil, [np.round(np.asarray(outline) * 8).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=3)
@@ -109,7 +109,7 @@ def _paint(image: ImageArray, outline: FloatArray, surface: ImageArray | None, r
 
 
 def textured_rectangle(image: ImageArray, center: FloatArray, size: float, rng: np.random.Generator) -> Covered:
-    """A turned rectangle of a random surface, its sides between 0.6 and 1.4 times `size`: a book, a phone, a frame."""
+    """Paint a rotated rectangle with sides of 0.6 to 1.4 times `size`, such as a book or a phone."""
     half = size * rng.uniform(0.6, 1.4, 2) / 2
     angle = rng.uniform(0, np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -118,7 +118,7 @@ def textured_rectangle(image: ImageArray, center: FloatArray, size: float, rng: 
 
 
 def blob(image: ImageArray, center: FloatArray, size: float, rng: np.random.Generator) -> Covered:
-    """A rounded irregular shape of a random surface, about `size` across: a fist, hair, a scarf, a microphone."""
+    """Paint a rounded irregular shape about `size` across, such as a fist, a scarf or a microphone."""
     n = 24
     angles = np.arange(n) * 2 * np.pi / n
     radius = np.ones(n)
@@ -129,7 +129,7 @@ def blob(image: ImageArray, center: FloatArray, size: float, rng: np.random.Gene
 
 
 def fingers(image: ImageArray, center: FloatArray, size: float, rng: np.random.Generator) -> Covered:
-    """Two to four parallel bars of skin colour that reach in from the picture's edge: a hand laid on the face."""
+    """Paint a hand: two to four parallel bars of skin colour that reach in from the edge of the picture."""
     angle = rng.uniform(0, 2 * np.pi)
     along = np.array([np.cos(angle), np.sin(angle)])
     across = np.array([-along[1], along[0]])
@@ -151,7 +151,7 @@ def fingers(image: ImageArray, center: FloatArray, size: float, rng: np.random.G
 
 
 def _face_axes(shape: FloatArray, scheme: LandmarkScheme) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Eye midpoint, vector from it to the mouth, and half the vector from the left to the right eye centre."""
+    """Midpoint of the eyes, vector from it to the mouth, and half the vector from the left to the right eye."""
     left, right = (shape[list(points)].mean(axis=0) for points in scheme.eyes)
     middle = (left + right) / 2
     return middle, shape[list(scheme.components["mouth"])].mean(axis=0) - middle, (right - left) / 2
@@ -160,9 +160,9 @@ def _face_axes(shape: FloatArray, scheme: LandmarkScheme) -> tuple[FloatArray, F
 def _mask_outline(
     shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.float64], float] | None:
-    """Outline (K, 2) of a mask of cloth, and how far down its sides begin (0 at the eyes, 1 at the mouth).
+    """Draw the outline (K, 2) of a cloth mask and the height of its sides (0 at the eyes, 1 at the mouth).
 
-    None where the landmarks give no room for one.
+    None where the landmarks leave no room for one.
     """
     middle, down, aside = _face_axes(shape, scheme)
     length = float(np.linalg.norm(down)) + 1e-6
@@ -186,7 +186,7 @@ def _mask_outline(
 
 
 def _cup_outline(shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> npt.NDArray[np.float64]:
-    """Outline (K, 2) of a respirator: a rounded cup from the bridge of the nose to about the chin."""
+    """Draw the outline (K, 2) of a respirator: a rounded cup from the bridge of the nose to about the chin."""
     middle, down, aside = _face_axes(shape, scheme)
     top, bottom = rng.uniform(0.15, 0.5), rng.uniform(1.35, 1.9)
     center = middle + down * (top + bottom) / 2
@@ -204,10 +204,10 @@ def _cup_outline(shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Gener
 
 
 def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
-    """A face mask drawn through the landmarks, without any template: random height, width, colour, pleats and loops.
+    """Paint a random face mask through the landmarks, without a template.
 
-    Most are cloth: the hull of the landmarks below a line across the nose, made wider or narrower, with the upper edge
-    pulled up at the middle; about one in seven hangs below the nose, as people wear them. The others are cups.
+    Three in four are cloth: the hull of the landmarks below a line across the nose, with the upper edge raised in the
+    middle; about one in seven of these hangs below the nose. The others are cups.
     """
     middle, down, aside = _face_axes(shape, scheme)
     cloth = None if rng.random() < 0.25 else _mask_outline(shape, scheme, rng)
@@ -223,7 +223,7 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
         grain = rng.standard_normal((height, width), dtype=np.float32) * 0.02
         shade = 1 + (x - center[0]) * light[0] + (y - center[1]) * light[1] + grain
         surface = np.clip(color * shade[..., None], 0, 255).astype(np.uint8)
-    if rng.random() < 0.6:  # ear loops, below the mask's own cloth
+    if rng.random() < 0.6:  # ear loops, under the cloth
         ears = shape[[int(np.argmin((shape - middle) @ aside)), int(np.argmax((shape - middle) @ aside))]]
         loop = tuple(int(c) for c in rng.integers(120, 256, 3))
         for ear in ears:
@@ -248,7 +248,7 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
 
 
 def sunglasses(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
-    """Two dark or tinted lenses over the eyes, a bridge and temples."""
+    """Paint sunglasses: two dark or tinted lenses, a bridge and temples."""
     _, down, aside = _face_axes(shape, scheme)
     half_width = float(np.linalg.norm(aside)) + 1e-6
     angle = np.degrees(np.arctan2(aside[1], aside[0]))
@@ -270,17 +270,17 @@ def sunglasses(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
 
 
 def hair(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
-    """Locks that fall over the face from above its forehead: a fringe, or hair down one side."""
+    """Paint hair over the face: a fringe, or locks down one side."""
     middle, down, aside = _face_axes(shape, scheme)
     tones = np.array([[30, 24, 20], [70, 45, 30], [120, 85, 50], [200, 165, 105], [150, 70, 35], [170, 168, 165]])
     tone = tones[int(rng.integers(len(tones)))] * rng.uniform(0.7, 1.3)
-    # Strands: noise drawn out along the way that hair falls.
+    # Strands: noise, constant along the columns.
     strands = np.repeat(rng.normal(1, 0.25, (1, image.shape[1], 1)), image.shape[0], axis=0)
     strands = strands + rng.standard_normal(image.shape[:2] + (1,), dtype=np.float32) * 0.06
     surface = np.clip(tone * strands, 0, 255).astype(np.uint8)
     if rng.random() < 0.5:  # a fringe across the forehead
         first, last, longest = -1.8, 1.8, rng.uniform(0.0, 0.5)
-    else:  # one side, as far down as the jaw
+    else:  # one side, down to the jaw
         side = rng.choice([-1.0, 1.0])
         first, last, longest = 0.6 * side, 2.2 * side, rng.uniform(0.6, 2.0)
     top = middle - down * rng.uniform(1.1, 1.6)
@@ -295,7 +295,7 @@ def hair(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.r
 
 
 def hat(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
-    """A cap, a woollen hat or a helmet down to the brows, with a brim or without one."""
+    """Paint a cap, hat or helmet down to the brows, with or without a brim."""
     middle, down, aside = _face_axes(shape, scheme)
     edge = middle - down * rng.uniform(0.1, 0.6)
     wide, high = rng.uniform(1.9, 2.4), rng.uniform(1.2, 2.2)
@@ -317,19 +317,19 @@ def hat(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.ra
 def pasted_patch(
     image: ImageArray, other: ImageArray, center: FloatArray, size: float, rng: np.random.Generator
 ) -> Covered:
-    """An ellipse or rectangle out of another face's crop (same size), laid on at `center`: real skin, hair, cloth."""
+    """Paste an ellipse or rectangle of another picture of the same size at `center`: real skin, hair or cloth."""
     half = size * rng.uniform(0.6, 1.4, 2) / 2
     angles = np.arange(20) * 2 * np.pi / 20
     outline = np.stack([np.cos(angles), np.sin(angles)], 1)
     if rng.random() < 0.4:
         outline = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
     shift = rng.integers(-image.shape[0] // 3, image.shape[0] // 3 + 1, 2)
-    moved = np.roll(other, (int(shift[0]), int(shift[1])), axis=(0, 1))
-    return _paint(image, outline * half + center, moved, rng)
+    shifted = np.roll(other, (int(shift[0]), int(shift[1])), axis=(0, 1))
+    return _paint(image, outline * half + center, shifted, rng)
 
 
 def half_shadow(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
-    """A hard or soft shadow over one side of the picture. It hides nothing: no pixel counts as covered."""
+    """Paint a hard or soft shadow over one side of the picture; no pixel counts as covered."""
     center = shape[int(rng.integers(len(shape)))]
     angle = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0 : image.shape[0], 0 : image.shape[1]].astype(np.float32)
@@ -345,7 +345,7 @@ LANDMARK_OCCLUDERS: tuple[Callable[[ImageArray, FloatArray, float, np.random.Gen
     blob,
     fingers,
 )
-"""Occluders that lie on one landmark: (image, centre, size, rng)."""
+"""Occluders on one landmark: (image, centre, size, rng)."""
 
 FACE_OCCLUDERS: tuple[Callable[[ImageArray, FloatArray, LandmarkScheme, np.random.Generator], Covered], ...] = (
     drawn_mask,
@@ -354,4 +354,4 @@ FACE_OCCLUDERS: tuple[Callable[[ImageArray, FloatArray, LandmarkScheme, np.rando
     hat,
     half_shadow,
 )
-"""Occluders that are fitted to the whole face: (image, shape, scheme, rng)."""
+"""Occluders fitted to the whole face: (image, shape, scheme, rng)."""
