@@ -30,25 +30,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-import srn.inference.face_finder as face_finder_module
+import srn.inference.box_fit as box_fit_module
 from srn.errors import SrnError
 from srn.face.geometry import Box
-from srn.inference.face_finder import (
-    CENTERFACE_SIZES,
-    BoxFit,
-    CenterFaceFinder,
-    FaceFinder,
-    FoundFace,
-    YuNetFinder,
-    box_fit,
-)
+from srn.inference.box_fit import BoxFit, default_fit
+from srn.inference.face_finder import CENTERFACE_SIZES, CenterFaceFinder, FaceFinder, FoundFace, YuNetFinder
 from srn.media.pts import read_pts
 
 TRAINING_FOLDERS = ("300W/afw", "300W/helen/trainset", "300W/lfpw/trainset")
 REPORT_FOLDERS = ("300W/helen/testset", "300W/lfpw/testset", "300W/ibug", "masked_300W/ibug")
 MATCH_IOU = 0.4
 SIDES = ("left", "top", "right", "bottom")
-BOX_FIT_FILE = Path(face_finder_module.__file__).with_name("box_fit.json")
+BOX_FIT_FILE = Path(box_fit_module.__file__).with_name("box_fit.json")
 
 
 @dataclass(frozen=True)
@@ -163,7 +156,7 @@ def write_fit(name: str, fit: BoxFit, provenance: dict[str, object]) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Fit and store, or report."""
-    finder: FaceFinder
+    finder: CenterFaceFinder | YuNetFinder
     if arguments.yunet is not None:
         finder = YuNetFinder(arguments.yunet)
     else:
@@ -171,7 +164,7 @@ def run(arguments: argparse.Namespace) -> None:
     folders = REPORT_FOLDERS if arguments.report else TRAINING_FOLDERS
     seen = {folder: observe(finder, arguments.data, folder, arguments.step) for folder in folders}
     everything = [observation for observations in seen.values() for observation in observations]
-    fit = box_fit(finder.name) if arguments.report else fit_boxes(everything)
+    fit = default_fit(finder) if arguments.report else fit_boxes(everything)
 
     print(f"{finder.name}: dx {fit.dx:+.4f}  dy {fit.dy:+.4f}  sx {fit.sx:.4f}  sy {fit.sy:.4f}")
     print(HEADER)

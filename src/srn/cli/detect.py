@@ -18,7 +18,7 @@ from srn.cli import options
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
 from srn.files import write_atomically
-from srn.inference.overlay import draw_faces
+from srn.inference.drawing import draw_faces
 from srn.media.boxes import boxes_of, read_boxes
 from srn.media.pictures import IMAGE_SUFFIXES, read_image, write_image
 from srn.media.pts import write_pts

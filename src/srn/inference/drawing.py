@@ -1,8 +1,10 @@
-"""Drawing a face on a picture: points coloured by component, hidden points hollow."""
+"""Draw faces: on a picture (`draw_faces`), or with their tracks on the frames of a video (`TrackPainter`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import colorsys
+from collections import deque
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 import cv2
@@ -11,8 +13,11 @@ import numpy.typing as npt
 
 from srn.face.geometry import Box, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
+from srn.inference.face import Face
 
-COMPONENT_COLORS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
+Color = tuple[int, int, int]
+
+COMPONENT_COLORS: Mapping[str, Color] = MappingProxyType(
     {
         "brows": (255, 190, 11),
         "eyes": (58, 190, 255),
@@ -22,19 +27,171 @@ COMPONENT_COLORS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
         "right_cheek": (205, 160, 255),
     }
 )
-"""RGB of each component; the two cheeks are one outline and share a colour."""
+"""RGB of each component; both cheeks are one outline and share a colour."""
 
+_DARK = (20, 20, 24)
+_FONT = cv2.FONT_HERSHEY_DUPLEX
 _SUBPIXEL_BITS = 4
-_OUTLINE = (20, 20, 24)
 
 
-def _fixed(value: float | npt.NDArray[np.floating]) -> npt.NDArray[np.int32]:
-    """OpenCV's fixed-point coordinates. Clipped: a wild point must not overflow them."""
-    return np.round(np.clip(value, -30000, 30000) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+def draw_faces(image: ImageArray, faces: Iterable[Face], *, boxes: bool = True, contours: bool = True) -> ImageArray:
+    """Draw faces on a copy of a picture: landmarks coloured by component, hidden ones as rings.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        faces: the faces, in pixels of this picture.
+        boxes: whether the face boxes are drawn.
+        contours: whether the points of a contour are joined by thin lines.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    drawn: ImageArray = np.array(image)
+    for face in faces:
+        box = face.box if boxes else None
+        draw_face(drawn, face.landmarks, face.scheme, visibility=face.visibility, box=box, contours=contours)
+    return drawn
 
 
-def _ring(image: ImageArray, center: FloatArray, radius: float, color: tuple[int, int, int], hole: float = 0.0) -> None:
-    """A disc, or a ring, with exact sub-pixel edges: OpenCV's small circles come out as diamonds."""
+def draw_face(
+    image: ImageArray,
+    shape: FloatArray,
+    scheme: LandmarkScheme,
+    *,
+    visibility: FloatArray | None = None,
+    box: Box | None = None,
+    contours: bool = True,
+    size: float | None = None,
+) -> None:
+    """Draw one face into `image`, in place.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        shape: (N, 2) picture pixels.
+        scheme: numbering of the landmarks; determines colours and contours.
+        visibility: (N,) in [0, 1]; points below 0.5 are drawn as rings. All are discs if None.
+        box: drawn as a thin rectangle if given.
+        contours: whether the points of a contour are joined by thin lines.
+        size: radius of a point in pixels; chosen by the size of the face if None.
+    """
+    # A wild point makes the face large, but its points no larger than in a face that fills the picture.
+    extent = min(float(np.hypot(*np.ptp(shape, axis=0))), float(np.hypot(*image.shape[:2])))
+    radius = size if size is not None else max(extent / 110, 1.0)
+    thin = max(round(radius * 0.6), 1)
+    if box is not None:
+        corners = _fixed_point(np.array([[box.x0, box.y0], [box.x1, box.y1]])).tolist()
+        for color, width in ((_DARK, thin + 2), ((255, 255, 255), thin)):
+            cv2.rectangle(image, corners[0], corners[1], color, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+    if contours:
+        layer = image.copy()
+        for component, indices, closed in scheme.contours:
+            line = _fixed_point(shape[list(indices)])
+            cv2.polylines(layer, [line], closed, COMPONENT_COLORS[component], thin, cv2.LINE_AA, _SUBPIXEL_BITS)
+        cv2.addWeighted(layer, 0.55, image, 0.45, 0, dst=image)
+    rim = max(radius * 0.4, 0.5)
+    for component, indices in scheme.components.items():
+        color = COMPONENT_COLORS[component]
+        for i in indices:
+            hidden = visibility is not None and visibility[i] < 0.5
+            hole = radius * 0.75 if hidden else 0.0
+            outer = radius * 1.25 if hidden else radius
+            _draw_ring(image, shape[i], outer + rim, _DARK, max(hole - rim, 0.0))
+            _draw_ring(image, shape[i], outer, color, hole)
+
+
+class TrackPainter:
+    """Draws the frames of one video, in order: landmarks, track numbers, and a trace of each track.
+
+    Args:
+        trace_s: length of a trace in seconds; 0 for no traces.
+        contours: whether the points of a contour are joined by thin lines.
+        boxes: whether the face boxes are drawn.
+    """
+
+    def __init__(self, trace_s: float = 1.0, *, contours: bool = True, boxes: bool = False) -> None:
+        self.trace_s, self.contours, self.boxes = trace_s, contours, boxes
+        self._traces: dict[int, deque[tuple[float, npt.NDArray[np.float64]]]] = {}
+
+    def draw(self, image: ImageArray, faces: Iterable[Face], time_s: float) -> ImageArray:
+        """Draw the faces of one frame on a copy of it.
+
+        The trace follows the middle of the nose. A lost face is the fainter, the lower its confidence.
+
+        Args:
+            image: the frame (H, W, 3) uint8 RGB.
+            faces: the faces that `FaceTracker.update` returned for it.
+            time_s: time of the frame in seconds.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        drawn: ImageArray = np.array(image)
+        faces = list(faces)
+        for face in faces:
+            if face.track_id is not None:
+                nose = face.part("nose").mean(axis=0)
+                self._traces.setdefault(face.track_id, deque()).append((time_s, nose))
+        for number, trace in list(self._traces.items()):
+            while trace and time_s - trace[0][0] > self.trace_s:
+                trace.popleft()
+            if not trace:
+                del self._traces[number]
+        shown = {face.track_id for face in faces}
+        for number, trace in self._traces.items():
+            if number in shown:
+                self._draw_trace(drawn, trace, time_s, track_color(number))
+        for face in faces:
+            self._draw_face(drawn, face)
+        return drawn
+
+    def _draw_trace(
+        self, image: ImageArray, trace: deque[tuple[float, npt.NDArray[np.float64]]], time_s: float, color: Color
+    ) -> None:
+        """Draw one thin line that fades towards its older end."""
+        if len(trace) < 2:
+            return
+        points = [point for _, point in trace]
+        (x0, y0), (x1, y1) = np.min(points, axis=0) - 4, np.max(points, axis=0) + 5
+        height, width = image.shape[:2]
+        left, right = (int(v) for v in np.clip([x0, x1], 0, width))
+        top, bottom = (int(v) for v in np.clip([y0, y1], 0, height))
+        if left >= right or top >= bottom:
+            return
+        window = image[top:bottom, left:right]
+        strength = np.zeros(window.shape[:2], np.uint8)
+        thick = max(round(min(height, width) / 240), 1)
+        for (_, before), (moment, after) in zip(trace, list(trace)[1:], strict=False):
+            age = (time_s - moment) / self.trace_s
+            ends = [_fixed_point(point - (left, top)).tolist() for point in (before, after)]
+            cv2.line(strength, ends[0], ends[1], int(255 * 0.85 * (1 - age)), thick, cv2.LINE_AA, _SUBPIXEL_BITS)
+        alpha = strength[..., None].astype(np.float32) / 255
+        window[:] = np.round(window * (1 - alpha) + np.array(color, np.float32) * alpha).astype(np.uint8)
+
+    def _draw_face(self, image: ImageArray, face: Face) -> None:
+        lost = face.visibility is not None and not face.visibility.any()
+        layer = image.copy() if lost else image
+        box = face.box if self.boxes else None
+        draw_face(layer, face.landmarks, face.scheme, visibility=face.visibility, box=box, contours=self.contours)
+        if face.track_id is not None:
+            _draw_number(layer, face.track_id, face.landmarks)
+        if lost:
+            share = 0.2 + 0.6 * (0.0 if face.confidence is None else float(face.confidence.mean()))
+            cv2.addWeighted(layer, share, image, 1 - share, 0, dst=image)
+
+
+def track_color(track_id: int) -> Color:
+    """Return the RGB colour of a track; golden-ratio steps of the hue keep the colours of consecutive tracks apart."""
+    red, green, blue = colorsys.hsv_to_rgb((0.56 + track_id * 0.618034) % 1, 0.65, 1.0)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _fixed_point(points: FloatArray) -> npt.NDArray[np.int32]:
+    """Convert to OpenCV's fixed-point coordinates, clipped so that a wild point does not overflow them."""
+    return np.round(np.clip(points, -30000, 30000) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+
+
+def _draw_ring(image: ImageArray, center: FloatArray, radius: float, color: Color, hole: float = 0.0) -> None:
+    """Draw a disc, or a ring around a hole, with exact sub-pixel edges: OpenCV draws small circles as diamonds."""
     height, width = image.shape[:2]
     x, y = float(center[0]), float(center[1])
     x0, x1 = max(int(np.floor(x - radius - 1)), 0), min(int(np.ceil(x + radius + 2)), width)
@@ -49,47 +206,16 @@ def _ring(image: ImageArray, center: FloatArray, radius: float, color: tuple[int
     window[:] = np.round(window * (1 - alpha[..., None]) + np.array(color) * alpha[..., None]).astype(np.uint8)
 
 
-def draw_face(
-    image: ImageArray,
-    shape: FloatArray,
-    scheme: LandmarkScheme,
-    *,
-    visibility: FloatArray | None = None,
-    box: Box | None = None,
-    contours: bool = True,
-    size: float | None = None,
-) -> None:
-    """Draw one face into `image` (H, W, 3) uint8 RGB, in place.
-
-    Args:
-        image: the picture.
-        shape: (N, 2) picture pixels.
-        scheme: numbering of the landmarks; gives colours and contours.
-        visibility: (N,) in [0, 1]; points below 0.5 are drawn hollow. All are filled where None.
-        box: drawn as a thin rectangle where given.
-        contours: whether the points of a contour are joined by thin lines.
-        size: radius of a point in pixels; chosen from the size of the face where None.
-    """
-    # A wild point makes the face large, but no point larger than in a face that fills the picture.
-    extent = min(float(np.hypot(*np.ptp(shape, axis=0))), float(np.hypot(*image.shape[:2])))
-    radius = size if size is not None else max(extent / 110, 1.0)
-    thin = max(round(radius * 0.6), 1)
-    if box is not None:
-        corners = _fixed(np.array([[box.x0, box.y0], [box.x1, box.y1]])).tolist()
-        for color, width in ((_OUTLINE, thin + 2), ((255, 255, 255), thin)):
-            cv2.rectangle(image, corners[0], corners[1], color, width, cv2.LINE_AA, _SUBPIXEL_BITS)
-    if contours:
-        layer = image.copy()
-        for component, indices, closed in scheme.contours:
-            line = _fixed(shape[list(indices)])
-            cv2.polylines(layer, [line], closed, COMPONENT_COLORS[component], thin, cv2.LINE_AA, _SUBPIXEL_BITS)
-        cv2.addWeighted(layer, 0.55, image, 0.45, 0, dst=image)
-    rim = max(radius * 0.4, 0.5)
-    for component, indices in scheme.components.items():
-        color = COMPONENT_COLORS[component]
-        for i in indices:
-            hidden = visibility is not None and visibility[i] < 0.5
-            hole = radius * 0.75 if hidden else 0.0
-            outer = radius * 1.25 if hidden else radius
-            _ring(image, shape[i], outer + rim, _OUTLINE, max(hole - rim, 0.0))
-            _ring(image, shape[i], outer, color, hole)
+def _draw_number(image: ImageArray, number: int, shape: FloatArray) -> None:
+    """Draw the number on a tag in the track's colour, above the left end of the face."""
+    low, high = shape.min(axis=0), shape.max(axis=0)
+    height, width = image.shape[:2]
+    scale = float(np.clip(np.hypot(*(high - low)) / 380, 0.4, max(0.4, min(height, width) / 500)))
+    text = str(number)
+    (text_width, text_height), _ = cv2.getTextSize(text, _FONT, scale, 1)
+    pad = max(round(6 * scale), 3)
+    x = int(np.clip(low[0], 0, max(width - text_width - 2 * pad, 0)))
+    y = int(np.clip(low[1] - text_height - 4 * pad, 0, max(height - text_height - 2 * pad, 0)))
+    corner = (x + text_width + 2 * pad, y + text_height + 2 * pad)
+    cv2.rectangle(image, (x, y), corner, track_color(number), cv2.FILLED, cv2.LINE_AA)
+    cv2.putText(image, text, (x + pad, y + pad + text_height), _FONT, scale, _DARK, max(round(scale), 1), cv2.LINE_AA)

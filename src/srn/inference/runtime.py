@@ -1,19 +1,21 @@
-"""The light runtime: an exported network in ONNX Runtime. No PyTorch."""
+"""Open landmark networks: exported ones in ONNX Runtime without PyTorch, and a training run's through `srn.model`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import onnxruntime
 
-from srn.errors import WeightsError
+from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec, ImageArray
-from srn.face.localizer import Float32Array, Prediction
+from srn.face.localizer import Float32Array, Localizer, Prediction
 from srn.face.scheme import LandmarkScheme, described_scheme
 
 FORMAT = "srn onnx 1"
@@ -21,22 +23,66 @@ FORMAT = "srn onnx 1"
 
 SHIPPED = "robust.onnx"
 
+Device: TypeAlias = Literal["cpu", "cuda"]
+
+CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
+
 
 def shipped_weights() -> Path:
-    """The weights that came with the package."""
+    """Return the path of the weights that the package ships."""
     return Path(str(resources.files("srn") / "weights" / SHIPPED))
+
+
+def open_localizer(
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+    device: Device = "cpu",
+) -> Localizer:
+    """Open a landmark network from its weights file.
+
+    Args:
+        weights: an exported network (`.onnx`) or the weights of a training run (`.safetensors`, which needs the extra
+            `train`); the shipped weights if None.
+        threads: CPU threads of one run; all cores if None.
+        providers: ONNX Runtime execution providers, best first, instead of `device`. For `.onnx` only.
+        device: `cpu`, or `cuda` for an NVIDIA GPU.
+
+    Raises:
+        InputError: an option is out of range, two options contradict each other, or the device is not available.
+        WeightsError: the file is missing or holds no network.
+        MissingDependencyError: a `.safetensors` file is given and PyTorch is not installed.
+    """
+    chosen = _chosen_providers(providers, device)
+    suffix = ".onnx" if weights is None else Path(weights).suffix
+    if suffix == ".onnx":
+        return OnnxLocalizer(weights, threads=threads, providers=chosen)
+    if suffix != ".safetensors":
+        raise InputError.at(str(weights), "weights as .onnx or .safetensors", suffix or "no suffix")
+    if providers is not None:
+        raise InputError.at("providers", "none with .safetensors weights, which PyTorch runs", ", ".join(providers))
+    check_threads(threads)
+    try:
+        from srn.model.localizer import load_localizer
+    except ImportError as error:
+        if not error.name or error.name.startswith("srn"):
+            raise
+        raise MissingDependencyError.for_extra(error.name, "train", "reading .safetensors weights") from error
+    return load_localizer(str(weights), threads=threads, device=device)
 
 
 class OnnxLocalizer:
     """A `Localizer` that runs an exported network (`srn export`) in ONNX Runtime.
 
     Args:
-        path: the `.onnx` file; the shipped weights where None.
-        threads: threads of one run; ONNX Runtime's choice (all cores) where None.
-        providers: ONNX Runtime execution providers, best first; the CPU where None.
+        path: the `.onnx` file; the shipped weights if None.
+        threads: CPU threads of one run; all cores if None.
+        providers: ONNX Runtime execution providers, best first; the CPU if None.
 
     Raises:
-        WeightsError: the file is missing, or is not an exported network.
+        InputError: `threads` is below 1, or a provider is not available.
+        WeightsError: the file is missing or is not an exported network.
     """
 
     def __init__(
@@ -44,21 +90,13 @@ class OnnxLocalizer:
         path: str | os.PathLike[str] | None = None,
         *,
         threads: int | None = None,
-        providers: list[str] | None = None,
+        providers: Sequence[str] | None = None,
     ) -> None:
         self.path = Path(path) if path is not None else shipped_weights()
+        expected = "a network exported by 'srn export' (.onnx)"
         if not self.path.is_file():
-            raise WeightsError.at(self.path, "a network exported by 'srn export' (.onnx)", "no such file")
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(self.path), options, providers=providers or ["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own exceptions share no base but Exception
-            raise WeightsError.at(self.path, "a network exported by 'srn export' (.onnx)", str(error)[:200]) from error
+            raise WeightsError.at(self.path, expected, "no such file")
+        self._session = open_session(str(self.path), self.path, expected, threads=threads, providers=providers)
         metadata = self._session.get_modelmeta().custom_metadata_map
         if metadata.get("format") != FORMAT:
             raise WeightsError.at(self.path, f"a network exported by 'srn export' ({FORMAT})", "another ONNX file")
@@ -73,19 +111,22 @@ class OnnxLocalizer:
 
     @property
     def scheme(self) -> LandmarkScheme:
+        """Numbering of the landmarks."""
         return self._scheme
 
     @property
     def crop_spec(self) -> CropSpec:
+        """Size of the crops."""
         return self._crop_spec
 
     @property
     def mean_shape(self) -> Float32Array:
+        """(N, 2) mean shape in face units."""
         return self._mean_shape
 
     @property
     def recurrence(self) -> str:
-        """`iteration` (eq. 5), or `frame` (eq. 13): the state is to be carried from frame to frame."""
+        """`iteration` (equation 5), or `frame` (equation 13): the hidden state is carried from frame to frame."""
         return self._recurrence
 
     @property
@@ -100,7 +141,7 @@ class OnnxLocalizer:
         hidden: Float32Array | None = None,
         initial_weight: Float32Array | None = None,
     ) -> Prediction:
-        """Localize in crops (B, S, S, 3) uint8 RGB; see `Localizer`."""
+        """Localize landmarks in crops (B, S, S, 3) uint8 RGB; see `Localizer`."""
         batch, n = len(crops), self._scheme.n_points
         if initial_weight is None:
             initial_weight = np.full(batch, 0.0 if initial_shape is None else 1.0, np.float32)
@@ -112,3 +153,67 @@ class OnnxLocalizer:
         }
         found = dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
         return Prediction(found["shapes"], found["hidden_out"], found.get("visibility"), found.get("expected_error"))
+
+
+def open_session(
+    model: str | bytes,
+    where: str | os.PathLike[str],
+    expected: str,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX model.
+
+    Args:
+        model: path or content of the file.
+        where: name of the model in error messages.
+        expected: description of the model in error messages.
+        threads: CPU threads of one run; all cores if None.
+        providers: execution providers, best first; the CPU if None.
+
+    Raises:
+        InputError: `threads` is below 1, or a provider is not available.
+        WeightsError: ONNX Runtime cannot load the model.
+    """
+    check_threads(threads)
+    wanted = list(providers) if providers else [CPU_PROVIDER]
+    _check_providers(wanted, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(model, options, providers=wanted)
+    except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+        raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
+    _check_providers(wanted[:1], session.get_providers())  # ONNX Runtime falls back to the CPU without an error
+    return session
+
+
+def check_threads(threads: int | None) -> None:
+    """Raise `InputError` unless `threads` is None or at least 1."""
+    if threads is not None and threads < 1:
+        raise InputError.at("threads", "a number of at least 1", str(threads))
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or its type where the text is empty."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _chosen_providers(providers: Sequence[str] | None, device: Device) -> Sequence[str]:
+    if device not in get_args(Device):
+        raise InputError.at("device", f"one of {', '.join(get_args(Device))}", repr(device))
+    if providers is None:
+        return [CPU_PROVIDER] if device == "cpu" else [CUDA_PROVIDER, CPU_PROVIDER]
+    if device != "cpu":
+        raise InputError.at("device", "a device or providers", f"device={device!r} and providers={list(providers)}")
+    return providers
+
+
+def _check_providers(wanted: Sequence[str], usable: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in usable]
+    if missing:
+        hint = " (the package onnxruntime-gpu provides CUDA)" if CUDA_PROVIDER in missing else ""
+        raise InputError.at("execution provider", f"one of {', '.join(usable)}{hint}", ", ".join(missing))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from srn.errors import InputError
 from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import LandmarkScheme
+from srn.model.checkpoint import load_network
 from srn.model.network import StructuralRelationNetwork
 from srn.model.precision import Precision, runs_low
 
@@ -73,3 +77,23 @@ class TorchLocalizer:
             visibility = torch.sigmoid(output.visibility.float()).cpu().numpy()
             expected_error = 2 * torch.exp(output.log_scale.float()).cpu().numpy()
         return Prediction(output.shapes.cpu().numpy(), output.hidden.float().cpu().numpy(), visibility, expected_error)
+
+
+def load_localizer(weights: str | Path, *, threads: int | None = None, device: str = "cpu") -> TorchLocalizer:
+    """Open the weights of a training run.
+
+    Args:
+        weights: the `.safetensors` file.
+        threads: CPU threads of PyTorch, for the whole process; PyTorch's choice if None.
+        device: `cpu` or `cuda`.
+
+    Raises:
+        InputError: the device is not available.
+        WeightsError: the file is missing or holds no network.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError.at("device", "a CUDA device that PyTorch can use", "none")
+    if threads is not None:
+        torch.set_num_threads(threads)
+    network, metadata = load_network(weights)
+    return TorchLocalizer(network.to(device), f"{Path(weights).name}@{metadata.get('faces_seen', '?')} faces")
