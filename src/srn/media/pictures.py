@@ -1,4 +1,4 @@
-"""Reading pictures: any format that OpenCV knows -> (H, W, 3) uint8 RGB, upright."""
+"""Read and write pictures: any format that OpenCV knows <-> (H, W, 3) uint8 RGB, upright."""
 
 from __future__ import annotations
 
@@ -15,43 +15,48 @@ from srn.files import write_atomically
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".jp2"})
 
+# As stored, with alpha channel and all bits, but upright: IMREAD_UNCHANGED would ignore the EXIF orientation. No file
+# is opened here, so GDAL itself never takes part.
+_WITH_ALPHA = cv2.IMREAD_LOAD_GDAL
+
 
 def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """Decode an encoded picture to (H, W, 3) uint8 RGB.
+    """Decode an encoded picture.
 
-    EXIF orientation is applied, grey becomes RGB, 16 bits become 8, and transparent pixels are laid over white
-    (the colour hidden below full transparency is arbitrary and often black).
+    The EXIF orientation is applied, grey becomes RGB and 16 bits become 8. Transparent pixels are laid over white: the
+    colour stored below full transparency is arbitrary and often black.
+
+    Args:
+        content: the bytes of the file.
+        name: the picture's name in error messages.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: `content` is not a picture; `name` is what the message calls it.
+        DataError: `content` is not a picture.
     """
-    buffer = np.frombuffer(content, np.uint8)
+    may_have_alpha = content[:4] == b"\x89PNG" or content[8:12] == b"WEBP"
+    flags = _WITH_ALPHA if may_have_alpha else cv2.IMREAD_COLOR
     try:
-        image = cv2.imdecode(buffer, cv2.IMREAD_COLOR) if len(buffer) else None
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
     except cv2.error:  # e.g. a header that promises more pixels than OpenCV takes
         image = None
     if image is None:
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", f"{len(content)} bytes that do not decode to one")
-    if content[:4] == b"\x89PNG" or content[8:12] == b"WEBP":  # the formats that carry an alpha channel
-        raw = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-        if raw is not None and raw.ndim == 3 and raw.shape[2] == 4:
-            raw = _upright_as(image, raw)
-            alpha = raw[:, :, 3:].astype(np.float32) / (65535 if raw.dtype == np.uint16 else 255)
-            image = np.round(image * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    rgb: npt.NDArray[np.uint8] = cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
-    return rgb
+    return _opaque_rgb(image)
 
 
-def _upright_as(image: npt.NDArray[Any], raw: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """`raw` (h, w, 4), which OpenCV gives as it is stored, turned as EXIF data turned `image` (H, W, 3)."""
-    for turns in range(4):
-        for flip in (1, -1):
-            turned = np.rot90(raw, turns)[:, ::flip]
-            if turned.shape[:2] == image.shape[:2]:
-                color = turned[:, :, :3] >> (8 if raw.dtype == np.uint16 else 0)
-                if np.abs(color.astype(np.int16) - image).max() <= 1:  # 16 bits may be rounded or cut off
-                    return turned
-    return np.full((*image.shape[:2], 4), np.iinfo(raw.dtype).max, raw.dtype)  # not the same picture: opaque
+def _opaque_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) uint8 RGB over white from grey (H, W), BGR or BGRA of 8 or 16 bits."""
+    color = (image >> 8 if image.dtype == np.uint16 else image).astype(np.uint8, copy=False)
+    if image.ndim == 2:
+        return cv2.cvtColor(color, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
+    rgb = cv2.cvtColor(color[:, :, :3], cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    if image.shape[2] == 3:
+        return rgb
+    alpha = image[:, :, 3:].astype(np.float32) / np.iinfo(image.dtype).max
+    return np.round(rgb * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
@@ -68,7 +73,16 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
 
 
 def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 92) -> bytes:
-    """Encode (H, W, 3) uint8 RGB in the format that `suffix` (`.jpg`, `.png`, ...) names."""
+    """Encode a picture.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        suffix: the format, as a file suffix (`.jpg`, `.png`, ...).
+        quality: of a JPEG, 0 to 100.
+
+    Raises:
+        DataError: OpenCV cannot write that format.
+    """
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in {".jpg", ".jpeg"} else []
     try:
         done, buffer = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
@@ -80,5 +94,5 @@ def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 92) -
 
 
 def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8], quality: int = 92) -> None:
-    """Write (H, W, 3) uint8 RGB; the format follows the file's suffix."""
+    """Write a picture (H, W, 3) uint8 RGB; the suffix of the file chooses the format, PNG where it has none."""
     write_atomically(path, encode_image(image, Path(path).suffix or ".png", quality))
