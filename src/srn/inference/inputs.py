@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from srn.errors import InputError
 from srn.face.geometry import ImageArray
-from srn.media.pictures import read_image
+from srn.media.pictures import opaque_rgb, read_image
 
 Channels: TypeAlias = Literal["RGB", "BGR", "RGBA", "BGRA", "GREY"]
 """Channel order of an array. GREY is (H, W), the others are (H, W, 3) or (H, W, 4)."""
@@ -83,16 +83,9 @@ def _from_array(image: npt.NDArray[Any], channels: Channels, unit_range: bool) -
         if not (low >= 0 and high <= 1):
             raise InputError.at("picture", _expected(channels, unit_range), f"values from {low:g} to {high:g}")
         image = np.round(image * 255).astype(np.uint8)
-    if channels == "GREY":
-        return np.repeat(image[:, :, None], 3, axis=2)
-    if len(channels) == 4:
-        image = _over_white(image[:, :, :3], image[:, :, 3:])
-    return np.ascontiguousarray(image[:, :, ::-1]) if channels.startswith("BGR") else image
-
-
-def _over_white(color: ImageArray, alpha: ImageArray) -> ImageArray:
-    share = alpha.astype(np.float32) / 255
-    return np.round(color * share + 255 * (1 - share)).astype(np.uint8)
+    if channels == "RGB":
+        return image
+    return opaque_rgb(image[:, :, [2, 1, 0, 3]] if channels == "RGBA" else image)
 
 
 def _from_pil(image: Any) -> ImageArray:
@@ -100,7 +93,7 @@ def _from_pil(image: Any) -> ImageArray:
 
     upright = ImageOps.exif_transpose(image)
     if upright.mode.startswith("I;16"):
-        return _from_array((np.asarray(upright) >> 8).astype(np.uint8), "GREY", False)
+        return opaque_rgb(np.asarray(upright).astype(np.uint16))
     if upright.mode in ("I", "F"):
         raise InputError.at("picture", "a PIL image of 8 or 16 bits a channel", f"mode {upright.mode!r}")
     return _from_array(np.asarray(upright.convert("RGBA")), "RGBA", False)

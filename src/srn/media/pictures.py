@@ -44,11 +44,11 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
         image = None
     if image is None:
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", f"{len(content)} bytes that do not decode to one")
-    return _opaque_rgb(image)
+    return opaque_rgb(image)
 
 
-def _opaque_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 RGB over white from grey (H, W), BGR or BGRA of 8 or 16 bits."""
+def opaque_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Convert grey (H, W), BGR or BGRA of 8 or 16 bits to (H, W, 3) uint8 RGB, composited over white."""
     color = (image >> 8 if image.dtype == np.uint16 else image).astype(np.uint8, copy=False)
     if image.ndim == 2:
         return cv2.cvtColor(color, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
