@@ -28,20 +28,28 @@ import torch
 from results import commit
 
 from srn import FaceLandmarker
+from srn.datasets.catalogue import open_faces
 from srn.datasets.pack import FacePack, mean_shape, pack_faces
 from srn.datasets.sample import Sample
 from srn.datasets.three_hundred_vw import read_300vw
-from srn.evaluation.protocol import evaluate, read_test_faces
+from srn.evaluation.protocol import evaluate
 from srn.evaluation.statistics import ratio_intervals
 from srn.face.localizer import Localizer
 from srn.face.metrics import interocular
 from srn.face.scheme import IBUG_68
 from srn.files import write_atomically
 from srn.hofs.agent import Agent
+from srn.hofs.baselines import (
+    best_trajectory,
+    full_search,
+    greedy_trajectory,
+    random_landmarks,
+    random_walk,
+    trajectory_reward,
+)
 from srn.hofs.clips import AnimatedClips, ClipSource, GivenClips, RecordedClips, cropped
 from srn.hofs.config import AgentConfig
-from srn.hofs.learner import LOG_FILE, train_agent
-from srn.hofs.paths import best_path, full_search, greedy_path, path_reward, random_jumps, random_walk
+from srn.hofs.run import LOG_FILE, train_agent
 from srn.hofs.scenes import NOWHERE, Place, Scenes
 from srn.hofs.synthesis import HardOcclusion, occluded_clip
 from srn.hofs.world import OcclusionWorld
@@ -51,8 +59,10 @@ from srn.model.checkpoint import adapted
 from srn.model.export import load_weights
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
-from srn.synthesis.animate import RANDOM_PATCH_MOTION, UNOCCLUDED_MOTION, MotionConfig, animate_framed
-from srn.synthesis.masked import DRAWN, MIXED, MaskWardrobe, mask_dataset
+from srn.synthesis.animate import animate_placed
+from srn.synthesis.config import RANDOM_PATCH_MOTION, UNOCCLUDED_MOTION, MotionConfig
+from srn.synthesis.masked import DRAWN, MIXED, mask_samples
+from srn.synthesis.wardrobe import MaskWardrobe
 
 OUT = Path(__file__).parents[1] / "docs" / "results"
 FACES = 40
@@ -137,7 +147,7 @@ def follow(agent: Agent, test: TestSet, starts: int = STARTS) -> tuple[list[floa
     clips = [number for number in range(len(test.tables)) for _ in range(starts)]
     first = [start for some in test.starts for start in some[:starts]]
     paths = agent.follow(test.scenes, clips, first, [NOISE] * len(clips))
-    rewards = np.array([path_reward(test.tables[clip], path) for clip, path in zip(clips, paths, strict=True)])
+    rewards = np.array([trajectory_reward(test.tables[clip], path) for clip, path in zip(clips, paths, strict=True)])
     visits = np.bincount(np.concatenate(paths), minlength=test.scenes.n_points)
     return rewards.reshape(-1, starts).mean(axis=1).tolist(), visits
 
@@ -149,22 +159,22 @@ def baselines(test: TestSet) -> dict[str, list[float]]:
 
     def over_starts(path: Any) -> list[float]:
         return [
-            float(np.mean([path_reward(table, path(table, start)) for start in starts]))
+            float(np.mean([trajectory_reward(table, path(table, start)) for start in starts]))
             for table, starts in zip(test.tables, test.starts, strict=True)
         ]
 
     def many(path: Any) -> Any:
         """A random policy's reward, averaged over 25 draws a start."""
         return [
-            float(np.mean([path_reward(table, path(table, start)) for start in starts for _ in range(25)]))
+            float(np.mean([trajectory_reward(table, path(table, start)) for start in starts for _ in range(25)]))
             for table, starts in zip(test.tables, test.starts, strict=True)
         ]
 
-    rows["random landmark (RSF)"] = many(lambda table, start: random_jumps(len(table), table.shape[1], rng))
+    rows["random landmark (RSF)"] = many(lambda table, start: random_landmarks(len(table), table.shape[1], rng))
     rows["random walk"] = many(lambda table, start: random_walk(len(table), table.shape[1], start, rng))
-    rows["greedy oracle, one step"] = over_starts(greedy_path)
-    rows["best path, gamma 0.9"] = over_starts(lambda table, start: best_path(table, start, 0.9))
-    rows["best path"] = over_starts(best_path)
+    rows["greedy oracle, one step"] = over_starts(greedy_trajectory)
+    rows["best path, gamma 0.9"] = over_starts(lambda table, start: best_trajectory(table, start, 0.9))
+    rows["best path"] = over_starts(best_trajectory)
     rows["full search, 68 places"] = over_starts(lambda table, start: full_search(table))
     return rows
 
@@ -223,8 +233,8 @@ def masked_stills(samples: Sequence[Sample], templates: Path, work: Path) -> lis
     folder = work / "masked"
     if not (folder / "manifest.csv").exists():
         wardrobe = MaskWardrobe.load(templates) if templates.is_dir() else None
-        mask_dataset(samples, folder, kind=DRAWN if wardrobe is None else MIXED, wardrobe=wardrobe, seed=1)
-    return list(read_test_faces([folder], IBUG_68)[0])
+        mask_samples(samples, folder, kind=DRAWN if wardrobe is None else MIXED, wardrobe=wardrobe, seed=1)
+    return open_faces(folder, split="test").samples
 
 
 def table_9(
@@ -241,7 +251,7 @@ def table_9(
 
     def clips(motion: MotionConfig) -> list[Any]:
         return [
-            animate_framed(
+            animate_placed(
                 held_out.image(i), held_out.landmarks[i], spec, held_out.scheme, motion,
                 np.random.default_rng([5, i]), frames,
             )
@@ -446,7 +456,7 @@ def frozen_network(weights: Path) -> tuple[StructuralRelationNetwork, TorchLocal
 
 def test_faces(data: Path) -> tuple[list[Sample], FacePack]:
     """300W's test faces, and some of them, spread evenly, to be brought to life."""
-    samples, _ = read_test_faces([data / "300W"], IBUG_68)
+    samples = open_faces(data / "300W", split="test").samples
     held_out, _ = pack_faces([samples[i] for i in np.linspace(0, len(samples) - 1, FACES).astype(int)])
     return samples, held_out
 

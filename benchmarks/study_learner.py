@@ -22,13 +22,13 @@ from torch import Tensor
 
 from srn.datasets.pack import FacePack
 from srn.files import write_atomically
-from srn.hofs.agent import candidate_features
+from srn.hofs.baselines import best_trajectory, greedy_trajectory, random_walk, trajectory_reward
 from srn.hofs.clips import AnimatedClips
 from srn.hofs.config import AgentConfig
+from srn.hofs.features import place_features
 from srn.hofs.learner import Learner, new_qnet
-from srn.hofs.paths import best_path, greedy_path, path_reward, random_walk
 from srn.hofs.qnet import QNet
-from srn.hofs.scenes import Place, Scenes, moved
+from srn.hofs.scenes import Place, Scenes, next_landmark
 from srn.hofs.world import OcclusionWorld
 
 LETTER: dict[str, Any] = {
@@ -59,7 +59,7 @@ def features_of(qnet: QNet, test: TestSet) -> list[list[Tensor]]:
     with torch.no_grad():
         return [
             [
-                candidate_features(
+                place_features(
                     qnet, test.scenes, [Place(clip, frame, k, NOISE) for k in range(table.shape[1])]
                 ).half()
                 for frame in range(len(table))
@@ -72,7 +72,7 @@ def walk(values: npt.NDArray[np.float32], start: int) -> npt.NDArray[np.int64]:
     """The path (T,) of an agent with the values (T, N)."""
     path = []
     for row in values:
-        candidates = [moved(start, action, len(row)) for action in range(3)]
+        candidates = [next_landmark(start, action, len(row)) for action in range(3)]
         start = candidates[int(np.argmax(row[candidates]))]
         path.append(start)
     return np.array(path)
@@ -81,7 +81,7 @@ def walk(values: npt.NDArray[np.float32], start: int) -> npt.NDArray[np.int64]:
 def mean_reward(test: TestSet, path: Any) -> float:
     """Mean over clips and starts of `path(clip, table, start)`'s reward."""
     return float(
-        np.mean([path_reward(t, path(k, t, s)) for k, t in enumerate(test.tables) for s in starts(t.shape[1])])
+        np.mean([trajectory_reward(t, path(k, t, s)) for k, t in enumerate(test.tables) for s in starts(t.shape[1])])
     )
 
 
@@ -121,13 +121,13 @@ def main() -> None:
     random = float(
         np.mean([mean_reward(test, lambda _, t, s: random_walk(len(t), t.shape[1], s, rng)) for _ in range(10)])
     )
-    best = mean_reward(test, lambda _, table, start: best_path(table, start))
+    best = mean_reward(test, lambda _, table, start: best_trajectory(table, start))
 
     def others(clip: int, table: npt.NDArray[np.float64], start: int) -> npt.NDArray[np.int64]:
         mean = np.mean([t.mean(axis=0) for k, t in enumerate(test.tables) if k != clip], axis=0)
-        return best_path(np.repeat(mean[None], len(table), axis=0), start)
+        return best_trajectory(np.repeat(mean[None], len(table), axis=0), start)
 
-    greedy = mean_reward(test, lambda _, table, start: greedy_path(table, start))
+    greedy = mean_reward(test, lambda _, table, start: greedy_trajectory(table, start))
     lines = [
         "| learner | reached |",
         "|---|---|",

@@ -15,7 +15,7 @@ from srn.face.geometry import Box, CropSpec
 from srn.face.scheme import COFW_29, IBUG_68
 from srn.hofs.clips import AnimatedClips, RecordedClips, cropped
 from srn.media.pictures import encode_image
-from srn.synthesis.animate import NO_MOTION
+from srn.synthesis.config import NO_MOTION
 
 PACK_SPEC, SPEC = CropSpec(96, 48.0), CropSpec(64, 40.0)
 

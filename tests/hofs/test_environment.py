@@ -58,7 +58,7 @@ def test_each_action_is_shown_with_its_own_occlusion(toy_world: MakeWorld) -> No
     assert observation.shape == (3, 29, 36, 36, 3)
     assert observation.dtype == np.float32
     for action, landmark in enumerate((9, 10, 11)):
-        image, _ = world.scenes.painted(Place(info["clip"], 0, landmark, info["noise_seed"]))
+        image, _ = world.scenes.occluded(Place(info["clip"], 0, landmark, info["noise_seed"]))
         np.testing.assert_allclose(observation[action], extract_patches(image, grid_shape(), 36) / 255, atol=1e-6)
     # A patch 30 pixels away has nothing to do with it.
     np.testing.assert_allclose(observation[:, 28], GREY / 255, atol=1e-6)
@@ -77,7 +77,7 @@ def test_what_is_shown(toy_world: MakeWorld) -> None:
     assert env.render() is None
     _, info = env.reset(seed=0, options={"landmark": 4})
     env.step(2)
-    expected, _ = world.scenes.painted(Place(info["clip"], 0, 5, info["noise_seed"]))
+    expected, _ = world.scenes.occluded(Place(info["clip"], 0, 5, info["noise_seed"]))
     shown = env.render()
     assert shown is not None
     np.testing.assert_array_equal(shown, expected)

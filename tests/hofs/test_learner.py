@@ -16,20 +16,13 @@ import torch
 from srn.errors import InputError, WeightsError
 from srn.face.scheme import COFW_29
 from srn.hofs.agent import Agent
+from srn.hofs.baselines import best_trajectory, greedy_trajectory, random_walk, trajectory_reward
 from srn.hofs.clips import GivenClips
 from srn.hofs.config import AgentConfig, ClipEnd, LossKind
-from srn.hofs.learner import (
-    AGENT_FILE,
-    LOG_FILE,
-    STATE_FILE,
-    FeatureMemory,
-    Learner,
-    check_agent_folder,
-    new_qnet,
-    train_agent,
-)
-from srn.hofs.paths import best_path, greedy_path, path_reward, random_walk
+from srn.hofs.features import FeatureMemory, place_features
+from srn.hofs.learner import Learner, new_qnet
 from srn.hofs.qnet import QNet, pretrained_qnet
+from srn.hofs.run import AGENT_FILE, LOG_FILE, STATE_FILE, check_agent_folder, train_agent
 from srn.hofs.scenes import Place, Scenes
 from srn.hofs.world import OcclusionWorld
 from srn.model.checkpoint import load_tensors
@@ -104,11 +97,11 @@ def test_it_is_as_good_as_the_optimum_and_beats_random_and_greedy(taught: tuple[
     found = agent.follow(world.scenes, [0] * 29, range(29), [0] * 29)
 
     def mean(path: Callable[[int], Any]) -> float:
-        return float(np.mean([path_reward(table, path(start)) for start in range(29)]))
+        return float(np.mean([trajectory_reward(table, path(start)) for start in range(29)]))
 
     reward = mean(lambda start: found[start])
-    assert reward >= 0.95 * mean(lambda start: best_path(table, start))
-    assert reward >= 4 * mean(lambda start: greedy_path(table, start))
+    assert reward >= 0.95 * mean(lambda start: best_trajectory(table, start))
+    assert reward >= 4 * mean(lambda start: greedy_trajectory(table, start))
     assert reward >= 8 * mean(lambda start: random_walk(16, 29, start, rng))
 
 
@@ -116,9 +109,9 @@ def test_it_leaves_the_decoy_where_looking_ahead_pays(taught: tuple[Agent, Occlu
     """From the landmark beside the decoy greedy steps on it and stays; the agent walks on."""
     agent, world = taught
     table, start = world.table(0, 0), DECOY + 1
-    np.testing.assert_array_equal(greedy_path(table, start), [DECOY] * 16)
+    np.testing.assert_array_equal(greedy_trajectory(table, start), [DECOY] * 16)
     (path,) = agent.follow(world.scenes, [0], [start], [0])
-    np.testing.assert_array_equal(path, best_path(table, start, 0.9))
+    np.testing.assert_array_equal(path, best_trajectory(table, start, 0.9))
     assert path[-1] == WEAK
 
 
@@ -183,7 +176,7 @@ def test_the_unit_of_the_reward_does_not_matter(toy_world: MakeWorld, network: S
     assert small.updates > 0
     assert float(large.qnet.scale) == pytest.approx(100 * float(small.qnet.scale), rel=1e-5)
     with torch.no_grad():
-        features = small._features([Place(0, 3, k, 1) for k in range(29)])
+        features = small.features([Place(0, 3, k, 1) for k in range(29)])
         torch.testing.assert_close(large.qnet.value(features), 100 * small.qnet.value(features), rtol=1e-3, atol=1e-4)
 
 
@@ -214,7 +207,7 @@ def test_double_q_chooses_with_one_and_values_with_the_other(
         values = other.values(world.scenes, following)
         expected.append(values[own.values(world.scenes, following).argmax()])
         highest.append(values.max())
-    np.testing.assert_allclose(learner._future(going_on).numpy(), expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(learner.future_values(going_on).numpy(), expected, rtol=1e-4, atol=1e-5)
     assert not np.allclose(expected, highest)
 
 
@@ -246,21 +239,17 @@ def test_what_learns(toy_world: MakeWorld, network: StructuralRelationNetwork, t
 
 def test_kept_features_are_the_encoders(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
     """Whatever has been kept or dropped in between, a place's features are its own."""
-    from srn.hofs import learner as module
-
     scenes, qnet = toy_world({}).scenes, pretrained_qnet(network)
-    memory = FeatureMemory(qnet, scenes)
-    memory._owners = memory._owners[:40]
-    memory._features = memory._features[:40]
+    memory = FeatureMemory(qnet, scenes, rows=40)
     rng = np.random.default_rng(0)
     for _ in range(30):
         places = [
             Place(0, int(f), int(k), 0) for f, k in zip(rng.integers(16, size=9), rng.integers(29, size=9), strict=True)
         ]
         with torch.no_grad():
-            expected = module.candidate_features(qnet, scenes, places)
+            expected = place_features(qnet, scenes, places)
         torch.testing.assert_close(memory(places), expected, rtol=2e-3, atol=2e-3)
-        assert sum(owner is not None for owner in memory._owners) == len(memory._rows) <= 40
+        assert len(memory) <= 40
 
 
 def test_learners_share_kept_features(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
@@ -402,7 +391,7 @@ def test_a_description_and_back(tmp_path: Path) -> None:
     assert AgentConfig.load(tmp_path / "config.json") == config
     (tmp_path / "config.json").write_text('{"lanes": 0}')
     with pytest.raises(
-        InputError, match=r"expected an agent's config.json, found InputError: lanes: expected at least"
+        InputError, match=r"expected an agent's config.json, found InputError: AgentConfig: expected a value of"
     ):
         AgentConfig.load(tmp_path / "config.json")
 
@@ -410,16 +399,16 @@ def test_a_description_and_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lanes": 0}, "lanes: expected at least 1"),
-        ({"discount": 1.1}, "discount: expected a number between 0 and 1"),
-        ({"exploration_rate": -0.1}, "exploration_rate: expected a number between 0 and 1"),
-        ({"replay": "heap"}, "replay: expected one of multi-queue, single-queue"),
-        ({"loss": "grief"}, "loss: expected one of squared, huber"),
-        ({"dropout": 1.0}, "dropout: expected from 0 to below 1"),
-        ({"clip_end": "cliff"}, "clip_end: expected one of terminal, time-limit"),
-        ({"reward": "pain"}, "reward: expected one of nme, squared, degradation"),
+        ({"lanes": 0}, "lanes: expected a whole number of at least 1"),
+        ({"discount": 1.1}, "discount: expected a number from 0 to 1"),
+        ({"exploration_rate": -0.1}, "exploration_rate: expected a number from 0 to 1"),
+        ({"replay": "heap"}, "replay: expected multi-queue or single-queue"),
+        ({"loss": "grief"}, "loss: expected squared or huber"),
+        ({"dropout": 1.0}, "dropout: expected a number of at least 0 and below 1"),
+        ({"clip_end": "cliff"}, "clip_end: expected terminal or time-limit"),
+        ({"reward": "pain"}, "reward: expected nme, squared or degradation"),
         ({"double_q": True, "target_every": 0}, "double_q: expected a target network"),
-        ({"warm_up": -1}, "warm_up: expected 0 or more"),
+        ({"warm_up": -1}, "warm_up: expected a whole number of at least 0"),
     ],
 )
 def test_configs_that_make_no_sense(changes: dict[str, Any], message: str) -> None:

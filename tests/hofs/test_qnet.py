@@ -88,7 +88,7 @@ def test_patches_need_no_statistics(network: StructuralRelationNetwork) -> None:
 
 def test_the_occlusion_is_seen(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
     """Features of a landmark under the patch differ from those of the clean frame."""
-    from srn.hofs.agent import place_features
+    from srn.hofs.features import place_features
     from srn.hofs.scenes import NOWHERE, Place
 
     scenes = toy_world({}).scenes

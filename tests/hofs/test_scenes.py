@@ -9,7 +9,7 @@ import pytest
 from srn.errors import InputError
 from srn.face.scheme import COFW_29
 from srn.hofs.clips import GivenClips
-from srn.hofs.scenes import NOWHERE, PAPER_PATCH_SIZE, Place, Scenes, moved
+from srn.hofs.scenes import NOWHERE, PAPER_PATCH_SIZE, Place, Scenes, next_landmark
 from srn.synthesis.animate import MovingFace
 
 from .conftest import GREY, PATCH_SIZE, SPEC, MakeWorld, grid_shape, plain_clip
@@ -24,7 +24,7 @@ def scenes(toy_world: MakeWorld) -> Scenes:
     ("landmark", "action", "expected"), [(5, 0, 4), (5, 1, 5), (5, 2, 6), (0, 0, 67), (67, 2, 0), (67, 1, 67)]
 )
 def test_actions_move_on_a_ring(landmark: int, action: int, expected: int) -> None:
-    assert moved(landmark, action, 68) == expected
+    assert next_landmark(landmark, action, 68) == expected
 
 
 def test_the_papers_patch() -> None:
@@ -37,7 +37,7 @@ def test_candidates(scenes: Scenes) -> None:
 
 
 def test_a_patch_lies_on_its_landmark(scenes: Scenes) -> None:
-    image, visible = scenes.painted(Place(0, 2, 14, 5))
+    image, visible = scenes.occluded(Place(0, 2, 14, 5))
     changed = (image != GREY).any(axis=2)
     rows, columns = np.nonzero(changed)
 
@@ -49,13 +49,13 @@ def test_a_patch_lies_on_its_landmark(scenes: Scenes) -> None:
 
 
 def test_the_clip_stays_as_it_was(scenes: Scenes) -> None:
-    scenes.painted(Place(0, 0, 3, 0))[0][:] = 0
+    scenes.occluded(Place(0, 0, 3, 0))[0][:] = 0
     assert (scenes.clip(0).images == GREY).all()
     assert scenes.clip(0).visible.all()
 
 
 def test_nowhere_is_the_frame_itself(scenes: Scenes) -> None:
-    image, visible = scenes.painted(Place(0, 1, NOWHERE, 0))
+    image, visible = scenes.occluded(Place(0, 1, NOWHERE, 0))
     assert (image == GREY).all()
     assert visible.all()
 
@@ -65,7 +65,7 @@ def test_the_noise_is_the_seeds(scenes: Scenes) -> None:
 
     def patch(place: Place) -> npt.NDArray[np.uint8]:
         x, y = grid_shape()[place.landmark].astype(int)
-        return scenes.painted(place)[0][y - 2 : y + 3, x - 2 : x + 3]
+        return scenes.occluded(place)[0][y - 2 : y + 3, x - 2 : x + 3]
 
     first = patch(Place(0, 0, 8, 1))
     np.testing.assert_array_equal(first, patch(Place(0, 5, 20, 1)))
@@ -76,15 +76,15 @@ def test_what_was_hidden_stays_hidden() -> None:
     clip = plain_clip(1)
     clip.visible[0, 9] = False
     scenes = Scenes(GivenClips([clip], SPEC, COFW_29), PATCH_SIZE)
-    _, visible = scenes.painted(Place(0, 0, 4, 0))
+    _, visible = scenes.occluded(Place(0, 0, 4, 0))
     assert np.flatnonzero(~visible).tolist() == [4, 9]
 
 
 def test_pictures_are_those_of_their_addresses(scenes: Scenes) -> None:
     places = [Place(0, 0, 1, 0), Place(0, 3, 2, 9)]
-    images, shapes = scenes.pictures(places)
+    images, shapes = scenes.render(places)
     assert images.shape == (2, 64, 64, 3)
-    np.testing.assert_array_equal(images[1], scenes.painted(places[1])[0])
+    np.testing.assert_array_equal(images[1], scenes.occluded(places[1])[0])
     np.testing.assert_array_equal(shapes, [grid_shape()] * 2)
     assert shapes.dtype == np.float32
 
@@ -103,10 +103,10 @@ def test_few_clips_are_kept() -> None:
 
     source = Counting()
     scenes = Scenes(source, PATCH_SIZE, clips_kept=2)
-    assert [scenes.frames(number) for number in (0, 1, 0, 2, 0, 1)] == [1, 2, 1, 3, 1, 2]
+    assert [scenes.length(number) for number in (0, 1, 0, 2, 0, 1)] == [1, 2, 1, 3, 1, 2]
     assert source.asked == [0, 1, 2, 1]
 
 
 def test_a_patch_has_a_size(scenes: Scenes) -> None:
-    with pytest.raises(InputError, match="patch size: expected more than nothing, found 0"):
+    with pytest.raises(InputError, match="patch size: expected a number above 0, found 0"):
         Scenes(scenes.source, 0)

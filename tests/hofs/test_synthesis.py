@@ -17,7 +17,7 @@ from srn.hofs.agent import Agent
 from srn.hofs.clips import GivenClips
 from srn.hofs.qnet import pretrained_qnet
 from srn.hofs.scenes import Place, Scenes
-from srn.hofs.synthesis import HardOcclusion, hard_clips, occluded_clip, write_clips
+from srn.hofs.synthesis import HardOcclusion, RandomOcclusion, hard_clips, write_clips
 from srn.model.network import StructuralRelationNetwork
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
@@ -37,9 +37,9 @@ def source(count: int = 3) -> GivenClips:
 
 def test_a_clip_along_a_path() -> None:
     scenes = Scenes(source(), PATCH_SIZE)
-    face = occluded_clip(scenes, 1, np.array([4, 5, 5]), 9)
+    face = scenes.occluded_clip(1, np.array([4, 5, 5]), 9)
     for frame, landmark in enumerate((4, 5, 5)):
-        image, visible = scenes.painted(Place(1, frame, landmark, 9))
+        image, visible = scenes.occluded(Place(1, frame, landmark, 9))
         np.testing.assert_array_equal(face.images[frame], image)
         np.testing.assert_array_equal(face.visible[frame], visible)
     np.testing.assert_array_equal(face.landmarks, scenes.clip(1).landmarks)
@@ -51,10 +51,10 @@ def test_a_clip_depends_on_seed_and_number_alone(agent: Agent) -> None:
     (other,) = hard_clips(agent, source(), [2], seed=6)
     assert [clip.name for clip in whole] == ["00000", "00001", "00002"]
     np.testing.assert_array_equal(whole[2].face.images, alone.face.images)
-    np.testing.assert_array_equal(whole[2].path, alone.path)
+    np.testing.assert_array_equal(whole[2].trajectory, alone.trajectory)
     assert other.noise_seed != alone.noise_seed
     for clip in whole:
-        assert [np.flatnonzero(~row).tolist() for row in clip.face.visible] == [[k] for k in clip.path]
+        assert [np.flatnonzero(~row).tolist() for row in clip.face.visible] == [[k] for k in clip.trajectory]
 
 
 def test_files_in_the_layout_of_300vw(agent: Agent, tmp_path: Path) -> None:
@@ -94,9 +94,9 @@ def test_a_clip_that_cannot_be_read_is_left_out(agent: Agent) -> None:
         list(hard_clips(agent, broken, range(3)))
 
 
-def test_clips_of_another_frame(agent: Agent) -> None:
+def test_clips_of_another_crop(agent: Agent) -> None:
     other = GivenClips([plain_clip(1)], CropSpec(96, 60.0), COFW_29)
-    with pytest.raises(InputError, match="clips: expected cofw29 in a frame of 64 pixels, found cofw29 in one of 96"):
+    with pytest.raises(InputError, match="clips: expected cofw29 in crops of 64 pixels, found cofw29 in crops of 96"):
         next(hard_clips(agent, other, [0]))
 
 
@@ -114,6 +114,17 @@ def test_training_clips(agent: Agent) -> None:
     assert np.isin(steps, [0, 1, 28]).all()
     assert (clip.images == GREY).all()  # the given clip stays as it is
     assert clip.visible.all()
+
+
+def test_random_occlusion_jumps_from_frame_to_frame() -> None:
+    clip = plain_clip(400)
+    face = RandomOcclusion(SPEC, COFW_29, PATCH_SIZE)(clip, np.random.default_rng(3))
+    hidden = [np.flatnonzero(~row).tolist() for row in face.visible]
+    assert all(len(row) == 1 for row in hidden)
+    landmarks = np.array([row[0] for row in hidden])
+    assert set(landmarks) == set(range(29))
+    assert not np.isin(np.diff(landmarks) % 29, [0, 1, 28]).all()
+    assert (clip.images == GREY).all()
 
 
 def test_training_faces(agent: Agent) -> None:

@@ -124,7 +124,7 @@ def train(
     with options.needs_extra("train", "training an agent"):
         from srn.hofs.clips import AnimatedClips
         from srn.hofs.config import AgentConfig
-        from srn.hofs.learner import CONFIG_FILE, check_agent_folder, train_agent
+        from srn.hofs.run import CONFIG_FILE, check_agent_folder, train_agent
         from srn.inference.runtime import shipped_weights
         from srn.model.export import load_weights
 
@@ -203,7 +203,7 @@ def synthesize(
     with options.needs_extra("train", "running an agent"):
         from srn.hofs.agent import Agent
         from srn.hofs.clips import AnimatedClips, RecordedClips
-        from srn.hofs.learner import choose_device
+        from srn.hofs.run import choose_device
         from srn.hofs.synthesis import hard_clips, write_clips
 
     if (data is None) == (videos is None):

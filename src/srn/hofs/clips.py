@@ -12,7 +12,8 @@ from srn.datasets.pack import FacePack
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
-from srn.synthesis.animate import UNOCCLUDED_MOTION, MotionConfig, MovingFace, animate
+from srn.synthesis.animate import MovingFace, animate
+from srn.synthesis.config import UNOCCLUDED_MOTION, MotionConfig
 
 
 class ClipSource(Protocol):

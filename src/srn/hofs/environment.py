@@ -1,7 +1,6 @@
-"""The process as a Gymnasium environment. Needs `srn[hofs]`.
+"""The Markov decision process as a Gymnasium environment, for other learners. Needs `srn[hofs]`.
 
-The agent's own training plays many clips at once on the same `OcclusionWorld`; this is the door for other learners, and
-the two give the same rewards.
+The agent's own training plays many clips at once on the same `OcclusionWorld`, with the same rewards.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from srn.errors import InputError
 from srn.face.geometry import ImageArray
 from srn.face.patches import extract_patches
-from srn.hofs.scenes import ACTIONS, Place, moved
+from srn.hofs.scenes import ACTIONS, Place
 from srn.hofs.world import OcclusionWorld
 
 ENVIRONMENT = "srn/Occlusion-v0"
@@ -25,21 +24,20 @@ Observation = npt.NDArray[np.float32]
 
 
 class OcclusionEnv(gymnasium.Env[Observation, np.int64]):
-    """An occlusion moves over a clip's face; the frozen network's error is the reward; the clip's end is the end.
+    """Move an occlusion over a clip's face; the frozen network's error is the reward. An episode is a clip.
 
-    Observation: (3, N, 36, 36, 3) float32 in [0, 1]: for each action the shape-indexed patches, at the ground truth, of
-    the frame as that action would occlude it (eq. 9). After the last frame there is no next one; the observation is
-    then that of the last frame.
+    Observation: (3, N, 36, 36, 3) float32 in [0, 1]. For each action, the shape-indexed patches at the ground truth of
+    the next frame, occluded as the action would do it (eq. 9). After the last frame, the last frame is observed again.
 
-    Action: 0, 1, 2 move the occlusion to the landmark before, leave it, move it to the landmark after.
+    Action: 0, 1, 2 move the occlusion to the previous landmark, leave it, move it to the next landmark.
 
-    `info`: `clip`, `frame`, `landmark`, `noise_seed` of the place that the next action starts from.
+    `info`: `clip`, `frame`, `landmark` and `noise_seed` of the place that the next action starts from.
 
     Args:
         world: clips and frozen network.
-        render_mode: `rgb_array` gives the frame that the last action chose, (S, S, 3) uint8.
+        render_mode: `rgb_array` renders the frame that the last action chose, (S, S, 3) uint8.
 
-    `reset(options={"clip": 3, "landmark": 30, "noise_seed": 1})` sets what is otherwise drawn at random.
+    `reset(options={"clip": 3, "landmark": 30, "noise_seed": 1})` sets values that are otherwise drawn at random.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 - as Gymnasium declares it
@@ -76,10 +74,10 @@ class OcclusionEnv(gymnasium.Env[Observation, np.int64]):
             raise InputError.at("step", "a clip that goes on (call reset)", "none")
         if not self.action_space.contains(action):
             raise InputError.at("action", f"0 to {ACTIONS - 1}", repr(action))
-        chosen = self._place._replace(landmark=moved(self._place.landmark, int(action), self.world.scenes.n_points))
+        chosen = self.world.scenes.candidates(self._place)[int(action)]
         reward = float(self.world.rewards([chosen])[0])
         self._shown = chosen
-        ended = chosen.frame + 1 == self.world.scenes.frames(chosen.clip)
+        ended = chosen.frame + 1 == self.world.scenes.length(chosen.clip)
         following = chosen if ended else chosen._replace(frame=chosen.frame + 1)
         self._place = None if ended else following
         return self._observed(following), reward, ended, False, self._info(following)
@@ -87,10 +85,10 @@ class OcclusionEnv(gymnasium.Env[Observation, np.int64]):
     def render(self) -> ImageArray | None:
         if self.render_mode is None or self._shown is None:
             return None
-        return self.world.scenes.painted(self._shown)[0]
+        return self.world.scenes.occluded(self._shown)[0]
 
     def _observed(self, place: Place) -> Observation:
-        images, shapes = self.world.scenes.pictures(self.world.scenes.candidates(place))
+        images, shapes = self.world.scenes.render(self.world.scenes.candidates(place))
         patches = [extract_patches(image, shape, PATCH_SIZE) for image, shape in zip(images, shapes, strict=True)]
         return np.stack(patches) / np.float32(255)
 

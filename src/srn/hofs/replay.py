@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.hofs.scenes import Place, moved
+from srn.hofs.scenes import Place, next_landmark
 
 
 class Transition(NamedTuple):
@@ -31,7 +31,7 @@ class Transition(NamedTuple):
 
     def chosen(self, n_points: int) -> Place:
         """The occluded frame that the action led to."""
-        return self.place._replace(landmark=moved(self.place.landmark, self.action, n_points))
+        return self.place._replace(landmark=next_landmark(self.place.landmark, self.action, n_points))
 
     def following(self, n_points: int) -> Place:
         """Where the next step starts: the same landmark, one frame on."""

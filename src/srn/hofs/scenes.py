@@ -1,7 +1,7 @@
-"""The moving occlusion: a noise patch on one landmark of every frame, and the addresses that name such frames.
+"""The moving occlusion: a noise patch on one landmark of every frame, and the addresses of such frames.
 
-Nothing is kept as pixels. A `Place` names an occluded frame by clip, frame, landmark and noise seed, and `Scenes`
-paints it whenever it is needed: the replay memory, the rewards and the synthesized clips speak of the same pictures.
+Pixels are not kept. A `Place` names an occluded frame by clip, frame, landmark and noise seed, and `Scenes` renders it
+on demand: the replay memory, the rewards and the synthesized clips share the same frames.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from srn.hofs.clips import ClipSource
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.occluders import noise_patch, visible_landmarks
 
+Trajectory = npt.NDArray[np.int64]
+"""(T,): the landmark under the patch in every frame of a clip."""
+
 ACTIONS = 3
 """Move to landmark index - 1, stay on index, move to index + 1 (section 3.2)."""
 
@@ -27,7 +30,7 @@ NOWHERE = -1
 """The landmark of a frame without occlusion."""
 
 PAPER_PATCH_SIZE = 48 / 140
-"""Side of the noise patch in units of the face's: the paper's 48 pixels, where the paper's face box has 140."""
+"""Side of the noise patch relative to the face size: 48 pixels where the paper's face box has 140."""
 
 
 class Place(NamedTuple):
@@ -37,7 +40,7 @@ class Place(NamedTuple):
         clip: number of the clip in its source.
         frame: number of the frame in the clip, from 0.
         landmark: index of the landmark under the middle of the patch; `NOWHERE` without one.
-        noise_seed: which noise the patch shows. It is the same all through an episode: one object that moves.
+        noise_seed: seed of the patch's noise, constant through an episode: one object that moves.
     """
 
     clip: int
@@ -46,35 +49,35 @@ class Place(NamedTuple):
     noise_seed: int
 
 
-def moved(index: int, action: int, n_points: int) -> int:
-    """The landmark that an action leads to. The landmarks form a ring: below the first comes the last."""
-    return (index + action - 1) % n_points
+def next_landmark(landmark: int, action: int, n_points: int) -> int:
+    """Apply an action. The landmarks form a ring: the last one precedes the first."""
+    return (landmark + action - 1) % n_points
 
 
 class Scenes:
-    """Paints occluded frames of a source's clips.
+    """Renders occluded frames of a source's clips.
 
     Args:
         source: the clips.
-        patch_size: side of the noise patch, in units of the face's side.
-        clips_kept: clips held in memory; the one that was not used for the longest goes first.
+        patch_size: side of the noise patch relative to the face size.
+        clips_kept: clips held in memory; the least recently used one is dropped first.
     """
 
     def __init__(self, source: ClipSource, patch_size: float = PAPER_PATCH_SIZE, clips_kept: int = 64) -> None:
         if patch_size <= 0:
-            raise InputError.at("patch size", "more than nothing", str(patch_size))
+            raise InputError.at("patch size", "a number above 0", str(patch_size))
         self.source, self.patch_size, self.clips_kept = source, patch_size, clips_kept
         self.seconds = 0.0
-        """Time spent so far on making pictures: clips and patches."""
+        """Time spent on rendering so far: clips and patches."""
         self._kept: OrderedDict[int, MovingFace] = OrderedDict()
 
     @property
     def n_points(self) -> int:
-        """Landmarks N, which is how many places of the patch there are in a frame."""
+        """Number of landmarks N, hence of possible patches in a frame."""
         return self.source.scheme.n_points
 
     def clip(self, number: int) -> MovingFace:
-        """A clip of the source, from memory where it is still there."""
+        """Get a clip of the source, from memory where it is still held."""
         if number in self._kept:
             self._kept.move_to_end(number)
         else:
@@ -83,30 +86,38 @@ class Scenes:
                 self._kept.popitem(last=False)
         return self._kept[number]
 
-    def frames(self, number: int) -> int:
-        """How many frames a clip has."""
+    def length(self, number: int) -> int:
+        """Count the frames T of a clip."""
         return len(self.clip(number).images)
 
     def candidates(self, place: Place) -> list[Place]:
-        """What the three actions at a place lead to, in the same frame: the occluded faces of eq. 9."""
-        return [place._replace(landmark=moved(place.landmark, action, self.n_points)) for action in range(ACTIONS)]
+        """List the places that the three actions lead to, in the same frame: the occluded faces of eq. 9."""
+        return [
+            place._replace(landmark=next_landmark(place.landmark, action, self.n_points)) for action in range(ACTIONS)
+        ]
 
-    def painted(self, place: Place) -> tuple[ImageArray, npt.NDArray[np.bool_]]:
-        """An occluded frame (S, S, 3), a copy of its own, and which landmarks (N,) can be seen in it."""
+    def occluded(self, place: Place) -> tuple[ImageArray, npt.NDArray[np.bool_]]:
+        """Render a place: its frame (S, S, 3), as a copy, and the visibility (N,) of its landmarks."""
         face = self.clip(place.clip)
         image, visible = face.images[place.frame].copy(), face.visible[place.frame].copy()
         if place.landmark != NOWHERE:
             landmarks = face.landmarks[place.frame]
-            # A fresh generator for every patch: its noise depends on the seed alone, not on what was painted before.
-            side = self.patch_size * self.source.spec.face_size
-            covered = noise_patch(image, landmarks[place.landmark], side, np.random.default_rng(place.noise_seed))
+            # A new generator for every patch: its noise depends on the seed alone, not on earlier patches.
+            size = self.patch_size * self.source.spec.face_size
+            covered = noise_patch(image, landmarks[place.landmark], size, np.random.default_rng(place.noise_seed))
             visible &= visible_landmarks(covered, landmarks)
         return image, visible
 
-    def pictures(self, places: Sequence[Place]) -> tuple[ImageArray, npt.NDArray[np.float32]]:
-        """Occluded frames (B, S, S, 3) and the landmarks (B, N, 2) in them, crop pixels."""
+    def render(self, places: Sequence[Place]) -> tuple[ImageArray, npt.NDArray[np.float32]]:
+        """Render places: frames (B, S, S, 3) and their landmarks (B, N, 2) in crop pixels."""
         begin = time.perf_counter()
-        images = np.stack([self.painted(place)[0] for place in places])
+        images = np.stack([self.occluded(place)[0] for place in places])
         shapes = np.stack([self.clip(place.clip).landmarks[place.frame] for place in places]).astype(np.float32)
         self.seconds += time.perf_counter() - begin
         return images, shapes
+
+    def occluded_clip(self, number: int, trajectory: Trajectory, noise_seed: int) -> MovingFace:
+        """Render a whole clip with the patch along a trajectory (T,)."""
+        places = [Place(number, frame, landmark, noise_seed) for frame, landmark in enumerate(trajectory.tolist())]
+        images, visible = zip(*map(self.occluded, places), strict=True)
+        return MovingFace(np.stack(images), self.clip(number).landmarks.copy(), np.stack(visible))

@@ -1,4 +1,4 @@
-"""Hard occluded faces, made by an agent: as clips for files, and as a step of the training stream."""
+"""Clips and faces that an agent occludes: for files, and in the training stream."""
 
 from __future__ import annotations
 
@@ -11,39 +11,36 @@ from typing import NamedTuple
 import numpy as np
 
 from srn.errors import DataError, InputError
+from srn.face.geometry import CropSpec
+from srn.face.scheme import LandmarkScheme
 from srn.files import write_csv
 from srn.hofs.agent import Agent
+from srn.hofs.baselines import random_landmarks
 from srn.hofs.clips import ClipSource, GivenClips
-from srn.hofs.scenes import Place, Scenes
+from srn.hofs.scenes import PAPER_PATCH_SIZE, Place, Scenes, Trajectory
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
 
 NOISE_SEEDS = 2**31
+MANIFEST = "manifest.csv"
 
 
 class HardClip(NamedTuple):
     """A clip with a moving occlusion.
 
     Attributes:
-        name: of the clip.
-        face: the occluded frames, their landmarks, and which of them can be seen.
-        path: (T,) the landmark under the patch in each frame.
-        noise_seed: the patch's noise.
+        name: name of the clip.
+        face: occluded frames, their landmarks and the visibility of these.
+        trajectory: (T,) the landmark under the patch in each frame.
+        noise_seed: seed of the patch's noise.
     """
 
     name: str
     face: MovingFace
-    path: Trajectory
+    trajectory: Trajectory
     noise_seed: int
-
-
-def occluded_clip(scenes: Scenes, clip: int, path: Trajectory, noise_seed: int) -> MovingFace:
-    """A clip with the patch led along a path (T,)."""
-    frames = [scenes.occluded(Place(clip, frame, landmark, noise_seed)) for frame, landmark in enumerate(path.tolist())]
-    images, visible = zip(*frames, strict=True)
-    return MovingFace(np.stack(images), scenes.clip(clip).landmarks.copy(), np.stack(visible))
 
 
 def hard_clips(
@@ -55,36 +52,36 @@ def hard_clips(
     together: int = 16,
     problems: list[str] | None = None,
 ) -> Iterator[HardClip]:
-    """Lead the occlusion through clips; where it starts and its noise depend on the seed and the clip's number alone.
+    """Let an agent occlude clips. Start and noise of each depend on the seed and the clip's number alone.
 
     Args:
         agent: the policy.
-        source: where the clips come from.
-        numbers: which of them.
-        seed: of starts and noise.
+        source: the clips.
+        numbers: numbers of the clips to occlude.
+        seed: seed of starts and noise.
         together: clips that are played side by side.
-        problems: gets a line for each clip that cannot be read and is left out; without it such a clip is an error.
+        problems: receives a line for each unreadable clip, which is then skipped; such a clip is an error if None.
 
     Raises:
         DataError: a clip cannot be read.
-        InputError: the clips have another scheme or frame than the faces the agent knows.
+        InputError: the clips have another scheme or crop than the agent's faces.
     """
     model = agent.qnet.config.model
     if (source.scheme.name, source.spec) != (model.scheme_name, model.crop_spec):
-        expected = f"{model.scheme_name} in a frame of {model.crop_spec.size} pixels"
-        raise InputError.at("clips", expected, f"{source.scheme.name} in one of {source.spec.size}")
+        expected = f"{model.scheme_name} in crops of {model.crop_spec.size} pixels"
+        raise InputError.at("clips", expected, f"{source.scheme.name} in crops of {source.spec.size}")
     scenes = Scenes(source, agent.patch_size, clips_kept=2 * together)
     for first in range(0, len(numbers), together):
         batch = _readable(scenes, numbers[first : first + together], problems)
-        chances = [np.random.default_rng([seed, number]) for number in batch]
-        starts = [int(rng.integers(scenes.n_points)) for rng in chances]
-        seeds = [int(rng.integers(NOISE_SEEDS)) for rng in chances]
-        for number, path, noise in zip(batch, agent.follow(scenes, batch, starts, seeds), seeds, strict=True):
-            yield HardClip(f"{number:05d}", occluded_clip(scenes, number, path, noise), path, noise)
+        generators = [np.random.default_rng([seed, number]) for number in batch]
+        starts = [int(rng.integers(scenes.n_points)) for rng in generators]
+        noises = [int(rng.integers(NOISE_SEEDS)) for rng in generators]
+        trajectories = agent.follow(scenes, batch, starts, noises)
+        for number, trajectory, noise in zip(batch, trajectories, noises, strict=True):
+            yield HardClip(f"{number:05d}", scenes.occluded_clip(number, trajectory, noise), trajectory, noise)
 
 
 def _readable(scenes: Scenes, numbers: Sequence[int], problems: list[str] | None) -> list[int]:
-    """Those of the clips that can be read."""
     found = []
     for number in numbers:
         try:
@@ -98,12 +95,18 @@ def _readable(scenes: Scenes, numbers: Sequence[int], problems: list[str] | None
     return found
 
 
-def write_clips(clips: Iterable[HardClip], out: str | os.PathLike[str]) -> Iterator[HardClip]:
-    """Write clips in the layout of extracted 300VW, and give each on when it is written.
+def check_clip_folder(folder: str | os.PathLike[str]) -> None:
+    """Raise `InputError` where clips were already written."""
+    if (Path(folder) / MANIFEST).exists():
+        raise InputError.at(folder, "an empty or new folder", "clips that were already written there")
 
-    `OUT/<clip>/imgs/000001.jpg` and `OUT/<clip>/annot/000001.pts`, and one `OUT/manifest.csv` with the landmark under
-    the patch, the noise seed and each landmark's visibility, a row a frame; its columns `subset`, `stem` and `visible`
-    are those of a masked set. The manifest is complete for what is written at any moment.
+
+def write_clips(clips: Iterable[HardClip], out: str | os.PathLike[str]) -> Iterator[HardClip]:
+    """Write clips in the layout of extracted 300VW, and yield each once it is written.
+
+    The files are `OUT/<clip>/imgs/000001.jpg`, `OUT/<clip>/annot/000001.pts` and one `OUT/manifest.csv`. Its rows hold
+    the landmark under the patch, the noise seed and the landmarks' visibility of every frame. The columns `subset`,
+    `stem` and `visible` are those of a masked set. The manifest always covers all clips written so far.
     """
     folder = Path(out)
     rows: list[list[object]] = []
@@ -113,18 +116,18 @@ def write_clips(clips: Iterable[HardClip], out: str | os.PathLike[str]) -> Itera
             write_image(folder / clip.name / "imgs" / f"{stem}.jpg", image, quality=95)
             write_pts(folder / clip.name / "annot" / f"{stem}.pts", landmarks)
             flags = "".join("1" if seen else "0" for seen in visible)
-            rows.append([clip.name, stem, int(clip.path[index]), clip.noise_seed, flags])
-        write_csv(folder / "manifest.csv", [["subset", "stem", "landmark", "seed", "visible"], *rows])
+            rows.append([clip.name, stem, int(clip.trajectory[index]), clip.noise_seed, flags])
+        write_csv(folder / MANIFEST, [["subset", "stem", "landmark", "seed", "visible"], *rows])
         yield clip
 
 
 @dataclass(frozen=True)
 class HardOcclusion:
-    """An agent as a step of a training stream: hides part of the clips or faces that it is given.
+    """An agent in a training stream: occludes the clips or faces that it is given (HOFS).
 
     Attributes:
-        agent: the policy, on the CPU (worker processes run it).
-        choices: on a still there is nothing to move along, so the agent takes the best of this many random landmarks.
+        agent: the policy, on the CPU, because worker processes run it.
+        choices: random landmarks of a still among which the agent takes the one of the highest value.
     """
 
     agent: Agent
@@ -135,13 +138,14 @@ class HardOcclusion:
             raise InputError.at("choices", "at least 1", str(self.choices))
 
     def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace:
-        """A training clip with an occlusion that moves over it; the given one stays as it is."""
+        """Occlude a training clip with a patch that moves; the given clip is left unchanged."""
         scenes = self._scenes(clip)
         start, noise = int(rng.integers(scenes.n_points)), int(rng.integers(NOISE_SEEDS))
-        return occluded_clip(scenes, 0, self.agent.follow(scenes, [0], [start], [noise])[0], noise)
+        (trajectory,) = self.agent.follow(scenes, [0], [start], [noise])
+        return scenes.occluded_clip(0, trajectory, noise)
 
     def face(self, face: TrainingFace, rng: np.random.Generator) -> TrainingFace:
-        """A training face with an occlusion; the given one stays as it is."""
+        """Occlude a single training face; the given face is left unchanged."""
         scenes = self._scenes(MovingFace(face.image[None], face.landmarks[None], face.visible[None]))
         noise = int(rng.integers(NOISE_SEEDS))
         landmarks = rng.choice(scenes.n_points, min(self.choices, scenes.n_points), replace=False).tolist()
@@ -151,8 +155,32 @@ class HardOcclusion:
 
     def _scenes(self, face: MovingFace) -> Scenes:
         model = self.agent.qnet.config.model
-        expected: tuple[int, ...] = (model.crop_size, model.crop_size, 3)
-        if face.images.shape[1:] != expected or face.landmarks.shape[1] != model.scheme.n_points:
-            found = f"{face.images.shape[1:]} and {face.landmarks.shape[1]}"
-            raise InputError.at("training faces", f"{expected} and {model.scheme.n_points} landmarks", found)
-        return Scenes(GivenClips([face], model.crop_spec, model.scheme), self.agent.patch_size)
+        return _scenes_of(face, model.crop_spec, model.scheme, self.agent.patch_size)
+
+
+@dataclass(frozen=True)
+class RandomOcclusion:
+    """The paper's randomly synthesized occlusion (RSF, table 9): a noise patch on a random landmark of every frame.
+
+    Attributes:
+        spec, scheme: crop and landmarks of the clips.
+        patch_size: side of the patch relative to the face size.
+    """
+
+    spec: CropSpec
+    scheme: LandmarkScheme
+    patch_size: float = PAPER_PATCH_SIZE
+
+    def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace:
+        """Occlude a training clip; the given clip is left unchanged."""
+        scenes = _scenes_of(clip, self.spec, self.scheme, self.patch_size)
+        noise = int(rng.integers(NOISE_SEEDS))
+        return scenes.occluded_clip(0, random_landmarks(scenes.length(0), scenes.n_points, rng), noise)
+
+
+def _scenes_of(face: MovingFace, spec: CropSpec, scheme: LandmarkScheme, patch_size: float) -> Scenes:
+    expected: tuple[int, ...] = (spec.size, spec.size, 3)
+    if face.images.shape[1:] != expected or face.landmarks.shape[1] != scheme.n_points:
+        found = f"{face.images.shape[1:]} and {face.landmarks.shape[1]}"
+        raise InputError.at("training faces", f"{expected} and {scheme.n_points} landmarks", found)
+    return Scenes(GivenClips([face], spec, scheme), patch_size)

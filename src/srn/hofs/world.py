@@ -62,7 +62,7 @@ class OcclusionWorld:
             missing = list(dict.fromkeys(places))
         for first in range(0, len(missing), self.batch_size):
             batch = missing[first : first + self.batch_size]
-            images, shapes = self.scenes.pictures(batch)
+            images, shapes = self.scenes.render(batch)
             begin = time.perf_counter()
             predicted = self.localizer(images).shapes[:, -1]
             self.network_seconds += time.perf_counter() - begin
@@ -87,6 +87,6 @@ class OcclusionWorld:
 
     def table(self, clip: int, noise_seed: int) -> npt.NDArray[np.float64]:
         """(T, N): the reward of every landmark in every frame of a clip. What an oracle knows."""
-        frames, n_points = self.scenes.frames(clip), self.scenes.n_points
+        frames, n_points = self.scenes.length(clip), self.scenes.n_points
         places = [Place(clip, t, landmark, noise_seed) for t in range(frames) for landmark in range(n_points)]
         return self.rewards(places).reshape(frames, n_points)
