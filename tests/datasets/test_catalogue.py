@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.datasets.catalogue import TITLES, read_dataset, recognize
+from srn.datasets.catalogue import open_faces, recognize
+from srn.datasets.kinds import KINDS
 from srn.datasets.three_hundred_w import read_300w, read_300w_private, read_masked_300w
 from srn.errors import DataError, InputError
 from srn.face.scheme import IBUG_68, WFLW_98
@@ -52,19 +53,19 @@ def test_real_folders_are_recognized(shared_data: Path, folder: str, kind: str |
 def test_what_is_no_dataset(tmp_path: Path) -> None:
     assert recognize(tmp_path) is None
     with pytest.raises(DataError, match=r"expected the folders of 300W, WFLW, COFW or 300VW, .* found none of them"):
-        read_dataset(tmp_path)
+        open_faces(tmp_path)
     with pytest.raises(DataError, match="found no such folder"):
-        read_dataset(tmp_path / "nowhere")
+        open_faces(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"kind of dataset: expected one of 300w, 300w-private, .*, found '300v'"):
-        read_dataset(tmp_path, kind="300v")
+        open_faces(tmp_path, kind="300v")
     with pytest.raises(InputError, match="split: expected train or test, found 'val'"):
-        read_dataset(tmp_path, split="val")
+        open_faces(tmp_path, split="val")
 
 
-@pytest.mark.parametrize("kind", TITLES)
+@pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_names_what_it_misses(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DataError) as caught:
-        read_dataset(tmp_path, kind=kind)
+        open_faces(tmp_path, kind=kind)
     assert str(caught.value).startswith(f"{tmp_path}: expected ")
 
 
@@ -73,8 +74,8 @@ def test_every_kind_names_what_it_misses(tmp_path: Path, kind: str) -> None:
 
 def test_parts_of_300w(tmp_path: Path, face: Shape) -> None:
     put(tmp_path, face, "afw/a", "helen/trainset/b", "helen/testset/c", "lfpw/testset/d", "ibug/e")
-    dataset = read_dataset(tmp_path)
-    assert dataset.kind == "300w"
+    dataset = open_faces(tmp_path)
+    assert dataset.kind.name == "300w"
     by_part = {name: [s.path.stem for s in dataset.part(name)] for name in dataset.parts}
     assert by_part == {
         "train": ["a", "b"],
@@ -83,8 +84,8 @@ def test_parts_of_300w(tmp_path: Path, face: Shape) -> None:
         "Challenging": ["e"],
         "Full": ["c", "d", "e"],
     }
-    assert [s.path.stem for s in read_dataset(tmp_path, split="train").samples] == ["a", "b"]
-    test = read_dataset(tmp_path, split="test")
+    assert [s.path.stem for s in open_faces(tmp_path, split="train").samples] == ["a", "b"]
+    test = open_faces(tmp_path, split="test")
     assert [s.path.stem for s in test.part("Challenging")] == ["e"]
     assert "afw" not in test.report.counts
     with pytest.raises(InputError, match="expected one of the parts test, Common, Challenging, Full, found 'train'"):
@@ -96,8 +97,8 @@ def test_a_masked_set_is_known_by_its_name_or_its_manifest(tmp_path: Path, face:
     put(tmp_path / "mine", face, "ibug/e", "helen/testset/c")
     (tmp_path / "mine" / "manifest.csv").write_text(f"subset,stem,visible\nibug,e,{'01' * 34}\n")
     assert recognize(tmp_path / "Masked 300W") == "masked-300w"
-    dataset = read_dataset(tmp_path / "mine")
-    assert dataset.kind == "masked-300w"
+    dataset = open_faces(tmp_path / "mine")
+    assert dataset.kind.name == "masked-300w"
     assert {name: len(indices) for name, indices in dataset.parts.items()} == {
         "test": 2, "Common": 1, "Challenging": 1, "Full": 2,
     }  # fmt: skip
@@ -110,8 +111,8 @@ def test_a_masked_set_is_known_by_its_name_or_its_manifest(tmp_path: Path, face:
 @pytest.mark.parametrize("place", ["", "300W"])
 def test_the_private_test_set(tmp_path: Path, face: Shape, place: str) -> None:
     put(tmp_path / place, face, "01_Indoor/indoor_001", "01_Indoor/indoor_002", "02_Outdoor/outdoor_001")
-    dataset = read_dataset(tmp_path)
-    assert dataset.kind == "300w-private"
+    dataset = open_faces(tmp_path)
+    assert dataset.kind.name == "300w-private"
     assert {name: len(indices) for name, indices in dataset.parts.items()} == {"test": 3, "Indoor": 2, "Outdoor": 1}
     assert dataset.report.counts == {"01_Indoor": 2, "02_Outdoor": 1}
     assert all(line.endswith("faces, the official release has 300") for line in dataset.report.shortfalls)
@@ -125,12 +126,12 @@ def test_parts_of_300vw(tmp_path: Path, face: Shape) -> None:
             (tmp_path / video / folder).mkdir()
             for path in (tmp_path / video / "both").glob(f"*{suffix}"):
                 path.rename(tmp_path / video / folder / path.name)
-    dataset = read_dataset(tmp_path)
+    dataset = open_faces(tmp_path)
     assert [clip.name for clip in dataset.clips] == ["001", "114", "410", "mine"]
     assert {name: list(indices) for name, indices in dataset.parts.items()} == {
         "train": [0, 1], "test": [2, 3, 4, 5], "category 1": [2, 3], "category 3": [4, 5], "mine": [6, 7],
     }  # fmt: skip
-    test = read_dataset(tmp_path, split="test")
+    test = open_faces(tmp_path, split="test")
     assert [clip.name for clip in test.clips] == ["114", "410"]
     assert len(test.samples) == 4
     assert test.report.notes[-1] == f"{tmp_path}: only the faces to test with are taken: 4"
@@ -139,12 +140,12 @@ def test_parts_of_300vw(tmp_path: Path, face: Shape) -> None:
 def test_parts_of_ones_own(tmp_path: Path, face: Shape) -> None:
     put(tmp_path / "split", face, "train/a", "test_easy/b", "test_hard/c")
     put(tmp_path / "whole", face, "x/a", "y/b")
-    dataset = read_dataset(tmp_path / "split")
+    dataset = open_faces(tmp_path / "split")
     assert {name: len(indices) for name, indices in dataset.parts.items()} == {
         "train": 1, "test": 2, "test_easy": 1, "test_hard": 1,
     }  # fmt: skip
-    assert [s.path.stem for s in read_dataset(tmp_path / "split", split="test").samples] == ["b", "c"]
-    whole = read_dataset(tmp_path / "whole", split="train")
+    assert [s.path.stem for s in open_faces(tmp_path / "split", split="test").samples] == ["b", "c"]
+    whole = open_faces(tmp_path / "whole", split="train")
     assert len(whole.samples) == 2
     assert whole.report.notes == [f"{tmp_path / 'whole'}: nothing says which faces are to train with: all are taken"]
 
@@ -154,7 +155,7 @@ def test_parts_of_ones_own(tmp_path: Path, face: Shape) -> None:
 
 def test_the_real_300w_against_an_independent_copy_of_its_points(shared_data: Path) -> None:
     root = shared_data / "300W"
-    dataset = read_dataset(root, split="test")
+    dataset = open_faces(root, split="test")
     assert {name: len(indices) for name, indices in dataset.parts.items()} == {
         "test": 689, "Common": 554, "Challenging": 135, "Full": 689,
     }  # fmt: skip
@@ -198,14 +199,14 @@ def test_the_real_private_sample(shared_data: Path) -> None:
 
 
 def test_the_real_wflw_part(shared_data: Path) -> None:
-    dataset = read_dataset(shared_data / "WFLW_subset")
+    dataset = open_faces(shared_data / "WFLW_subset")
     assert len(dataset.part("occlusion")) == 44
     assert {s.scheme for s in dataset.samples} == {WFLW_98}
     assert "train" not in dataset.parts
-    assert len(read_dataset(shared_data / "WFLW_subset", kind="wflw68").part("test")) == 208
+    assert len(open_faces(shared_data / "WFLW_subset", kind="wflw68").part("test")) == 208
 
 
 def test_the_real_cofw68_needs_pictures(shared_data: Path) -> None:
     root = shared_data / "COFW68_annotations"
-    assert read_dataset(root).samples == []
-    assert len(read_dataset(root, pictures=shared_data / "samples" / "COFW29").part("test")) == 2
+    assert open_faces(root, allow_empty=True).samples == []
+    assert len(open_faces(root, pictures=shared_data / "samples" / "COFW29").part("test")) == 2

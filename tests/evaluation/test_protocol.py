@@ -11,16 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
-from srn.errors import DataError, InputError
-from srn.evaluation.protocol import evaluate, read_test_faces
+from srn.errors import InputError
+from srn.evaluation.protocol import evaluate
 from srn.evaluation.results import Evaluation, FaceResult
 from srn.face.geometry import Box
-from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
-from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
+from srn.face.scheme import COFW_29, IBUG_68
+from srn.inference.box_fit import BoxFit, LandmarkBoxFinder
+from srn.inference.face_finder import FoundFace
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.pictures import write_image
-from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
 FACE_SIZE = 60
@@ -175,77 +176,12 @@ def test_settings_that_do_not_fit(true_localizer: Any, samples: list[Sample], tr
         evaluate(tool, [other])
 
 
-# --- which files are read
-
-
-def put(folder: Path, stem: str, shape: Shape) -> None:
-    write_image(folder / f"{stem}.jpg", np.zeros((8, 8, 3), np.uint8))
-    write_pts(folder / f"{stem}.pts", shape)
-
-
-@pytest.fixture
-def root(tmp_path: Path, face: Shape) -> Path:
-    """300W's layout, with boxes for two of the faces."""
-    for number, name in enumerate(("helen/testset", "helen/trainset", "lfpw/testset", "ibug", "afw")):
-        put(tmp_path / "300W" / name, f"face{number}", face * 100 + 200)
-    corners = np.array([[150.0, 150], [150, 250], [250, 250], [250, 150]])
-    write_pts(tmp_path / "300W" / "bbs" / "helen" / "testset" / "face0.pts", corners)
-    write_pts(tmp_path / "300W" / "bbs" / "ibug" / "face3.pts", corners + 1)
-    return tmp_path / "300W"
-
-
-def test_the_root_stands_for_the_test_sets(root: Path) -> None:
-    samples, report = read_test_faces([root], IBUG_68)
-    assert [sample.subset for sample in samples] == ["helen/testset", "lfpw/testset", "ibug"]
-    assert [sample.path.stem for sample in samples] == ["face0", "face2", "face3"]
-    boxes = [sample.detector_box for sample in samples]
-    assert boxes == [Box(150, 150, 250, 250), None, Box(151, 151, 251, 251)]
-    assert report.problems == []
-
-
-@pytest.mark.parametrize(("folder", "subset"), [("ibug", "ibug"), ("helen/testset", "helen/testset")])
-def test_a_folder_finds_the_boxes_above_it(root: Path, folder: str, subset: str) -> None:
-    (sample,), _ = read_test_faces([root / folder], IBUG_68)
-    assert sample.subset == subset
-    assert sample.detector_box is not None
-
-
-def test_any_folder_with_points(tmp_path: Path, face: Shape) -> None:
-    put(tmp_path / "mine", "a", face)
-    put(tmp_path / "yours", "b", face)
-    samples, _ = read_test_faces([tmp_path / "mine", tmp_path / "yours"], IBUG_68)
-    assert [(sample.subset, sample.path.name) for sample in samples] == [("mine", "a.jpg"), ("yours", "b.jpg")]
-
-
-def test_a_relative_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(root / "ibug")
-    (sample,), _ = read_test_faces([Path(".")], IBUG_68)
-    assert sample.subset == "ibug"
-
-
-def test_folders_without_faces_are_named(root: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"nowhere: expected a folder of pictures with \.pts files, found no such folder"
-    ):
-        read_test_faces([tmp_path / "nowhere"], IBUG_68)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: expected pictures with \.pts files beside them, found no annotated"):
-        read_test_faces([root, tmp_path / "empty"], IBUG_68)
-
-
 # --- the weights that ship, on the real test sets' first faces
 
 
 def test_shipped_weights_beat_the_mean_shape(robust_weights: Path, shared_data: Path) -> None:
     tool = FaceLandmarker(robust_weights, threads=1)
-    samples, _ = read_test_faces([shared_data / "300W" / "lfpw" / "testset"], IBUG_68)
+    samples = open_faces(shared_data / "300W" / "lfpw" / "testset").samples
     result = evaluate(tool, samples[:24])
     assert result.nme < 0.045
     assert result.mean_shape_nme > 2 * result.nme
-
-
-def test_own_annotations_in_one_file_are_test_faces_too(shared_data: Path) -> None:
-    """COCO key points of 98 points, four faces in two pictures."""
-    samples, _ = read_test_faces([shared_data / "samples" / "WFLW"], WFLW_98)
-    assert [sample.landmarks.shape for sample in samples] == [(98, 2)] * 4
-    assert len({sample.path for sample in samples}) == 2

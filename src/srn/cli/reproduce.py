@@ -18,19 +18,19 @@ from rich.progress import Progress
 from rich.table import Table as Printed
 
 from srn.cli import options
-from srn.cli.evaluate import Init
+from srn.datasets.folder import DataFolder
 from srn.errors import InputError
 from srn.evaluation.cache import default_folder
-from srn.evaluation.face_sets import DataFolder
 from srn.evaluation.paper import tabulate
 from srn.evaluation.paper.published import Table, published
 from srn.evaluation.paper.reproduce import Network, Outcome, Reproduction, curves, find_runs
-from srn.evaluation.report import charts
+from srn.evaluation.report.chart_file import write_charts
 from srn.evaluation.report.page import versions
+from srn.evaluation.results import Initialization
 from srn.evaluation.speed import processor
 from srn.files import write_atomically
 from srn.media.pictures import write_image
-from srn.synthesis.masked import DRAWN
+from srn.synthesis.masked import DRAWN, MaskedVersions
 
 ALL = "all"
 FIGURES = ("figure6", "figure7", "figure8")
@@ -74,7 +74,7 @@ def reproduce(
         float, typer.Option(min=0, max=0.3, help="How far off masks made here lie, in face sides: see `srn mask`.")
     ] = 0.0,
     init: Annotated[
-        list[Init] | None, typer.Option(help="Face boxes to start from; a row for each. Repeatable.")
+        list[Initialization] | None, typer.Option(help="Face boxes to start from; a row for each. Repeatable.")
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many faces of each dataset, spread evenly: a quick look.")
@@ -109,22 +109,21 @@ def reproduce(
     with options.progress_bar("faces") as progress, tempfile.TemporaryDirectory() as temporary:
         kept = Path(temporary) if no_cache else cache_folder or default_folder().parent
         masking = progress.add_task("masking", total=None, visible=False)
-        folder = DataFolder(
-            data,
+        masked = MaskedVersions(
+            kept / "masked",
             templates=templates,
-            masked=kept / "masked",
             kind=kind or ("surgical_blue" if templates is not None else DRAWN),
             seed=seed,
             misfit=misfit,
-            limit=limit,
             progress=lambda: progress.update(masking, advance=1, visible=True),
         )
+        folder = DataFolder(data, limit=limit, mask=masked)
         work = Reproduction(
             folder,
             networks,
             trained,
             cache=options.open_cache(cache_folder, no_cache),
-            inits=[one.value for one in init or (Init.GT_BOX, Init.BBS)],
+            inits=init or ["gt-box", "bbs"],
             progress=_steps(progress),
         )
         facts = _facts(processor())
@@ -188,7 +187,7 @@ def _write_figures(wanted: list[str], outcomes: dict[str, Outcome], work: Reprod
         for stem in stems:
             if drawing is not None:
                 path = out / f"{stem}{'' if stem in FIGURES else '_curves'}.svg"
-                write_atomically(path, charts.standalone(drawing))
+                write_charts(path, drawing)
                 lines.append(f"{path.name}: cumulative error distributions, {outcome.table.title}")
             elif stem in FIGURES:
                 reasons = dict.fromkeys(cell.reason for row in outcome.rows for cell in row.cells.values())

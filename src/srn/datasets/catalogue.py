@@ -1,236 +1,242 @@
-"""Any dataset: what a folder is, and its faces by the names that the paper's tables use."""
+"""`open_faces`: the annotated faces of datasets, own folders and packs, by one call."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from srn.datasets.clip import Clip
-from srn.datasets.cofw import SPLITS, coco_file, mat_file, read_cofw
-from srn.datasets.cofw68 import annotation_folder, read_cofw68
-from srn.datasets.manifest import read_visible
-from srn.datasets.plain import annotation_files, read_plain, split_of
+from srn.datasets.kinds import KINDS, DatasetKind, Request
+from srn.datasets.pack import PACK_QUALITY, FacePack, pack_faces
+from srn.datasets.plain import home_of, is_single_folder, split_of
 from srn.datasets.report import ReadingReport
-from srn.datasets.sample import Sample
-from srn.datasets.three_hundred_vw import CATEGORIES, TRAINING, is_clip_folder, read_300vw
-from srn.datasets.three_hundred_w import (
-    CHALLENGING_SUBSETS,
-    COMMON_SUBSETS,
-    FULL_SUBSETS,
-    OFFICIAL_COUNTS,
-    PRIVATE_EXTRACT,
-    PRIVATE_SUBSETS,
-    TRAINING_SUBSETS,
-    private_folder,
-    read_300w,
-    read_300w_private,
-    read_masked_300w,
-)
-from srn.datasets.wflw import ATTRIBUTES, list_file, read_wflw
+from srn.datasets.sample import SPLITS, TEST, TRAIN, PictureSource, Sample
 from srn.errors import DataError, InputError
-from srn.face.scheme import IBUG_68, WFLW_98, LandmarkScheme
+from srn.face.scheme import IBUG_68, LandmarkScheme
 
-TRAIN, TEST = "train", "test"
-
-TITLES: Mapping[str, str] = {
-    "300w": "300W",
-    "300w-private": "300W, private test set",
-    "masked-300w": "Masked 300W",
-    "cofw29": "COFW, 29 points",
-    "cofw68": "COFW68",
-    "wflw": "WFLW, 98 points",
-    "wflw68": "WFLW, the 68-point lists",
-    "300vw": "300VW, or videos in its layout",
-    "plain": "pictures with points of one's own",
-}
-"""The kinds of dataset, and how they are called."""
+AnyPath = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset that was read.
+    """Annotated faces that were opened.
 
     Attributes:
-        kind: one of `TITLES`.
-        root: its folder.
+        kind: its record in `KINDS`; `plain` for packs and for faces of several kinds.
+        root: its folder, or the pack's file; of a single folder of pictures, the dataset around it.
         samples: the faces; of clips, every annotated frame, clip after clip.
-        report: what was found on the way.
-        parts: indices into `samples` by the names of the paper's tables: `train`, `test`; 300W: `Common`,
-            `Challenging`, `Full`; WFLW: its six attributes (of test faces); 300VW: `category 1` to `category 3`; else
-            the subsets. Parts without a face are not in it.
-        clips: the videos, where the dataset is one of videos.
+        report: counts, notes, shortfalls and problems found while reading.
+        clips: the videos of a video dataset.
+        packed: the pack that the faces come from.
+        label: which of several versions of one dataset; empty where there is one.
     """
 
-    kind: str
+    kind: DatasetKind
     root: Path
     samples: list[Sample]
     report: ReadingReport
-    parts: Mapping[str, tuple[int, ...]]
     clips: list[Clip] = field(default_factory=list)
+    packed: FacePack | None = None
+    label: str = ""
+
+    @cached_property
+    def parts(self) -> Mapping[str, tuple[int, ...]]:
+        """Indices into `samples` by the names of the paper's tables, or by subset. Empty parts are left out."""
+        found: dict[str, list[int]] = {name: [] for name in (*self.kind.groups, *self.kind.unions)}
+        found |= {name: [] for name in (*self.kind.attributes, *(SPLITS if self.kind is KINDS["plain"] else ()))}
+        for index, sample in enumerate(self.samples):
+            for name in _parts_of(sample, self.kind):
+                found.setdefault(name, []).append(index)
+        for name, members in self.kind.unions.items():
+            if all(found[member] for member in members):
+                found[name] = sorted(index for member in members for index in found[member])
+        return {name: tuple(indices) for name, indices in found.items() if indices}
 
     def part(self, name: str) -> list[Sample]:
-        """The faces of a part.
+        """Return the faces of a part.
 
         Raises:
-            InputError: there is no such part, or no face in it.
+            InputError: the part does not exist or has no face.
         """
         if name not in self.parts:
             raise InputError.at(self.root, f"one of the parts {', '.join(self.parts) or '(none)'}", repr(name))
         return [self.samples[index] for index in self.parts[name]]
 
+    @property
+    def sources(self) -> dict[Path, PictureSource]:
+        """Readers of the pictures that are no files of their own."""
+        return {sample.path: sample.source for sample in self.samples if sample.source is not None}
 
-def recognize(root: str | os.PathLike[str]) -> str | None:
-    """What a folder is, by its layout: one of `TITLES`; None where it is no dataset."""
+    def limited(self, count: int | None) -> Dataset:
+        """Return at most `count` of the faces, evenly spread; all where None."""
+        if count is None or count >= len(self.samples):
+            return self
+        kept = np.linspace(0, len(self.samples) - 1, count).round().astype(int).tolist()
+        return dataclasses.replace(self, samples=[self.samples[index] for index in kept])
+
+    def to_pack(
+        self, *, quality: int = PACK_QUALITY, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[FacePack, list[str]]:
+        """Return the faces as a pack (as it is where they come from one), and a line for each unreadable picture.
+
+        Args:
+            quality: JPEG quality of newly packed faces.
+            progress: called with (faces done, faces in all).
+
+        Raises:
+            DataError: no face, or faces of several landmark schemes.
+        """
+        if self.packed is not None:
+            return self.packed, []
+        return pack_faces(self.samples, quality=quality, progress=progress)
+
+
+def _parts_of(sample: Sample, kind: DatasetKind) -> list[str]:
+    """Names of the parts that a face belongs to; its own subset where no group of its dataset contains that."""
+    names = [
+        name
+        for name, subsets in kind.groups.items()
+        if any(sample.subset == subset or sample.subset.startswith(f"{subset}/") for subset in subsets)
+    ]
+    if not names:
+        split = split_of(sample.subset) if kind is KINDS["plain"] else None
+        return list(dict.fromkeys([*([split] if split else []), sample.subset]))
+    return names + [name for name in kind.attributes if TEST in names and name in sample.attributes]
+
+
+def recognize(root: AnyPath) -> str | None:
+    """Return the name of a folder's kind (see `KINDS`) by its layout; None where it is no dataset."""
     base = Path(root)
-    if not base.is_dir():
-        return None
-    if any(list_file(base, split).is_file() for split in SPLITS):
-        return "wflw"
-    if any(list_file(base, split, IBUG_68.n_points).is_file() for split in SPLITS):
-        return "wflw68"
-    if annotation_folder(base) is not None:
-        return "cofw68"
-    if any((base / name).is_dir() for name in OFFICIAL_COUNTS):
-        try:
-            made = bool(read_visible(base))
-        except DataError:  # a broken manifest of a masked set: reading it will say so
-            made = True
-        return "masked-300w" if made or "mask" in base.resolve().name.lower() else "300w"
-    if private_folder(base) is not None or (base / PRIVATE_EXTRACT).is_file():
-        return "300w-private"
-    if any(mat_file(base, split) or coco_file(base, split) for split in SPLITS):
-        return "cofw29"
-    if any(path.is_dir() and is_clip_folder(path) for path in base.iterdir()):
-        return "300vw"
-    return "plain" if any(annotation_files(base)) else None
+    return next((name for name, kind in KINDS.items() if kind.recognize(base)), None) if base.is_dir() else None
 
 
-def _parts(samples: list[Sample], groups: Mapping[str, Callable[[Sample], bool]]) -> dict[str, tuple[int, ...]]:
-    parts = {name: tuple(i for i, sample in enumerate(samples) if test(sample)) for name, test in groups.items()}
-    return {name: indices for name, indices in parts.items() if indices}
-
-
-def _in(*subsets: str) -> Callable[[Sample], bool]:
-    return lambda sample: sample.subset in subsets
-
-
-def _below(*subsets: str) -> Callable[[Sample], bool]:
-    """In a subset or in one below it: `category 1` holds `category 1/114`."""
-    return lambda sample: sample.subset.split("/")[0] in subsets
-
-
-def _marked(attribute: str) -> Callable[[Sample], bool]:
-    return lambda sample: sample.subset == TEST and attribute in sample.attributes
-
-
-_300W_TEST = {
-    TEST: _in(*FULL_SUBSETS),
-    "Common": _in(*COMMON_SUBSETS),
-    "Challenging": _in(*CHALLENGING_SUBSETS),
-    "Full": _in(*FULL_SUBSETS),
-}
-
-
-def _groups(kind: str, samples: list[Sample]) -> Mapping[str, Callable[[Sample], bool]]:
-    """The parts of a kind of dataset, each as a test."""
-    if kind == "300w":
-        return {TRAIN: _in(*TRAINING_SUBSETS), **_300W_TEST}
-    if kind == "masked-300w":
-        return _300W_TEST
-    if kind == "300w-private":
-        indoor, outdoor = PRIVATE_SUBSETS
-        return {TEST: _in(indoor, outdoor), "Indoor": _in(indoor), "Outdoor": _in(outdoor)}
-    if kind in ("cofw29", "cofw68"):
-        return {TRAIN: _in(TRAIN), TEST: _in(TEST)}
-    if kind in ("wflw", "wflw68"):
-        return {TRAIN: _in(TRAIN), TEST: _in(TEST), **{name: _marked(name) for name in ATTRIBUTES}}
-    subsets = {name: _in(name) for name in dict.fromkeys(sample.subset for sample in samples)}
-    if kind == "300vw":
-        own = {name: test for name, test in subsets.items() if "/" not in name}  # videos that are not 300VW's
-        categories = {name: _below(name) for name in CATEGORIES}
-        return {TRAIN: _below(TRAINING), TEST: _below(*CATEGORIES), **categories, **own}
-    splits: dict[str, Callable[[Sample], bool]] = {
-        split: lambda sample, split=split: split_of(sample.subset) == split  # type: ignore[misc]
-        for split in (TRAIN, TEST)
-    }
-    return {**splits, **subsets}
-
-
-def _read(
-    kind: str, root: Path, splits: Iterable[str], pictures: Path | None, scheme: LandmarkScheme | None
-) -> tuple[list[Sample], list[Clip], ReadingReport]:
-    wanted = tuple(splits)
-    clips: list[Clip] = []
-    if kind == "300w":
-        subsets = [name for split, names in ((TRAIN, TRAINING_SUBSETS), (TEST, FULL_SUBSETS)) if split in wanted
-                   for name in names]  # fmt: skip
-        samples, report = read_300w(root, subsets)
-    elif kind == "300w-private":
-        samples, report = read_300w_private(root)
-    elif kind == "masked-300w":
-        samples, report = read_masked_300w(root)
-    elif kind == "cofw29":
-        samples, report = read_cofw(root, wanted)
-    elif kind == "cofw68":
-        samples, report = read_cofw68(root, pictures)
-    elif kind in ("wflw", "wflw68"):
-        samples, report = read_wflw(root, wanted, n_points=(WFLW_98 if kind == "wflw" else IBUG_68).n_points)
-    elif kind == "300vw":
-        parts = [*((TRAINING,) if TRAIN in wanted else ()), *(CATEGORIES if TEST in wanted else ())]
-        clips, report = read_300vw(root, parts, scheme=scheme or IBUG_68)
-        samples = [sample for clip in clips for sample in clip.samples()]
-    else:
-        samples, report = read_plain(root, scheme)
-    return samples, clips, report
-
-
-def read_dataset(
-    root: str | os.PathLike[str],
+def open_faces(
+    paths: AnyPath | Sequence[AnyPath],
     *,
-    kind: str | None = None,
     split: str | None = None,
-    pictures: str | os.PathLike[str] | None = None,
+    kind: str | None = None,
     scheme: LandmarkScheme | None = None,
+    pictures: AnyPath | None = None,
+    allow_empty: bool = False,
 ) -> Dataset:
-    """Read a dataset as its owners distribute it, or one's own annotations.
+    """Open annotated faces: datasets as their owners distribute them, own annotations, and packs.
+
+    Where several datasets have a subset of the same name, each gets its dataset's name before it.
 
     Args:
-        root: its folder.
-        kind: one of `TITLES`; recognized by the layout where None.
-        split: `train` or `test`; both where None. A dataset of one's own, or of videos that are not 300VW's, whose
-            subsets are not called so is read whole, with a note.
-        pictures: COFW's test pictures, for COFW68 (a folder or a `.mat` file); looked for in `root` where None.
-        scheme: what the points of one's own data are; as `scheme.toml` or their number says where None.
+        paths: a folder of a dataset, a folder of pictures with `.pts` files, or a pack (`.npz`); or several of them.
+        split: `train` or `test`; both where None. A single folder of pictures, and a dataset that does not tell the
+            splits apart, is taken whole, with a note. So is a pack.
+        kind: a name of `KINDS`; recognized by the layout where None.
+        scheme: numbering of the landmarks in own annotations and videos, and in a WFLW folder that has lists of
+            several. Told by the files where None.
+        pictures: COFW's test pictures, for COFW68 (a folder or a `.mat` file); looked for in its folder where None.
+        allow_empty: return a dataset without a face, whose report tells the reason, instead of raising `DataError`.
 
     Returns:
-        The dataset. It may be without a face where the report says why, e.g. COFW68 without its pictures.
+        The faces with the report on reading them.
 
     Raises:
-        DataError: the folder is no dataset, or not one of this kind.
-        InputError: no such kind or split.
+        DataError: a path is no dataset, not one of this kind, or holds no face.
+        InputError: unknown kind or split, or a pack together with other faces.
     """
-    base = Path(root)
-    if kind is not None and kind not in TITLES:
-        raise InputError.at("kind of dataset", f"one of {', '.join(TITLES)}", repr(kind))
-    if split not in (None, TRAIN, TEST):
+    if kind is not None and kind not in KINDS:
+        raise InputError.at("kind of dataset", f"one of {', '.join(KINDS)}", repr(kind))
+    if split not in (None, *SPLITS):
         raise InputError.at("split", f"{TRAIN} or {TEST}", repr(split))
-    found = kind or recognize(base)
-    if found is None:
+    places = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+    if not places:
+        raise InputError.at("faces", "a dataset's folder, or a pack made by 'srn data pack'", "nothing")
+    request = Request(SPLITS if split is None else (split,), None if pictures is None else Path(pictures), scheme)
+    opened = [_open(place, kind, request, split) for place in places]
+    for place, dataset in zip(places, opened, strict=True):
+        if not dataset.samples and not allow_empty:
+            reason = next(iter(dataset.report.problems), "none")
+            raise DataError.at(place, "annotated faces with their pictures", reason)
+    return opened[0] if len(opened) == 1 else _joined(opened)
+
+
+def _open(place: Path, name: str | None, request: Request, split: str | None) -> Dataset:
+    if place.is_file():
+        pack, report = FacePack.load(place), ReadingReport()
+        samples = pack.samples(place)
+        for sample in samples:
+            report.count(sample.subset, 1)
+        return Dataset(KINDS["plain"], place, samples, report, packed=pack)
+    name = name or _recognized(place, request.scheme)
+    if name is None:
         expected = "the folders of 300W, WFLW, COFW or 300VW, or pictures with .pts files, COCO key points or a table"
-        raise DataError.at(base, expected, "none of them" if base.is_dir() else "no such folder")
-    splits = SPLITS if split is None else (split,)
-    samples, clips, report = _read(found, base, splits, None if pictures is None else Path(pictures), scheme)
-    parts = _parts(samples, _groups(found, samples))
-    if split is not None and len(parts.get(split, ())) < len(samples):
-        if TRAIN not in parts and TEST not in parts:
-            report.notes.append(f"{base}: nothing says which faces are to {split} with: all are taken")
-        else:
-            chosen = set(parts.get(split, ()))
-            samples = [sample for index, sample in enumerate(samples) if index in chosen]
-            subsets = {sample.subset for sample in samples}
-            clips = [clip for clip in clips if clip.subset in subsets]
-            report.notes.append(f"{base}: only the faces to {split} with are taken: {len(samples)}")
-            parts = _parts(samples, _groups(found, samples))
-    return Dataset(found, base, samples, report, parts, clips)
+        raise DataError.at(place, expected, "none of them" if place.is_dir() else "no such folder")
+    kind = KINDS[name]
+    found, report = kind.read(place, request)
+    clips = [one for one in found if isinstance(one, Clip)]
+    samples = [sample for one in found for sample in (one.samples() if isinstance(one, Clip) else [one])]
+    root = home_of(place) if kind is KINDS["plain"] else place
+    dataset = Dataset(kind, root, samples, report, clips)
+    _compare_with_release(dataset)
+    return dataset if split is None else _of_split(dataset, place, split)
+
+
+def _recognized(place: Path, scheme: LandmarkScheme | None) -> str | None:
+    """Return the kind of a folder; of a WFLW folder with lists of several schemes, that of the scheme asked for."""
+    name = recognize(place)
+    if scheme is IBUG_68 and name == "wflw" and KINDS["wflw68"].recognize(place):
+        return "wflw68"
+    return name
+
+
+def _compare_with_release(dataset: Dataset) -> None:
+    """Report every subset and attribute that was read and has another number of faces than the official release."""
+    report, kind = dataset.report, dataset.kind
+    for name, official in kind.official.items():
+        if name in report.counts:
+            report.compare(dataset.root / name, report.counts[name], official, kind.unit)
+        elif name in kind.attributes and TEST in report.counts:
+            report.compare(dataset.root / name, len(dataset.parts.get(name, ())), official, kind.unit)
+
+
+def _of_split(dataset: Dataset, place: Path, split: str) -> Dataset:
+    """Keep the faces of one split; all of them where the dataset does not tell them apart."""
+    chosen = dataset.parts.get(split, ())
+    if len(chosen) == len(dataset.samples):
+        return dataset
+    notes = dataset.report.notes
+    if not any(name in dataset.parts for name in SPLITS):
+        notes.append(f"{place}: nothing says which faces are to {split} with: all are taken")
+        return dataset
+    if dataset.kind is KINDS["plain"] and is_single_folder(place):
+        notes.append(f"{place}: a single folder of pictures: all its faces are taken to {split} with")
+        return dataset
+    notes.append(f"{place}: only the faces to {split} with are taken: {len(chosen)}")
+    samples = [dataset.samples[index] for index in chosen]
+    subsets = {sample.subset for sample in samples}
+    clips = [clip for clip in dataset.clips if clip.subset in subsets]
+    return dataclasses.replace(dataset, samples=samples, clips=clips)
+
+
+def _joined(datasets: Sequence[Dataset]) -> Dataset:
+    """Join datasets, with the dataset's name before a subset that several of them have."""
+    roots: dict[str, set[Path]] = {}
+    for dataset in datasets:
+        if dataset.packed is not None:
+            raise InputError.at(dataset.root, "a pack alone, which is complete", "other faces beside it")
+        for sample in dataset.samples:
+            roots.setdefault(sample.subset, set()).add(dataset.root)
+    report = ReadingReport()
+    samples: list[Sample] = []
+    for dataset in datasets:
+        report.add(dataset.report)
+        samples += [
+            dataclasses.replace(sample, subset=f"{dataset.root.name}/{sample.subset}")
+            if len(roots[sample.subset]) > 1
+            else sample
+            for sample in dataset.samples
+        ]
+    kind = datasets[0].kind if len({dataset.kind.name for dataset in datasets}) == 1 else KINDS["plain"]
+    return Dataset(kind, datasets[0].root, samples, report, [clip for dataset in datasets for clip in dataset.clips])

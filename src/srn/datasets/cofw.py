@@ -28,13 +28,12 @@ from srn.datasets.checks import box_of_corner_and_size, check_landmarks
 from srn.datasets.coco import read_coco
 from srn.datasets.matlab import is_hdf5
 from srn.datasets.report import ReadingReport
-from srn.datasets.sample import Sample
+from srn.datasets.sample import SPLITS, Sample
 from srn.errors import DataError, MissingDependencyError
 from srn.face.scheme import COFW_29
 
-SPLITS = ("train", "test")
-OFFICIAL_COUNTS = {"train": 1345, "test": 507}
-"""Faces of the official release. The first 845 of the training faces are LFPW's: mostly nothing is hidden there."""
+TRAINING_PICTURES = 1345
+"""MMPose numbers the extracted test pictures on from the training pictures."""
 
 _SUFFIX = {"train": "Tr", "test": "T"}
 _FIRST_PIXEL = 1.0
@@ -106,6 +105,11 @@ def coco_file(root: str | os.PathLike[str], split: str) -> Path | None:
     """The COCO file of a split of the extracted layout; None where there is none."""
     names = (f"annotations/cofw_{split}.json", f"cofw_{split}.json", f"{split}_cofw.json")
     return next((Path(root) / name for name in names if (Path(root) / name).is_file()), None)
+
+
+def is_cofw(root: Path) -> bool:
+    """Return whether a folder holds COFW in either layout."""
+    return any(mat_file(root, split) or coco_file(root, split) for split in SPLITS)
 
 
 def read_cofw_mat(path: str | os.PathLike[str], split: str, report: ReadingReport) -> list[Sample]:
@@ -181,7 +185,6 @@ def read_cofw(root: str | os.PathLike[str], splits: Iterable[str] = SPLITS) -> t
         elif coco is not None:
             samples += read_coco(coco, COFW_29, report, subset=split)
         found = found or mat is not None or coco is not None
-        report.compare(Path(root) / split if mat is None else mat, report.counts[split], OFFICIAL_COUNTS[split])
     if not found:
         expected = "COFW_train_color.mat, COFW_test_color.mat (or without _color), or cofw_train.json, cofw_test.json"
         raise DataError.at(root, expected, "none of them")

@@ -56,12 +56,12 @@ class Scan:
     problems: tuple[str, ...]
 
 
-def scan(samples: Sequence[Sample], progress: Callable[[], None] | None = None) -> Scan:
+def scan(samples: Sequence[Sample], progress: Callable[[int, int], None] | None = None) -> Scan:
     """Read the picture of every face; several faces of one picture that stand in a row read it once.
 
     Args:
         samples: the faces.
-        progress: called after every face.
+        progress: called with (faces done, faces in all).
     """
     digests, outside, problems = [], [], []
     thumbnails = np.zeros((len(samples), THUMBNAIL.size**2), np.float32)
@@ -83,7 +83,7 @@ def scan(samples: Sequence[Sample], progress: Callable[[], None] | None = None) 
             beyond = int(((sample.landmarks < -0.5) | (sample.landmarks > size - 0.5)).any(axis=1).sum())
         outside.append(beyond)
         if progress is not None:
-            progress()
+            progress(index + 1, len(samples))
     return Scan(tuple(digests), thumbnails, np.array(outside, dtype=np.int64), tuple(problems))
 
 

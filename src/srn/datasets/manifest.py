@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import os
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from srn.datasets.sample import Sample
 from srn.errors import DataError
+from srn.face.scheme import LandmarkScheme
+
+MANIFEST = "manifest.csv"
 
 
 def read_visible(root: str | os.PathLike[str]) -> dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
@@ -18,7 +26,7 @@ def read_visible(root: str | os.PathLike[str]) -> dict[str, np.ndarray[tuple[int
     Raises:
         DataError: the manifest's flags cannot be read.
     """
-    path = Path(root) / "manifest.csv"
+    path = Path(root) / MANIFEST
     if not path.exists():
         return {}
     flags = {}
@@ -29,3 +37,37 @@ def read_visible(root: str | os.PathLike[str]) -> dict[str, np.ndarray[tuple[int
             raise DataError.at(f"{path}: line {number}", "a row of 0 and 1 as 'visible'", repr(row["visible"]))
         flags[f"{row['subset']}/{row['stem']}"] = np.array([flag == "1" for flag in row["visible"]])
     return flags
+
+
+def mark_occluded(samples: Iterable[Sample], root: str | os.PathLike[str]) -> list[Sample]:
+    """Return the samples with the occlusion flags of a masked set's manifest, where it lists them."""
+    visible = read_visible(root)
+    keys = [(sample, f"{sample.subset}/{sample.path.stem}") for sample in samples]
+    return [replace(sample, occluded=~visible[key]) if key in visible else sample for sample, key in keys]
+
+
+def manifest_digest(samples: Iterable[Sample]) -> str:
+    """Hash faces: annotations by content, pictures by absolute path, size and time of change."""
+    digest = hashlib.sha256()
+    scheme: LandmarkScheme | None = None
+    for sample in samples:
+        if sample.scheme is not scheme:  # a scheme of the user's own may change under the same name
+            scheme = sample.scheme
+            digest.update(repr(scheme.definition()).encode())
+        path, size, changed = _picture_file(sample.path)
+        facts = [
+            str(path), size, changed, sample.path.name, sample.subset, sorted(sample.attributes),
+            None if sample.detector_box is None else sample.detector_box.as_array().tolist(),
+            None if sample.occluded is None else sample.occluded.astype(int).tolist(),
+        ]  # fmt: skip
+        digest.update(json.dumps(facts).encode() + np.ascontiguousarray(sample.landmarks, np.float64).tobytes())
+    return digest.hexdigest()
+
+
+def _picture_file(path: Path) -> tuple[Path, int, int]:
+    """Return a picture's file, its size and time of change; of a picture in a file (`x.mat/12`), those of that file."""
+    for candidate in (path, path.parent):
+        if candidate.is_file():
+            facts = candidate.stat()
+            return candidate.resolve(), facts.st_size, facts.st_mtime_ns
+    return path, -1, -1

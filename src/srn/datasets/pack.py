@@ -36,6 +36,18 @@ _FORMAT = "srn face pack 1"
 
 
 @dataclass(frozen=True)
+class PackedPicture:
+    """One crop of a pack as the picture of a `Sample`."""
+
+    pack: FacePack
+    index: int
+
+    def load(self) -> npt.NDArray[np.uint8]:
+        """Return the crop (size, size, 3) uint8 RGB."""
+        return self.pack.image(self.index)
+
+
+@dataclass(frozen=True)
 class FacePack:
     """Training faces, kept as JPEG bytes and decoded one at a time.
 
@@ -61,6 +73,23 @@ class FacePack:
     def image(self, index: int) -> npt.NDArray[np.uint8]:
         """The crop (size, size, 3) uint8 RGB of one face."""
         return decode_image(self._bytes[self._offsets[index] : self._offsets[index + 1]].tobytes(), self.names[index])
+
+    def samples(self, path: str | os.PathLike[str]) -> list[Sample]:
+        """Return the faces as samples, coordinates in pixels of the crops; `path` is the pack's file."""
+        found = []
+        for index, name in enumerate(self.names.tolist()):
+            occluded = None if self.occluded is None else self.occluded[index]
+            found.append(
+                Sample(
+                    Path(path) / f"{index + 1:05d}",
+                    self.landmarks[index].astype(np.float64),
+                    self.scheme,
+                    name.rpartition("/")[0],
+                    occluded=occluded,
+                    source=PackedPicture(self, index),
+                )
+            )
+        return found
 
     def subset(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> FacePack:
         """A pack of some of the faces, in the given order."""

@@ -16,14 +16,13 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from srn.datasets.checks import check_landmarks, check_picture
 from srn.datasets.coco import is_coco, read_coco
-from srn.datasets.manifest import read_visible
+from srn.datasets.manifest import mark_occluded
 from srn.datasets.report import ReadingReport
 from srn.datasets.sample import Sample
 from srn.datasets.scheme_file import SCHEME_FILE, read_scheme
@@ -49,11 +48,22 @@ def _folders(root: Path) -> list[Path]:
     return sorted(folder for folder in found if _BOXES not in folder.relative_to(root).parts)
 
 
-def _home(folder: Path) -> Path:
-    """The dataset that a single folder of pictures belongs to: where boxes or a manifest are; else its parent."""
+def home_of(folder: Path) -> Path:
+    """Return the dataset that a folder belongs to: the folder itself unless it holds `.pts` files.
+
+    The dataset of a folder of `.pts` files is the next folder, of itself and three above, that holds boxes (`bbs`) or a
+    manifest; its parent where none does.
+    """
+    if not any(path.suffix.lower() == ".pts" for path in folder.iterdir()):
+        return folder
     resolved = folder.resolve()
-    above = list(resolved.parents)[:3]
-    return next((p for p in above if (p / _BOXES).is_dir() or (p / "manifest.csv").is_file()), resolved.parent)
+    places = [resolved, *list(resolved.parents)[:3]]
+    return next((p for p in places if (p / _BOXES).is_dir() or (p / "manifest.csv").is_file()), resolved.parent)
+
+
+def is_single_folder(folder: Path) -> bool:
+    """Return whether a folder holds `.pts` files itself and no other annotations."""
+    return annotation_files(folder) == ([folder], [], [])
 
 
 def _is_table(path: Path) -> bool:
@@ -168,16 +178,12 @@ def read_plain(
             found = "no readable annotation" if points is None else f"{points} points"
             raise DataError.at(base, f"{SCHEME_FILE}, which says what the points are, or 68, 98 or 29 points", found)
     samples: list[Sample] = []
-    home = _home(base)
+    home = home_of(base)
     for folder in folders:
         alone = folder == base  # then its subset's name and its boxes come from the dataset around it
         directory, root_of = (base.resolve(), home) if alone else (folder, base)
         samples += read_annotated_folder(directory, report, root=root_of, scheme=scheme)
-    visible = read_visible(home if base in folders else base)
-    for index, sample in enumerate(samples):
-        flags = visible.get(f"{sample.subset}/{sample.path.stem}")
-        if flags is not None:
-            samples[index] = replace(sample, occluded=~flags)
+    samples = mark_occluded(samples, home)
     for path in coco:
         samples += read_coco(path, scheme, report)
     for path in tables:

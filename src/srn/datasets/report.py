@@ -31,6 +31,14 @@ class ReadingReport:
         if official is not None and faces != official:
             self.shortfalls.append(f"{where}: {faces} {unit}, the official release has {official}")
 
+    def add(self, other: ReadingReport) -> None:
+        """Append another report."""
+        for subset, faces in other.counts.items():
+            self.count(subset, faces)
+        self.problems += other.problems
+        self.shortfalls += other.shortfalls
+        self.notes += other.notes
+
     def lines(self) -> list[str]:
         """The report as printable lines."""
         total = f"{sum(self.counts.values())} faces: " + ", ".join(f"{name} {n}" for name, n in self.counts.items())

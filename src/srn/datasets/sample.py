@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,11 @@ from srn.errors import DataError
 from srn.face.geometry import Box
 from srn.face.scheme import LandmarkScheme
 from srn.media.pictures import read_image
+
+Split = Literal["train", "test"]
+TRAIN: Final = "train"
+TEST: Final = "test"
+SPLITS = (TRAIN, TEST)
 
 
 class PictureSource(Protocol):

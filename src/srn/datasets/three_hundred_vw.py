@@ -47,8 +47,6 @@ CATEGORIES = {
 
 TRAINING = "train"
 OFFICIAL_VIDEOS = {TRAINING: TRAINING_VIDEOS, **CATEGORIES}
-OFFICIAL_FRAMES = {TRAINING: 95_192, "category 1": 62_135, "category 2": 32_805, "category 3": 26_338}
-"""Frames of each part once the organisers' excluded ones are gone."""
 
 EXCLUSION_FILES = ("excluded_frames.json", "broken_frames.npy")
 _PART_OF = {video: part for part, videos in OFFICIAL_VIDEOS.items() for video in videos}
@@ -131,6 +129,11 @@ def is_clip_folder(folder: Path) -> bool:
     """Whether a folder is a video of this layout."""
     frames = any((folder / name).is_dir() for name in _FRAME_FOLDERS) or any(folder.glob("vid.*"))
     return frames and (folder / "annot").is_dir()
+
+
+def is_300vw(root: Path) -> bool:
+    """Return whether a folder holds videos of this layout."""
+    return any(path.is_dir() and is_clip_folder(path) for path in root.iterdir())
 
 
 def read_clip(
@@ -244,7 +247,6 @@ def read_300vw(
             report.count(part, 0)
             found = sum(clip.name in OFFICIAL_VIDEOS[part] for clip in clips)
             report.compare(base, found, len(OFFICIAL_VIDEOS[part]), f"videos of {part}")
-            report.compare(base, report.counts[part], OFFICIAL_FRAMES[part], f"frames of {part}")
         if not lists:
             report.notes.append(f"{base}: no list of excluded frames ({' or '.join(EXCLUSION_FILES)}): all are taken")
     return clips, report

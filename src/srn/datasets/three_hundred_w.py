@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from srn.datasets.coco import read_coco
-from srn.datasets.manifest import read_visible
+from srn.datasets.manifest import mark_occluded, read_visible
 from srn.datasets.report import ReadingReport as ReadingReport  # its first home: others import it from here
 from srn.datasets.sample import Sample
 from srn.errors import DataError
@@ -28,22 +27,7 @@ TRAINING_SUBSETS = ("afw", "helen/trainset", "lfpw/trainset")
 COMMON_SUBSETS = ("helen/testset", "lfpw/testset")
 CHALLENGING_SUBSETS = ("ibug",)
 FULL_SUBSETS = (*COMMON_SUBSETS, *CHALLENGING_SUBSETS)
-
-OFFICIAL_COUNTS = {
-    "afw": 337,
-    "helen/trainset": 2000,
-    "helen/testset": 330,
-    "lfpw/trainset": 811,
-    "lfpw/testset": 224,
-    "ibug": 135,
-}
-"""Faces of each subset in the official release: 3,148 to train with, 689 to test on."""
-
-
 PRIVATE_SUBSETS = ("01_Indoor", "02_Outdoor")
-PRIVATE_COUNTS = {"01_Indoor": 300, "02_Outdoor": 300}
-"""Faces of the challenge's private test set."""
-
 PRIVATE_EXTRACT = "test_300w.json"
 
 
@@ -93,6 +77,8 @@ def read_annotated_folder(
             else:
                 pictures[path.stem] = path
     subset = directory.relative_to(base).as_posix()
+    if subset == ".":  # the dataset's root itself
+        subset = directory.resolve().name
     samples = []
     for stem in sorted(pictures.keys() | annotations.keys()):
         if stem not in annotations:
@@ -110,7 +96,7 @@ def read_annotated_folder(
                 continue
             box = _detector_box(directory, base, stem, report)
             samples.append(Sample(pictures[stem], landmarks, scheme, subset, box))
-    report.counts[subset] = report.counts.get(subset, 0) + len(samples)
+    report.count(subset, len(samples))
     return samples
 
 
@@ -137,7 +123,6 @@ def read_300w(
             samples += read_annotated_folder(folder, report, root=root)
         else:
             report.counts[subset] = 0
-        report.compare(folder, report.counts[subset], OFFICIAL_COUNTS.get(subset, PRIVATE_COUNTS.get(subset)))
     if not samples:
         names = ", ".join(subsets)
         raise DataError.at(root, f"the folders of 300W ({names}) with pictures and .pts files", "none of them")
@@ -154,12 +139,26 @@ def read_masked_300w(root: str | os.PathLike[str]) -> tuple[list[Sample], Readin
         DataError: none of the folders is there.
     """
     samples, report = read_300w(root, FULL_SUBSETS)
-    visible = read_visible(root)
-    for index, sample in enumerate(samples):
-        flags = visible.get(f"{sample.subset}/{sample.path.stem}")
-        if flags is not None:
-            samples[index] = replace(sample, occluded=~flags)
-    return samples, report
+    return mark_occluded(samples, root), report
+
+
+def is_300w(root: Path) -> bool:
+    """Return whether a folder has any of 300W's folders."""
+    return any((root / name).is_dir() for name in (*TRAINING_SUBSETS, *FULL_SUBSETS))
+
+
+def is_masked(root: Path) -> bool:
+    """Return whether 300W's folders are those of a masked set, by its manifest or its name."""
+    try:
+        made = bool(read_visible(root))
+    except DataError:  # a broken manifest: reading the set reports it
+        made = True
+    return made or "mask" in root.resolve().name.lower()
+
+
+def is_private(root: Path) -> bool:
+    """Return whether a folder holds the private test set."""
+    return private_folder(root) is not None or (root / PRIVATE_EXTRACT).is_file()
 
 
 def private_folder(root: str | os.PathLike[str]) -> Path | None:
@@ -192,7 +191,6 @@ def read_300w_private(root: str | os.PathLike[str]) -> tuple[list[Sample], Readi
         samples = read_coco(extract, IBUG_68, report, subset=subset_of, first_pixel=1.0, boxes=False)
         for subset in PRIVATE_SUBSETS:
             report.count(subset, 0)
-            report.compare(extract, report.counts[subset], PRIVATE_COUNTS[subset], f"faces of {subset}")
     else:
         raise DataError.at(root, f"the folders {' and '.join(PRIVATE_SUBSETS)}, or {PRIVATE_EXTRACT}", "none of them")
     return samples, report

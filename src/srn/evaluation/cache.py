@@ -16,7 +16,7 @@ import os
 import sys
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
@@ -24,11 +24,12 @@ from typing import Any, cast
 
 import numpy as np
 
+from srn.datasets.manifest import manifest_digest
 from srn.datasets.sample import Sample
 from srn.errors import InputError, SrnError
 from srn.evaluation.protocol import evaluate
-from srn.evaluation.results import Evaluation, FaceResult, Initialization
-from srn.face.scheme import LandmarkScheme, scheme_by_name
+from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, FaceResult, Initialization
+from srn.face.scheme import scheme_by_name
 from srn.files import write_atomically
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
@@ -36,8 +37,8 @@ from srn.inference.runtime import OnnxLocalizer
 FORMAT = 1
 """Layout of an entry's file; raised when it changes."""
 
-_MEASURING_CODE = ("face", "inference", "data", "evaluation")
-"""Rooms whose source decides what is measured."""
+_MEASURING_CODE = ("face", "media", "model", "inference", "datasets", "evaluation")
+"""Rooms whose source decides the numbers."""
 
 _COMPUTING_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "torch")
 
@@ -79,33 +80,6 @@ def code_digest() -> str:
         except metadata.PackageNotFoundError:
             continue
     return digest.hexdigest()
-
-
-def manifest_digest(samples: Iterable[Sample]) -> str:
-    """Hash over faces: annotations by content, pictures by absolute path, size and time of change."""
-    digest = hashlib.sha256()
-    scheme: LandmarkScheme | None = None
-    for sample in samples:
-        if sample.scheme is not scheme:  # a scheme of the user's own may change under the same name
-            scheme = sample.scheme
-            digest.update(repr(scheme.definition()).encode())
-        path, size, changed = _picture_file(sample.path)
-        facts = [
-            str(path), size, changed, sample.path.name, sample.subset, sorted(sample.attributes),
-            None if sample.detector_box is None else sample.detector_box.as_array().tolist(),
-            None if sample.occluded is None else sample.occluded.astype(int).tolist(),
-        ]  # fmt: skip
-        digest.update(json.dumps(facts).encode() + np.ascontiguousarray(sample.landmarks, np.float64).tobytes())
-    return digest.hexdigest()
-
-
-def _picture_file(path: Path) -> tuple[Path, int, int]:
-    """A picture's file, its size and time of change; the file around it for a picture inside another (`x.mat/12`)."""
-    for candidate in (path, path.parent):
-        if candidate.is_file():
-            facts = candidate.stat()
-            return candidate.resolve(), facts.st_size, facts.st_mtime_ns
-    return path, -1, -1
 
 
 def weights_digest(landmarker: FaceLandmarker, file: Path | None = None) -> str | None:
@@ -157,21 +131,37 @@ def cached_evaluate(
     finder: str = "built-in",
     init: Initialization = "gt-box",
     normalizer: str = "interocular",
+    threshold: float = FAILURE_THRESHOLD,
     progress: Callable[[], None] | None = None,
 ) -> tuple[Evaluation, bool]:
-    """`protocol.evaluate`, or what it gave the last time.
+    """Evaluate by `protocol.evaluate`, or return the result of an earlier call.
 
     Args:
-        landmarker: what is measured.
+        landmarker: the landmarker to evaluate.
         samples: the faces.
-        cache: where results are kept; None measures in any case.
-        digest: of the weights (`weights_digest`); where it is not known, nothing is kept.
-        finder: what finds the faces, for `init="finder"`: a name, or the digest of a file.
+        cache: the kept results; None evaluates in any case.
+        digest: hash of the weights (`weights_digest`); if None, nothing is kept.
+        finder: the face finder of `init="finder"`: a name, or the digest of a file.
+        threshold: larger errors are failures.
         init, normalizer, progress: see `protocol.evaluate`.
 
     Returns:
         The evaluation, and whether it was there already.
     """
+    found, known = _cached(landmarker, samples, cache, digest, finder, init, normalizer, progress)
+    return dataclasses.replace(found, threshold=threshold), known
+
+
+def _cached(
+    landmarker: FaceLandmarker,
+    samples: Sequence[Sample],
+    cache: EvaluationCache | None,
+    digest: str | None,
+    finder: str,
+    init: Initialization,
+    normalizer: str,
+    progress: Callable[[], None] | None,
+) -> tuple[Evaluation, bool]:
     if cache is None or digest is None:
         return evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress), False
     key = {

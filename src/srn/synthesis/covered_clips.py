@@ -12,8 +12,9 @@ import numpy.typing as npt
 from srn.datasets.clip import Clip, FrameSource, Picture
 from srn.face.geometry import Box, ImageArray
 from srn.synthesis.animated_face import PASSAGE_FRAMES
-from srn.synthesis.masked import MaskWardrobe, masked_picture
+from srn.synthesis.masked import masked_picture
 from srn.synthesis.moving_occluders import MovingOccluder, random_passage, random_sprite
+from srn.synthesis.wardrobe import MaskWardrobe
 
 Covered = Callable[[int], tuple[Picture, npt.NDArray[np.bool_]]]
 """The `index`-th annotated frame with something over it, and which of its points (N,) can still be seen."""

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.datasets.folder import DataFolder
 from srn.errors import DataError, InputError
 from srn.evaluation.cache import EvaluationCache
-from srn.evaluation.face_sets import DataFolder, official_count
 from srn.evaluation.paper import tabulate
 from srn.evaluation.paper.published import published
 from srn.evaluation.paper.reproduce import Cell, Network, Outcome, Reproduction, curves, find_runs, variant_of
@@ -25,6 +25,7 @@ from srn.face.scheme import IBUG_68, WFLW_98
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.pictures import read_image, write_image
 from srn.media.pts import write_pts
+from srn.synthesis.masked import MaskedVersions
 
 Shape = npt.NDArray[np.float64]
 TABLES = published().tables
@@ -110,7 +111,7 @@ def test_masks_made_here(data: Path, fake_localizer: Any, face: Shape) -> None:
         write_pts(data / "300W" / f"{name}.pts", face * 100 + 128)
     write_image(data / "masked_300W" / "ibug" / "f.png", np.full((256, 256, 3), 190, np.uint8))
     write_pts(data / "masked_300W" / "ibug" / "f.pts", face * 100 + 128)
-    folder = DataFolder(data, masked=data / "made", kind="drawn", seed=3)
+    folder = DataFolder(data, mask=MaskedVersions(data / "made", kind="drawn", seed=3))
     outcome = Reproduction(folder, [Network("full", landmarker)]).table(TABLES["table2"])
     authors, ours = row(outcome, "full"), row(outcome, "full", 1)
     assert (authors["challenging"].faces, ours["challenging"].faces, ours["full"].faces) == (2, 3, 6)
@@ -124,7 +125,7 @@ def test_masks_made_here(data: Path, fake_localizer: Any, face: Shape) -> None:
     assert (read_image(made / "ibug" / "a.jpg") != read_image(data / "300W" / "ibug" / "a.png")).any()
     # A second look takes the masks that are there.
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
-    again = DataFolder(data, masked=data / "made", kind="drawn", seed=3).sets("masked-300w")
+    again = DataFolder(data, mask=MaskedVersions(data / "made", kind="drawn", seed=3)).sets("masked-300w")
     assert not isinstance(again, str)
     assert [s.occluded is None for s in again[1].samples] == [False] * 6
     assert {path: path.stat().st_mtime_ns for path in made.rglob("*")} == before
@@ -185,7 +186,7 @@ def test_a_limit_takes_faces_evenly(data: Path) -> None:
     assert not isinstance(found, str)
     assert [s.path.stem for s in found[0].samples] == ["c", "b"]
     assert [found[0].samples[i].path.stem for i in found[0].parts["Challenging"]] == ["b"]
-    assert found[0].subset("Full") == (0, 1)
+    assert found[0].parts["Full"] == (0, 1)
 
 
 def test_folders_are_known_by_their_layout_and_name(data: Path, face: Shape) -> None:
@@ -199,14 +200,9 @@ def test_folders_are_known_by_their_layout_and_name(data: Path, face: Shape) -> 
     }  # fmt: skip
     found = folder.sets("300vw")
     assert not isinstance(found, str)
-    assert found[0].subset("category 1") == ()  # videos in its layout are not its test videos
+    assert "category 1" not in found[0].parts  # videos in its layout are not its test videos
     with pytest.raises(DataError, match="expected a folder that holds datasets"):
         DataFolder(data / "nowhere").sets("300w")
-
-
-def test_official_counts() -> None:
-    assert official_count("masked-300w", "Full") == official_count("300w", "Full") == 689
-    assert official_count("wflw", "blur") is None
 
 
 MODEL = {"without": [], "non_local": True, "hourglass": False}

@@ -14,13 +14,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from srn.datasets.catalogue import Dataset
+from srn.datasets.folder import DataFolder
+from srn.datasets.kinds import KINDS
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
 from srn.evaluation.cache import EvaluationCache, cached_evaluate
-from srn.evaluation.face_sets import SCHEMES, TITLES, DataFolder, FaceSet, official_count
 from srn.evaluation.paper.published import VARIANTS, Column, Table
-from srn.evaluation.report import charts
-from srn.evaluation.report.charts import Line, Mark
+from srn.evaluation.report.charts import Line, LineChart, Mark
 from srn.evaluation.report.pictures import draw_result, sheet
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, FaceResult, Initialization, compare_evaluations
 from srn.evaluation.speed import measure_speed
@@ -193,11 +194,11 @@ class Reproduction:
             return self.ablations.get(key)
         return self.networks.get(key) or self.ablations.get(key)
 
-    def evaluate(self, network: Network, faces: FaceSet, init: Initialization) -> Evaluation:
+    def evaluate(self, network: Network, faces: Dataset, init: Initialization) -> Evaluation:
         """Measure a network on a set, once."""
-        key = (id(network), faces.dataset, faces.label, init)
+        key = (id(network), faces.kind.name, faces.label, init)
         if key not in self._evaluations:
-            name = f"{TITLES[faces.dataset]}, {network.variant}, {init}"
+            name = f"{faces.kind.title}, {network.variant}, {init}"
             step = None if self._progress is None else self._progress(name, len(faces.samples))
             result, _ = cached_evaluate(
                 network.landmarker, faces.samples, cache=self.cache, digest=network.digest, init=init, progress=step
@@ -220,14 +221,14 @@ class Reproduction:
         notes = [*self._masks_agree(table, sets)]
         for found in sets.values():
             if not isinstance(found, str):
-                notes += [line.replace(f"{self.data.root}/", "") for one in found for line in one.notes]
+                notes += [line.replace(f"{self.data.root}/", "") for one in found for line in _missing(one)]
         return Outcome(table, tuple(rows), tuple(dict.fromkeys(notes)))
 
     def _row(
         self,
         table: Table,
         variant: str,
-        sets: Mapping[str, list[FaceSet] | str],
+        sets: Mapping[str, list[Dataset] | str],
         version: int,
         init: Initialization,
     ) -> OurRow:
@@ -239,15 +240,15 @@ class Reproduction:
                 cells[column.name], detail = self._speed_cell(variant)
                 details.append(detail)
                 continue
-            scheme = SCHEMES[column.dataset]
+            scheme = scheme_of(column.dataset)
             found = sets[column.dataset]
             network = self.network(variant, scheme, ablation=table.ablation)
             faces = None if isinstance(found, str) else found[min(version, len(found) - 1)]
             reasons = []
             if isinstance(found, str):
                 reasons.append(found)
-            elif faces is not None and not faces.subset(column.subset):
-                reasons.append(f"no data: {TITLES[column.dataset]} {column.subset}")
+            elif faces is not None and column.subset not in faces.parts:
+                reasons.append(f"no data: {KINDS[column.dataset].title} {column.subset}")
             if network is None:
                 reasons.append(f"no weights: {variant}, {scheme.n_points} points")
             if reasons or faces is None or network is None:
@@ -263,14 +264,14 @@ class Reproduction:
         return OurRow(f"ours: {method}", variant, detail, cells, curves, init)
 
     def _cell(
-        self, network: Network, faces: FaceSet, column: Column, init: Initialization
+        self, network: Network, faces: Dataset, column: Column, init: Initialization
     ) -> tuple[Cell, Evaluation | None]:
-        chosen = faces.subset(column.subset)
-        title = TITLES[faces.dataset]
+        chosen = faces.part(column.subset)
+        title = faces.kind.title
         if init == "bbs" and any(sample.detector_box is None for sample in faces.samples):
             return Cell(reason=f"no detector boxes: {title}"), None
         whole = self.evaluate(network, faces, init)
-        wanted = {_face_key(faces.samples[i].path, faces.samples[i].landmarks) for i in chosen}
+        wanted = {_face_key(sample.path, sample.landmarks) for sample in chosen}
         results = [r for r in whole.results if r.target_landmarks is not None and _key_of(r) in wanted]
         part = replace(whole, results=tuple(results), problems=()).by(column.normalizer or whole.normalizer)
         if not part.results:
@@ -279,7 +280,7 @@ class Reproduction:
         if interval is None:
             lacks = "occlusion flags" if all(r.occluded is None for r in results) else "weights that say what is hidden"
             return Cell(reason=f"no {lacks}: {title}"), None
-        return Cell(interval, len(part.results), official_count(faces.dataset, column.subset)), part
+        return Cell(interval, len(part.results), faces.kind.official_count(column.subset)), part
 
     def _speed_cell(self, variant: str) -> tuple[Cell, str]:
         network = next((n for (name, _), n in self.networks.items() if name == variant), None)
@@ -291,12 +292,12 @@ class Reproduction:
         value = speed.frames_per_second
         return Cell(Interval(value, np.nan, np.nan)), f"{given.localizer.name}, one look, on {speed.processor}"
 
-    def _masks_agree(self, table: Table, sets: Mapping[str, list[FaceSet] | str]) -> Iterable[str]:
+    def _masks_agree(self, table: Table, sets: Mapping[str, list[Dataset] | str]) -> Iterable[str]:
         """How closely masks made here and the authors' agree: the same network on the same faces in both."""
         found = sets.get("masked-300w", "")
         if isinstance(found, str) or len(found) < 2:
             return
-        network = self.network("full", SCHEMES["masked-300w"], ablation=table.ablation)
+        network = self.network("full", scheme_of("masked-300w"), ablation=table.ablation)
         if network is None:
             return
         theirs, ours = (self.evaluate(network, one, "gt-box") for one in found[:2])
@@ -333,7 +334,7 @@ class Reproduction:
         found = self.data.sets(dataset)
         if isinstance(found, str):
             return {}, [found]
-        scheme = SCHEMES[dataset]
+        scheme = scheme_of(dataset)
         network = self.network("hofs", scheme, ablation=False) if clips else None
         network = network or self.network("full", scheme, ablation=False)
         if network is None:
@@ -341,21 +342,21 @@ class Reproduction:
         sheets, notes = {}, []
         for faces in found:
             if clips:
-                tests = [i for name in faces.parts if official_count(dataset, name) for i in faces.parts[name]]
+                tests = [i for name in faces.parts if faces.kind.official_count(name) for i in faces.parts[name]]
                 if not tests:
-                    notes.append(f"no data: {TITLES[dataset]} test videos")
+                    notes.append(f"no data: {KINDS[dataset].title} test videos")
                     continue
                 first = faces.samples[tests[0]].subset
-                samples = tuple(faces.samples[i] for i in tests if faces.samples[i].subset == first)
+                samples = [faces.samples[i] for i in tests if faces.samples[i].subset == first]
             else:
                 samples = faces.samples
-            some = FaceSet(dataset, f"{faces.label} sheet", samples, {}).limited(SHEET_FACES)
+            some = replace(faces, label=f"{faces.label} sheet", samples=samples).limited(SHEET_FACES)
             result = self.evaluate(network, some, "gt-box")
             sources = some.sources
             tiles = [draw_result(r, scheme, truth=False, source=sources.get(r.path)) for r in result.results]
             drawn = [tile for tile in tiles if tile is not None]
             if drawn:
-                sheets[faces.label or TITLES[dataset]] = sheet(drawn)
+                sheets[faces.label or KINDS[dataset].title] = sheet(drawn)
         return sheets, notes
 
 
@@ -394,6 +395,17 @@ def _covered_shares(
     }
 
 
+def scheme_of(dataset: str) -> LandmarkScheme:
+    """Return the landmark scheme of a column's dataset."""
+    scheme = KINDS[dataset].scheme
+    assert scheme is not None, dataset
+    return scheme
+
+
+def _missing(dataset: Dataset) -> list[str]:
+    return [*dataset.report.shortfalls, *dataset.report.problems]
+
+
 def _by_variant(networks: Sequence[Network]) -> dict[tuple[str, str], Network]:
     found: dict[tuple[str, str], Network] = {}
     for network in networks:
@@ -426,7 +438,7 @@ def _measure(part: Evaluation, metric: str) -> Interval | None:
     return Interval(chosen.value * 100, chosen.low * 100, chosen.high * 100)
 
 
-def curves(outcome: Outcome) -> str | None:
+def curves(outcome: Outcome) -> LineChart | None:
     """Cumulative error distributions of our rows of a table, as SVG; None without any.
 
     Of several kinds of boxes the first is drawn. Published failure rates at 8 % are points of the published methods'
@@ -459,14 +471,14 @@ def curves(outcome: Outcome) -> str | None:
         for row in outcome.table.rows
         if column.name in row.values
     ]
-    return charts.line_chart(
-        lines,
+    return LineChart(
         title=f"{outcome.table.title}: cumulative error distributions",
         description="Share of faces up to an error; diamonds are published failure rates at 8 %.",
         x_label=f"NME up to (%), by {', '.join(normalizers)}",
         y_label="share of faces (%)",
         x_range=(0, CURVE_END * 100),
         y_range=(0, 100),
+        lines=lines,
         marks=marks,
     )
 
