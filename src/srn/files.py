@@ -105,7 +105,8 @@ class CsvLog:
         kept: list[dict[str, str]] = []
         if self.path.exists():
             with self.path.open(newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row[self.fields[0]]) <= last]
+                whole = [line for line in file if line.endswith("\n")]  # a process killed while writing tears a row
+            kept = [row for row in csv.DictReader(whole) if int(row[self.fields[0]]) <= last]
         rows = ([row.get(name) for name in self.fields] for row in kept)
         write_csv(self.path, [self.fields, *rows], line_end=line_end)
 

@@ -1,0 +1,130 @@
+"""Run folders: one process at a time, a log without doubled or torn rows, an optimizer that goes on."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+
+from srn.errors import InputError, WeightsError
+from srn.training.runs import (
+    LOG_FILE,
+    STATE_FILE,
+    RunLog,
+    choose_device,
+    open_run,
+    optimizer_state,
+    part,
+    process_group,
+    restore_optimizer,
+)
+
+HOLDER = textwrap.dedent(
+    """
+    import sys, time
+    from srn.training.runs import open_run
+    with open_run(sys.argv[1], resume=False):
+        print("held", flush=True)
+        time.sleep(100)
+    """
+)
+
+
+def test_a_second_process_on_one_folder_gets_one_clear_error(tmp_path: Path) -> None:
+    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    try:
+        assert holder.stdout.readline() == "held\n"
+        words = f"{tmp_path}: expected a run that no other process trains, found one at work there"
+        with pytest.raises(InputError, match=f"^{re.escape(words)}$"), open_run(tmp_path, resume=False):
+            pass
+    finally:
+        holder.kill()
+        holder.communicate()
+    with open_run(tmp_path, resume=False) as run:  # a killed process leaves nothing locked
+        assert run.folder == tmp_path
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    expected = pytest.raises(InputError, match="expected a folder that can be written")
+    with expected, open_run(tmp_path / "file" / "run", resume=False):
+        pass
+
+
+def test_the_state_comes_back_only_to_the_same_run(tmp_path: Path) -> None:
+    with open_run(tmp_path, resume=True) as run:
+        assert run.saved_state({"pack": "a"}) is None
+        run.save_state({"x": torch.ones(2)}, {"step": "3", "pack": "a"})
+    with pytest.raises(InputError, match="a run that was already started there"), open_run(tmp_path, resume=False):
+        pass
+    with open_run(tmp_path, resume=True) as run:
+        saved = run.saved_state({"pack": "a", "name that the file lacks": "b"})
+        assert saved is not None
+        assert saved[1] == {"step": "3", "pack": "a"}
+        assert torch.equal(saved[0]["x"], torch.ones(2))
+        with pytest.raises(WeightsError, match=f"{STATE_FILE}: expected a run with pack b, found a"):
+            run.saved_state({"pack": "b"})
+
+
+def log(folder: Path, done: int, console: Console) -> RunLog:
+    return RunLog(folder, ("step", "loss"), done=done, total=9, unit="steps", console=console)
+
+
+def test_a_resumed_log_has_each_step_once_and_no_torn_row(tmp_path: Path) -> None:
+    said = io.StringIO()
+    with log(tmp_path, 0, Console(file=said)) as before:
+        for step in (2, 4, 6):
+            before.write({"step": step, "loss": 0.5}, "fine", line=step != 4)
+    assert said.getvalue() == "2/9  fine\n6/9  fine\n"
+    with (tmp_path / LOG_FILE).open("a") as file:
+        file.write("8")  # killed in the middle of a row
+
+    with log(tmp_path, 5, Console(file=io.StringIO())) as after:
+        after.write({"step": 6, "loss": ""}, "")
+    assert (tmp_path / LOG_FILE).read_text() == "step,loss\n2,0.5\n4,0.5\n6,\n"
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_an_optimizer_goes_on_with_the_very_numbers(fused: bool) -> None:
+    def steps(layer: torch.nn.Module, optimizer: torch.optim.Optimizer, count: int) -> None:
+        for number in range(count):
+            x = torch.arange(2 * 3 * 25, dtype=torch.float32).view(2, 3, 5, 5).sin() + number
+            optimizer.zero_grad()
+            layer(x).square().mean().backward()
+            optimizer.step()
+
+    def made() -> tuple[torch.nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        layer = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return layer, torch.optim.AdamW(layer.parameters(), lr=0.1, fused=fused)
+
+    whole, whole_optimizer = made()
+    steps(whole, whole_optimizer, 1)
+    # A file keeps no memory layout.
+    kept = {name: tensor.clone().contiguous() for name, tensor in optimizer_state(whole_optimizer).items()}
+    weights = {name: tensor.clone() for name, tensor in whole.state_dict().items()}
+    resumed, optimizer = made()
+    resumed.load_state_dict(weights)
+    restore_optimizer(optimizer, kept | {"network.weight": torch.zeros(1)})
+
+    steps(whole, whole_optimizer, 2)
+    steps(resumed, optimizer, 2)
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+
+
+def test_parts_of_a_state() -> None:
+    assert part({"a.x": torch.ones(1), "b.x": torch.ones(1), "a.y.z": torch.ones(1)}, "a.").keys() == {"x", "y.z"}
+
+
+def test_one_process_is_its_own_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with process_group(choose_device("cpu")) as processes:
+        assert processes == (0, 1)
