@@ -70,7 +70,7 @@ def test_box_side_is_that_of_the_square_with_the_same_diagonal(box: Box, side: f
     assert box.size == pytest.approx(side)
 
 
-def test_box_moved_keeps_its_centre_when_scaled() -> None:
+def test_an_adjusted_box_keeps_its_centre_when_scaled() -> None:
     assert Box(0, 0, 4, 2).adjusted(np.array([10.0, -1.0])) == Box(10, -1, 14, 1)
     assert Box(0, 0, 4, 2).adjusted(np.zeros(2), scale=(2, 0.5)) == Box(-2, 0.5, 6, 1.5)
     assert Box(0, 0, 4, 2).adjusted(np.array([1.0, 1.0]), scale=(0.5, 1)) == Box(2, 1, 4, 3)
@@ -221,7 +221,7 @@ def test_there_and_back(angle: float, rng: np.random.Generator) -> None:
     assert math.atan2(y1 - y0, x1 - x0) == pytest.approx(angle)
 
 
-def test_a_moved_frame_shows_the_same_crop_further_on() -> None:
+def test_a_shifted_crop_shows_the_same_further_on() -> None:
     frame = CropGeometry.from_box(Box(20, 30, 60, 80), CropSpec(32, 24.0), 0.3)
     offset = np.array([5.0, -3.0])
     points = np.array([[20.0, 30.0], [55.0, 41.0], [-4.0, 9.0]])
@@ -242,7 +242,7 @@ def test_the_frame_of_a_shape_shows_it_upright_and_tight(degrees: float) -> None
     np.testing.assert_allclose(seen, (upright - [0.0, 0.5]) * unit + SPEC.center, atol=1e-9)
 
 
-def test_how_far_a_crop_is_astray_by_hand() -> None:
+def test_displacement_of_a_crop_by_hand() -> None:
     right = CropGeometry.from_box(Box(100, 100, 200, 200), SPEC)
     assert right.displacement(right) == pytest.approx(0, abs=1e-12)
     # Moved by 3 and 4 of 100 pixels; a tenth larger: each corner 5 pixels further out on both axes.

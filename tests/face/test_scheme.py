@@ -250,3 +250,24 @@ def test_components_that_are_no_partition_are_refused(mouth: tuple[int, ...]) ->
 def test_components_must_be_the_six_of_the_paper() -> None:
     with pytest.raises(InputError, match="components"):
         LandmarkScheme("bad", 2, {"brows": (0, 1)}, (), (0, 1), ((0,), (1,)))
+
+
+# --- parts
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=lambda s: s.name)
+def test_the_parts_of_every_scheme_mirror_each_other(scheme: LandmarkScheme) -> None:
+    assert set(scheme.parts) == {*COMPONENTS, "left_brow", "right_brow", "left_eye", "right_eye", "jaw"}
+    mirror = scheme.mirror.tolist()
+    for whole in ("brows", "eyes"):
+        left, right = scheme.part(f"left_{whole[:-1]}"), scheme.part(f"right_{whole[:-1]}")
+        assert {mirror[i] for i in left} == set(right)
+        assert {*left, *right} == set(scheme.part(whole))
+    assert set(scheme.part("left_eye")) >= set(scheme.eyes[0])
+    assert set(scheme.part("right_eye")) >= set(scheme.eyes[1])
+    assert scheme.part("jaw") == (*scheme.part("left_cheek"), *scheme.part("right_cheek"))
+
+
+def test_an_unknown_part_is_named() -> None:
+    with pytest.raises(InputError, match=r"part of a face: expected one of brows, .*, jaw, found 'chin'"):
+        IBUG_68.part("chin")

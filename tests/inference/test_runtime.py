@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.errors import WeightsError
+from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec
 from srn.face.scheme import IBUG_68
 from srn.inference import runtime
-from srn.inference.runtime import OnnxLocalizer
+from srn.inference.runtime import OnnxLocalizer, open_localizer
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +115,59 @@ def test_shipped_weights(robust_weights: Path) -> None:
     np.testing.assert_allclose(mean[IBUG_68.mirror] * [-1, 1], mean, atol=1e-5)
     assert mean[list(IBUG_68.components["brows"]), 1].max() < mean[list(IBUG_68.components["mouth"]), 1].min()
     assert np.sqrt((np.ptp(mean, axis=0) ** 2).sum() / 2) == pytest.approx(1, abs=0.1)
+
+
+class TestOpening:
+    def test_an_exported_network(self, tiny_weights: Path, crops: npt.NDArray[np.uint8]) -> None:
+        opened = open_localizer(tiny_weights, threads=1)
+        assert isinstance(opened, OnnxLocalizer)
+        np.testing.assert_array_equal(opened(crops).shapes, OnnxLocalizer(str(tiny_weights), threads=1)(crops).shapes)
+        given = open_localizer(str(tiny_weights), providers=["CPUExecutionProvider"])
+        np.testing.assert_allclose(given(crops).shapes, opened(crops).shapes, atol=1e-3)
+
+    def test_the_weights_of_a_run(self, tiny_weights: Path, tmp_path: Path, crops: npt.NDArray[np.uint8]) -> None:
+        pytest.importorskip("torch")
+        from srn.model.checkpoint import save_network
+        from srn.model.export import load_onnx
+
+        save_network(tmp_path / "weights.safetensors", load_onnx(tiny_weights)[0], provenance={"faces_seen": "12"})
+        opened = open_localizer(tmp_path / "weights.safetensors")
+        assert opened.name == "weights.safetensors@12 faces"
+        np.testing.assert_allclose(opened(crops).shapes, open_localizer(tiny_weights)(crops).shapes, atol=2e-3)
+        with pytest.raises(InputError, match=r"providers: expected none with \.safetensors weights"):
+            open_localizer(tmp_path / "weights.safetensors", providers=["CPUExecutionProvider"])
+
+    def test_without_pytorch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "torch", None)
+        monkeypatch.delitem(sys.modules, "srn.model.localizer", raising=False)
+        with pytest.raises(MissingDependencyError, match=r"reading \.safetensors weights needs torch.*srn\[train\]"):
+            open_localizer("weights.safetensors")
+
+    @pytest.mark.parametrize(("name", "found"), [("weights.pt", r"\.pt"), ("weights", "no suffix")])
+    def test_another_kind_of_file(self, name: str, found: str) -> None:
+        with pytest.raises(InputError, match=rf"expected weights as \.onnx or \.safetensors, found {found}"):
+            open_localizer(name)
+
+    @pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
+    @pytest.mark.parametrize("threads", [0, -1])
+    def test_threads(self, tiny_weights: Path, suffix: str, threads: int) -> None:
+        with pytest.raises(InputError, match=f"threads: expected a number of at least 1, found {threads}"):
+            open_localizer(tiny_weights.with_suffix(suffix), threads=threads)
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"device": "tpu"}, "device: expected one of cpu, cuda, found 'tpu'"),
+            ({"device": "cuda", "providers": ["CPUExecutionProvider"]}, "device: expected a device or providers"),
+            ({"providers": ["TpuProvider"]}, "execution provider: expected one of .*CPUExecutionProvider.*TpuProvider"),
+        ],
+    )
+    def test_devices_and_providers(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            open_localizer(**options)
+
+    def test_cuda_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(runtime.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+        expected = r"execution provider: expected one of CPUExecutionProvider \(the package onnxruntime-gpu .*CUDA"
+        with pytest.raises(InputError, match=expected):
+            open_localizer(device="cuda")
