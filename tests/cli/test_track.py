@@ -21,7 +21,8 @@ from srn.face.scheme import IBUG_68
 from srn.inference.face import Face
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.pictures import read_image
-from srn.media.video import TimedFrame, VideoWriter, open_video
+from srn.media.video_reading import TimedFrame, open_video
+from srn.media.video_writing import VideoWriter
 
 Run = Callable[..., Any]
 Picture = npt.NDArray[np.uint8]
@@ -194,9 +195,9 @@ def test_a_truncated_video(srn: Run, scripted: dict[str, Any], clip: Path, tmp_p
 def test_sound_that_gets_lost_is_told(
     srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from srn.media import video
+    from srn.media import ffmpeg
 
-    monkeypatch.setattr(video, "_pyav", lambda: None)
+    monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
     ran = srn("track", clip, "--out", tmp_path / "drawn.mp4")
     assert ran.code == 0
     assert "drawn.mp4: without sound: sound is copied only with PyAV" in ran.err

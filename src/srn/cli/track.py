@@ -16,9 +16,11 @@ import typer
 from srn.cli import options
 from srn.errors import DataError, InputError
 from srn.files import growing_file
-from srn.inference.track_overlay import TrackPainter
+from srn.inference.drawing import TrackPainter
 from srn.inference.tracker import FaceTracker
-from srn.media.video import VideoReader, VideoWriter, open_video, quiet
+from srn.media.ffmpeg import quiet
+from srn.media.video_reading import VideoReader, open_video
+from srn.media.video_writing import VideoWriter
 
 
 class StartShape(StrEnum):

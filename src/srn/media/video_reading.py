@@ -1,0 +1,271 @@
+"""Read videos and cameras frame by frame: no more than a few frames are ever in memory.
+
+With PyAV (extra `video`) every frame keeps its exact time. Without it OpenCV reads the file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import DataError
+from srn.media import ffmpeg
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+DEFAULT_RATE = 30.0
+"""Frames per second of a video that does not state its rate."""
+
+
+class TimedFrame(NamedTuple):
+    """A frame of a video.
+
+    Attributes:
+        number: index from 0, in the order of presentation.
+        time_s: time of presentation in seconds, by the video's own clock; never earlier than the frame before.
+        image: (H, W, 3) uint8 RGB, upright.
+    """
+
+    number: int
+    time_s: float
+    image: npt.NDArray[np.uint8]
+
+
+class VideoReader(Protocol):
+    """A video that is read once, from the first frame on."""
+
+    @property
+    def frame_rate(self) -> float:
+        """Average frames per second."""
+        ...
+
+    @property
+    def time_base(self) -> Fraction:
+        """Unit of the video's clock in seconds."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """Expected number of frames; None where it is unknown."""
+        ...
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        """Yield the frames. A broken video yields its readable frames, then raises `DataError`."""
+        ...
+
+    def close(self) -> None:
+        """Release the file or camera."""
+        ...
+
+
+def open_video(source: str | os.PathLike[str] | int) -> VideoReader:
+    """Open a video file, or a camera by its number.
+
+    Raises:
+        DataError: there is no such file or camera, or it is not a video.
+    """
+    if isinstance(source, int):
+        return Camera(source)
+    path = Path(source)
+    if not path.is_file():
+        raise DataError.at(path, "a video file", "a folder" if path.is_dir() else "no such file")
+    return PyAvReader(path) if ffmpeg.find_pyav() is not None else OpenCvReader(path)
+
+
+class PyAvReader:
+    """A video file, read by PyAV."""
+
+    def __init__(self, path: Path) -> None:
+        import av
+
+        self.path = path
+        try:
+            self._container: InputContainer = av.open(str(path))
+            self._stream = self._container.streams.video[0]
+        except (av.FFmpegError, IndexError) as error:
+            found = "no pictures in it" if isinstance(error, IndexError) else ffmpeg.short(error)
+            raise DataError.at(path, "a video that FFmpeg can read", found) from error
+        self._stream.thread_type = "AUTO"
+        self._errors = (av.FFmpegError,)
+
+    @property
+    def frame_rate(self) -> float:
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        return float(rate) if rate else DEFAULT_RATE
+
+    @property
+    def time_base(self) -> Fraction:
+        return self._stream.time_base or Fraction(1, 90000)
+
+    @property
+    def length(self) -> int | None:
+        if self._stream.frames:
+            return self._stream.frames
+        seconds = self._seconds() or (self._container.duration or 0) / 1e6 or None
+        return None if seconds is None else max(round(seconds * self.frame_rate), 1)
+
+    def _seconds(self) -> float | None:
+        """Duration of the picture stream as the file states it; None where it does not."""
+        if self._stream.duration:
+            return float(self._stream.duration * self.time_base)
+        tag = self._stream.metadata.get("DURATION", "")  # Matroska's: 01:02:03.500000000
+        if re.fullmatch(r"\d+:\d\d:\d\d(\.\d+)?", tag):
+            hours, minutes, seconds = tag.split(":")
+            return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+        # The container's duration counts only without other streams: sound may outlast the pictures.
+        alone = len(self._container.streams) == 1 and self._container.duration is not None
+        return (self._container.duration or 0) / 1e6 if alone else None
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        number, time_s, broken = 0, 0.0, 0
+        for packet in self._packets():
+            try:
+                frames = packet.decode()
+            except self._errors:
+                broken += 1
+                continue
+            for frame in frames:
+                broken += bool(frame.is_corrupt)
+                moment = None if frame.pts is None else float(frame.pts * (frame.time_base or self.time_base))
+                if moment is None:  # a stream without a clock
+                    moment = time_s + 1 / self.frame_rate if number else 0.0
+                time_s = max(moment, time_s) if number else moment
+                yield TimedFrame(number, time_s, _upright(frame))
+                number += 1
+        self._check(number, time_s, broken)
+
+    def _packets(self) -> Iterator[Packet[VideoStream]]:
+        """Yield the packets of the picture stream, then the empty packet that flushes the decoder."""
+        demuxed = self._container.demux(self._stream)
+        while True:
+            try:
+                yield next(demuxed)
+            except StopIteration:
+                return
+            except self._errors:  # the file is cut off inside a packet; `_check` reports the missing rest
+                from av.packet import Packet
+
+                flush = cast("Packet[VideoStream]", Packet())
+                flush.stream = self._stream
+                yield flush
+                return
+
+    def _check(self, number: int, last_s: float, broken: int) -> None:
+        """Raise `DataError` unless `number` frames up to `last_s` are as many as the file states."""
+        if not number:
+            raise DataError.at(self.path, "a video with frames", "none that decodes")
+        stated, seconds = self._stream.frames, self._seconds()
+        start = float((self._stream.start_time or 0) * self.time_base)
+        _check_count(self.path, stated or None, number, (last_s - start) * self.frame_rate)
+        if not stated and seconds is not None and last_s - start < 0.98 * seconds - max(0.5, 3 / self.frame_rate):
+            found = f"{number} frames up to {last_s:.1f} s: the file is cut off or broken"
+            raise DataError.at(self.path, f"{seconds:.1f} s of video", found)
+        if broken:
+            found = f"{broken} broken ones (left out or smeared)"
+            raise DataError.at(self.path, f"{number + broken} whole frames", found)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _upright(frame: VideoFrame) -> npt.NDArray[np.uint8]:
+    """Convert a decoded frame to (H, W, 3) uint8 RGB, rotated as its metadata state."""
+    image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    turns = round(frame.rotation / 90) % 4  # counterclockwise, as NumPy's
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _check_count(path: Path, stated: int | None, number: int, by_time: float) -> None:
+    """Raise `DataError` where a file states `stated` frames and yielded only `number`.
+
+    AVI files may count a repeated frame more than once, so the number by the clock, `by_time`, counts as well. Edit
+    lists hide some frames, so a few missing ones are tolerated.
+    """
+    if stated is not None and max(number, by_time + 1) < stated - max(2, 0.01 * stated):
+        raise DataError.at(path, f"{stated} frames", f"{number}: the file is cut off or broken")
+
+
+class _Capture:
+    """An OpenCV capture of a file or camera."""
+
+    def __init__(self, source: str | int, error: DataError) -> None:
+        self._capture = cv2.VideoCapture(source)
+        if not self._capture.isOpened():
+            raise error
+
+    @property
+    def frame_rate(self) -> float:
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS))
+        return rate if np.isfinite(rate) and 0 < rate < 1000 else DEFAULT_RATE
+
+    def _images(self) -> Iterator[npt.NDArray[np.uint8]]:
+        while True:
+            got, image = self._capture.read()
+            if not got or image is None:
+                return
+            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+
+    def close(self) -> None:
+        self._capture.release()
+
+
+class OpenCvReader(_Capture):
+    """A video file, read by OpenCV."""
+
+    time_base = Fraction(1, 90000)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        super().__init__(str(path), DataError.at(path, "a video that OpenCV can read", "none"))
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+
+    @property
+    def length(self) -> int | None:
+        count = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        return count if count > 0 else None
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        number, time_s, stated = 0, 0.0, self.length
+        for image in self._images():
+            moment = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
+            if number and not moment > time_s:  # some containers have no clock
+                moment = time_s + 1 / self.frame_rate
+            time_s = moment
+            yield TimedFrame(number, time_s, image)
+            number += 1
+        if not number:
+            raise DataError.at(self.path, "a video with frames", "none that decodes")
+        _check_count(self.path, stated, number, time_s * self.frame_rate)
+
+
+class Camera(_Capture):
+    """A camera of this machine, read by OpenCV. Times are those of arrival, counted from the first frame."""
+
+    time_base = Fraction(1, 1000000)
+    length = None
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        super().__init__(index, DataError.at(f"camera {index}", "a camera of this machine", "none of that number"))
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        number, begin = 0, 0.0
+        for image in self._images():
+            now = time.monotonic()
+            begin = begin if number else now
+            yield TimedFrame(number, now - begin, image)
+            number += 1
+        raise DataError.at(f"camera {self.index}", "frames without end", f"silence after {number}")

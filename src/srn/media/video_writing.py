@@ -1,0 +1,259 @@
+"""Write videos frame by frame.
+
+With PyAV (extra `video`) each frame is shown at its exact time, sound is copied unchanged, and the codec is H.264.
+Without it OpenCV writes at one constant frame rate, without sound, as MPEG-4.
+"""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, cast
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import DataError, InputError
+from srn.files import growing_file
+from srn.media import ffmpeg
+
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.stream import VideoStream
+
+Frame = npt.NDArray[np.uint8]
+
+CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".avi": "mpeg4", ".webm": "vp9"}
+"""Suffixes of the videos that PyAV can write, with the codec."""
+
+FOURCC = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
+"""Likewise for OpenCV."""
+
+
+class VideoWriter:
+    """Write a video to a temporary file, renamed on exit: an interrupted video can be played, too.
+
+    Use as a context: `with VideoWriter(path, 30.0) as video: video.write(image, time_s)`.
+
+    Args:
+        path: `.mp4`, `.m4v`, `.mov`, `.mkv`, `.avi`, and with PyAV `.webm`.
+        frame_rate: average frames per second; OpenCV's constant rate.
+        time_base: unit of the clock in seconds.
+        sound_from: a video whose sound is copied unchanged; needs PyAV.
+
+    Attributes:
+        sound_lost: reason why the sound of `sound_from` is missing; None where it is copied or there is none.
+
+    Raises:
+        InputError: the suffix is not supported, or the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        frame_rate: float,
+        time_base: Fraction = Fraction(1, 90000),
+        sound_from: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        suffixes = FOURCC if ffmpeg.find_pyav() is None else CODECS
+        if self.path.suffix.lower() not in suffixes:
+            expected = f"a video file to write ({', '.join(suffixes)})"
+            raise InputError.at(self.path, expected, self.path.suffix or "no suffix")
+        if self.path.is_dir():
+            raise InputError.at(self.path, "a video file to write", "a folder")
+        self._rate, self._time_base, self._sound_from = frame_rate, time_base, sound_from
+        self._file = growing_file(self.path)
+        self._beside: Path | None = None
+        self._sink: _PyAvSink | _OpenCvSink | None = None
+        self._complete = False
+        self.sound_lost: str | None = None
+
+    def __enter__(self) -> Self:
+        self._beside = self._file.__enter__()
+        return self
+
+    def write(self, image: Frame, time_s: float) -> None:
+        """Add a frame.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; scaled to the size of the first frame.
+            time_s: time of presentation in seconds, not before that of the previous frame.
+        """
+        if self._beside is None:
+            raise InputError.at(self.path, "a video opened with 'with'", "a closed one")
+        if self._sink is None:
+            self._sink = self._opened(self._beside, image)
+        self._sink.write(image, time_s)
+
+    def _opened(self, path: Path, first: Frame) -> _PyAvSink | _OpenCvSink:
+        if ffmpeg.find_pyav() is None:
+            if self._sound_from is not None:
+                self.sound_lost = "sound is copied only with PyAV: pip install 'srn[video]'"
+            return _OpenCvSink(path, first, self._rate)
+        sink = _PyAvSink(path, first, self._rate, self._time_base, self._sound_from)
+        self.sound_lost = sink.sound_lost
+        return sink
+
+    def complete(self) -> None:
+        """Declare the last frame the end of the video: sound that outlasts it is copied as well."""
+        self._complete = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._sink is not None:
+                self._sink.close(self._complete)
+        finally:
+            self._beside = self._sink = None
+            self._file.__exit__(kind, error, trace)
+
+
+class _PyAvSink:
+    """An open output file of PyAV."""
+
+    def __init__(
+        self, path: Path, first: Frame, rate: float, time_base: Fraction, sound_from: str | os.PathLike[str] | None
+    ) -> None:
+        import av
+
+        self._av, self._path, self._time_base = av, path, time_base
+        self._size = first.shape[:2]
+        self._last = -1
+        self._waiting: Packet[AudioStream] | None = None
+        self.sound_lost: str | None = None
+        self._source = None if sound_from is None else _opened_sound(sound_from)
+        try:
+            self._open(rate)
+        except (av.FFmpegError, ValueError) as error:  # mostly: the container does not support this sound codec
+            if self._source is None:
+                raise InputError.at(path, "a video that can be written", ffmpeg.short(error)) from error
+            codec = self._source.streams.audio[0].codec_context.name
+            self.sound_lost = f"a {path.suffix} file does not take {codec} sound"
+            self._source.close()
+            self._source = None
+            self._container.close()
+            self._open(rate)
+
+    def _open(self, rate: float) -> None:
+        self._container = self._av.open(str(self._path), "w")
+        codec = CODECS[self._path.suffix.lower()]
+        if codec not in self._av.codecs_available:
+            codec = {"libx264": "mpeg4", "vp9": "libvpx-vp9"}[codec]
+        options = {
+            "libx264": {"crf": "18", "preset": "veryfast"},
+            "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "6"},
+        }
+        fraction = Fraction(rate).limit_denominator(1001)
+        added = self._container.add_stream(codec, rate=fraction, options=options.get(codec, {"qscale": "3"}))
+        stream = cast("VideoStream", added)
+        height, width = self._size
+        # Colour is stored at half the resolution, in blocks of two by two: an odd edge is repeated once.
+        stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
+        if codec == "mpeg4":
+            stream.bit_rate = int(max(width * height * rate * 0.2, 500_000))
+            # Its clock has 16 bits, and AVI knows no other times than whole frames.
+            avi = self._path.suffix.lower() == ".avi"
+            self._time_base = 1 / fraction if avi else max(self._time_base, Fraction(1, 65535))
+        stream.codec_context.time_base = self._time_base
+        self._stream = stream
+        self._sound = None
+        if self._source is not None:
+            self._packets = self._source.demux(self._source.streams.audio[0])
+            self._sound = self._container.add_stream_from_template(self._source.streams.audio[0])
+        self._container.start_encoding()
+
+    def write(self, image: Frame, time_s: float) -> None:
+        height, width = self._size
+        image = _fitted(image, width, height)
+        padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+        self._last = max(round(time_s / self._time_base), self._last + 1)  # no two frames at one time
+        frame.pts, frame.time_base = self._last, self._time_base
+        self._copy_sound(time_s)
+        self._container.mux(self._stream.encode(frame))
+
+    def _copy_sound(self, until_s: float) -> None:
+        """Copy the sound up to a time in step with the frames, so that neither is buffered in memory."""
+        while self._sound is not None:
+            try:
+                packet = self._waiting or next(self._packets)
+            except (StopIteration, self._av.FFmpegError):
+                self._sound = None
+                return
+            self._waiting = packet
+            if packet.pts is not None and float(packet.pts * packet.time_base) > until_s:
+                return
+            self._waiting = None
+            if packet.dts is not None:  # else the empty packet at the end
+                packet.stream = self._sound
+                self._container.mux(packet)
+
+    def close(self, complete: bool) -> None:
+        shown = float(self._last * self._time_base + 1 / self._stream.codec_context.framerate)
+        self._copy_sound(float("inf") if complete else shown)
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+        if self._source is not None:
+            self._source.close()
+
+
+def _opened_sound(path: str | os.PathLike[str]) -> InputContainer | None:
+    """Open a video for its sound; None where it has none."""
+    import av
+
+    try:
+        source = av.open(str(path))
+    except av.FFmpegError as error:
+        raise DataError.at(path, "a video to take the sound from", ffmpeg.short(error)) from error
+    if source.streams.audio:
+        return source
+    source.close()
+    return None
+
+
+def _fitted(image: Frame, width: int, height: int) -> Frame:
+    """Scale a frame to a size, where it has another."""
+    if image.shape[:2] == (height, width):
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+class _OpenCvSink:
+    """An open output file of OpenCV: frames are repeated or left out to keep pace with their times."""
+
+    def __init__(self, path: Path, first: Frame, rate: float) -> None:
+        height, width = first.shape[:2]
+        self._size, self._rate = (width, height), rate
+        code = cv2.VideoWriter.fourcc(*FOURCC[path.suffix.lower()])
+        self._writer = cv2.VideoWriter(str(path), code, rate, self._size)
+        if not self._writer.isOpened():
+            raise InputError.at(path, "a video that OpenCV can write", "none")
+        self._begin: float | None = None
+        self._count = 0
+        self._last: Frame = first
+
+    def write(self, image: Frame, time_s: float) -> None:
+        image = _fitted(image, *self._size)
+        if self._begin is None:
+            self._begin = time_s
+        place = round((time_s - self._begin) * self._rate)
+        while self._count < place:
+            self._put(self._last)
+        if self._count == place:
+            self._put(image)
+        self._last = image
+
+    def _put(self, image: Frame) -> None:
+        self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        self._count += 1
+
+    def close(self, complete: bool) -> None:
+        del complete  # there is no sound that could outlast the frames
+        self._writer.release()

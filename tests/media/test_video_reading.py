@@ -1,0 +1,184 @@
+"""Reading videos: frames, times, rotation, broken files, cameras; with PyAV, and with OpenCV alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.errors import DataError
+from srn.media import ffmpeg, video_reading
+from srn.media.video_reading import Camera, OpenCvReader, PyAvReader, TimedFrame, VideoReader, open_video
+
+av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
+
+Picture = npt.NDArray[np.uint8]
+Make = Callable[..., Path]
+Draw = Callable[..., Picture]
+Number = Callable[[Picture], int]
+Frames = Callable[[VideoReader], list[TimedFrame]]
+Read = Callable[[Path], VideoReader]
+
+READERS = pytest.mark.parametrize("read", [PyAvReader, OpenCvReader])
+
+
+@READERS
+@pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".mkv", "mpeg4"), (".avi", "mpeg4")])
+def test_every_frame_in_its_order(
+    tmp_path: Path, read: Read, suffix: str, codec: str, make: Make, number_of: Number, frames_of: Frames
+) -> None:
+    base = Fraction(1, 30) if codec == "mpeg4" else Fraction(1, 12800)
+    reader = read(make(tmp_path / f"a{suffix}", codec=codec, time_base=base))
+    assert reader.frame_rate == pytest.approx(30, rel=0.01)
+    assert reader.length in (20, 21)
+    frames = frames_of(reader)
+    assert [frame.number for frame in frames] == list(range(20))
+    assert [number_of(frame.image) for frame in frames] == list(range(20))
+    np.testing.assert_allclose(np.diff([frame.time_s for frame in frames])[2:], 1 / 30, atol=0.002)
+    assert frames[0].image.shape == (64, 96, 3)
+    red = frames[3].image[2:9, 2:9].mean(axis=(0, 1))
+    assert red[0] > 150
+    assert red[2] < 90  # RGB, not BGR
+
+
+@READERS
+def test_uneven_times_are_kept(tmp_path: Path, read: Read, make: Make, frames_of: Frames) -> None:
+    times = [0, 0.04, 0.05, 0.2, 0.21, 0.5, 0.9, 0.92]
+    frames = frames_of(read(make(tmp_path / "a.mp4", times)))
+    np.testing.assert_allclose([frame.time_s for frame in frames], times, atol=1e-4)
+
+
+@READERS
+@pytest.mark.parametrize(("rotation", "corner"), [(90, "lower left"), (180, "lower right"), (-90, "upper right")])
+def test_rotation_metadata_are_heeded(
+    tmp_path: Path, read: Read, rotation: int, corner: str, make: Make, frames_of: Frames
+) -> None:
+    """The upper left mark of the stored frame, turned counterclockwise by the metadata."""
+    image = frames_of(read(make(tmp_path / "a.mp4", 3, rotation=rotation)))[0].image
+    assert image.shape == ((96, 64, 3) if abs(rotation) == 90 else (64, 96, 3))
+    rows = slice(-9, -2) if "lower" in corner else slice(2, 9)
+    columns = slice(-9, -2) if "right" in corner else slice(2, 9)
+    red = image[rows, columns].mean(axis=(0, 1))
+    assert red[0] > 150
+    assert red[1] < 100
+
+
+@READERS
+@pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "mpeg4"), ("a.avi", "mpeg4")])
+def test_a_cut_off_file_gives_what_it_has_and_one_line(
+    tmp_path: Path, read: Read, name: str, codec: str, make: Make, number_of: Number
+) -> None:
+    base = Fraction(1, 30) if codec == "mpeg4" else Fraction(1, 12800)
+    path = make(tmp_path / name, 44, codec=codec, time_base=base, early_header=True, noise=True)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 6 // 10])
+    got: list[TimedFrame] = []
+    with pytest.raises(DataError, match=r"a\.\w+: expected .*, found \d+.*: the file is cut off or broken") as error:
+        got.extend(read(path))
+    assert "\n" not in str(error.value)
+    assert 5 < len(got) < 40
+    assert [number_of(frame.image) for frame in got[:6]] == list(range(6))
+
+
+def test_damage_in_the_middle_does_not_end_the_reading(tmp_path: Path, make: Make, number_of: Number) -> None:
+    path = make(tmp_path / "a.mp4", 40)
+    content = bytearray(path.read_bytes())
+    begin = content.index(b"mdat")
+    middle = begin + (content.index(b"moov") - begin) // 2
+    content[middle : middle + 120] = b"\xff" * 120
+    path.write_bytes(content)
+    frames: list[TimedFrame] = []
+    with contextlib.suppress(DataError):  # FFmpeg mends what it can, and then nothing is wrong
+        frames.extend(PyAvReader(path))
+    assert len(frames) > 30
+    assert number_of(frames[0].image) == 0
+    assert number_of(frames[-1].image) == 39
+
+
+@pytest.mark.parametrize("with_pyav", [True, False])
+def test_what_is_no_video(tmp_path: Path, with_pyav: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not with_pyav:
+        monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
+    text = tmp_path / "a.mp4"
+    text.write_text("no video")
+    with pytest.raises(DataError, match=r"a\.mp4: expected a video that"):
+        open_video(text)
+    with pytest.raises(DataError, match="expected a video file, found no such file"):
+        open_video(tmp_path / "none.mp4")
+    with pytest.raises(DataError, match="found a folder"):
+        open_video(tmp_path)
+
+
+def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as out:
+        voice = out.add_stream("aac", rate=44100)
+        voice.layout = "mono"
+        piece = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), format="s16", layout="mono")
+        piece.sample_rate, piece.pts = 44100, 0
+        out.mux(voice.encode(piece))
+        out.mux(voice.encode(None))
+    with pytest.raises(DataError, match="no pictures in it"):
+        open_video(path)
+
+
+def test_pyav_is_taken_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
+    path = make(tmp_path / "a.mp4", 3)
+    assert isinstance(open_video(path), PyAvReader)
+    monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
+    assert isinstance(open_video(path), OpenCvReader)
+
+
+def test_frames_are_read_one_at_a_time(tmp_path: Path, make: Make, number_of: Number) -> None:
+    """Nothing is decoded far ahead: the first frames are there although the file's end is missing."""
+    path = make(tmp_path / "a.mp4", 40)
+    reader = PyAvReader(path)
+    frames: Iterator[TimedFrame] = iter(reader)
+    assert number_of(next(frames).image) == 0
+    assert number_of(next(frames).image) == 1
+    reader.close()
+
+
+# --- a camera
+
+
+class FakeCapture:
+    """Three frames, then silence."""
+
+    def __init__(self, index: int) -> None:
+        self.left, self.open = 3, index == 0
+
+    def isOpened(self) -> bool:
+        return self.open
+
+    def get(self, what: int) -> float:
+        return 25.0 if what == cv2.CAP_PROP_FPS else 0.0
+
+    def read(self) -> tuple[bool, Picture | None]:
+        self.left -= 1
+        return (True, np.full((64, 96, 3), (40, 40, 220), np.uint8)) if self.left >= 0 else (False, None)
+
+    def release(self) -> None:
+        self.open = False
+
+
+def test_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    moments = iter([100.0, 100.04, 100.1])
+    monkeypatch.setattr(video_reading.time, "monotonic", lambda: next(moments))
+    reader = open_video(0)
+    assert isinstance(reader, Camera)
+    assert (reader.frame_rate, reader.length) == (25.0, None)
+    frames: list[TimedFrame] = []
+    with pytest.raises(DataError, match="camera 0: expected frames without end, found silence after 3"):
+        frames.extend(reader)
+    np.testing.assert_allclose([frame.time_s for frame in frames], [0, 0.04, 0.1])
+    assert frames[0].image[5, 5].tolist() == [220, 40, 40]
+    with pytest.raises(DataError, match="camera 7: expected a camera of this machine, found none of that number"):
+        open_video(7)

@@ -1,0 +1,181 @@
+"""Writing videos: frames, times, sound, sizes, and files that cannot be written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.errors import InputError
+from srn.media import ffmpeg
+from srn.media.video_reading import TimedFrame, VideoReader, open_video
+from srn.media.video_writing import VideoWriter
+
+av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
+
+Picture = npt.NDArray[np.uint8]
+Make = Callable[..., Path]
+Draw = Callable[..., Picture]
+Number = Callable[[Picture], int]
+Frames = Callable[[VideoReader], list[TimedFrame]]
+
+
+def sound_packets(path: Path) -> list[tuple[float, bytes]]:
+    with av.open(str(path)) as file:
+        if not file.streams.audio:
+            return []
+        return [(round(float(p.pts * p.time_base), 4), bytes(p)) for p in file.demux(audio=0) if p.pts is not None]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".webm"])
+def test_there_and_back(tmp_path: Path, suffix: str, drawn: Draw, number_of: Number, frames_of: Frames) -> None:
+    path = tmp_path / "new" / f"a{suffix}"
+    with VideoWriter(path, 30.0) as out:
+        for k in range(10):
+            out.write(drawn(k), k / 30)
+    frames = frames_of(open_video(path))
+    assert [number_of(frame.image) for frame in frames] == list(range(10))
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(10) / 30, atol=0.04)
+    assert np.abs(frames[4].image.astype(int) - drawn(4)).mean() < 6
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+def test_uneven_times_survive_there_and_back(tmp_path: Path, make: Make) -> None:
+    base = Fraction(1, 12800)
+    times = [0, 0.04, 0.05, 0.2, 0.21, 0.5, 0.9, 0.92]
+    source = open_video(make(tmp_path / "a.mp4", times))
+    with VideoWriter(tmp_path / "b.mp4", source.frame_rate, source.time_base) as out:
+        for frame in source:
+            out.write(frame.image, frame.time_s)
+    with av.open(str(tmp_path / "a.mp4")) as one, av.open(str(tmp_path / "b.mp4")) as other:
+        assert [float(f.pts * f.time_base) for f in one.decode(video=0)] == [
+            float(f.pts * f.time_base) for f in other.decode(video=0)
+        ]
+        assert other.streams.video[0].time_base == base
+
+
+def test_sound_is_copied_as_it_is(tmp_path: Path, make: Make) -> None:
+    source = make(tmp_path / "a.mp4", 30, sound="aac", sound_s=0.4)
+    with VideoWriter(tmp_path / "b.mp4", 30.0, sound_from=source) as out:
+        for frame in open_video(source):
+            out.write(frame.image, frame.time_s)
+        out.complete()
+    assert out.sound_lost is None
+    assert sound_packets(source) == sound_packets(tmp_path / "b.mp4")
+    assert len(sound_packets(source)) > 30
+
+
+def test_sound_ends_with_the_pictures_of_an_interrupted_video(
+    tmp_path: Path, make: Make, drawn: Draw, frames_of: Frames
+) -> None:
+    source = make(tmp_path / "a.mp4", 30, sound="aac")
+
+    def interrupted() -> None:
+        with VideoWriter(tmp_path / "b.mp4", 30.0, sound_from=source) as out:
+            for k in range(10):
+                out.write(drawn(k), k / 30)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    kept = sound_packets(tmp_path / "b.mp4")
+    assert kept == sound_packets(source)[: len(kept)]
+    assert 0.25 < kept[-1][0] <= 10 / 30 + 0.03
+    assert len(frames_of(open_video(tmp_path / "b.mp4"))) == 10  # it plays
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
+
+
+def test_sound_that_the_file_cannot_hold_is_left_out_and_told(
+    tmp_path: Path, make: Make, drawn: Draw, frames_of: Frames
+) -> None:
+    source = make(tmp_path / "a.mp4", 12, sound="aac")
+    with VideoWriter(tmp_path / "b.webm", 30.0, sound_from=source) as out:
+        for k in range(12):
+            out.write(drawn(k), k / 30)
+    assert out.sound_lost == "a .webm file does not take aac sound"
+    assert len(frames_of(open_video(tmp_path / "b.webm"))) == 12
+
+
+def test_a_video_without_sound_is_none_the_worse(tmp_path: Path, make: Make, drawn: Draw) -> None:
+    source = make(tmp_path / "a.mp4", 5)
+    with VideoWriter(tmp_path / "b.mp4", 30.0, sound_from=source) as out:
+        out.write(drawn(0), 0)
+    assert out.sound_lost is None
+
+
+def test_odd_sizes_get_their_edge_repeated(tmp_path: Path, drawn: Draw, frames_of: Frames) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 30.0) as out:
+        out.write(drawn(0, 95, 63), 0)
+    assert frames_of(open_video(tmp_path / "a.mp4"))[0].image.shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize("with_pyav", [True, False])
+def test_a_frame_of_another_size_is_fitted(
+    tmp_path: Path, with_pyav: bool, monkeypatch: pytest.MonkeyPatch, drawn: Draw, frames_of: Frames
+) -> None:
+    if not with_pyav:
+        monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
+    with VideoWriter(tmp_path / "a.avi", 30.0) as out:
+        out.write(drawn(0), 0)
+        out.write(drawn(1, 192, 128), 1 / 30)
+    assert [f.image.shape for f in frames_of(open_video(tmp_path / "a.avi"))] == [(64, 96, 3)] * 2
+
+
+def test_equal_times_are_set_apart(tmp_path: Path, drawn: Draw, number_of: Number, frames_of: Frames) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 30.0) as out:
+        for k, moment in enumerate((0, 0, 0.1, 0.1)):
+            out.write(drawn(k), moment)
+    assert [number_of(f.image) for f in frames_of(open_video(tmp_path / "a.mp4"))] == [0, 1, 2, 3]
+
+
+@pytest.mark.usefixtures("no_pyav")
+def test_opencv_keeps_pace_by_repeating_and_leaving_out(
+    tmp_path: Path, drawn: Draw, number_of: Number, frames_of: Frames
+) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 10.0, sound_from="any.mp4") as out:
+        for k, moment in enumerate((5.0, 5.1, 5.4, 5.44, 5.5)):
+            out.write(drawn(k), moment)
+    assert "pip install 'srn[video]'" in (out.sound_lost or "")
+    numbers = [number_of(frame.image) for frame in frames_of(open_video(tmp_path / "a.mp4"))]
+    assert numbers == [0, 1, 1, 1, 2, 4]
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a", "a.jpg"])
+def test_unknown_kinds_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"expected a video file to write \(\.mp4, "):
+        VideoWriter(tmp_path / name, 30.0)
+
+
+@pytest.mark.usefixtures("no_pyav")
+def test_webm_needs_pyav(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a\.webm: expected a video file to write"):
+        VideoWriter(tmp_path / "a.webm", 30.0)
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    with pytest.raises(InputError, match="found a folder"):
+        VideoWriter(tmp_path / "folder.mp4", 30.0)
+    (tmp_path / "file").write_text("x")
+    with (
+        pytest.raises(InputError, match="expected a file that can be written"),
+        VideoWriter(tmp_path / "file" / "a.mp4", 30.0),
+    ):
+        pass
+
+
+def test_without_frames_there_is_no_file(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 30.0):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_to_a_closed_video_is_refused(tmp_path: Path, drawn: Draw) -> None:
+    out: Any = VideoWriter(tmp_path / "a.mp4", 30.0)
+    with pytest.raises(InputError, match="opened with 'with'"):
+        out.write(drawn(0), 0)
