@@ -1,4 +1,4 @@
-"""Boxes, similarities and the canonical frame. Pure NumPy; pixel centres lie at whole numbers, x before y."""
+"""Boxes, similarities and crops. Coordinates are x before y, 0-based, with pixel centres at whole numbers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,19 @@ ImageArray = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Box:
-    """An upright rectangle in picture pixels, 0-based: the outermost pixel centres it holds."""
+    """An upright rectangle in picture pixels, 0-based; its corners are pixel centres and belong to it.
+
+    Raises:
+        InputError: a coordinate is not finite, or the box has no extent.
+
+    Examples:
+        >>> from srn import Box
+        >>> box = Box(10, 20, 50, 80)
+        >>> box.width, box.height, box.iou(Box(10, 20, 50, 50))
+        (40, 60, 0.5)
+        >>> box.adjusted((5, 0), scale=(0.5, 0.5))
+        Box(x0=25.0, y0=35.0, x1=45.0, y1=65.0)
+    """
 
     x0: float
     y0: float
@@ -33,38 +45,41 @@ class Box:
 
     @classmethod
     def around(cls, points: FloatArray) -> Box:
-        """The tight box of points (N, 2): the box convention that the networks are trained on."""
+        """Return the tight box of points (N, 2): the face box that the networks are trained on."""
         (x0, y0), (x1, y1) = np.min(points, axis=0), np.max(points, axis=0)
         return cls(float(x0), float(y0), float(x1), float(y1))
 
     @property
     def width(self) -> float:
+        """Distance from left to right, in pixels."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> float:
+        """Distance from top to bottom, in pixels."""
         return self.y1 - self.y0
 
     @property
     def center(self) -> npt.NDArray[np.float64]:
+        """(2,): x and y of the centre."""
         return np.array([(self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2])
 
     @property
     def size(self) -> float:
-        """Side of the square with the same diagonal: the size of a face that changes little when it turns."""
+        """Side of the square with the same diagonal, in pixels; it changes little when a face turns."""
         return float(np.hypot(self.width, self.height) / np.sqrt(2))
 
     def as_array(self) -> npt.NDArray[np.float64]:
         """(4,): x0, y0, x1, y1."""
         return np.array([self.x0, self.y0, self.x1, self.y1])
 
-    def adjusted(self, offset: FloatArray, scale: tuple[float, float] = (1.0, 1.0)) -> Box:
-        """The box with its centre shifted by `offset` (pixels) and its width and height multiplied by `scale`."""
+    def adjusted(self, offset: FloatArray | tuple[float, float], scale: tuple[float, float] = (1.0, 1.0)) -> Box:
+        """Return the box with its centre shifted by `offset` (pixels) and its sides multiplied by `scale` (x, y)."""
         (x, y), half_width, half_height = self.center + offset, self.width * scale[0] / 2, self.height * scale[1] / 2
         return Box(float(x - half_width), float(y - half_height), float(x + half_width), float(y + half_height))
 
     def iou(self, other: Box) -> float:
-        """Intersection over union, in [0, 1]."""
+        """Return the intersection over union with another box, in [0, 1]."""
         width = min(self.x1, other.x1) - max(self.x0, other.x0)
         height = min(self.y1, other.y1) - max(self.y0, other.y0)
         overlap = max(width, 0.0) * max(height, 0.0)
@@ -78,20 +93,24 @@ def transform_points(matrix: FloatArray, points: FloatArray) -> npt.NDArray[np.f
 
 
 def invert_affine(matrix: FloatArray) -> npt.NDArray[np.float64]:
-    """Inverse of an affine map (2, 3)."""
+    """Invert an affine map (2, 3)."""
     linear = np.linalg.inv(matrix[:, :2])
     return np.hstack([linear, -(linear @ matrix[:, 2:])])
 
 
 def similarity(scale: float, angle: float, source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
-    """The map (2, 3) that scales by `scale`, rotates by `angle` (radians, x to y) and takes `source` to `target`."""
+    """Return the map (2, 3) that scales, rotates by `angle` (radians, x to y) and takes `source` to `target`."""
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
     linear = np.array([[cos, -sin], [sin, cos]])
     return np.hstack([linear, (np.asarray(target) - linear @ source)[:, None]])
 
 
 def fit_similarity(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
-    """Least-squares similarity (2, 3), never a reflection, from points (N, 2) `source` to `target` (Umeyama 1991)."""
+    """Fit the least-squares similarity (2, 3), never a reflection, between points (N, 2) (Umeyama 1991).
+
+    Raises:
+        InputError: all source points coincide.
+    """
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     a, b = source - source_mean, target - target_mean
     power = float((a**2).sum())
@@ -104,7 +123,7 @@ def fit_similarity(source: FloatArray, target: FloatArray) -> npt.NDArray[np.flo
 
 
 def flip_points(points: FloatArray, width: int, mirror: npt.NDArray[np.int64]) -> FloatArray:
-    """Points (N, 2) of the left-right flipped picture of `width` pixels, renumbered by the scheme's `mirror` map."""
+    """Mirror points (N, 2) in a picture of `width` pixels and renumber them by the scheme's `mirror` permutation."""
     flipped = points[mirror].copy()
     flipped[:, 0] = width - 1 - flipped[:, 0]
     return flipped
@@ -112,7 +131,7 @@ def flip_points(points: FloatArray, width: int, mirror: npt.NDArray[np.int64]) -
 
 @dataclass(frozen=True)
 class CropSpec:
-    """Size of the canonical crop: `size` pixels a side, of which a square face box takes `face_size` in the middle."""
+    """Size of a crop: `size` pixels a side, of which a square face box takes the middle `face_size`."""
 
     size: int
     face_size: float
@@ -123,7 +142,7 @@ class CropSpec:
         return (self.size - 1) / 2
 
     def place(self, mean_shape: FloatArray) -> npt.NDArray[np.float64]:
-        """A shape in face units (origin at the box centre, 1 = the box side) in crop pixels."""
+        """Convert a shape (N, 2) from face units (origin at the box centre, 1 = `Box.size`) to crop pixels."""
         return np.asarray(mean_shape, dtype=np.float64) * self.face_size + self.center
 
 
@@ -141,7 +160,7 @@ class CropGeometry:
 
     @classmethod
     def from_box(cls, box: Box, spec: CropSpec, angle: float = 0.0) -> CropGeometry:
-        """Centre the box in the crop, its `side` scaled to `spec.face_size`; `angle` (radians) turns the picture."""
+        """Centre the box in the crop and scale its size to `spec.face_size`; `angle` (radians) rotates the picture."""
         return cls(similarity(spec.face_size / box.size, angle, box.center, np.full(2, spec.center)), spec)
 
     @classmethod
@@ -166,14 +185,20 @@ class CropGeometry:
         return cls(np.hstack([linear, (upright.matrix @ np.append(rotation[:, 2], 1))[:, None]]), spec)
 
     def shifted(self, offset: FloatArray) -> CropGeometry:
-        """The crop that shows what lies `offset` (2,) picture pixels further as this one shows what lies here."""
+        """Return the same crop, shifted in the picture by `offset` (2,) picture pixels."""
         matrix = self.matrix.copy()
         matrix[:, 2] -= matrix[:, :2] @ offset
         return CropGeometry(matrix, self.spec)
 
     def displacement(self, placed: CropGeometry) -> float:
-        """How far `placed`, a crop of the same size, shows the face from where this one does: the largest distance of a
-        corner of the face box, over the box's side."""
+        """Return the largest distance between corresponding corners of the two crops' face boxes.
+
+        Args:
+            placed: another crop of the same size.
+
+        Returns:
+            A share of the face box's size.
+        """
         corners = self.spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * self.spec.face_size / 2
         off = self.to_crop(placed.to_picture(corners)) - corners
         return float(np.linalg.norm(off, axis=1).max() / self.spec.face_size)
@@ -184,22 +209,28 @@ class CropGeometry:
         return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
 
     def to_crop(self, points: FloatArray) -> npt.NDArray[np.float64]:
-        """Picture pixels -> crop pixels."""
+        """Convert points (..., 2) from picture pixels to crop pixels."""
         return transform_points(self.matrix, points)
 
     def to_picture(self, points: FloatArray) -> npt.NDArray[np.float64]:
-        """Crop pixels -> picture pixels."""
+        """Convert points (..., 2) from crop pixels to picture pixels."""
         return transform_points(invert_affine(self.matrix), points)
 
     def crop(self, image: ImageArray) -> ImageArray:
-        """Resample the picture (H, W, 3) to the crop (size, size, 3).
+        """Resample a picture to the crop.
 
-        Bilinear; a picture that shrinks to less than half is first reduced by area averaging, so that nothing
-        aliases. Pixels outside the picture repeat its edge.
+        Interpolation is bilinear. A picture that shrinks to less than half is first reduced by area averaging, which
+        prevents aliasing. Pixels outside the picture repeat its edge.
+
+        Args:
+            image: (H, W, 3) uint8.
+
+        Returns:
+            (size, size, 3) uint8.
         """
         matrix, scale = self.matrix, self.scale
         if scale < 0.5:
-            # Only the part of the picture that the crop shows is reduced: a face in a large photograph costs little.
+            # Only the visible part of the picture is reduced, so that a large photograph costs little.
             corners = self.to_picture(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (self.spec.size - 1.0))
             height, width = image.shape[:2]
             margin = 2 / scale
@@ -209,7 +240,7 @@ class CropGeometry:
             reduced_size = np.maximum(np.round(np.array([x1 - x0, y1 - y0]) * scale * 1.5), 1).astype(int)
             image = cv2.resize(part, reduced_size.tolist(), interpolation=cv2.INTER_AREA).astype(np.uint8)
             ratio = reduced_size / np.array([x1 - x0, y1 - y0])
-            # reduced = (full - origin + 1/2) * ratio - 1/2, inverted and chained with the map to the crop.
+            # reduced = (full - origin + 1/2) * ratio - 1/2, inverted and composed with the map to the crop.
             linear = matrix[:, :2] / ratio
             matrix = np.hstack([linear, (matrix @ [x0 - 0.5 + 0.5 / ratio[0], y0 - 0.5 + 0.5 / ratio[1], 1])[:, None]])
         size = (self.spec.size, self.spec.size)

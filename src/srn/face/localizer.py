@@ -1,4 +1,4 @@
-"""What localizes landmarks in canonical crops: the interface that a torch network and an ONNX session both satisfy."""
+"""The interface of landmark networks, implemented by PyTorch (`srn.model`) and ONNX Runtime (`srn.inference`)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ Float32Array = npt.NDArray[np.float32]
 
 
 class Prediction(NamedTuple):
-    """What a localizer says of a batch of crops.
+    """Output of a localizer for B crops.
 
     Attributes:
-        shapes: (B, I, N, 2) crop pixels: the shape after every iteration.
-        hidden: (B, H): recurrent state left behind.
-        visibility: (B, N) probability that each point can be seen; None where the network does not say.
-        expected_error: (B, N) mean distance, in face units, that the point is expected to be off; None likewise.
+        shapes: (B, I, N, 2) crop pixels: the shape after each of I iterations.
+        hidden: (B, H) recurrent state after the last iteration.
+        visibility: (B, N) probability that each point is visible; None if the network does not predict it.
+        expected_error: (B, N) expected distance of each point from its true position, in face units; None if the
+            network does not predict it.
     """
 
     shapes: Float32Array
@@ -30,7 +31,7 @@ class Prediction(NamedTuple):
 
 
 class Localizer(Protocol):
-    """Finds landmarks in canonical crops."""
+    """Finds landmarks in crops."""
 
     @property
     def scheme(self) -> LandmarkScheme:
@@ -42,11 +43,11 @@ class Localizer(Protocol):
 
     @property
     def mean_shape(self) -> Float32Array:
-        """(N, 2) in face units: where a cascade starts."""
+        """(N, 2) mean shape in face units (`CropSpec.place`)."""
 
     @property
     def name(self) -> str:
-        """Short text for results: which weights these are."""
+        """Short name of the weights, for results."""
 
     def __call__(
         self,
@@ -55,25 +56,28 @@ class Localizer(Protocol):
         hidden: Float32Array | None = None,
         initial_weight: Float32Array | None = None,
     ) -> Prediction:
-        """Localize.
+        """Localize the landmarks in a batch of crops.
 
         Args:
             crops: (B, S, S, 3) uint8 RGB.
-            initial_shape: (B, N, 2) crop pixels to start from; the network's own start where None.
-            hidden: (B, H) state of the previous frame; zeros where None.
-            initial_weight: (B,) 1 where `initial_shape` counts, 0 where the network starts by itself; ones where None.
+            initial_shape: (B, N, 2) crop pixels; the network's own initial shape if None.
+            hidden: (B, H) recurrent state of the previous frame; zeros if None.
+            initial_weight: (B,) 1 to use `initial_shape`, 0 for the network's own; ones if None.
         """
 
 
 def confidence_from_error(expected_error: Float32Array, tolerance: float = 0.03) -> Float32Array:
-    """(…,) predicted probability that a point lies within `tolerance` of the truth.
+    """Convert expected errors to probabilities that a point lies within `tolerance` of its true position.
+
+    The error vector e follows a radial exponential distribution with scale b = expected_error / 2, the model of the
+    training loss: P(|e| < t) = 1 - (1 + t / b) exp(-t / b).
 
     Args:
-        expected_error: mean distance in face units (1 = the side of the face box).
-        tolerance: face units; 0.03 of the face is about 5 % of the inter-ocular distance.
+        expected_error: (...,) expected distance in face units (1 = the size of the face box).
+        tolerance: distance in face units; 0.03 is about 5 % of the inter-ocular distance.
 
-    The error vector is taken to be a radial exponential with scale b = expected_error / 2 (the training loss's model),
-    for which P(|e| < t) = 1 - (1 + t / b) exp(-t / b).
+    Returns:
+        (...,) float32.
     """
     ratio = tolerance / np.maximum(expected_error / 2, 1e-6)
     return (1 - (1 + ratio) * np.exp(-ratio)).astype(np.float32)

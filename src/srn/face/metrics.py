@@ -1,4 +1,4 @@
-"""Metrics of the field. Errors are fractions (0.03 is 3 %); only printed tables show per cent."""
+"""Metrics of landmark localization. Errors are fractions (0.03 is 3 %); printed tables show per cent."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Float64Array = npt.NDArray[np.float64]
 
 
 def interocular(target_shape: FloatArray, scheme: LandmarkScheme) -> float:
-    """Distance in pixels between the outer eye corners of a shape (N, 2)."""
+    """Return the distance in pixels between the outer eye corners of a shape (N, 2)."""
     left, right = scheme.eye_corners
     return float(np.linalg.norm(target_shape[left] - target_shape[right]))
 
 
 def interpupil(target_shape: FloatArray, scheme: LandmarkScheme) -> float:
-    """Distance in pixels between the two eye centres, each the mean of that eye's points."""
+    """Return the distance in pixels between the eye centres, each the mean of that eye's points."""
     left, right = (target_shape[list(points)].mean(axis=0) for points in scheme.eyes)
     return float(np.linalg.norm(left - right))
 
 
 def bbox(target_shape: FloatArray, scheme: LandmarkScheme) -> float:
-    """Geometric mean of the sides of the tight box, in pixels."""
+    """Return the geometric mean of the sides of the tight box, in pixels."""
     width, height = np.ptp(target_shape, axis=0)
     return float(np.sqrt(width * height))
 
 
 def bbox_diagonal(target_shape: FloatArray, scheme: LandmarkScheme) -> float:
-    """Diagonal of the tight box, in pixels."""
+    """Return the diagonal of the tight box, in pixels."""
     return float(np.linalg.norm(np.ptp(target_shape, axis=0)))
 
 
@@ -44,38 +44,42 @@ NORMALIZERS: Mapping[str, Callable[[FloatArray, LandmarkScheme], float]] = Mappi
 
 
 def nme(shape: FloatArray, target_shape: FloatArray, normalizer: float) -> float:
-    """Normalized mean error of one face: mean point-to-point distance over `normalizer` (pixels), a fraction."""
+    """Return the normalized mean error of one face: mean point-to-point distance over `normalizer`, both in pixels.
+
+    Raises:
+        InputError: the shapes differ in size.
+    """
     if shape.shape != target_shape.shape:
         raise InputError.at("nme", f"a shape of {target_shape.shape}", str(shape.shape))
     return float(np.linalg.norm(shape - target_shape, axis=-1).mean() / normalizer)
 
 
 def failure_rate(errors: FloatArray, threshold: float) -> float:
-    """Share of faces whose error lies above `threshold`; a face without a prediction counts with an infinite error."""
-    return float((~(np.asarray(errors) <= threshold)).mean())  # so that a NaN is a failure, too
+    """Return the share of faces with an error above `threshold`; a face without a prediction has an infinite error."""
+    return float((~(np.asarray(errors) <= threshold)).mean())  # a NaN is a failure, too
 
 
 def ced(errors: FloatArray, thresholds: FloatArray) -> Float64Array:
-    """Cumulative error distribution: the share of faces with an error at most each threshold."""
+    """Return the cumulative error distribution: the share of faces with an error of at most each threshold."""
     ordered = np.sort(np.asarray(errors, dtype=np.float64))
     return np.searchsorted(ordered, thresholds, side="right") / len(ordered)
 
 
 def auc(errors: FloatArray, threshold: float) -> float:
-    """Area under the cumulative error distribution from 0 to `threshold`, divided by `threshold`. Exact, no binning.
+    """Return the area under the cumulative error distribution from 0 to `threshold`, divided by `threshold`.
 
-    Each face adds the stretch of the axis on which it already counts: max(0, threshold - error).
+    The area is exact, without binning: each face contributes max(0, threshold - error).
     """
     values = np.asarray(errors, dtype=np.float64)
     return float(np.clip(threshold - values, 0, None).mean() / threshold)
 
 
 def average_precision(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> float:
-    """Area under the precision-recall curve as a step function: the mean precision at each positive's rank.
+    """Return the area under the precision-recall step function: the mean precision at each positive's rank.
 
     Args:
-        scores: (K,) larger where a positive is more likely. Equal scores share the precision of their last rank.
-        positive: (K,) truth.
+        scores: (K,) increasing with the probability of a positive. Equal scores share the precision of their last rank.
+        positive: (K,) true labels.
 
     Returns:
         A value in (0, 1]; NaN without a positive.
@@ -87,9 +91,10 @@ def average_precision(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> fl
 
 
 def recall_at_precision(scores: FloatArray, positive: npt.NDArray[np.bool_], precision: float = 0.8) -> float:
-    """Largest recall at any threshold whose precision is at least the given one (table 1: 80 %); 0 where none is.
+    """Return the largest recall at a precision of at least `precision` (table 1: 80 %).
 
-    NaN without a positive.
+    Returns:
+        0 if no threshold reaches the precision; NaN without a positive.
     """
     precisions, recalls = precision_recall(scores, positive)
     if len(recalls) == 0:
@@ -98,7 +103,7 @@ def recall_at_precision(scores: FloatArray, positive: npt.NDArray[np.bool_], pre
 
 
 def precision_recall(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> tuple[Float64Array, Float64Array]:
-    """Precision and recall at every distinct threshold, the highest first; empty without a positive."""
+    """Return precision and recall at every distinct threshold, the highest first; empty without a positive."""
     scores, positive = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
     if not positive.any():
         return np.zeros(0), np.zeros(0)
@@ -113,9 +118,10 @@ def precision_recall(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> tup
 def reliability(
     confidence: FloatArray, correct: npt.NDArray[np.bool_], bins: int = 10
 ) -> tuple[Float64Array, Float64Array, npt.NDArray[np.int64]]:
-    """Predicted against observed: for equal bins of confidence over [0, 1], its mean, the share correct, and the count.
+    """Compare predicted with observed accuracy in equal bins of confidence over [0, 1].
 
-    Empty bins have NaN in the first two.
+    Returns:
+        Mean confidence, share correct and count of each bin; NaN in the first two for empty bins.
     """
     confidence = np.asarray(confidence, dtype=np.float64)
     index = np.clip((confidence * bins).astype(int), 0, bins - 1)
@@ -127,21 +133,22 @@ def reliability(
 
 
 def expected_calibration_error(confidence: FloatArray, correct: npt.NDArray[np.bool_], bins: int = 10) -> float:
-    """Mean distance between confidence and observed share over the bins of `reliability`, weighted by their counts."""
+    """Return the mean distance between confidence and share correct over the bins of `reliability`, by their counts."""
     mean, share, count = reliability(confidence, correct, bins)
     filled = count > 0
     return float((np.abs(mean - share)[filled] * count[filled]).sum() / count.sum())
 
 
 def clip_nme(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray) -> float:
-    """Normalized mean error over a clip: the mean over its frames; those without a prediction (NaN) are left out.
+    """Return the normalized mean error over a clip's frames, without those that have no prediction (NaN).
 
     Args:
-        shapes, target_shapes: (T, N, 2) pixels.
+        shapes: (T, N, 2) predicted, pixels.
+        target_shapes: (T, N, 2) true, pixels.
         normalizers: (T,) pixels, one a frame.
 
     Returns:
-        A fraction; NaN where no frame has a prediction.
+        A fraction; NaN if no frame has a prediction.
     """
     _check_clip("clip_nme", shapes, target_shapes, normalizers)
     errors = np.linalg.norm(shapes - target_shapes, axis=-1).mean(axis=1) / normalizers
@@ -149,17 +156,18 @@ def clip_nme(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatAr
 
 
 def jitter(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray) -> float:
-    """Mean acceleration of the error: mean over frames and points of |e(t+1) - 2 e(t) + e(t-1)| over the normalizer.
+    """Return the mean acceleration of the error, |e(t+1) - 2 e(t) + e(t-1)| over the normalizer.
 
-    e = prediction - truth, so that neither a face that moves nor an error that stays or drifts evenly counts: only
-    what shakes. A stretch is interrupted by frames without a prediction (NaN).
+    The error e is prediction minus truth. Neither motion of the face nor a constant or evenly drifting error counts.
+    Only three consecutive frames with predictions contribute.
 
     Args:
-        shapes, target_shapes: (T, N, 2) pixels, consecutive frames.
+        shapes: (T, N, 2) predicted, pixels, consecutive frames; NaN for a frame without a prediction.
+        target_shapes: (T, N, 2) true, pixels.
         normalizers: (T,) pixels.
 
     Returns:
-        A fraction of the normalizer per frame squared; NaN without three frames in a row.
+        Mean over frames and points, a fraction of the normalizer per frame squared; NaN without three frames in a row.
     """
     _check_clip("jitter", shapes, target_shapes, normalizers)
     error = shapes - target_shapes
@@ -168,16 +176,16 @@ def jitter(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArra
 
 
 def flicker(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray, still: float = 0.002) -> float:
-    """How far predicted points jump from frame to frame while the face holds still, over the normalizer.
+    """Return the mean motion of predicted points between frames while the face is still, over the normalizer.
 
     Args:
-        shapes, target_shapes: (T, N, 2) pixels, consecutive frames.
+        shapes: (T, N, 2) predicted, pixels, consecutive frames.
+        target_shapes: (T, N, 2) true, pixels.
         normalizers: (T,) pixels.
-        still: the face holds still between two frames where its true points move by at most this share of the
-            normalizer, on average.
+        still: largest mean motion of the true points of a still face, as a share of the normalizer.
 
     Returns:
-        Mean over these steps and all points, a fraction of the normalizer; NaN where the face never holds still.
+        Mean over still steps and all points, a fraction of the normalizer; NaN if the face is never still.
     """
     _check_clip("flicker", shapes, target_shapes, normalizers)
     size = normalizers[1:]
@@ -186,10 +194,10 @@ def flicker(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArr
     return _mean_of_known(jumps[motion <= still])
 
 
-def _check_clip(what: str, shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray) -> None:
+def _check_clip(name: str, shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray) -> None:
     if shapes.ndim != 3 or shapes.shape != target_shapes.shape or normalizers.shape != shapes.shape[:1]:
         found = f"{shapes.shape}, {target_shapes.shape} and {normalizers.shape}"
-        raise InputError.at(what, "two clips (T, N, 2) and normalizers (T,)", found)
+        raise InputError.at(name, "two clips (T, N, 2) and normalizers (T,)", found)
 
 
 def _mean_of_known(values: FloatArray) -> float:

@@ -1,4 +1,4 @@
-"""Shape-indexed patches (operator rho of equations 2 and 9), in NumPy: the reference for the networks' own sampling."""
+"""Shape-indexed patches (operator rho of equations 2 and 9) in NumPy: the reference for the networks' sampling."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from srn.face.geometry import FloatArray
 
 
 def patch_offsets(size: int, spacing: float = 1.0) -> npt.NDArray[np.float64]:
-    """(size, size, 2): offsets x, y of a patch's sampling points from its landmark, symmetric about it."""
+    """Return the offsets (size, size, 2), x and y, of a patch's sampling points from its landmark in the middle."""
     steps = (np.arange(size) - (size - 1) / 2) * spacing
     return np.stack(np.meshgrid(steps, steps, indexing="xy"), axis=-1)
 
 
 def sample_bilinear(image: npt.NDArray[np.generic], points: FloatArray) -> npt.NDArray[np.float32]:
-    """Bilinear samples (..., C) of `image` (H, W, C) at `points` (..., 2). Outside the image its edge is repeated."""
+    """Sample `image` (H, W, C) bilinearly at `points` (..., 2); outside, its edge is repeated. Returns (..., C)."""
     height, width = image.shape[:2]
     x = np.clip(points[..., 0], 0, width - 1)
     y = np.clip(points[..., 1], 0, height - 1)
@@ -32,15 +32,15 @@ def sample_bilinear(image: npt.NDArray[np.generic], points: FloatArray) -> npt.N
 def extract_patches(
     image: npt.NDArray[np.generic], shape: FloatArray, size: int, spacing: float = 1.0
 ) -> npt.NDArray[np.float32]:
-    """Square patches around each landmark, nothing resized.
+    """Sample a square patch around each landmark.
 
     Args:
         image: (H, W, C).
-        shape: (N, 2), pixels of `image`; may lie between pixels and outside the image.
-        size: P, samples a side.
+        shape: (N, 2) pixels of `image`; may lie between pixels and outside the image.
+        size: samples a side, P.
         spacing: pixels between samples.
 
     Returns:
-        (N, P, P, C) float32: sub-pixel samples, centred on the landmark; outside the image its edge is repeated.
+        (N, P, P, C) float32, centred on the landmarks; outside the image its edge is repeated.
     """
     return sample_bilinear(image, shape[:, None, None, :] + patch_offsets(size, spacing))

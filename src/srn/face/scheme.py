@@ -1,7 +1,7 @@
-"""Landmark schemes as data: which point belongs to which part of the face.
+"""Landmark schemes as data: the part of the face to which each point belongs.
 
-The network, the flips, the occluders, the metrics and the drawing all build themselves from a
-`LandmarkScheme`; an index literal anywhere else in the project is a mistake.
+The network, flips, occluders, metrics and drawing are all derived from a `LandmarkScheme`. No other module may contain
+an index literal.
 """
 
 from __future__ import annotations
@@ -19,26 +19,38 @@ import numpy.typing as npt
 from srn.errors import InputError
 
 COMPONENTS = ("brows", "eyes", "nose", "mouth", "left_cheek", "right_cheek")
-"""The six facial components of the paper (figure 1), in the order of its equations. A cheek is half of the outline."""
+"""The six facial components of the paper (figure 1), in the order of its equations. A cheek is half the outline."""
 
 REGIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"ocular": ("brows", "eyes"), "snout": ("nose", "mouth"), "cheek": ("left_cheek", "right_cheek")}
 )
-"""The three regions (section 3.1): each merges two components."""
+"""The three regions of the paper (section 3.1), each of two components."""
 
 
-@dataclass(frozen=True, eq=False)  # named constants: equal where they are the same object
+@dataclass(frozen=True, eq=False, repr=False)  # schemes are named constants: equality is identity
 class LandmarkScheme:
     """A numbering of facial landmarks. Indices count from 0; left and right are the picture's.
 
     Attributes:
-        name: short identifier, written into checkpoints and results.
+        name: short identifier, stored in checkpoints and results.
         n_points: number of landmarks N.
-        components: point indices of each of `COMPONENTS`; together they hold every index once.
+        components: point indices of each of `COMPONENTS`; every index occurs once.
         mirror_pairs: pairs (left, right) of points that swap when the picture is flipped; all others stay.
-        eye_corners: the two outer eye corners (left, right): the inter-ocular distance is between them.
-        eyes: for the left and the right eye, the points whose mean is that eye's centre (inter-pupil distance).
+        eye_corners: the outer eye corners (left, right), which define the inter-ocular distance.
+        eyes: points whose mean is the centre of the left and of the right eye, which define the inter-pupil distance.
         contours: polylines for drawing, as (component, indices, closed).
+
+    Raises:
+        InputError: a component or an index is missing or occurs twice.
+
+    Examples:
+        >>> from srn import COFW_29, IBUG_68
+        >>> IBUG_68
+        LandmarkScheme(ibug68, 68 points)
+        >>> IBUG_68.part("left_eye"), COFW_29.part("left_eye")
+        ((36, 37, 38, 39, 40, 41), (8, 10, 12, 13, 16))
+        >>> IBUG_68.component_of(30), IBUG_68.mirror[36:39].tolist()
+        ('nose', [45, 44, 43])
     """
 
     name: str
@@ -59,15 +71,18 @@ class LandmarkScheme:
             )
         object.__setattr__(self, "components", MappingProxyType(dict(self.components)))
 
+    def __repr__(self) -> str:
+        return f"LandmarkScheme({self.name}, {self.n_points} points)"
+
     def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        # Schemes are named constants: worker processes look them up instead of copying their (unpicklable) mappings.
-        # Of a registered one a fresh process knows nothing yet, so it travels with its definition.
+        # Worker processes look built-in schemes up by name instead of copying their (unpicklable) mappings. A fresh
+        # process does not know a registered scheme, so that is pickled with its definition.
         if SCHEMES.get(self.name) is self and self.name in BUILT_IN:
             return scheme_by_name, (self.name,)
         return _registered, (self.definition(),)
 
     def definition(self) -> tuple[object, ...]:
-        """All fields in order, as plain tuples: two schemes with one definition are the same scheme."""
+        """Return all fields in order as plain tuples; schemes with the same definition are the same scheme."""
         components = tuple((name, tuple(points)) for name, points in self.components.items())
         return (
             *(self.name, self.n_points, components, self.mirror_pairs, self.eye_corners, self.eyes),
@@ -76,7 +91,7 @@ class LandmarkScheme:
 
     @cached_property
     def mirror(self) -> npt.NDArray[np.int64]:
-        """(N,) permutation: `flipped[i] = original[mirror[i]]` after the x coordinates are negated. Its own inverse."""
+        """(N,) permutation, its own inverse: `flipped[i] = original[mirror[i]]` after negating the x coordinates."""
         permutation = np.arange(self.n_points)
         for left, right in self.mirror_pairs:
             permutation[left], permutation[right] = right, left
@@ -84,7 +99,7 @@ class LandmarkScheme:
         return permutation
 
     def region(self, name: str) -> tuple[int, ...]:
-        """Point indices of one of `REGIONS`, its components one after the other."""
+        """Return the point indices of one of `REGIONS`, its components one after the other."""
         return tuple(i for component in REGIONS[name] for i in self.components[component])
 
     @cached_property
@@ -113,7 +128,7 @@ class LandmarkScheme:
         return self.parts[name]
 
     def component_of(self, index: int) -> str:
-        """Name of the component that point `index` belongs to."""
+        """Return the component to which point `index` belongs."""
         return next(name for name, points in self.components.items() if index in points)
 
 
@@ -169,8 +184,7 @@ COFW_29 = LandmarkScheme(
         "eyes": _span(8, 17),
         "nose": _span(18, 21),
         "mouth": _span(22, 27),
-        # The only outline point of the 29 is the chin. It lies on the symmetry axis; as in the 68 points, where
-        # the chin is the last point of the left cheek, it is counted to the left.
+        # The chin, the only outline point, lies on the symmetry axis. It belongs to the left cheek, as in the 68 points.
         "left_cheek": (28,),
         "right_cheek": (),
     },
@@ -227,23 +241,22 @@ WFLW_98 = LandmarkScheme(
 """The 98 points of WFLW (Wu et al. 2018)."""
 
 BUILT_IN = tuple(scheme.name for scheme in (IBUG_68, COFW_29, WFLW_98))
-"""Names of the schemes that every process knows."""
+"""Names of the schemes known to every process."""
 
 _known = {scheme.name: scheme for scheme in (IBUG_68, COFW_29, WFLW_98)}
 
 SCHEMES: Mapping[str, LandmarkScheme] = MappingProxyType(_known)
-"""The schemes by name: the built-in ones and those that `register_scheme` was given."""
+"""The schemes by name: the built-in and the registered ones."""
 
 
 def register_scheme(scheme: LandmarkScheme) -> LandmarkScheme:
-    """Make a scheme of one's own known to `scheme_by_name` in this process.
+    """Register a scheme for `scheme_by_name` in this process.
 
     Returns:
-        The scheme to use: the one already known where it has the same name and definition, so that schemes stay equal
-        where they are the same object.
+        The scheme to use: an equal one that is already registered, or else the given one.
 
     Raises:
-        InputError: another scheme has the name.
+        InputError: a different scheme of this name is registered.
     """
     known = _known.setdefault(scheme.name, scheme)
     if known.definition() != scheme.definition():
@@ -252,23 +265,23 @@ def register_scheme(scheme: LandmarkScheme) -> LandmarkScheme:
 
 
 def _registered(definition: tuple[object, ...]) -> LandmarkScheme:
-    """The other end of `LandmarkScheme.__reduce__`."""
+    """Rebuild a scheme from `LandmarkScheme.definition`."""
     name, n_points, components, mirror_pairs, eye_corners, eyes, contours = cast(Any, definition)
     return register_scheme(LandmarkScheme(name, n_points, dict(components), mirror_pairs, eye_corners, eyes, contours))
 
 
 def describe_scheme(scheme: LandmarkScheme) -> str:
-    """What a file says of its scheme: the name of a built-in one, the whole definition of any other as JSON."""
+    """Return the description stored in files: the name of a built-in scheme, the definition of any other as JSON."""
     if scheme.name in BUILT_IN:
         return scheme.name
     return json.dumps(scheme.definition())
 
 
 def described_scheme(text: str) -> LandmarkScheme:
-    """The scheme of a `describe_scheme` text. One of somebody's own becomes known to `scheme_by_name`.
+    """Return the scheme of a `describe_scheme` text; one that is not built in gets registered.
 
     Raises:
-        InputError: the text is neither, or another scheme has the name.
+        InputError: the text describes no scheme, or a different scheme of this name is registered.
     """
     if not text.startswith("["):
         return scheme_by_name(text)
@@ -283,10 +296,10 @@ def _as_tuples(value: Any) -> Any:
 
 
 def scheme_by_name(name: str) -> LandmarkScheme:
-    """Look a scheme up.
+    """Look up a scheme.
 
     Raises:
-        InputError: no scheme of that name.
+        InputError: no scheme has this name.
     """
     if name not in SCHEMES:
         raise InputError.at("landmark scheme", f"one of {', '.join(SCHEMES)}", repr(name))

@@ -51,8 +51,8 @@ def as_image(image: ImageInput, channels: Channels = "RGB", *, unit_range: bool 
     Examples:
         >>> as_image(np.zeros((4, 6), np.uint8), channels="GREY").shape
         (4, 6, 3)
-        >>> as_image(np.ones((4, 6, 3)), unit_range=True).max()
-        np.uint8(255)
+        >>> as_image(np.ones((4, 6, 3)), unit_range=True)[0, 0].tolist()
+        [255, 255, 255]
     """
     if channels not in get_args(Channels):
         raise InputError.at("channels", f"one of {', '.join(get_args(Channels))}", repr(channels))
