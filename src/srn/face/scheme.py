@@ -184,7 +184,7 @@ COFW_29 = LandmarkScheme(
         "eyes": _span(8, 17),
         "nose": _span(18, 21),
         "mouth": _span(22, 27),
-        # The chin, the only outline point, lies on the symmetry axis. It belongs to the left cheek, as in the 68 points.
+        # The chin, the only outline point, lies on the symmetry axis. As in the 68 points, the left cheek has it.
         "left_cheek": (28,),
         "right_cheek": (),
     },

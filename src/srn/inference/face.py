@@ -35,6 +35,7 @@ class Face:
         InputError: an array has the wrong shape or a value is out of range.
 
     Examples:
+        >>> import numpy as np
         >>> from srn import Box, Face, IBUG_68
         >>> points = np.stack([np.linspace(10, 50, 68), np.linspace(20, 70, 68)], axis=1)
         >>> face = Face(points, np.ones(68), None, Box.around(points), 0.9, IBUG_68)

@@ -24,6 +24,7 @@ class Faces(Sequence[Face]):
         InputError: an element is not a `Face`, or two faces have different schemes.
 
     Examples:
+        >>> import numpy as np
         >>> from srn import Box, Face, Faces, IBUG_68
         >>> points = np.stack([np.linspace(10, 50, 68), np.linspace(20, 70, 68)], axis=1)
         >>> small = Face(points, None, None, Box.around(points), 0.8, IBUG_68)

@@ -49,6 +49,7 @@ def as_image(image: ImageInput, channels: Channels = "RGB", *, unit_range: bool 
         DataError: the file is missing or is not a picture.
 
     Examples:
+        >>> import numpy as np
         >>> as_image(np.zeros((4, 6), np.uint8), channels="GREY").shape
         (4, 6, 3)
         >>> as_image(np.ones((4, 6, 3)), unit_range=True)[0, 0].tolist()
