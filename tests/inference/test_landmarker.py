@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +11,25 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
+from PIL import Image
 
-from srn.errors import InputError
+from srn.errors import DataError, InputError
 from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
+from srn.inference.box_fit import BoxFit, LandmarkBoxFinder, default_fit
 from srn.inference.face import Face
-from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
-from srn.inference.landmarker import FaceLandmarker, Look, as_box, combined
+from srn.inference.face_finder import FoundFace
+from srn.inference.faces import Faces
+from srn.inference.landmarker import FaceLandmarker, as_box
+from srn.inference.tracker_config import TrackerConfig
 from srn.media.pictures import read_image
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
 
 SIZE, FACE_SIZE = 96, 60.0
-"""Frame of the fake localizer's crops."""
+"""Crop of the fake localizer."""
 
 
 def coordinates(blue: int = 0) -> Picture:
@@ -86,7 +90,7 @@ def test_visibility_and_confidence_are_passed_on(fake_localizer: Any, face: Shap
 # --- several faces, several pictures
 
 
-def tell(faces: list[Face]) -> list[list[float]]:
+def tell(faces: Iterable[Face]) -> list[list[float]]:
     return [[*face.landmarks.ravel(), *face.box.as_array(), face.score] for face in faces]
 
 
@@ -122,10 +126,10 @@ def test_the_finder_s_boxes_and_scores(true_localizer: Any, face: Shape) -> None
     finder = LandmarkBoxFinder(FixedFinder({0: found, 9: []}), BoxFit(dx=0.1, dy=0.0, sx=0.5, sy=1.0))
     landmarker = FaceLandmarker(localizer=true_localizer({0: turned(face, 80, 0, 110, 120)}), face_finder=finder)
     faces, none = landmarker.detect_batch([coordinates(0), coordinates(9)])
-    assert none == []
+    assert none == Faces()
     assert [face.score for face in faces] == [0.9, 0.5]
     np.testing.assert_allclose(faces[0].box.as_array(), [95, 60, 145, 160])
-    assert landmarker.find(coordinates(0))[0] == (faces[0].box, 0.9)
+    assert landmarker.find(coordinates(0))[0] == FoundFace(faces[0].box, 0.9)
 
 
 def test_the_landmarks_decide_about_doubtful_boxes(fake_localizer: Any, face: Shape) -> None:
@@ -145,17 +149,18 @@ def test_the_landmarks_decide_about_doubtful_boxes(fake_localizer: Any, face: Sh
         picture[max(y0 - 40, 0) : y1 + 30, max(x0 - 20, 0) : x1 + 20, 0] = left
     finder = LandmarkBoxFinder(FixedFinder({0: found}), BoxFit())
     landmarker = FaceLandmarker(localizer=fake_localizer(answer), face_finder=finder, passes=1)
-    assert landmarker.find(picture) == [(boxes[0], 0.5), (boxes[2], 0.3), (boxes[3], 0.2)]
+    believed = [FoundFace(boxes[0], 0.5), FoundFace(boxes[2], 0.3), FoundFace(boxes[3], 0.2)]
+    assert landmarker.find(picture) == believed
     assert [face.score for face in landmarker.detect(picture)] == [0.5, 0.3, 0.2]
     silent = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)), face_finder=finder)
-    assert silent.find(picture) == [(boxes[0], 0.5)]  # weights without confidence cannot decide
+    assert silent.find(picture) == [FoundFace(boxes[0], 0.5)]  # weights without confidence cannot decide
 
 
 def test_no_picture_and_no_face(fake_localizer: Any) -> None:
     landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: pytest.fail("nothing to localize")))
     assert landmarker.detect_batch([]) == []
-    assert landmarker.detect(coordinates(), boxes=[]) == []
-    assert landmarker.detect(np.full((90, 120, 3), 90, np.uint8)) == []  # the built-in finder sees none
+    assert landmarker.detect(coordinates(), boxes=[]) == Faces()
+    assert landmarker.detect(np.full((90, 120, 3), 90, np.uint8)) == Faces()  # the built-in finder sees none
 
 
 # --- what it refuses
@@ -165,15 +170,31 @@ def test_no_picture_and_no_face(fake_localizer: Any) -> None:
     "image",
     [
         np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 4, 3), np.uint8),
-        None, "picture.jpg", [[1, 2, 3]],
+        None, [[1, 2, 3]],
     ],
-    ids=["grey", "alpha", "float", "empty", "None", "path", "list"],
+    ids=["grey", "alpha", "float", "empty", "None", "list"],
 )  # fmt: skip
 def test_other_pictures_are_refused(fake_localizer: Any, face: Shape, image: Any) -> None:
     landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)))
     for boxes in (None, [[1, 2, 3, 4]]):
-        with pytest.raises(InputError, match=r"picture: expected an array \(H, W, 3\) of uint8, RGB, found"):
+        with pytest.raises(InputError, match=r"picture: expected an array \(H, W, 3\) of uint8, RGB.* found"):
             landmarker.detect(image, boxes)
+
+
+def test_pictures_in_any_form(true_localizer: Any, face: Shape, tmp_path: Path) -> None:
+    """A path, other channel orders, floats where they are announced: one and the same face."""
+    landmarker = FaceLandmarker(localizer=true_localizer({0: turned(face, 90, 0, 130, 120)}))
+    boxes, picture = [[75, 65, 175, 185]], coordinates()
+    expected = landmarker.detect(picture, boxes)
+    Image.fromarray(picture).save(tmp_path / "picture.png")
+    assert landmarker.detect(tmp_path / "picture.png", boxes) == expected
+    assert landmarker.detect(str(tmp_path / "picture.png"), boxes) == expected
+    assert landmarker.detect(Image.fromarray(picture), boxes) == expected
+    assert landmarker.detect(picture[:, :, ::-1], boxes, channels="BGR") == expected
+    assert landmarker.detect(picture / 255, boxes, unit_range=True) == expected
+    assert landmarker.detect_batch([picture[:, :, ::-1]], [boxes], channels="BGR") == [expected]
+    with pytest.raises(DataError, match=r"missing\.jpg"):
+        landmarker.detect(tmp_path / "missing.jpg")
 
 
 @pytest.mark.parametrize(
@@ -192,32 +213,40 @@ def test_boxes_in_any_spelling(box: Any) -> None:
 
 def test_options_out_of_range(fake_localizer: Any, face: Shape, tmp_path: Path) -> None:
     localizer = fake_localizer(lambda crop: (face, None, None))
-    for options in ({"passes": 0}, {"batch_size": 0}, {"weights": tmp_path / "a.onnx"}):
-        with pytest.raises(InputError):
-            FaceLandmarker(localizer=localizer, **options)
+    wrong: dict[str, Any]
+    for wrong in ({"passes": 0}, {"batch_size": 0}, {"extra_passes": -1}, {"threads": 0}, {"threads": -1}):
+        ((name, value),) = wrong.items()
+        with pytest.raises(InputError, match=rf"{name}: expected .*at least \d, found {value}"):
+            FaceLandmarker(localizer=localizer, **wrong)
     with pytest.raises(InputError, match="boxes: expected a list for each of 2 pictures, found 1 lists"):
         FaceLandmarker(localizer=localizer).detect_batch([coordinates()] * 2, [[]])
+
+
+def test_contradictory_options(fake_localizer: Any, tmp_path: Path) -> None:
+    localizer = fake_localizer(None)
+    wrong: dict[str, Any]
+    for wrong in ({"weights": tmp_path / "a.onnx"}, {"device": "cuda"}, {"providers": ["CPUExecutionProvider"]}):
+        with pytest.raises(InputError, match="a localizer, or weights with their providers or device, found both"):
+            FaceLandmarker(localizer=localizer, **wrong)
+    landmarker = FaceLandmarker(localizer=localizer)
+    for wrong in ({"smooth": False}, {"smooth": True}, {"start": "mean"}, {"iterations": 1}, {"find_every": 30}):
+        with pytest.raises(InputError, match=f"config or {next(iter(wrong))}, found both"):
+            landmarker.tracker(config=TrackerConfig(), **wrong)
+    assert landmarker.tracker(smooth=False, find_every=9).config == TrackerConfig(smooth=False, find_every=9)
+
+
+def test_a_finder_of_one_s_own_needs_no_fit(true_localizer: Any, face: Shape) -> None:
+    finder = FixedFinder({0: [FoundFace(Box(60, 60, 160, 180), 0.9)]})
+    (found,) = FaceLandmarker(localizer=true_localizer({0: turned(face, 80, 0, 110, 120)}), face_finder=finder).detect(
+        coordinates(0)
+    )
+    assert found.box == default_fit(finder).apply(Box(60, 60, 160, 180))
 
 
 # --- the second pass
 
 
-@pytest.mark.parametrize("degrees", [0, 30, -75, 180])
-@pytest.mark.parametrize("size", [12.5, 400])
-def test_the_frame_of_a_shape_is_upright_and_tight(
-    fake_localizer: Any, face: Shape, degrees: float, size: float
-) -> None:
-    landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)))
-    frame = landmarker.crop_of_shape(turned(face, size, degrees, 77, -30))
-    # The mean face, wherever and however it lies in the picture, is seen at the mean face's own place.
-    expected = face * FACE_SIZE + (SIZE - 1) / 2
-    np.testing.assert_allclose(frame.to_crop(turned(face, size, degrees, 77, -30)), expected, atol=1e-4)
-    linear = frame.matrix[:, :2]
-    np.testing.assert_allclose(linear @ linear.T, np.eye(2) * (FACE_SIZE / size) ** 2, rtol=1e-4, atol=1e-9)
-    assert np.linalg.det(linear) > 0
-
-
-def test_the_second_crop_is_the_frame_of_the_first_answer(true_localizer: Any, face: Shape) -> None:
+def test_the_second_crop_is_placed_by_the_first_answer(true_localizer: Any, face: Shape) -> None:
     truth = turned(face, 100, 20, 128, 128)
     localizer = true_localizer({0: truth})
     FaceLandmarker(localizer=localizer, passes=2).detect(coordinates(), [Box(60, 50, 170, 200)])
@@ -229,23 +258,23 @@ def test_the_second_crop_is_the_frame_of_the_first_answer(true_localizer: Any, f
         assert np.abs(second[y, x, :2] - truth[index]).max() <= np.abs(exact).sum() + 1
 
 
-def test_looks_that_expect_no_error_leave_the_answer_to_the_last(fake_localizer: Any, face: Shape) -> None:
+def test_without_expected_errors_the_last_view_counts(fake_localizer: Any, face: Shape) -> None:
     answers = iter([(face * 60 + 47.5, None, None), (face * 60 + 50.5, None, None)])
     localizer = fake_localizer(lambda crop: next(answers))
-    landmarker = FaceLandmarker(localizer=localizer, passes=2, extra_looks=0)
+    landmarker = FaceLandmarker(localizer=localizer, passes=2, extra_passes=0)
     (found,) = landmarker.detect(coordinates(), [Box(68, 68, 188, 188)])
     # First answer: the mean face in its place, so the second crop is the first, 2 picture pixels a crop pixel.
     np.testing.assert_allclose(found.landmarks, (face * 60 + 50.5 - 47.5) * 2 + 128, atol=0.05)
 
 
-def test_two_looks_are_weighed_by_hand(fake_localizer: Any, face: Shape) -> None:
+def test_two_views_are_weighted_by_hand(fake_localizer: Any, face: Shape) -> None:
     rng = np.random.default_rng(1)
     (v1, v2), (e1, e2) = rng.uniform(0, 1, (2, 68)), rng.uniform(0.01, 0.2, (2, 68))
     # The face is found half as large as its box, so that the second crop shows it twice as large: a face unit is 120
-    # picture pixels in the first look, 60 in the second.
+    # picture pixels in the first view, 60 in the second.
     answers = iter([(face * 30 + 47.5, v1, e1), (face * 60 + 50.5, v2, e2)])
     localizer = fake_localizer(lambda crop: next(answers))
-    landmarker = FaceLandmarker(localizer=localizer, passes=2, extra_looks=0)
+    landmarker = FaceLandmarker(localizer=localizer, passes=2, extra_passes=0)
     (found,) = landmarker.detect(coordinates(), [Box(68, 68, 188, 188)])
     assert found.visibility is not None
     assert found.confidence is not None
@@ -258,15 +287,7 @@ def test_two_looks_are_weighed_by_hand(fake_localizer: Any, face: Shape) -> None
         assert found.confidence[i] == pytest.approx(confidence_from_error(error)[0], abs=1e-4)
 
 
-def test_of_equally_sure_looks_each_counts_less_than_the_next() -> None:
-    shapes = np.array([[[1.0, 0.0]], [[10.0, 0.0]], [[100.0, 0.0]]])
-    equal = [Look(shape[None], None, np.full((1, 1), 7, np.float32)) for shape in shapes]
-    expected = (0.16 * 1 + 0.4 * 10 + 100) / 1.56
-    np.testing.assert_allclose(combined(equal).shapes, [[[expected, 0]]], rtol=1e-9)
-    assert combined(equal[:1]) is equal[0]
-
-
-# --- more looks at a face that is not found where its box said
+# --- extra passes for misplaced crops
 
 
 def wandering(face: Shape, first: float, answers: list[float]) -> Any:
@@ -276,7 +297,7 @@ def wandering(face: Shape, first: float, answers: list[float]) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("steps", "extra_looks", "looks"),
+    ("steps", "extra_passes", "views"),
     [
         ([30, 4.7, 9, 9], 2, 2),  # the second crop was placed to within 8 % of 60 pixels
         ([0, 4.9, 0.5, 9], 2, 3),  # the third was, the second was not
@@ -285,23 +306,23 @@ def wandering(face: Shape, first: float, answers: list[float]) -> Any:
         ([0, 8, 9], 0, 2),
     ],
 )
-def test_a_face_is_looked_at_until_its_crop_is_in_place(
-    fake_localizer: Any, face: Shape, steps: list[float], extra_looks: int, looks: int
+def test_a_face_is_viewed_until_its_crop_is_in_place(
+    fake_localizer: Any, face: Shape, steps: list[float], extra_passes: int, views: int
 ) -> None:
     localizer = fake_localizer(wandering(face, steps[0], steps[1:]))
-    landmarker = FaceLandmarker(localizer=localizer, extra_looks=extra_looks)
+    landmarker = FaceLandmarker(localizer=localizer, extra_passes=extra_passes)
     landmarker.detect(coordinates(), [Box(68, 68, 188, 188)])
-    assert localizer.batches == [1] * looks
+    assert localizer.batches == [1] * views
 
 
-def test_one_pass_is_one_look(fake_localizer: Any, face: Shape) -> None:
+def test_one_pass_is_one_view(fake_localizer: Any, face: Shape) -> None:
     localizer = fake_localizer(wandering(face, 20, []))
     FaceLandmarker(localizer=localizer, passes=1).detect(coordinates(), [Box(68, 68, 188, 188)])
     assert localizer.batches == [1]
 
 
-def test_only_the_faces_that_wander_are_looked_at_again(fake_localizer: Any, face: Shape) -> None:
-    # Three faces in a batch; the second one goes on to lie 8 crop pixels off, in its third look no more.
+def test_only_misplaced_faces_are_viewed_again(fake_localizer: Any, face: Shape) -> None:
+    # Three faces in a batch; the second one goes on to lie 8 crop pixels off, in its third view no more.
     steps = iter([0, 0, 0, 0, 8, 0, 0.2])
     answer: Any = lambda crop: (face * FACE_SIZE + 47.5 + [next(steps), 0.0], None, np.full(68, 0.02))  # noqa: E731
     localizer = fake_localizer(answer)
@@ -311,22 +332,11 @@ def test_only_the_faces_that_wander_are_looked_at_again(fake_localizer: Any, fac
     centers = [box.center for box in boxes]
     for k in (0, 2):
         np.testing.assert_allclose(found[k].landmarks, found[0].landmarks - centers[0] + centers[k], atol=1e-4)
-    # By hand, in crop pixels to the right of the box's centre: the looks see 0, 8 and 8 + 0.2.
+    # By hand, in crop pixels to the right of the box's centre: the views see 0, 8 and 8 + 0.2.
     places, weights = np.array([0, 8, 8.2]), np.array([0.16, 0.4, 1])
     moved = found[1].landmarks - found[0].landmarks - (np.array(centers[1]) - centers[0])
     scale = boxes[1].size / FACE_SIZE
     np.testing.assert_allclose(moved, np.tile([weights @ places / weights.sum() * scale, 0], (68, 1)), atol=1e-3)
-
-
-def test_extra_looks_are_a_number(fake_localizer: Any) -> None:
-    with pytest.raises(InputError, match=r"extra_looks.*0 or more.*-1"):
-        FaceLandmarker(localizer=fake_localizer(None), extra_looks=-1)
-
-
-def test_a_look_that_knows_it_was_poor_changes_nothing() -> None:
-    poor = Look(np.full((1, 68, 2), 900.0), None, np.full((1, 68), 400, np.float32))
-    good = Look(np.full((1, 68, 2), 50.0), None, np.full((1, 68), 1, np.float32))
-    np.testing.assert_allclose(combined([poor, good]).shapes, 50, atol=0.01)
 
 
 # --- averaging with the mirrored crop
@@ -440,5 +450,5 @@ def test_batched_is_one_by_one_with_real_weights(shipped: Callable[..., FaceLand
         np.testing.assert_allclose(alone.landmarks, pooled.landmarks, atol=0.02)
 
 
-def test_the_frame_of_the_fake_is_what_the_tests_say(fake_localizer: Any) -> None:
+def test_the_crop_of_the_fake_is_what_the_tests_say(fake_localizer: Any) -> None:
     assert fake_localizer(lambda crop: (np.zeros((68, 2)), None, None)).crop_spec == CropSpec(SIZE, FACE_SIZE)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.face.geometry import Box
-from srn.inference.scenes import SceneMemory, agreement, changed_outside, is_cut, look_at
+from srn.inference.scenes import FrameSignature, SceneMemory, agreement, changed_outside, is_cut
 from srn.media.pictures import read_image
 
 Picture = npt.NDArray[np.uint8]
@@ -25,10 +25,12 @@ def scenery(seed: int, width: int = 320, height: int = 240) -> Picture:
 
 def test_a_picture_agrees_with_itself_whatever_its_size() -> None:
     picture = scenery(1)
-    layout, colors = agreement(look_at(picture), look_at(cv2.resize(picture, (640, 480)).astype(np.uint8)))
+    layout, colors = agreement(
+        FrameSignature.of(picture), FrameSignature.of(cv2.resize(picture, (640, 480)).astype(np.uint8))
+    )
     assert layout > 0.98
     assert colors > 0.95
-    blank = look_at(np.full((90, 120, 3), 77, np.uint8))
+    blank = FrameSignature.of(np.full((90, 120, 3), 77, np.uint8))
     assert agreement(blank, blank) == pytest.approx((1, 1))
 
 
@@ -36,43 +38,45 @@ def test_a_picture_agrees_with_itself_whatever_its_size() -> None:
 def test_another_scene_is_a_cut_and_the_same_is_none(seed: int, rng: np.random.Generator) -> None:
     one, other = scenery(seed), scenery(seed + 100)
     noisy = np.clip(one + rng.normal(0, 8, one.shape), 0, 255).astype(np.uint8)
-    assert is_cut(look_at(one), look_at(other))
-    assert not is_cut(look_at(one), look_at(noisy))
+    assert is_cut(FrameSignature.of(one), FrameSignature.of(other))
+    assert not is_cut(FrameSignature.of(one), FrameSignature.of(noisy))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_pan_an_object_and_light_are_no_cuts(seed: int) -> None:
     wide = scenery(seed, width=480)
     one = wide[:, :320]
-    assert not is_cut(look_at(one), look_at(wide[:, 16:336]))  # a twentieth of the width in one frame
-    assert not is_cut(look_at(one), look_at(np.clip(one * 1.3 + 10, 0, 255).astype(np.uint8)))
+    assert not is_cut(
+        FrameSignature.of(one), FrameSignature.of(wide[:, 16:336])
+    )  # a twentieth of the width in one frame
+    assert not is_cut(FrameSignature.of(one), FrameSignature.of(np.clip(one * 1.3 + 10, 0, 255).astype(np.uint8)))
     thing = one.copy()
     thing[60:180, 110:210] = (200, 30, 40)
-    assert not is_cut(look_at(one), look_at(thing))
+    assert not is_cut(FrameSignature.of(one), FrameSignature.of(thing))
 
 
 def test_scenes_are_numbered_and_come_back() -> None:
     memory = SceneMemory(memory_s=2.0)
-    a, b, c = (look_at(scenery(seed)) for seed in (1, 2, 3))
+    a, b, c = (FrameSignature.of(scenery(seed)) for seed in (1, 2, 3))
     assert memory.number == -1
-    assert [memory.see(look, t / 10) for t, look in enumerate((a, a, b, b, a, c))] == [
+    assert [memory.update(frame, t / 10) for t, frame in enumerate((a, a, b, b, a, c))] == [
         True, False, True, False, True, True,
     ]  # fmt: skip
     assert memory.number == 2
-    assert memory.see(a, 1.0)
+    assert memory.update(a, 1.0)
     assert memory.number == 0
-    assert memory.see(b, 1.5)
+    assert memory.update(b, 1.5)
     assert memory.number == 1
-    assert memory.see(c, 9.0)  # forgotten meanwhile: a scene of its own
+    assert memory.update(c, 9.0)  # forgotten meanwhile: a scene of its own
     assert memory.number == 3
 
 
 def test_a_flash_does_not_end_a_scene() -> None:
     memory = SceneMemory()
-    scene, white = look_at(scenery(1)), look_at(np.full((240, 320, 3), 255, np.uint8))
+    scene, white = FrameSignature.of(scenery(1)), FrameSignature.of(np.full((240, 320, 3), 255, np.uint8))
     numbers = []
     for k in range(6):
-        memory.see(white if k == 3 else scene, k / 30)
+        memory.update(white if k == 3 else scene, k / 30)
         numbers.append(memory.number)
     assert numbers[:3] == [0, 0, 0]
     assert numbers[4:] == [0, 0]
@@ -82,16 +86,16 @@ def test_changes_are_told_away_from_the_faces() -> None:
     one = scenery(5)
     other = one.copy()
     other[80:160, 200:280] = 255 - other[80:160, 200:280]
-    looks, size = (look_at(one), look_at(other)), (320, 240)
-    share = changed_outside(*looks, [], size)
+    frames, size = (FrameSignature.of(one), FrameSignature.of(other)), (320, 240)
+    share = changed_outside(*frames, [], size)
     assert 0.5 < share / (80 * 80 / (320 * 240)) < 1.6
-    assert changed_outside(*looks, [Box(200, 80, 280, 160)], size) == 0
-    assert changed_outside(*looks, [Box(0, 0, 60, 60)], size) == pytest.approx(share)
-    assert changed_outside(looks[0], looks[0], [], size) == 0
-    brighter = look_at(np.clip(one.astype(int) + 12, 0, 255).astype(np.uint8))
-    assert changed_outside(looks[0], brighter, [], size) < 0.02
+    assert changed_outside(*frames, [Box(200, 80, 280, 160)], size) == 0
+    assert changed_outside(*frames, [Box(0, 0, 60, 60)], size) == pytest.approx(share)
+    assert changed_outside(frames[0], frames[0], [], size) == 0
+    brighter = FrameSignature.of(np.clip(one.astype(int) + 12, 0, 255).astype(np.uint8))
+    assert changed_outside(frames[0], brighter, [], size) < 0.02
     everywhere = [Box(-500, -500, 900, 900)]
-    assert changed_outside(*looks, everywhere, size) == 0
+    assert changed_outside(*frames, everywhere, size) == 0
 
 
 def test_real_clips(shared_data: Path) -> None:
@@ -99,11 +103,11 @@ def test_real_clips(shared_data: Path) -> None:
     files = sorted((shared_data / "youtube_faces").glob("*.jpg"))[:240]
     if len(files) < 240:
         pytest.skip("youtube_faces is not here")
-    looks = [look_at(read_image(file)) for file in files]
-    within = [is_cut(looks[k], looks[k + 1]) for k in range(len(looks) - 1) if k % 3 < 2]
+    frames = [FrameSignature.of(read_image(file)) for file in files]
+    within = [is_cut(frames[k], frames[k + 1]) for k in range(len(frames) - 1) if k % 3 < 2]
     across = [
-        is_cut(looks[k], looks[k + 3])
-        for k in range(0, len(looks) - 3, 3)
+        is_cut(frames[k], frames[k + 3])
+        for k in range(0, len(frames) - 3, 3)
         if files[k].stem[:6] != files[k + 3].stem[:6]
     ]
     assert np.mean(within) < 0.06

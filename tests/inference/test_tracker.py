@@ -22,12 +22,14 @@ from srn.errors import InputError
 from srn.face.geometry import Box, CropSpec, similarity, transform_points
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import IBUG_68
+from srn.inference.box_fit import BoxFit, LandmarkBoxFinder
 from srn.inference.face import Face
-from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
+from srn.inference.face_finder import FoundFace
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 from srn.inference.smoothing import OneEuroShape, ShapeMemory
-from srn.inference.tracker import FaceTracker, TrackerConfig
+from srn.inference.tracker import FaceTracker
+from srn.inference.tracker_config import TrackerConfig
 from srn.media.pictures import read_image
 
 Shape = npt.NDArray[np.float64]
@@ -482,21 +484,6 @@ def test_more_iterations_than_there_are(face: Shape) -> None:
         landmarker(Stage([Actor(still(128))], face)).tracker(iterations=4).update(picture(0))
 
 
-def test_mirrored_averaging_from_a_previous_shape(face: Shape) -> None:
-    """The mirrored look gets the mirrored shape: a localizer that answers with its start gives that start back."""
-
-    class Echo(Stage):
-        def __call__(self, crops: Picture, initial_shape: Any = None, hidden: Any = None, weight: Any = None) -> Any:
-            said = super().__call__(crops, initial_shape, hidden, weight)
-            return said if initial_shape is None else said._replace(shapes=initial_shape[:, None])
-
-    stage = Echo([Actor(still(128))], face)
-    crops = np.stack([picture(0)[:96, :96]])
-    start = (face[None] * 60 + [40, 50]).astype(np.float32)
-    said = landmarker(stage, flip_average=True).predict(crops, start)
-    np.testing.assert_allclose(said.shapes[:, -1], start, atol=1e-4)
-
-
 # --- smoothing, times
 
 
@@ -611,7 +598,7 @@ def test_what_is_no_frame_is_refused(face: Shape) -> None:
         ({"start": "middle"}, "start"),
         ({"iterations": 0}, "iterations"),
         ({"find_every": 0}, "find_every"),
-        ({"misses": 0}, "misses"),
+        ({"max_misses": 0}, "max_misses"),
         ({"keep_confidence": 0.5}, "keep_confidence"),
         ({"least_flow": 1.5}, "least_flow"),
     ],

@@ -170,7 +170,7 @@ def _cached(
         "init": init,
         "finder": finder if init == "finder" else None,
         "passes": landmarker.passes,
-        "extra_looks": landmarker.extra_looks,
+        "extra_looks": landmarker.extra_passes,
         "flip_average": landmarker.flip_average,
     }
     known = cache.load(key)

@@ -1,33 +1,36 @@
-"""Which found box belongs to which track: one-to-one, at the least total cost."""
+"""Data association: which found box and which observation belongs to which track."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
 
 from srn.errors import InputError
 from srn.face.geometry import Box, FloatArray
+from srn.inference.smoothing import similar_part
+from srn.inference.tracker_config import TrackerConfig
+from srn.inference.tracks import Observation, Track
 
 FORBIDDEN = 1e6
-"""Pairs of at least this cost, infinity among them, are never made."""
+"""Cost from which, as from infinity, a pair is never made."""
 
 
 def assign(cost: FloatArray) -> list[tuple[int, int]]:
-    """The one-to-one pairs that are as many as possible and, among those, cost the least in total.
+    """Solve the assignment problem: the largest number of one-to-one pairs and, among those, the least total cost.
 
-    The assignment problem is a transportation problem with one unit in every row and column, which OpenCV solves
-    exactly (`cv2.EMD`, Rubner et al. 2000); its basic solutions are whole numbers.
+    It is a transportation problem with one unit in every row and column, which `cv2.EMD` solves exactly (Rubner et al.
+    2000). Its basic solutions are whole numbers.
 
     Args:
-        cost: (R, C) costs in [0, 1]; `inf` (or anything of at least `FORBIDDEN`) where a pair must not be made.
+        cost: (R, C) costs in [0, 1]; infinity, or at least `FORBIDDEN`, for a pair that must not be made.
 
     Returns:
-        (row, column) of each pair, by rising row; rows and columns without an allowed partner stay alone.
+        (row, column) of each pair, by rising row.
 
     Raises:
-        InputError: a cost that is negative, above 1 and allowed, or not a number.
+        InputError: a cost is negative, not a number, or between 1 and `FORBIDDEN`.
     """
     rows, columns = cost.shape
     if rows == 0 or columns == 0:
@@ -37,9 +40,9 @@ def assign(cost: FloatArray) -> list[tuple[int, int]]:
         raise InputError.at("assignment", "costs within [0, 1], or infinity", "others")
     if not allowed.any():
         return []
-    # A forbidden pair costs more than all allowed ones together could save, so none replaces an allowed one.
-    dear = float(min(rows, columns) + 1)
-    scaled = np.where(allowed, cost, dear).astype(np.float32)
+    # A forbidden pair costs more than all allowed ones together, so it never replaces an allowed one.
+    forbidden = float(min(rows, columns) + 1)
+    scaled = np.where(allowed, cost, forbidden).astype(np.float32)
     ones = (np.ones((rows, 1), np.float32), np.ones((columns, 1), np.float32))
     flow = cv2.EMD(ones[0], ones[1], cv2.DIST_USER, cost=scaled)[2]
     return [(int(row), int(column)) for row, column in np.argwhere((np.asarray(flow) > 0.5) & allowed)]
@@ -48,22 +51,100 @@ def assign(cost: FloatArray) -> list[tuple[int, int]]:
 def placement_cost(
     predicted: Sequence[Box], found: Sequence[Box], reach: FloatArray, stretch: FloatArray
 ) -> FloatArray:
-    """(R, C) how badly each found box fits where a track should be; `inf` where it cannot be that face.
+    """Compute the cost of assigning each found box to each track; infinity where the limits exclude it.
+
+    The cost is the mean of the distance and of the ratio of sizes, each relative to its limit.
 
     Args:
-        predicted: R boxes of tracks, picture pixels.
+        predicted: R predicted boxes of tracks, picture pixels.
         found: C boxes of the face finder, by the same convention.
-        reach: (R,) farthest move of the centre that is allowed, in face sides.
-        stretch: (R,) largest |logarithm| of the ratio of sizes that is allowed.
+        reach: (R,) largest distance between the centres, in sizes of the larger box.
+        stretch: (R,) largest absolute logarithm of the ratio of sizes.
 
-    The cost is the mean of the two, each relative to what is allowed.
+    Returns:
+        (R, C) in [0, 1], or infinity.
     """
     cost = np.full((len(predicted), len(found)), np.inf)
     for row, box in enumerate(predicted):
         for column, other in enumerate(found):
-            # In sides of the larger face: what a small false find inside a face lies away from its middle counts less.
+            # The larger size keeps a small false detection inside a face from being far away from its centre.
             distance = float(np.linalg.norm(box.center - other.center)) / max(box.size, other.size)
             ratio = abs(float(np.log(other.size / box.size)))
             if distance <= reach[row] and ratio <= stretch[row]:
                 cost[row, column] = (distance / reach[row] + ratio / stretch[row]) / 2
     return cost
+
+
+def match(tracks: Sequence[Track], boxes: Sequence[Box], config: TrackerConfig) -> list[tuple[int, int]]:
+    """Assign found boxes to tracks by their predicted positions.
+
+    Returns:
+        (index of the track, index of the box) of each pair.
+    """
+    away = np.array([track.time_s - track.seen_s if track.lost else 0.0 for track in tracks])
+    reach = np.minimum(config.reach + config.reach_per_s * away, config.max_reach)
+    stretch = np.log(config.max_stretch) * np.minimum(1 + away / 2, 2)
+    return assign(placement_cost([track.box for track in tracks], boxes, reach, stretch))
+
+
+def is_face(observation: Observation, mean_shape: FloatArray, config: TrackerConfig) -> bool:
+    """Whether an observation shows a face, and the face of its track if it has one.
+
+    Args:
+        observation: the observation.
+        mean_shape: (N, 2) face units.
+        config: the limits.
+    """
+    track, shape, confidence = observation.candidate.track, observation.shape, observation.mean_confidence
+    if not has_extent(shape):
+        return False
+    misfit = similar_part(shape, mean_shape, np.ones(len(shape))) - mean_shape
+    if np.sqrt((misfit**2).sum(axis=1).mean()) > config.max_misfit:
+        return False
+    followed = track is not None and not track.lost
+    if confidence is not None and confidence < (config.keep_confidence if followed else config.accept_confidence):
+        return False
+    if track is None:
+        return True
+    if (confidence is None or observation.is_weak(config)) and track.missed >= config.max_misses:
+        return False
+    if track.lost and observation.candidate.found:
+        return True  # `match` has checked its position
+    if confidence is None and track.lost:
+        return False  # without confidence, only the face finder tells a face from background
+    distance, ratio = deviation(shape, track.box)
+    return distance <= config.max_shift and abs(np.log(ratio)) <= np.log(config.max_stretch)
+
+
+def deviation(shape: FloatArray, predicted: Box) -> tuple[float, float]:
+    """Compare a shape (N, 2) with a predicted box: distance in sizes of the box, and ratio of the sizes."""
+    box = Box.around(shape)
+    return float(np.linalg.norm(box.center - predicted.center)) / predicted.size, box.size / predicted.size
+
+
+def without_duplicates(observations: Iterable[Observation]) -> list[Observation]:
+    """Keep one observation of each face: of a followed track first, then the nearest to its prediction, the oldest."""
+
+    def rank(observation: Observation) -> tuple[bool, bool, float, int]:
+        track = observation.candidate.track
+        if track is None:
+            return True, True, 0.0, 0
+        # Coarse steps: of two tracks that are both in place, the older one counts.
+        return False, track.lost, round(deviation(observation.shape, track.box)[0] / 0.1), track.number
+
+    kept: list[Observation] = []
+    for observation in sorted(observations, key=rank):
+        if not any(is_same_face(observation.shape, other.shape) for other in kept):
+            kept.append(observation)
+    return kept
+
+
+def has_extent(shape: FloatArray) -> bool:
+    """Whether a shape (N, 2) is finite and has a width and a height."""
+    return bool(np.isfinite(shape).all() and (np.ptp(shape, axis=0) > 0).all())
+
+
+def is_same_face(shape: FloatArray, other: FloatArray) -> bool:
+    """Whether the mean distance of corresponding points of two shapes (N, 2) is below a quarter of the face size."""
+    size = min(Box.around(shape).size, Box.around(other).size)
+    return float(np.linalg.norm(shape - other, axis=1).mean()) < 0.25 * size

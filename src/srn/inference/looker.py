@@ -209,7 +209,7 @@ def _in_picture(prediction: Prediction, geometries: Sequence[CropGeometry], iter
     last = prediction.shapes.shape[1]
     wanted = last if iterations is None else iterations
     if not 1 <= wanted <= last:
-        raise InputError.at("iterations", f"1 to {last}, the number that the weights run", str(wanted))
+        raise InputError.at("iterations", f"at least 1 and at most {last}, which the weights run", str(wanted))
     in_crop = prediction.shapes[:, wanted - 1].astype(np.float64)
     shapes = [geometry.to_picture(shape) for geometry, shape in zip(geometries, in_crop, strict=True)]
     return View(
