@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnxruntime
 import pytest
 
 from srn.errors import InputError, MissingDependencyError, WeightsError
@@ -167,7 +168,7 @@ class TestOpening:
             open_localizer(**options)
 
     def test_cuda_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(runtime.onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
         expected = r"execution provider: expected one of CPUExecutionProvider \(the package onnxruntime-gpu .*CUDA"
         with pytest.raises(InputError, match=expected):
             open_localizer(device="cuda")
