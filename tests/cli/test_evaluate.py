@@ -186,7 +186,9 @@ def test_bad_files_are_left_out_named_and_exit_with_one(
 
 
 def test_mistakes_are_told_in_one_line(srn: Run, biased: dict[int, float], root: Path, tmp_path: Path) -> None:
-    assert "nowhere: expected a folder of pictures" in srn("evaluate", root / "one", tmp_path / "nowhere").mistake
+    message = srn("evaluate", root / "one", tmp_path / "nowhere").mistake
+    assert "nowhere: expected the folders of 300W, WFLW, COFW or 300VW, or pictures with .pts files" in message
+    assert message.endswith("found no such folder")
     message = srn("evaluate", root / "two", "--init", "bbs").mistake
     assert message.endswith("c.png: expected a box in the dataset's bbs folder, found none")
     ran = srn("evaluate", root / "one", "--normalizer", "iod")

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.cli import reproduce as command
 from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
@@ -150,14 +149,3 @@ def test_table_9_without_occluded_faces(
     assert list(bare) == ["full", "without-occlusion"]
     assert (bare["without-occlusion"].noise_patch, bare["without-occlusion"].masks) == (0, 0)
     assert bare["full"].masks > 0
-
-
-def test_the_commit_is_that_of_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    facts = command._facts("a processor")
-    assert set(facts) >= {"command", "date", "hardware", "versions"}
-
-    def missing(*arguments: object, **options: object) -> None:
-        raise FileNotFoundError
-
-    monkeypatch.setattr(command.subprocess, "run", missing)
-    assert command._commit() == ""

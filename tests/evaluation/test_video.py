@@ -11,20 +11,13 @@ import pytest
 
 from srn.datasets.clip import Clip
 from srn.errors import InputError
-from srn.evaluation.video import (
-    CascadeFollower,
-    FrameByFrame,
-    Track,
-    TrackerFollower,
-    VideoEvaluation,
-    evaluate_clips,
-    markdown_table,
-    score_track,
-)
+from srn.evaluation.followers import CascadeFollower, FrameByFrame, Track, TrackerFollower
+from srn.evaluation.video import VideoEvaluation, evaluate_followers, markdown_table, score_track
 from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.metrics import interocular
 from srn.face.scheme import IBUG_68
+from srn.inference.face_finder import FoundFace
 from srn.inference.landmarker import FaceLandmarker
 
 Shape = npt.NDArray[np.float64]
@@ -146,10 +139,10 @@ def test_frame_by_frame(clip: Clip, face: Shape) -> None:
 def test_a_frame_without_a_face_is_missed(clip: Clip, face: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
     landmarker = FaceLandmarker(localizer=Recording(face), passes=1)
 
-    def find(image: Picture) -> list[tuple[Box, float]]:
+    def find(image: Picture) -> list[FoundFace]:
         number = int(image[0, 0, 0])
-        elsewhere = [(Box(0, 0, 20, 20), 0.9)]
-        return elsewhere if number == 3 else [*elsewhere, (Box.around(clip.landmarks[number - 1]), 0.8)]
+        elsewhere = [FoundFace(Box(0, 0, 20, 20), 0.9)]
+        return elsewhere if number == 3 else [*elsewhere, FoundFace(Box.around(clip.landmarks[number - 1]), 0.8)]
 
     monkeypatch.setattr(landmarker, "find", find)
     track = FrameByFrame(landmarker, init="finder")(clip)
@@ -163,7 +156,7 @@ def test_a_frame_without_a_face_is_missed(clip: Clip, face: Shape, monkeypatch: 
 
 def test_a_new_tracker_for_every_clip(clip: Clip, face: Shape) -> None:
     landmarker = FaceLandmarker(localizer=Recording(face), passes=1)
-    landmarker.find = lambda image: [(Box.around(clip.landmarks[0]), 0.9)]  # type: ignore[method-assign]
+    landmarker.find = lambda image: [FoundFace(Box.around(clip.landmarks[0]), 0.9)]  # type: ignore[method-assign]
     made: list[int] = []
 
     def make() -> Any:
@@ -171,7 +164,7 @@ def test_a_new_tracker_for_every_clip(clip: Clip, face: Shape) -> None:
         return landmarker.tracker()
 
     follower = TrackerFollower(make)
-    result = evaluate_clips(follower, [clip, clip])
+    (result,) = evaluate_followers([follower], [clip, clip])
     assert len(made) == 2
     assert result.summary()["frames"] == 10
     assert result.summary()["missed"] == 0
@@ -219,7 +212,7 @@ def test_clips_count_by_their_frames(clip: Clip) -> None:
             return Track(clip.landmarks + [0.0, 6.0 if clip.name == "short" else 0.0], np.full(len(clip), 0.002))
 
     calls: list[int] = []
-    result = evaluate_clips(Off(), [clip, short], progress=lambda: calls.append(1))
+    (result,) = evaluate_followers([Off()], [clip, short], progress=lambda: calls.append(1))
     summary = result.summary()
     assert summary["nme"] == pytest.approx(6 / 6 / size)  # one frame of six is off by six pixels
     assert summary["jitter"] == pytest.approx(0)  # the short clip says nothing of it
@@ -229,7 +222,7 @@ def test_clips_count_by_their_frames(clip: Clip) -> None:
     assert written["per_clip"][1]["jitter"] is None
     assert written["method"] == "off"
     with pytest.raises(InputError, match="at least one clip"):
-        evaluate_clips(Off(), [])
+        evaluate_followers([Off()], [])
 
 
 def test_the_table(clip: Clip) -> None:

@@ -74,7 +74,7 @@ def _box_of(sample: Sample, image: ImageArray, init: Initialization, landmarker:
         if sample.detector_box is None:
             raise InputError.at(sample.path, "a box in the dataset's bbs folder", "none")
         return sample.detector_box
-    boxes = [box for box, _ in landmarker.find(image)]
+    boxes = [face.box for face in landmarker.find(image)]
     best = best_match(boxes, sample.box)
     return None if best is None else boxes[best]
 

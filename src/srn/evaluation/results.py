@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from srn.errors import InputError
 from srn.evaluation.statistics import ErrorIntervals, PairedComparison, compare_errors, error_intervals, finite_or_none
 from srn.face import metrics
 from srn.face.scheme import LandmarkScheme
+from srn.files import write_json
 
 Initialization = Literal["gt-box", "finder", "bbs"]
 """Source of the face box: the annotation's tight box, the face finder, or the dataset's own detector (`bbs/`)."""
@@ -273,6 +275,30 @@ def _by(result: FaceResult, scheme: LandmarkScheme, old: str, new: str) -> FaceR
         mean_shape_nme=result.mean_shape_nme * metrics.NORMALIZERS[old](target, scheme) / size,
         point_errors=np.linalg.norm(result.landmarks - target, axis=-1) / size,
     )
+
+
+def write_evaluation(
+    path: str | os.PathLike[str],
+    evaluation: Evaluation,
+    settings: Mapping[str, Any] | None = None,
+    other: Evaluation | None = None,
+) -> None:
+    """Write an evaluation as JSON.
+
+    Args:
+        path: the file.
+        evaluation: the results.
+        settings: further options of the evaluation.
+        other: an evaluation of the same faces to compare with.
+
+    Raises:
+        InputError: the file cannot be written, or the evaluations cannot be compared.
+    """
+    compared: dict[str, Any] = {}
+    if other is not None:
+        pair = compare_evaluations(other, evaluation)
+        compared["compared_with"] = {"weights": other.weights, **other.summary(), **pair.to_dict()}
+    write_json(path, evaluation.to_dict({**(settings or {}), **compared}))
 
 
 def compare_evaluations(first: Evaluation, second: Evaluation, *, seed: int = 0) -> PairedComparison:

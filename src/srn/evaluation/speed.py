@@ -55,27 +55,53 @@ class Speed:
 
 
 def measure_speed(landmarker: FaceLandmarker, face: tuple[ImageArray, Box] | None = None, repeats: int = 15) -> Speed:
-    """Time the landmarks.
+    """Time the landmarks, alone and in a batch.
 
     Args:
         landmarker: with its options.
-        face: a picture and the box of a face; a picture of noise where None, since the network does the same work
-            whatever it is shown.
-        repeats: runs, of which the median counts.
+        face: a picture and a face box; noise if None, since the network does the same work on any picture.
+        repeats: number of runs, of which the median counts.
     """
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
     image, box = face or (noise, Box(220, 140, 420, 340))
-
-    def median(step: Callable[[], object], count: int) -> float:
-        step()  # the first run allocates
-        times = []
-        for _ in range(count):
-            begin = time.perf_counter()
-            step()
-            times.append(time.perf_counter() - begin)
-        return statistics.median(times)
-
     size = landmarker.batch_size
-    one = median(lambda: landmarker.detect(image, [box]), repeats)
-    many = median(lambda: landmarker.detect(image, [box] * size), max(repeats // 5, 1)) / size
+    one = _median_seconds(lambda: landmarker.detect(image, [box]), repeats)
+    many = _median_seconds(lambda: landmarker.detect(image, [box] * size), max(repeats // 5, 1)) / size
     return Speed(one, many, size, processor())
+
+
+def timed_steps(
+    one_pass: FaceLandmarker, two_passes: FaceLandmarker, image: ImageArray, box: Box
+) -> dict[str, Callable[[int], float]]:
+    """Prepare the timing of the face finder and of the landmarks on a picture.
+
+    Args:
+        one_pass: a landmarker with one pass.
+        two_passes: the same with two passes.
+        image: (H, W, 3) uint8 RGB.
+        box: the box of a face in it.
+
+    Returns:
+        By step, a function of the number of runs that returns their median seconds per picture or face.
+    """
+    steps: dict[str, tuple[int, Callable[[], object]]] = {
+        "face finder, one picture": (1, lambda: one_pass.find(image)),
+        "landmarks, one face": (1, lambda: one_pass.detect(image, [box])),
+        "landmarks, one face, two passes": (1, lambda: two_passes.detect(image, [box])),
+        "landmarks, 16 faces at once": (16, lambda: one_pass.detect(image, [box] * 16)),
+    }
+
+    def measured(count: int, step: Callable[[], object]) -> Callable[[int], float]:
+        return lambda repeats: _median_seconds(step, repeats) / count
+
+    return {name: measured(count, step) for name, (count, step) in steps.items()}
+
+
+def _median_seconds(step: Callable[[], object], repeats: int) -> float:
+    step()  # the first run allocates
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        step()
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times)

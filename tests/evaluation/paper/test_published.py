@@ -10,7 +10,7 @@ import pytest
 from srn.evaluation.paper.published import Table, published
 from srn.face.metrics import NORMALIZERS
 
-PAPER = Path(__file__).resolve().parents[3] / "shared" / "paper" / "srn-paper.md"
+PAPER = Path(__file__).resolve().parents[4] / "shared" / "paper" / "srn-paper.md"
 TABLES = published().tables
 each_table = pytest.mark.parametrize("table", TABLES.values(), ids=lambda t: t.name)
 

@@ -17,8 +17,11 @@ from srn.datasets.folder import DataFolder
 from srn.errors import DataError, InputError
 from srn.evaluation.cache import EvaluationCache
 from srn.evaluation.paper import tabulate
+from srn.evaluation.paper.figures import curves, sheets
+from srn.evaluation.paper.networks import Network, find_runs, variant_of
+from srn.evaluation.paper.outcome import Cell, Outcome
 from srn.evaluation.paper.published import published
-from srn.evaluation.paper.reproduce import Cell, Network, Outcome, Reproduction, curves, find_runs, variant_of
+from srn.evaluation.paper.reproduce import Reproduction
 from srn.evaluation.statistics import Interval
 from srn.face.metrics import interocular, interpupil
 from srn.face.scheme import IBUG_68, WFLW_98
@@ -93,6 +96,11 @@ def test_boxes_make_rows(data: Path, network: Network, truths: dict[int, Shape])
     assert "bbs boxes" in [r.detail for r in both.rows if r.filled][1]
 
 
+def test_unknown_boxes_are_refused(data: Path, network: Network) -> None:
+    with pytest.raises(InputError, match="face boxes: expected one of gt-box, finder, bbs, found 'nose'"):
+        Reproduction(DataFolder(data), [network], inits=["nose"])
+
+
 def test_challenging_faces_alone_are_not_full(data: Path, network: Network) -> None:
     outcome = Reproduction(DataFolder(data), [network]).table(TABLES["table2"])
     cells = row(outcome, "full")
@@ -117,13 +125,13 @@ def test_masks_made_here(data: Path, fake_localizer: Any, face: Shape) -> None:
     assert (authors["challenging"].faces, ours["challenging"].faces, ours["full"].faces) == (2, 3, 6)
     assert "masks made here (drawn, seed 3)" in [r.detail for r in outcome.rows][1]
     (agreement,) = [note for note in outcome.notes if note.startswith("The same 2 faces")]
-    assert "difference +0.00" in agreement  # this localizer does not look
+    assert "difference +0.00" in agreement  # this localizer ignores the picture
     (covered,) = [note for note in outcome.notes if note.startswith("Points covered")]
     # One of the two authors' pictures differs everywhere, the other nowhere; ours leave brows and eyes free.
     assert "brows 50% and 0%" in covered
     (made,) = (data / "made").iterdir()
     assert (read_image(made / "ibug" / "a.jpg") != read_image(data / "300W" / "ibug" / "a.png")).any()
-    # A second look takes the masks that are there.
+    # A second run takes the masks that are there.
     before = {path: path.stat().st_mtime_ns for path in made.rglob("*")}
     again = DataFolder(data, mask=MaskedVersions(data / "made", kind="drawn", seed=3)).sets("masked-300w")
     assert not isinstance(again, str)
@@ -161,10 +169,10 @@ def test_every_set_is_measured_once_and_kept(data: Path, network: Network, tmp_p
     network = dataclasses.replace(network, digest="w")
     work = Reproduction(DataFolder(data), [network], cache=EvaluationCache(tmp_path / "kept"))
     first = work.table(TABLES["table4"])
-    looks = len(network.landmarker.localizer.batches)  # type: ignore[attr-defined]
+    batches = len(network.landmarker.localizer.batches)  # type: ignore[attr-defined]
     work.table(TABLES["table4"])
     again = Reproduction(DataFolder(data), [network], cache=EvaluationCache(tmp_path / "kept")).table(TABLES["table4"])
-    assert len(network.landmarker.localizer.batches) == looks  # type: ignore[attr-defined]
+    assert len(network.landmarker.localizer.batches) == batches  # type: ignore[attr-defined]
     assert row(again, "full") == row(first, "full")
 
 
@@ -173,12 +181,12 @@ def test_speed_needs_no_data(tmp_path: Path, fake_localizer: Any, face: Shape) -
         localizer=fake_localizer(lambda crop: (face * 60 + 47.5, None, None)), flip_average=True
     )
     outcome = Reproduction(DataFolder(tmp_path), [Network("full", landmarker)]).table(TABLES["table6"])
-    assert set(landmarker.localizer.batches) == {1}  # one face, one look
+    assert set(landmarker.localizer.batches) == {1}  # one face, one pass
     cell = row(outcome, "full")["fps"]
     assert cell.value is not None
     assert cell.value > 0
     assert not cell.partial
-    assert "one look, on" in outcome.rows[0].detail
+    assert "one pass, on" in outcome.rows[0].detail
 
 
 def test_a_limit_takes_faces_evenly(data: Path) -> None:
@@ -314,21 +322,24 @@ def test_a_cell_in_words(cell: Cell, text: str) -> None:
 
 
 def test_curves_mark_published_failure_rates(outcome: Outcome) -> None:
-    assert (curves(outcome) or "").count("clip-path=") == 6
+    whole = curves(outcome)
+    assert whole is not None
+    assert whole.svg().count("clip-path=") == 6
     part = next(r for r in outcome.rows if r.filled).curves["ocular_full"]
     table = TABLES["table3"]
     plain = Outcome(table, (dataclasses.replace(outcome.rows[0], curves={"nme": part}),))
-    drawn = curves(plain) or ""
-    assert all(f">{name}</text>" in drawn for name in ("SDM", "ODN", "SRN (w/o OFA)"))
+    drawn = curves(plain)
+    assert drawn is not None
+    assert all(f">{name}</text>" in drawn.svg() for name in ("SDM", "ODN", "SRN (w/o OFA)"))
     assert curves(Outcome(table, ())) is None
 
 
 def test_sheets(data: Path, network: Network) -> None:
     work = Reproduction(DataFolder(data), [network])
-    sheets, notes = work.qualitative("masked-300w")
-    assert list(sheets) == ["the authors' pictures"]
+    drawn, notes = sheets(work, "masked-300w")
+    assert list(drawn) == ["the authors' pictures"]
     assert notes == []
-    assert work.qualitative("300vw", clips=True) == ({}, ["no data: 300VW"])
+    assert sheets(work, "300vw", clips=True) == ({}, ["no data: 300VW"])
     nobody = Reproduction(DataFolder(data), [])
-    assert nobody.qualitative("300w") == ({}, ["no weights: full, 68 points"])
+    assert sheets(nobody, "300w") == ({}, ["no weights: full, 68 points"])
     assert WFLW_98.n_points == 98

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from srn.evaluation.report.charts import Bar, Line, Mark, bar_chart, line_chart, nice_ticks, standalone
+from srn.evaluation.report.charts import Bar, BarChart, Columns, Line, LineChart, Mark, nice_ticks
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -18,7 +18,7 @@ def chart(**changes: object) -> str:
         "lines": [Line("a & b", np.array([0.0, 5.0, 10.0]), np.array([0.0, 50.0, 100.0]))], "title": "T <1>",
         "description": "said", "x_label": "x", "y_label": "y", "x_range": (0, 10), "y_range": (0, 100),
     }  # fmt: skip
-    return line_chart(**{**values, **changes})  # type: ignore[arg-type]
+    return LineChart(**{**values, **changes}).svg()  # type: ignore[arg-type]
 
 
 def points(svg: str) -> list[list[tuple[float, float]]]:
@@ -73,15 +73,18 @@ def test_the_same_chart_is_the_same_text() -> None:
 
 def test_bars_are_as_long_as_their_numbers() -> None:
     bars = [Bar("nose", 2.0, 1.5, 2.5), Bar("mouth", 4.0), Bar("eyes", float("nan"))]
-    root = ElementTree.fromstring(bar_chart(bars, title="t", description="d", unit="%"))
+    root = ElementTree.fromstring(BarChart("t", "d", "%", bars).svg())
     one, two = (float(r.get("width", "")) for r in root.iter(f"{NS}rect"))
     assert two == pytest.approx(2 * one, abs=0.2)
     assert {"2.00", "4.00", "nose", "mouth", "eyes"} <= {t.text for t in root.iter(f"{NS}text")}
     assert len([p for p in root.iter(f"{NS}path") if p.get("class") == "whisker"]) == 1
 
 
-def test_a_file_of_its_own_brings_its_style() -> None:
-    content = standalone(chart()).decode()
-    root = ElementTree.fromstring(content.encode())
-    assert "prefers-color-scheme: dark" in (root.findtext(f"{NS}style") or "")
-    assert "http" not in content.replace("http://www.w3.org/2000/svg", "")
+def test_columns_stand_on_the_axis() -> None:
+    columns = Columns("all", np.array([2.5, 7.5]), np.array([100.0, 50.0]), 5.0)
+    root = ElementTree.fromstring(chart(columns=columns))
+    one, two, _symbol = [rect for rect in root.iter(f"{NS}rect") if rect.get("class") == "column"]
+    tops, heights = zip(*((float(r.get("y", "")), float(r.get("height", ""))) for r in (one, two)), strict=True)
+    assert heights[0] == pytest.approx(2 * heights[1], abs=0.2)
+    assert tops[0] + heights[0] == pytest.approx(tops[1] + heights[1], abs=0.2)
+    assert "all" in {t.text for t in root.iter(f"{NS}text")}

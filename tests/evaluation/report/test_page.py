@@ -99,7 +99,7 @@ def test_the_page_holds_everything(report: Report) -> None:
         "Cumulative errors",
         "By facial component",
         "Worst and best faces",
-        "If the face box is off",
+        "Inaccurate face boxes",
     ):
         assert section in headings
     assert {a["href"] for a in page.all("a")} == {f"#{s['id']}" for s in page.all("section")}

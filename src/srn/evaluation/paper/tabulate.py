@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from srn.evaluation.paper.outcome import Cell, OurRow, Outcome
 from srn.evaluation.paper.published import Column, Row, Table, published
-from srn.evaluation.paper.reproduce import Cell, OurRow, Outcome
 
 CSV_FIELDS = (
     "table", "kind", "method", "reference", "detail", "column", "dataset", "subset", "metric", "normalizer", "unit",

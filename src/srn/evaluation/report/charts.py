@@ -1,6 +1,6 @@
-"""Charts as SVG text: sharp at any size, readable by screen readers, coloured by the page's light or dark theme.
+"""Charts, described once and drawn as SVG: sharp at any size, in the page's light or dark theme, without a package.
 
-They need no package, and a page or file that holds them nothing from outside. Colours are CSS variables (`STYLE`).
+`chart_file.write_charts` makes files of the same charts. Colours are the variables of `chart.css`.
 """
 
 from __future__ import annotations
@@ -8,32 +8,24 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+from functools import cache
+from importlib import resources
 
 import numpy as np
 
+from srn.evaluation.report.markup import Markup, element
 from srn.face.geometry import FloatArray
 
-STYLE = """\
-:root { --ink: #1c2127; --quiet: #5c6670; --line: #d9dee3; --paper: #ffffff;
-  --c0: #1769aa; --c1: #c2410c; --c2: #15803d; --c3: #7c3aed; --c4: #b7791f; --c5: #0e7490; --c6: #be185d; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e9ec; --quiet: #a3adb8; --line: #343c46; --paper: #15191e;
-  --c0: #6bb3f0; --c1: #fb9a62; --c2: #5fce86; --c3: #b79bff; --c4: #e3bd6a; --c5: #5cc8dd; --c6: #f58ab8; } }
-.chart text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
-  fill: var(--quiet); font-variant-numeric: tabular-nums; }
-.chart .strong { fill: var(--ink); }
-.chart .grid { stroke: var(--line); stroke-width: 1; }
-.chart .axis { stroke: var(--quiet); stroke-width: 1; }
-.chart .dash { stroke: var(--quiet); stroke-width: 1.5; stroke-dasharray: 4 4; fill: none; }
-.chart .whisker { stroke: var(--ink); stroke-width: 1.5; fill: none; }
-"""
-"""Colours of both themes, and how the parts of a chart look."""
-
 COLORS = 7
+"""Number of colours before they repeat with another line pattern."""
+
+DASHES: tuple[tuple[int, ...], ...] = ((), (7, 4), (2, 3), (9, 3, 2, 3))
+"""Line patterns: lengths of dashes and gaps."""
+
 WIDTH = 640
-_LEFT, _RIGHT, _TOP = 58, 16, 14
-_DASHES = ("none", "7 4", "2 3", "9 3 2 3")
-"""Line patterns, so that colour is not the only difference once the colours repeat or cannot be told apart."""
+HEIGHT = 330
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 276
+"""Edges of the plot: margins at the left and right, positions of its top and bottom."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +39,16 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Columns:
+    """Named vertical bars behind the curves, centred at `x` and `width` wide, in units of the axes."""
+
+    name: str
+    x: FloatArray
+    y: FloatArray
+    width: float
+
+
+@dataclass(frozen=True)
 class Mark:
     """A named single point, e.g. a published number."""
 
@@ -56,8 +58,42 @@ class Mark:
 
 
 @dataclass(frozen=True)
+class LineChart:
+    """Curves over common axes.
+
+    Attributes:
+        title, description: for screen readers.
+        x_label, y_label: labels of the axes.
+        x_range, y_range: ends of the axes; curves are cut off at the plot's edge.
+        lines: the curves.
+        columns: bars behind the curves.
+        marks: single points, named beside them.
+        diagonal: draw a dashed line from corner to corner, for calibration.
+        width: width of the drawing; text keeps its size.
+    """
+
+    title: str
+    description: str
+    x_label: str
+    y_label: str
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    lines: Sequence[Line]
+    columns: Columns | None = None
+    marks: Sequence[Mark] = ()
+    diagonal: bool = False
+    width: int = WIDTH
+
+    def svg(self) -> Markup:
+        """Draw the chart."""
+        plot = _Plot(self)
+        entries, height = plot.legend()
+        return _svg(self.width, height, self.title, self.description, [*plot.axes(), *plot.content(), *entries])
+
+
+@dataclass(frozen=True)
 class Bar:
-    """A bar and, where known, the interval around its end."""
+    """A bar and, if known, the interval around its end."""
 
     name: str
     value: float
@@ -65,13 +101,140 @@ class Bar:
     high: float | None = None
 
 
-def color(index: int) -> str:
-    """CSS colour of the `index`-th series."""
-    return f"var(--c{index % COLORS})"
+@dataclass(frozen=True)
+class BarChart:
+    """Horizontal bars with their values at the end. `unit` labels the axis."""
+
+    title: str
+    description: str
+    unit: str
+    bars: Sequence[Bar]
+
+    def svg(self) -> Markup:
+        """Draw the chart."""
+        left, step, thick, top = 150, 30, 16, 8
+        bottom = top + step * len(self.bars)
+        finite = [v for bar in self.bars for v in (bar.value, bar.high) if v is not None and np.isfinite(v)]
+        span = max([*finite, 1e-9]) * 1.02
+
+        def px(value: float) -> float:
+            return left + value / span * (WIDTH - left - 80)
+
+        body = []
+        for tick in nice_ticks(0, span):
+            body.append(element("line", class_="grid", x1=px(tick), x2=px(tick), y1=top, y2=bottom))
+            body.append(_text(_number(tick), px(tick), bottom + 18))
+        for index, bar in enumerate(self.bars):
+            y = top + step * index + (step - thick) / 2
+            body.append(_text(bar.name, left - 10, y + thick - 4, "end", strong=True))
+            if not np.isfinite(bar.value):
+                continue
+            end = px(bar.value)
+            body.append(element("rect", x=left, y=y, width=max(end - left, 0.5), height=thick, rx=2, fill=_color(0)))
+            if bar.low is not None and bar.high is not None and np.isfinite([bar.low, bar.high]).all():
+                middle, end = y + thick / 2, px(bar.high)
+                ends = "".join(f"M{px(v):.1f} {middle - 4:.1f}v8" for v in (bar.low, bar.high))
+                body.append(element("path", class_="whisker", d=f"M{px(bar.low):.1f} {middle:.1f}H{end:.1f}{ends}"))
+            body.append(_text(f"{bar.value:.2f}", end + 8, y + thick - 4, "start", strong=True))
+        body.append(_text(self.unit, (left + WIDTH - 80) / 2, bottom + 38))
+        return _svg(WIDTH, bottom + 46, self.title, self.description, body)
+
+
+class _Plot:
+    """The parts of a line chart, in pixels of the drawing."""
+
+    def __init__(self, chart: LineChart) -> None:
+        self.chart = chart
+        self.right = chart.width - _RIGHT
+        (self.x0, self.x1), (self.y0, self.y1) = chart.x_range, chart.y_range
+
+    def px(self, x: float) -> float:
+        return _LEFT + (x - self.x0) / (self.x1 - self.x0) * (self.right - _LEFT)
+
+    def py(self, y: float) -> float:
+        return _BOTTOM - (y - self.y0) / (self.y1 - self.y0) * (_BOTTOM - _TOP)
+
+    def axes(self) -> list[Markup]:
+        """Grid, ticks and labels."""
+        parts = []
+        for tick in nice_ticks(self.y0, self.y1):
+            parts.append(element("line", class_="grid", x1=_LEFT, x2=self.right, y1=self.py(tick), y2=self.py(tick)))
+            parts.append(_text(_number(tick), _LEFT - 8, self.py(tick) + 4, "end"))
+        for tick in nice_ticks(self.x0, self.x1, self.chart.width // 70):
+            x = self.px(tick)
+            parts.append(element("line", class_="axis", x1=x, x2=x, y1=_BOTTOM, y2=_BOTTOM + 4))
+            parts.append(_text(_number(tick), x, _BOTTOM + 18))
+        parts.append(element("line", class_="axis", x1=_LEFT, x2=self.right, y1=_BOTTOM, y2=_BOTTOM))
+        parts.append(_text(self.chart.x_label, (_LEFT + self.right) / 2, _BOTTOM + 38))
+        middle = (_BOTTOM + _TOP) / 2
+        parts.append(_text(self.chart.y_label, 14, middle, transform=f"rotate(-90 14 {middle:.0f})"))
+        return parts
+
+    def content(self) -> list[Markup]:
+        """Columns, diagonal, curves and marks."""
+        chart, parts = self.chart, []
+        if chart.columns is not None:
+            half = chart.columns.width * 0.46
+            for x, y in zip(chart.columns.x.tolist(), chart.columns.y.tolist(), strict=True):
+                left, top = self.px(x - half), self.py(y)
+                size = {"width": self.px(x + half) - left, "height": _BOTTOM - top}
+                parts.append(element("rect", class_="column", x=left, y=top, **size))
+        if chart.diagonal:
+            ends = f"M{self.px(self.x0):.1f} {self.py(self.y0):.1f}L{self.px(self.x1):.1f} {self.py(self.y1):.1f}"
+            parts.append(element("path", class_="dash", d=ends))
+        name = f"clip-{zlib.crc32((chart.title + chart.description).encode())}"
+        inner = element("rect", x=_LEFT, y=_TOP - 4, width=self.right - _LEFT + 4, height=_BOTTOM - _TOP + 6)
+        parts.append(element("clipPath", inner, id=name))
+        for index, line in enumerate(chart.lines):
+            known = np.isfinite(line.x) & np.isfinite(line.y)
+            points = [
+                (self.px(x), self.py(y)) for x, y in zip(line.x[known].tolist(), line.y[known].tolist(), strict=True)
+            ]
+            if points:
+                path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
+                parts.append(element("path", d=path, **_stroke(index), clip_path=f"url(#{name})"))
+            if line.markers:
+                parts += [element("circle", cx=x, cy=y, r=3.5, fill=_color(index)) for x, y in points]
+        return parts + self._marks()
+
+    def _marks(self) -> list[Markup]:
+        """Diamonds with their names, which are moved down rather than overlap."""
+        parts, written = [], list[tuple[float, float]]()
+        for mark in sorted(self.chart.marks, key=lambda mark: -mark.y):
+            x, y = self.px(mark.x), self.py(mark.y)
+            level = max([y + 4, *(above + 13 for place, above in written if abs(place - x) < 120)])
+            written.append((x, level))
+            diamond = f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"
+            parts.append(element("path", d=diamond, fill="none", stroke="var(--ink)"))
+            at_the_right = x > self.chart.width * 0.7
+            parts.append(_text(mark.name, x - 9 if at_the_right else x + 9, level, "end" if at_the_right else "start"))
+        return parts
+
+    def legend(self) -> tuple[list[Markup], float]:
+        """Entries in rows below the plot, and the height of the drawing. A single curve without a name has none."""
+        entries = [
+            (line.name, element("line", x1=0, x2=22, y1=0, y2=0, **_stroke(index)))
+            for index, line in enumerate(self.chart.lines)
+            if line.name
+        ]
+        if self.chart.columns is not None:
+            square = element("rect", class_="column", x=4, y=-6, width=14, height=12)
+            entries.append((self.chart.columns.name, square))
+        if not entries:
+            return [], HEIGHT
+        parts, x, y = [], _LEFT, _BOTTOM + 62
+        for name, symbol in entries:
+            width = round(34 + 7.2 * len(name))
+            if x > _LEFT and x + width > self.right:
+                x, y = _LEFT, y + 20
+            label = _text(name, 28, 4, "start", strong=True)
+            parts.append(element("g", symbol, label, transform=f"translate({x} {y})"))
+            x += width + 14
+        return parts, y + 14
 
 
 def nice_ticks(low: float, high: float, wanted: int = 6) -> list[float]:
-    """Round numbers (1, 2, 2.5 or 5 times a power of ten apart) that span [low, high], both ends within."""
+    """Return round numbers within [low, high], 1, 2, 2.5 or 5 times a power of ten apart."""
     if not high > low:
         return [low]
     rough = (high - low) / max(wanted - 1, 1)
@@ -81,144 +244,39 @@ def nice_ticks(low: float, high: float, wanted: int = 6) -> list[float]:
     return [float(round(v, 10)) + 0.0 for v in np.arange(first, np.floor(high / step + 1e-9) + 1) * step]
 
 
+@cache
+def style() -> str:
+    """Return the style sheet of charts, with the colours of both themes."""
+    return (resources.files("srn") / "evaluation" / "report" / "chart.css").read_text(encoding="utf-8")
+
+
+def _color(index: int) -> str:
+    return f"var(--c{index % COLORS})"
+
+
+def _stroke(index: int) -> dict[str, object]:
+    """How a curve is drawn: by another pattern where the colours repeat."""
+    pattern = " ".join(map(str, DASHES[index // COLORS % len(DASHES)])) or None
+    return {
+        "fill": "none", "stroke": _color(index), "stroke_width": "2.25", "stroke_dasharray": pattern,
+        "stroke_linejoin": "round",
+    }  # fmt: skip
+
+
 def _number(value: float) -> str:
     return f"{value:.10g}"
 
 
-def _svg(width: float, height: float, title: str, description: str, body: Sequence[str]) -> str:
-    return (
-        f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {width:g} {height:g}" '
-        f'width="100%"><title>{escape(title)}</title><desc>{escape(description)}</desc>' + "".join(body) + "</svg>"
-    )
+def _text(
+    text: str, x: float, y: float, anchor: str = "middle", *, strong: bool = False, transform: str | None = None
+) -> Markup:
+    place = {"x": float(x), "y": float(y), "text_anchor": anchor, "transform": transform}
+    return element("text", text, class_="strong" if strong else None, **place)
 
 
-def standalone(svg: str) -> bytes:
-    """A chart as a file of its own: with its style, on a background."""
-    style = f'<style>{STYLE}</style><rect width="100%" height="100%" fill="var(--paper)"/>'
-    return ('<?xml version="1.0" encoding="UTF-8"?>\n' + svg.replace("<title>", f"{style}<title>", 1) + "\n").encode()
-
-
-def _legend(names: Sequence[str], swatch: Sequence[str], top: float, right: float) -> tuple[list[str], float]:
-    """Entries in rows below the plot; returns the parts and where they end."""
-    parts, x, y = [], float(_LEFT), top
-    for name, mark in zip(names, swatch, strict=True):
-        width = 34 + 7.2 * len(name)
-        if x > _LEFT and x + width > right:
-            x, y = float(_LEFT), y + 20
-        parts.append(f'<g transform="translate({x:.0f} {y:.0f})">{mark}')
-        parts.append(f'<text class="strong" x="28" y="4">{escape(name)}</text></g>')
-        x += width + 14
-    return parts, y + 14
-
-
-def line_chart(
-    lines: Sequence[Line],
-    *,
-    title: str,
-    description: str,
-    x_label: str,
-    y_label: str,
-    x_range: tuple[float, float],
-    y_range: tuple[float, float],
-    marks: Sequence[Mark] = (),
-    diagonal: bool = False,
-    width: int = WIDTH,
-) -> str:
-    """Curves over common axes.
-
-    Args:
-        lines: the curves.
-        title, description: what screen readers say.
-        x_label, y_label: of the axes.
-        x_range, y_range: what the axes span; curves are cut off at the plot's edge.
-        marks: single points, named beside them.
-        diagonal: a dashed line from corner to corner, for calibration.
-        width: of the drawing; text keeps its size, so that a narrow chart is narrow and not small.
-    """
-    height, bottom = 330.0, 276.0
-    (x0, x1), (y0, y1) = x_range, y_range
-
-    def px(x: float) -> float:
-        return _LEFT + (x - x0) / (x1 - x0) * (width - _LEFT - _RIGHT)
-
-    def py(y: float) -> float:
-        return bottom - (y - y0) / (y1 - y0) * (bottom - _TOP)
-
-    body = []
-    for tick in nice_ticks(y0, y1):
-        body.append(f'<line class="grid" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{py(tick):.1f}" y2="{py(tick):.1f}"/>')
-        body.append(f'<text x="{_LEFT - 8}" y="{py(tick) + 4:.1f}" text-anchor="end">{_number(tick)}</text>')
-    for tick in nice_ticks(x0, x1, width // 70):
-        body.append(f'<line class="axis" x1="{px(tick):.1f}" x2="{px(tick):.1f}" y1="{bottom}" y2="{bottom + 4}"/>')
-        body.append(f'<text x="{px(tick):.1f}" y="{bottom + 18}" text-anchor="middle">{_number(tick)}</text>')
-    body.append(f'<line class="axis" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{bottom}" y2="{bottom}"/>')
-    middle = (_LEFT + width - _RIGHT) / 2
-    body.append(f'<text x="{middle}" y="{bottom + 38}" text-anchor="middle">{escape(x_label)}</text>')
-    turned = f'transform="rotate(-90 14 {(bottom + _TOP) / 2:.0f})"'
-    body.append(f'<text x="14" y="{(bottom + _TOP) / 2:.0f}" text-anchor="middle" {turned}>{escape(y_label)}</text>')
-    if diagonal:
-        body.append(f'<path class="dash" d="M{px(x0):.1f} {py(y0):.1f}L{px(x1):.1f} {py(y1):.1f}"/>')
-    clip = f"clip-{zlib.crc32((title + description).encode())}"
-    body.append(
-        f'<clipPath id="{clip}"><rect x="{_LEFT}" y="{_TOP - 4}" width="{width - _LEFT - _RIGHT + 4}" '
-        f'height="{bottom - _TOP + 6}"/></clipPath>'
-    )
-    swatches = []
-    for index, line in enumerate(lines):
-        known = np.isfinite(line.x) & np.isfinite(line.y)
-        points = [(px(float(x)), py(float(y))) for x, y in zip(line.x[known], line.y[known], strict=True)]
-        dash = _DASHES[index // COLORS % len(_DASHES)]
-        look = f'fill="none" stroke="{color(index)}" stroke-width="2.25" stroke-dasharray="{dash}"'
-        path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
-        if points:
-            body.append(f'<path d="{path}" {look} stroke-linejoin="round" clip-path="url(#{clip})"/>')
-        if line.markers:
-            body += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color(index)}"/>' for x, y in points]
-        swatches.append(f'<line x1="0" x2="22" y1="0" y2="0" {look}/>')
-    levels: list[tuple[float, float]] = []
-    for mark in sorted(marks, key=lambda m: -m.y):
-        x, y = px(mark.x), py(mark.y)
-        text = max([y + 4, *(other + 13 for place, other in levels if abs(place - x) < 120)])  # names side by side
-        levels.append((x, text))
-        body.append(f'<path d="M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z" fill="none" stroke="var(--ink)"/>')
-        side = -9 if x > width * 0.7 else 9
-        anchor = "end" if side < 0 else "start"
-        body.append(f'<text x="{x + side:.1f}" y="{text:.1f}" text-anchor="{anchor}">{escape(mark.name)}</text>')
-    if len(lines) > 1 or (lines and lines[0].name):
-        entries, end = _legend([line.name for line in lines], swatches, bottom + 62, width - _RIGHT)
-        body += entries
-        height = end
-    return _svg(width, height, title, description, body)
-
-
-def bar_chart(bars: Sequence[Bar], *, title: str, description: str, unit: str, digits: int = 2) -> str:
-    """Bars lying on their side, with their numbers at the end."""
-    left, step, thick, top = 150, 30, 16, 8
-    bottom = top + step * len(bars)
-    finite = [v for bar in bars for v in (bar.value, bar.high) if v is not None and np.isfinite(v)]
-    span = max([*finite, 1e-9]) * 1.02
-
-    def px(value: float) -> float:
-        return left + value / span * (WIDTH - left - 80)
-
-    body = []
-    for tick in nice_ticks(0, span):
-        body.append(f'<line class="grid" x1="{px(tick):.1f}" x2="{px(tick):.1f}" y1="{top}" y2="{bottom}"/>')
-        body.append(f'<text x="{px(tick):.1f}" y="{bottom + 18}" text-anchor="middle">{_number(tick)}</text>')
-    for index, bar in enumerate(bars):
-        y = top + step * index + (step - thick) / 2
-        body.append(
-            f'<text class="strong" x="{left - 10}" y="{y + thick - 4:.1f}" text-anchor="end">{escape(bar.name)}</text>'
-        )
-        if not np.isfinite(bar.value):
-            continue
-        width = max(px(bar.value) - left, 0.5)
-        body.append(f'<rect x="{left}" y="{y:.1f}" width="{width:.1f}" height="{thick}" rx="2" fill="{color(0)}"/>')
-        end = px(bar.value)
-        if bar.low is not None and bar.high is not None and np.isfinite([bar.low, bar.high]).all():
-            middle, end = y + thick / 2, px(bar.high)
-            ends = "".join(f"M{px(v):.1f} {middle - 4:.1f}v8" for v in (bar.low, bar.high))
-            body.append(f'<path class="whisker" d="M{px(bar.low):.1f} {middle:.1f}H{px(bar.high):.1f}{ends}"/>')
-        body.append(f'<text class="strong" x="{end + 8:.1f}" y="{y + thick - 4:.1f}">{bar.value:.{digits}f}</text>')
-    body.append(f'<text x="{(left + WIDTH - 80) / 2}" y="{bottom + 38}" text-anchor="middle">{escape(unit)}</text>')
-    return _svg(WIDTH, bottom + 46, title, description, body)
+def _svg(width: float, height: float, title: str, description: str, body: Sequence[Markup]) -> Markup:
+    return element(
+        "svg", element("title", title), element("desc", description), *body,
+        class_="chart", xmlns="http://www.w3.org/2000/svg", role="img", viewBox=f"0 0 {width:g} {height:g}",
+        width="100%",
+    )  # fmt: skip

@@ -1,0 +1,178 @@
+"""Followers localize the face of a clip in every frame.
+
+`FrameByFrame` runs the picture model on every frame alone; `CascadeFollower` carries the cascade through the clip (the
+paper's tracker, and the study of starts and iterations announced in its section 4.4); `TrackerFollower` runs the
+complete `FaceTracker`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from srn.datasets.clip import Clip
+from srn.errors import InputError
+from srn.evaluation.protocol import MINIMAL_OVERLAP, best_match
+from srn.face.geometry import Box, FloatArray, ImageArray
+from srn.face.localizer import Float32Array
+from srn.inference.landmarker import FaceLandmarker
+from srn.inference.tracker import FaceTracker
+
+Float64Array = npt.NDArray[np.float64]
+Start = Literal["mean", "previous"]
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """A follower's answer for a clip.
+
+    Attributes:
+        shapes: (T, N, 2) frame pixels; NaN in frames without the face.
+        seconds: (T,) time per frame, without reading it.
+    """
+
+    shapes: Float64Array
+    seconds: Float64Array
+
+
+class Follower(Protocol):
+    """Localizes the face of a clip in every frame."""
+
+    @property
+    def name(self) -> str:
+        """Name in the results."""
+
+    def __call__(self, clip: Clip) -> Track:
+        """Follow the clip's face. The true landmarks may only be used for boxes, as the follower's name says."""
+
+
+@dataclass(frozen=True)
+class FrameByFrame:
+    """The picture model on every frame alone.
+
+    Attributes:
+        landmarker: the landmarker.
+        name: name in the results.
+        init: `gt-box`: the tight box of the true landmarks (the paper's protocol); `finder`: the face finder's box
+            that overlaps the annotated face most.
+    """
+
+    landmarker: FaceLandmarker
+    name: str = "picture model, frame by frame"
+    init: Literal["gt-box", "finder"] = "gt-box"
+
+    def __call__(self, clip: Clip) -> Track:
+        def localize(image: ImageArray, truth: Float64Array) -> Float64Array | None:
+            if self.init == "gt-box":
+                return self.landmarker.detect(image, [Box.around(truth)])[0].landmarks
+            faces = self.landmarker.detect(image)
+            best = best_match([face.box for face in faces], Box.around(truth))
+            return None if best is None else faces[best].landmarks
+
+        return _each_frame(clip, localize)
+
+
+@dataclass(frozen=True)
+class CascadeFollower:
+    """The cascade through a clip, one view per frame.
+
+    The first crop is placed by the tight box of the true landmarks. A face is lost when its box overlaps the true one
+    by less than `MINIMAL_OVERLAP`: that frame counts with its error, and the next restarts from the true box.
+
+    Attributes:
+        landmarker: the landmarker; its `passes` are not used.
+        name: name in the results.
+        start: initial shape of a frame: `mean`, as in a picture, or `previous`, the shape of the frame before.
+        placement: placement of the crops: `gt-box`, by the true box (the paper's protocol), or `previous`, upright
+            and tight around the shape of the frame before.
+        iterations: iteration whose shape is the answer; the last if None. Cost and state are those of all iterations.
+        carry_state: hand the recurrent state from frame to frame (equation 13), for weights trained for it.
+    """
+
+    landmarker: FaceLandmarker
+    name: str
+    start: Start = "mean"
+    placement: Literal["gt-box", "previous"] = "gt-box"
+    iterations: int | None = None
+    carry_state: bool = True
+
+    def __post_init__(self) -> None:
+        if self.iterations is not None and self.iterations < 1:
+            raise InputError.at("iterations", "at least 1", str(self.iterations))
+
+    def __call__(self, clip: Clip) -> Track:
+        before: Float64Array | None = None
+        hidden: Float32Array | None = None
+
+        def localize(image: ImageArray, truth: Float64Array) -> Float64Array:
+            nonlocal before, hidden
+            looker = self.landmarker.looker
+            if before is None or self.placement == "gt-box":
+                geometry = looker.geometry_of_box(Box.around(truth))
+            else:
+                geometry = looker.geometry_of_shape(before)
+            start = before if self.start == "previous" else None
+            view = looker.view([image], [geometry], starts=[start], hidden=hidden, iterations=self.iterations)
+            shape: Float64Array = view.shapes[0]
+            before, hidden = shape, view.hidden if self.carry_state else None
+            if not is_on_face(shape, truth):
+                before = hidden = None
+            return shape
+
+        return _each_frame(clip, localize)
+
+
+@dataclass(frozen=True)
+class TrackerFollower:
+    """`FaceTracker`, which finds, follows and smooths; a new one for every clip.
+
+    Attributes:
+        make: makes a tracker.
+        name: name in the results.
+    """
+
+    make: Callable[[], FaceTracker]
+    name: str = "srn's default tracker"
+
+    def __call__(self, clip: Clip) -> Track:
+        tracker = self.make()
+
+        def localize(image: ImageArray, truth: Float64Array) -> Float64Array | None:
+            faces = tracker.update(image)
+            best = best_match([face.box for face in faces], Box.around(truth))
+            return None if best is None else faces[best].landmarks
+
+        return _each_frame(clip, localize)
+
+
+def standard_followers(landmarker: FaceLandmarker) -> list[Follower]:
+    """Return the followers of `srn evaluate --video`: the picture model and the tracker, each in two ways."""
+    return [
+        FrameByFrame(landmarker, "frame by frame, true boxes"),
+        FrameByFrame(landmarker, "frame by frame, face finder", "finder"),
+        TrackerFollower(landmarker.tracker, "tracker"),
+        TrackerFollower(lambda: landmarker.tracker(smooth=False), "tracker, not smoothed"),
+    ]
+
+
+def is_on_face(shape: FloatArray, truth: FloatArray) -> bool:
+    """Tell whether the box of a shape overlaps the true one by `MINIMAL_OVERLAP`."""
+    if not np.isfinite(shape).all() or (np.ptp(shape, axis=0) <= 0).any():
+        return False
+    return Box.around(shape).iou(Box.around(truth)) >= MINIMAL_OVERLAP
+
+
+def _each_frame(clip: Clip, localize: Callable[[ImageArray, Float64Array], Float64Array | None]) -> Track:
+    shapes, seconds = np.full(clip.landmarks.shape, np.nan), np.zeros(len(clip))
+    for index, (image, truth) in enumerate(clip):
+        begin = time.perf_counter()
+        shape = localize(image, truth)
+        seconds[index] = time.perf_counter() - begin
+        if shape is not None:
+            shapes[index] = shape
+    return Track(shapes, seconds)

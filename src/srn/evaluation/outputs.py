@@ -1,0 +1,133 @@
+"""The files of an evaluation: numbers, charts, and the report page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from srn.datasets.sample import Sample
+from srn.errors import InputError
+from srn.evaluation.box_curve import BoxCurve, box_curve
+from srn.evaluation.provenance import command_line
+from srn.evaluation.report.chart_file import write_charts
+from srn.evaluation.report.figures import box_charts, ced_chart, reliability_chart
+from srn.evaluation.report.page import Report, write_report
+from srn.evaluation.results import Evaluation, write_evaluation
+from srn.evaluation.speed import measure_speed
+from srn.files import write_json
+from srn.inference.landmarker import FaceLandmarker
+
+REPORT_BOX_FACES = 60
+"""Faces of the report's box curve, spread evenly: each is localized in 17 boxes."""
+
+Steps = Callable[[str, int], Callable[[], None]]
+"""Begins a task of a name and a number of steps; the result is called after each step."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files to write; None writes none.
+
+    Attributes:
+        json: numbers, whole and by picture.
+        ced: chart of the cumulative error distributions.
+        reliability: chart of the confidence's calibration.
+        box_curve: errors with shifted and scaled boxes, `.json` or a chart.
+        report: folder of the report page.
+    """
+
+    json: Path | None = None
+    ced: Path | None = None
+    reliability: Path | None = None
+    box_curve: Path | None = None
+    report: Path | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An evaluation and its circumstances.
+
+    Attributes:
+        evaluation: the results.
+        landmarker: the landmarker that was evaluated.
+        samples: the faces.
+        digest: SHA-256 of the weights; None for weights that are no file.
+        other: an evaluation of the same faces to compare with.
+        problems: one line for each unreadable picture.
+    """
+
+    evaluation: Evaluation
+    landmarker: FaceLandmarker
+    samples: Sequence[Sample]
+    digest: str | None = None
+    other: Evaluation | None = None
+    problems: Sequence[str] = ()
+
+    @property
+    def readable(self) -> list[Sample]:
+        """The faces whose pictures could be read."""
+        read = {result.path for result in self.evaluation.results}
+        return [sample for sample in self.samples if sample.path in read]
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The landmarker's options, as the JSON file has them."""
+        return {"passes": self.landmarker.passes, "flip_average": self.landmarker.flip_average}
+
+
+def write_outputs(measured: Measured, outputs: Outputs, steps: Steps) -> Path | None:
+    """Write the files of an evaluation; box curve and speed are measured for those that show them.
+
+    Returns:
+        The report page, if one is written.
+
+    Raises:
+        InputError: a file cannot be written, or a reliability chart is asked of weights without confidence.
+        MissingDependencyError: a chart is not SVG and Matplotlib is missing.
+    """
+    result = measured.evaluation
+    if outputs.json is not None:
+        write_evaluation(outputs.json, result, measured.settings, measured.other)
+    if outputs.ced is not None:
+        write_charts(outputs.ced, ced_chart(result.parts()))
+    if outputs.reliability is not None:
+        chart = reliability_chart(result, ", ".join(result.subsets))
+        if chart is None:
+            raise InputError.at("reliability", "weights that predict a confidence", result.weights)
+        write_charts(outputs.reliability, chart)
+    if outputs.box_curve is not None:
+        samples = measured.readable
+        curve = _box_curve(measured, samples, steps)
+        if outputs.box_curve.suffix == ".json":
+            write_json(outputs.box_curve, curve.to_dict())
+        else:
+            write_charts(outputs.box_curve, *box_charts({f"{len(samples)} faces": curve}))
+    return None if outputs.report is None else _write_page(measured, outputs.report, steps)
+
+
+def _write_page(measured: Measured, folder: Path, steps: Steps) -> Path:
+    samples = measured.readable
+    step = max(len(samples) / REPORT_BOX_FACES, 1.0)
+    some = [samples[int(index * step)] for index in range(min(len(samples), REPORT_BOX_FACES))]
+    passes, mirrored = measured.landmarker.passes, measured.landmarker.flip_average
+    report = Report(
+        evaluation=measured.evaluation,
+        command=command_line(),
+        date=datetime.now().astimezone(),
+        weights_digest=measured.digest,
+        settings={"Passes": passes, "Averaged with the mirrored picture": "yes" if mirrored else "no"},
+        box_curve=_box_curve(measured, some, steps),
+        box_curve_faces=len(some),
+        speed=measure_speed(measured.landmarker, (samples[0].load(), samples[0].box)),
+        sources={sample.path: sample.source for sample in samples if sample.source is not None},
+        problems=measured.problems,
+    )
+    return write_report(report, folder)
+
+
+def _box_curve(measured: Measured, samples: Sequence[Sample], steps: Steps) -> BoxCurve:
+    step = steps("shifting boxes", len(samples))
+    return box_curve(measured.landmarker, samples, normalizer=measured.evaluation.normalizer, progress=step)

@@ -1,0 +1,109 @@
+"""The networks of the tables: which weights belong to which row."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from srn.errors import InputError
+from srn.evaluation.paper.published import VARIANTS
+from srn.face.scheme import LandmarkScheme
+from srn.inference.landmarker import FaceLandmarker
+
+
+@dataclass(frozen=True)
+class Network:
+    """Weights to measure.
+
+    Attributes:
+        variant: row of the paper's own networks that they belong to, one of `published.VARIANTS`.
+        landmarker: the landmarker with the options of the measurement.
+        digest: hash of the weights; None for weights that are no file.
+        detail: text for the tables, e.g. a training budget.
+    """
+
+    variant: str
+    landmarker: FaceLandmarker
+    digest: str | None = None
+    detail: str = ""
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        """The landmark scheme."""
+        return self.landmarker.localizer.scheme
+
+    @property
+    def name(self) -> str:
+        """Name of the weights."""
+        return self.landmarker.localizer.name
+
+
+def by_variant(networks: Sequence[Network]) -> dict[tuple[str, str], Network]:
+    """Return networks by variant and name of the landmark scheme.
+
+    Raises:
+        InputError: two networks of the same variant and scheme.
+    """
+    found: dict[tuple[str, str], Network] = {}
+    for network in networks:
+        key = (network.variant, network.scheme.name)
+        if key in found:
+            expected = f"one file of {network.variant} weights for {network.scheme.n_points} points"
+            raise InputError.at("weights", expected, f"{found[key].name} and {network.name}")
+        found[key] = network
+    return found
+
+
+def variant_of(config: Mapping[str, object]) -> str:
+    """Return the variant that a training run's `config.json` describes.
+
+    Raises:
+        InputError: several parts are left out at once, so that the run belongs to no row of the tables.
+    """
+    model, augmentation = config.get("model"), config.get("augmentation")
+    if not isinstance(model, Mapping) or not isinstance(augmentation, Mapping):
+        raise InputError.at("config.json", "a training run's model and augmentation", "another file")
+    parts = [f"without-{part}" for part in model.get("without", ())]
+    if not model.get("non_local", True):
+        parts.append("without-non-local")
+    if not any(augmentation.get(name, 0) for name in ("noise_patch", "occluders", "masks")):
+        parts.append("without-occlusion")
+    if model.get("hourglass", False):
+        parts.append("hourglass")
+    elif str(model.get("preset", "")).startswith("robust") and not model.get("coarse_shape", True):
+        parts.append("mean-shape")
+    if len(parts) > 1:
+        raise InputError.at("config.json", "a run that leaves one thing out", ", ".join(parts))
+    return parts[0] if parts else "full"
+
+
+def find_runs(folder: Path) -> tuple[dict[str, Path], list[str]]:
+    """Find trained variants in a folder of runs.
+
+    A run is a folder with `config.json` and `weights.onnx` (exported) or `weights.safetensors`.
+
+    Returns:
+        The weights of each variant, and a line for each folder left out.
+    """
+    found: dict[str, Path] = {}
+    notes = []
+    for path in sorted(folder.glob("*/config.json")) if folder.is_dir() else []:
+        files = (path.with_name(name) for name in ("weights.onnx", "weights.safetensors"))
+        weights = next((file for file in files if file.is_file()), None)
+        if weights is None:
+            notes.append(f"{path.parent}: no weights yet")
+            continue
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            variant = str(values.get("variant") or variant_of(values))
+        except (ValueError, AttributeError, InputError) as error:
+            notes.append(f"{path}: {error}; left out")
+            continue
+        if variant not in VARIANTS or variant in found:
+            reason = "its variant is there already" if variant in found else f"no row for {variant}"
+            notes.append(f"{path.parent}: {reason}; left out")
+            continue
+        found[variant] = weights
+    return found, notes

@@ -1,0 +1,56 @@
+"""The circumstances of a result: command, versions, commit."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+
+from srn.evaluation.speed import processor
+
+
+def command_line() -> str:
+    """Return the running `srn` command, quoted for a shell."""
+    return shlex.join(["srn", *sys.argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that compute, and the system."""
+    found = {"Python": platform.python_version()}
+    for name in ("srn", "numpy", "onnxruntime", "opencv-python-headless", "torch"):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {**found, "system": f"{platform.system()} {platform.machine()}"}
+
+
+def versions_text() -> str:
+    """Return `versions` as one line."""
+    return ", ".join(f"{name} {version}" for name, version in versions().items())
+
+
+def commit() -> str:
+    """Return the commit of the source tree; empty for an installed package."""
+    run = ["git", "-C", str(Path(__file__).resolve().parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        result = subprocess.run(run, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return result.stdout.strip() if result.returncode == 0 else ""
+
+
+def facts() -> dict[str, str]:
+    """Return `command`, `date`, `hardware`, `versions` and, if known, `commit`."""
+    found = {
+        "command": command_line(),
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "hardware": processor(),
+        "versions": versions_text(),
+        "commit": commit(),
+    }
+    return {name: value for name, value in found.items() if value}

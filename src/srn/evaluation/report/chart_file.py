@@ -1,0 +1,81 @@
+"""Files of charts: SVG as on the page; PNG, PDF and other formats by Matplotlib (`srn[eval]`)."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from srn.errors import MissingDependencyError
+from srn.evaluation.report.charts import COLORS, DASHES, HEIGHT, LineChart, nice_ticks, style
+from srn.evaluation.report.markup import Markup, element
+from srn.files import write_atomically
+
+
+def write_charts(path: str | os.PathLike[str], *charts: LineChart) -> None:
+    """Write charts side by side into one file; the suffix chooses the format, PNG without one.
+
+    Raises:
+        MissingDependencyError: a format other than SVG, without Matplotlib.
+        InputError: the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower().lstrip(".") or "png"
+    write_atomically(path, _svg_file(charts) if suffix == "svg" else _plotted(charts, suffix))
+
+
+def _svg_file(charts: Sequence[LineChart]) -> bytes:
+    """One drawing with its style, on a background."""
+    drawn = [chart.svg() for chart in charts]
+    heights = [float(re.findall(r'viewBox="0 0 \S+ (\S+)"', svg)[0]) for svg in drawn]
+    left, parts = 0, []
+    for chart, svg, height in zip(charts, drawn, heights, strict=True):
+        place = f'<svg x="{left}" height="{height:g}" width="{chart.width}" '
+        parts.append(Markup(svg.replace('width="100%"', "").replace("<svg ", place, 1)))
+        left += chart.width
+    background = element("rect", width="100%", height="100%", fill="var(--paper)")
+    whole = element(
+        "svg", element("style", Markup(style())), background, *parts,
+        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {left} {max(heights):g}",
+    )  # fmt: skip
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{whole}\n'.encode()
+
+
+def _plotted(charts: Sequence[LineChart], file_format: str) -> bytes:
+    """The same charts by Matplotlib, in the light theme's colours."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("Matplotlib", "eval", "plotting") from error
+    figure = Figure(figsize=(sum(chart.width for chart in charts) / 100, HEIGHT / 75), layout="constrained")
+    for place, chart in enumerate(charts, 1):
+        _plot(figure.add_subplot(1, len(charts), place), chart)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=file_format, dpi=150)
+    return buffer.getvalue()
+
+
+def _plot(axes: Any, chart: LineChart) -> None:
+    colors = dict(re.findall(r"--(\w+): (#\w+)", style().partition("@media")[0]))
+    if chart.columns is not None:
+        one = chart.columns
+        axes.bar(one.x, one.y, width=one.width * 0.92, color=colors["line"], label=one.name)
+    if chart.diagonal:
+        axes.plot(chart.x_range, chart.y_range, color=colors["quiet"], linestyle="--", linewidth=1)
+    for index, line in enumerate(chart.lines):
+        axes.plot(
+            line.x, line.y, label=line.name or None, color=colors[f"c{index % COLORS}"],
+            linestyle=(0, DASHES[index // COLORS % len(DASHES)]), marker="o" if line.markers else None,
+            clip_on=not line.markers,
+        )  # fmt: skip
+    for mark in chart.marks:
+        axes.plot(mark.x, mark.y, color=colors["ink"], marker="D", fillstyle="none", linestyle="none")
+        axes.annotate(mark.name, (mark.x, mark.y), (6, 0), textcoords="offset points", va="center")
+    axes.set(xlim=chart.x_range, ylim=chart.y_range, xlabel=chart.x_label, ylabel=chart.y_label)
+    axes.set_xticks(nice_ticks(*chart.x_range, chart.width // 70))
+    axes.set_axisbelow(True)
+    axes.grid(alpha=0.3)
+    if any(line.name for line in chart.lines):
+        axes.legend(loc="best", frameon=False)
