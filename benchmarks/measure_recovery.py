@@ -1,46 +1,47 @@
-"""Measure how the tracker recovers, what it costs and how much memory it needs; write `docs/results/tracking.md`.
+"""Measure recovery, cost and memory of the tracker; write `docs/results/tracking.json` and `tracking.md`.
 
-    python tools/measure_recovery.py [--long 600]
+    python benchmarks/measure_recovery.py [--long 600]
 
-Needs no data set: a public-domain portrait (Grace Hopper, Matplotlib's sample data) is brought to life, so the truth is
-known in every frame. Costs are seconds of processor time in one thread, which other work on the machine hardly changes.
+It needs no data set. A public-domain portrait (Grace Hopper, sample data of Matplotlib) moves through synthetic scenes,
+so the truth is known in every frame. Costs are processor time, which other work on the machine hardly changes.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import functools
-import os
-import platform
 import resource
+import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from matplotlib.cbook import get_sample_data
+from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 
 from srn import Box, FaceLandmarker, FaceTracker
 from srn.face.geometry import similarity, transform_points
 from srn.inference.face import Face
+from srn.inference.face_finder import CenterFaceFinder, FoundFace
+from srn.inference.faces import Faces
 from srn.media.pictures import read_image
 
-OUT = Path(__file__).parents[1] / "docs" / "results" / "tracking.md"
 WIDTH, HEIGHT, RATE = 640, 480, 30
 RIGHT = 0.04
-"""A face is right where its points are off by less than this share of its side, on average."""
+"""A face counts as right if the mean error of its points is below this share of its size."""
 
 Picture = npt.NDArray[np.uint8]
 Shape = npt.NDArray[np.float64]
 Scene = Callable[[int], tuple[Picture, dict[str, Shape]]]
-"""Frame number -> the frame, and the true points of each face that is there, by name."""
+"""Number of a frame -> the frame, and the true points of each face in it, by name."""
 
 
 class Portrait:
-    """The head of the portrait as something to be laid into pictures."""
+    """The head of the portrait, to be pasted into frames."""
 
     def __init__(self) -> None:
         self.image = read_image(get_sample_data("grace_hopper.jpg", asfileobj=False))
@@ -50,15 +51,15 @@ class Portrait:
         inside = ((x - 262) / 120) ** 2 + ((y - 215) / 165) ** 2 < 1
         self.alpha = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 4)
 
-    def lay(self, canvas: Picture, x: float, y: float, side: float, angle: float, mirrored: bool = False) -> Shape:
-        """Draw the head with its middle at (x, y); returns its true points."""
+    def paste(self, canvas: Picture, x: float, y: float, side: float, angle: float, mirrored: bool = False) -> Shape:
+        """Paste the head with its centre at (x, y); returns its true points."""
         image, alpha, points = self.image, self.alpha, self.points
         if mirrored:
             image, alpha = np.ascontiguousarray(image[:, ::-1]), np.ascontiguousarray(alpha[:, ::-1])
             points = points[self.scheme.mirror] * [-1, 1] + [image.shape[1] - 1, 0]
         box = Box.around(points)
         matrix = similarity(side / box.size, angle, box.center, np.array([x, y]))
-        # Only the part of the picture that the head can reach.
+        # Only the part of the frame that the head can reach.
         x0, y0 = (max(int(v - 1.6 * side), 0) for v in (x, y))
         window = canvas[y0 : int(y + 1.6 * side), x0 : int(x + 1.6 * side)]
         local, size = matrix - [[0, 0, x0], [0, 0, y0]], (window.shape[1], window.shape[0])
@@ -69,7 +70,7 @@ class Portrait:
 
 
 def background(seed: int) -> Picture:
-    """Soft blotches."""
+    """Draw soft blotches."""
     return _background(seed).copy()
 
 
@@ -90,15 +91,15 @@ def noisy(canvas: Picture, k: int) -> Picture:
 
 
 def nodding(portrait: Portrait, canvas: Picture, k: int, x: float = 320, y: float = 240, side: float = 150) -> Shape:
-    """A head that moves about (x, y) at up to one face side a second."""
+    """Paste a head that moves around (x, y) at up to its own size a second."""
     t = k / RATE
-    return portrait.lay(
+    return portrait.paste(
         canvas, x + 0.25 * side * np.sin(3.1 * t), y + 0.1 * side * np.sin(2.3 * t), side, 0.12 * np.sin(1.9 * t)
     )
 
 
 def hidden(portrait: Portrait, begin: int, frames: int) -> Scene:
-    """One face, covered whole by a plane for some frames."""
+    """Make a scene of one face that is covered completely for some frames."""
 
     def scene(k: int) -> tuple[Picture, dict[str, Shape]]:
         canvas = background(1)
@@ -112,33 +113,33 @@ def hidden(portrait: Portrait, begin: int, frames: int) -> Scene:
 
 
 def cut(portrait: Portrait, at: int) -> Scene:
-    """A cut to another scene, in which another face is at another place."""
+    """Make a scene that cuts to another background with another face elsewhere."""
 
     def scene(k: int) -> tuple[Picture, dict[str, Shape]]:
         canvas = background(1 if k < at else 2)
         if k < at:
             return noisy(canvas, k), {"A": nodding(portrait, canvas, k)}
-        points = portrait.lay(canvas, 430, 250 + 0.4 * (k - at), 120, -0.1, mirrored=True)
+        points = portrait.paste(canvas, 430, 250 + 0.4 * (k - at), 120, -0.1, mirrored=True)
         return noisy(canvas, k), {"B": points}
 
     return scene
 
 
 def crossing(portrait: Portrait, speed: float) -> Scene:
-    """Two faces pass each other, A in front of B, each at `speed` face sides a second."""
+    """Make a scene of two faces that pass each other, A in front of B, each at `speed` face sizes a second."""
 
     def scene(k: int) -> tuple[Picture, dict[str, Shape]]:
         canvas = background(3)
         way = speed * 110 * k / RATE
-        back = portrait.lay(canvas, 520 - way, 245, 100, 0.05, mirrored=True)
-        front = portrait.lay(canvas, 120 + way, 235, 115, -0.05)
+        back = portrait.paste(canvas, 520 - way, 245, 100, 0.05, mirrored=True)
+        front = portrait.paste(canvas, 120 + way, 235, 115, -0.05)
         return noisy(canvas, k), {"A": front, "B": back}
 
     return scene
 
 
 def rows_of(portrait: Portrait, faces: int) -> Scene:
-    """Some faces side by side."""
+    """Make a scene of several faces side by side."""
 
     def scene(k: int) -> tuple[Picture, dict[str, Shape]]:
         canvas = background(4)
@@ -150,8 +151,8 @@ def rows_of(portrait: Portrait, faces: int) -> Scene:
     return scene
 
 
-def right(faces: list[Face], truth: Shape) -> Face | None:
-    """The face told at a true place with visible points, or None."""
+def right(faces: Faces, truth: Shape) -> Face | None:
+    """Give the face with visible points that is right, or None."""
     side = Box.around(truth).size
     for face in faces:
         seen = face.visibility is None or bool(face.visibility.any())
@@ -160,14 +161,14 @@ def right(faces: list[Face], truth: Shape) -> Face | None:
     return None
 
 
-def follow(tracker: FaceTracker, scene: Scene, frames: int) -> Iterator[tuple[int, list[Face], dict[str, Shape]]]:
+def follow(tracker: FaceTracker, scene: Scene, frames: int) -> Iterator[tuple[int, Faces, dict[str, Shape]]]:
     for k in range(frames):
         image, truth = scene(k)
         yield k, tracker.update(image, k / RATE), truth
 
 
 def until_right(landmarker: FaceLandmarker, scene: Scene, event: int, name: str, frames: int) -> tuple[int, set[int]]:
-    """Frames from `event` until the face `name` is right, and all numbers that it ever had while it was."""
+    """Count the frames from `event` until the face `name` is right; also give all track ids it had while right."""
     first, numbers = -1, set()
     for k, faces, truth in follow(landmarker.tracker(), scene, frames):
         found = right(faces, truth[name]) if name in truth else None
@@ -178,52 +179,81 @@ def until_right(landmarker: FaceLandmarker, scene: Scene, event: int, name: str,
     return first, numbers
 
 
-def recovery(landmarker: FaceLandmarker, portrait: Portrait) -> list[str]:
-    lines = ["| event | frames until right again | number kept |", "|---|---|---|"]
+def recovery(landmarker: FaceLandmarker, portrait: Portrait) -> list[list[str]]:
+    """Rows of the first table: event, frames until right again, whether the track id was kept."""
+    rows = []
     for frames in (10, 30, 60):
         wait, numbers = until_right(landmarker, hidden(portrait, 30, frames), 30 + frames, "A", 30 + frames + 10)
-        lines.append(f"| face hidden whole for {frames} frames | {wait} | {'yes' if len(numbers) == 1 else 'no'} |")
+        rows.append([f"face completely hidden for {frames} frames", str(wait), "yes" if len(numbers) == 1 else "no"])
     wait, _ = until_right(landmarker, cut(portrait, 40), 40, "B", 60)
-    lines.append(f"| cut to another scene and face | {wait} | a new one, as it should be |")
+    rows.append(["cut to another scene and face", str(wait), "a new one, as it should be"])
     for speed in (1.0, 2.0):
         last = int(400 / (speed * 110) * RATE)
         apart = int((200 + 110) / (speed * 110) * RATE)  # from here on nothing of B is behind A
         results = [until_right(landmarker, crossing(portrait, speed), apart, name, last) for name in ("A", "B")]
         kept = all(len(numbers) == 1 for _, numbers in results) and results[0][1] != results[1][1]
-        lines.append(
-            f"| two faces cross at {2 * speed:g} sides a second to each other: the one behind | {results[1][0]} |"
-            f" {'both' if kept else 'no'} |"
-        )
-    return lines
+        event = f"two faces cross at {2 * speed:g} sizes a second relative to each other: the one behind"
+        rows.append([event, str(results[1][0]), "both" if kept else "no"])
+    return rows
 
 
-def cost(landmarker: FaceLandmarker, portrait: Portrait, faces: int, frames: int = 61) -> tuple[float, float, int]:
-    """Processor milliseconds a frame, those of the finder among them, and how often it ran."""
-    scene = rows_of(portrait, faces)
-    pictures = [scene(k)[0] for k in range(frames)]
-    tracker, find, spent = landmarker.tracker(), landmarker.find, [0.0]
-    tracker.update(pictures[0], 0.0)  # loads the finder
+@dataclass
+class TimedFinder:
+    """The built-in face finder with the processor time that it takes."""
 
-    def timed(image: Picture) -> list[tuple[Box, float]]:
+    finder: CenterFaceFinder = field(default_factory=lambda: CenterFaceFinder(threads=1))
+    seconds: float = 0.0
+    runs: int = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the finder, by which the fit of its boxes is chosen."""
+        return self.finder.name
+
+    def find(self, image: Picture) -> list[FoundFace]:
+        """Find the faces and add to the time."""
         begin = time.process_time()
         try:
-            return find(image)
+            return self.finder.find(image)
         finally:
-            spent[0] += time.process_time() - begin
+            self.seconds += time.process_time() - begin
+            self.runs += 1
 
-    landmarker.find = timed  # type: ignore[method-assign]
-    try:
-        runs, begin = tracker.schedule.runs, time.process_time()
-        told = [len(tracker.update(image, k / RATE)) for k, image in enumerate(pictures[1:], 1)]
-        total = time.process_time() - begin
-    finally:
-        landmarker.find = find  # type: ignore[method-assign]
-    assert set(told) == {faces}, sorted(set(told))
-    return total / (frames - 1) * 1e3, spent[0] / (frames - 1) * 1e3, tracker.schedule.runs - runs
+
+@dataclass(frozen=True)
+class Cost:
+    """Processor milliseconds a frame, the part of the face finder, and how often it ran."""
+
+    faces: int
+    total_ms: float
+    finder_ms: float
+    finder_runs: int
+
+    def row(self) -> list[str]:
+        """Cells of the second table."""
+        numbers = [f"{self.total_ms:.1f}", f"{self.finder_ms:.1f}", str(self.finder_runs)]
+        return [str(self.faces), *numbers, f"{1000 / self.total_ms:.0f}"]
+
+
+def cost(landmarker: FaceLandmarker, portrait: Portrait, faces: int, frames: int = 61) -> Cost:
+    """Measure the cost of a frame with some faces; `frames` counts the first frame, which is not measured."""
+    scene = rows_of(portrait, faces)
+    pictures = [scene(k)[0] for k in range(frames)]
+    finder = TimedFinder()
+    tracker = FaceLandmarker(localizer=landmarker.localizer, face_finder=finder, threads=1).tracker()
+    tracker.update(pictures[0], 0.0)  # loads the finder
+    finder.seconds, finder.runs = 0.0, 0
+    begin = time.process_time()
+    told = [len(tracker.update(image, k / RATE)) for k, image in enumerate(pictures[1:], 1)]
+    total = time.process_time() - begin
+    if set(told) != {faces}:
+        raise RuntimeError(f"expected {faces} faces in every frame, found {sorted(set(told))}")
+    count = max(frames - 1, 1)
+    return Cost(faces, total / count * 1e3, finder.seconds / count * 1e3, finder.runs)
 
 
 def memory(landmarker: FaceLandmarker, portrait: Portrait, frames: int) -> list[tuple[int, float]]:
-    """(frame, peak memory of the process in MB) along a long clip of changing scenes."""
+    """Measure the peak memory of the process, as (frame, MB), along a long clip of changing scenes."""
     tracker, marks = landmarker.tracker(), []
     scenes = [hidden(portrait, 15, 5), cut(portrait, 25)]
     for k in range(frames):
@@ -234,35 +264,49 @@ def memory(landmarker: FaceLandmarker, portrait: Portrait, frames: int) -> list[
     return marks
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Recovery, cost and memory of the tracker.")
-    parser.add_argument("--long", type=int, default=600, help="frames of the long clip")
-    arguments = parser.parse_args()
-    portrait, landmarker = Portrait(), FaceLandmarker(threads=1)
-    lines = [
-        "# Recovery, cost and memory of the tracker",
-        "",
-        f"`python tools/measure_recovery.py --long {arguments.long}`, {datetime.date.today()}, "
-        f"{os.cpu_count()} cores, {platform.machine()}; weights {landmarker.localizer.name}.",
-        "A public-domain portrait brought to life, 640 x 480 at 30 frames a second; a face is right where its points",
-        f"are off by less than {RIGHT:.0%} of its side. 0 frames: right in the first frame in which it can be.",
-        "",
-        *recovery(landmarker, portrait),
-        "",
-        "| faces | processor ms a frame, one thread | of that the finder | its runs in 60 frames | frames a second |",
-        "|---|---|---|---|---|",
+def page(content: dict[str, Any], events: Sequence[Sequence[str]], costs: Sequence[Cost]) -> str:
+    """Format the results."""
+    notes = [
+        f"a public-domain portrait in synthetic scenes, {WIDTH} x {HEIGHT} at {RATE} frames a second",
+        f"right: mean point error below {RIGHT:.0%} of the face size; 0 frames: right in the first one possible",
     ]
-    for faces in (1, 5):
-        total, finder, runs = cost(landmarker, portrait, faces)
-        lines.append(f"| {faces} | {total:.1f} | {finder:.1f} | {runs} | {1000 / total:.0f} |")
-    marks = "; ".join(
-        f"{peak:.0f} MB after {frame} frames" for frame, peak in memory(landmarker, portrait, arguments.long)
+    marks = "; ".join(f"{peak:.0f} MB after {frame} frames" for frame, peak in content["peak_memory_mb"])
+    columns = ("faces", "processor ms a frame", "of that the face finder", "its runs", "frames a second")
+    return markdown_page(
+        "Recovery, cost and memory of the tracker",
+        content,
+        notes,
+        markdown_table(("event", "frames until right again", "track id kept"), events),
+        markdown_table(columns, [one.row() for one in costs]),
+        f"Peak memory of the process over a long clip of changing scenes: {marks}.",
     )
-    lines += ["", f"Peak memory of the process over a long clip of changing scenes: {marks}.", ""]
-    OUT.parent.mkdir(parents=True, exist_ok=True)
-    OUT.write_text("\n".join(lines), encoding="utf-8")
-    print("\n".join(lines))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argument_parser(__doc__)
+    made.add_argument("--long", type=int, default=600, help="frames of the long clip (default: %(default)s)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark."""
+    options = parser().parse_args(arguments)
+    portrait, landmarker = Portrait(), FaceLandmarker(threads=options.threads)
+    events = recovery(landmarker, portrait)
+    costs = [cost(landmarker, portrait, faces) for faces in (1, 5)]
+    content = {
+        **provenance(options.threads),
+        "weights": landmarker.localizer.name,
+        "recovery": events,
+        "cost": [vars(one) for one in costs],
+        "peak_memory_mb": memory(landmarker, portrait, options.long),
+    }
+    text = page(content, events, costs)
+    write_results(options.out, "tracking", content, text)
+    print(text, end="")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,46 +1,77 @@
-"""What the measuring tools share: which commit was measured, and a result as JSON and as a Markdown table."""
+"""Shared parts of all benchmarks: arguments, provenance, and results as JSON and Markdown."""
 
 from __future__ import annotations
 
+import argparse
+import datetime
 import json
+import shlex
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from srn.evaluation.speed import processor
 from srn.files import write_atomically
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+"""Default folder of all results."""
+
+PROVENANCE = ("command", "date", "hardware", "commit")
+
+
+def argument_parser(description: str | None, *, threads: int = 1) -> argparse.ArgumentParser:
+    """Make a parser with the options of every benchmark: `--threads` and `--out`."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=threads, help="CPU threads (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: docs/results)")
+    return parser
 
 
 def commit() -> str:
-    """The short name of the commit in the working directory; empty outside a repository."""
+    """Give the short name of the commit in the working directory; empty outside a repository."""
     run = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
     return run.stdout.strip()
 
 
-def markdown(
-    title: str,
-    content: Mapping[str, Any],
-    about: Sequence[str],
-    notes: Iterable[str],
-    columns: Sequence[str],
-    rows: Iterable[Sequence[str]],
-) -> str:
-    """A page of one table: the title, `about` of the content and notes as a list, the rows."""
-    lines = [
-        f"# {title}",
-        "",
-        *(f"- {name}: {content[name]}" for name in about),
-        *(f"- {note}" for note in notes),
-        "",
-        f"| {' | '.join(columns)} |",
-        "|---" * len(columns) + "|",
-        *(f"| {' | '.join(row)} |" for row in rows),
-    ]
-    return "\n".join(lines) + "\n"
+def command_line(arguments: Sequence[str]) -> str:
+    """Give the command of a benchmark from its `sys.argv`, with files and folders by their names alone."""
+    names = [Path(a).name if "/" in a else a for a in arguments]
+    return shlex.join(["python", f"benchmarks/{names[0]}", *names[1:]])
 
 
-def write_results(folder: Path, name: str, content: Mapping[str, Any], page: str) -> None:
-    """Write `content` as NAME.json and `page` as NAME.md, each beside its place and then renamed."""
+def provenance(threads: int, arguments: Sequence[str] | None = None) -> dict[str, str]:
+    """Describe a measurement by command, date, hardware and commit.
+
+    Args:
+        threads: CPU threads of the measurement.
+        arguments: `sys.argv` where None.
+    """
+    return {
+        "command": command_line(sys.argv if arguments is None else arguments),
+        "date": datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
+        "hardware": f"{processor()}, {threads} thread{'s' if threads != 1 else ''}",
+        "commit": commit(),
+    }
+
+
+def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Format a table; every row has a cell for each column."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def markdown_page(title: str, content: Mapping[str, Any], notes: Iterable[str], *parts: str) -> str:
+    """Format a page: title, provenance (as far as `content` has it) and notes as a list, then the parts."""
+    facts = [f"- {name}: {content[name]}" for name in (*PROVENANCE, "weights") if name in content]
+    head = "\n".join([*facts, *(f"- {note}" for note in notes)])
+    return "\n\n".join([f"# {title}", head, *parts]) + "\n"
+
+
+def write_results(folder: Path, name: str, content: Mapping[str, Any] | None, page: str) -> None:
+    """Write `page` as NAME.md and `content`, where there is any, as NAME.json."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
+    if content is not None:
+        write_atomically(folder / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
     write_atomically(folder / f"{name}.md", page.encode())

@@ -1,16 +1,15 @@
-"""Measure how a face finder's boxes lie against the tight landmark boxes, and how well it finds faces.
+"""Measure recall and boxes of a face finder, and fit its boxes to tight landmark boxes.
 
-    python tools/fit_finder_boxes.py DATA                     # fit CenterFace on training faces, write box_fit.json
-    python tools/fit_finder_boxes.py DATA --report            # recall, residuals and time on full test pictures
-    python tools/fit_finder_boxes.py DATA --yunet FILE.onnx   # the same for a YuNet file
+    python benchmarks/measure_finder.py DATA                     # fit CenterFace on training faces, write box_fit.json
+    python benchmarks/measure_finder.py DATA --report            # recall, residuals and time on test pictures
+    python benchmarks/measure_finder.py DATA --yunet FILE.onnx   # the same for a YuNet file
 
-DATA holds `300W/` (afw, helen, lfpw, ibug) and, for the report, `masked_300W/ibug/`. The fit sees training faces only;
-pictures whose `kind` in `300W/manifest.csv` is `lowres` are left out, because their annotation is less exact.
+DATA holds `300W/` (afw, helen, lfpw, ibug) and, for the report, `masked_300W/ibug/`. The fit uses training faces only,
+without the low-resolution pictures of `300W/manifest.csv`, whose annotation is less exact.
 
-The fit: every annotated face is matched to the found face whose box, mapped by the present constants, overlaps its
-landmark box best (IoU >= 0.4). Move and scale are then the medians over the matched faces of
-(landmark centre - finder centre) / finder side and landmark side / finder side: a few wrong matches do not move them.
-Matching and medians are repeated until the constants stay.
+The fit alternates two steps until its constants stay. Each annotated face is matched to the found box with the best
+overlap after the present fit (IoU >= 0.4). Shift and scale are then medians over the matched faces, which a few wrong
+matches do not move.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -26,15 +24,17 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+from results import argument_parser, provenance
 
 import srn.inference.box_fit as box_fit_module
 from srn.errors import SrnError
 from srn.face.geometry import Box
+from srn.files import write_atomically
 from srn.inference.box_fit import BoxFit, default_fit
 from srn.inference.face_finder import CENTERFACE_SIZES, CenterFaceFinder, FaceFinder, FoundFace, YuNetFinder
+from srn.media.pictures import read_image
 from srn.media.pts import read_pts
 
 TRAINING_FOLDERS = ("300W/afw", "300W/helen/trainset", "300W/lfpw/trainset")
@@ -42,25 +42,30 @@ REPORT_FOLDERS = ("300W/helen/testset", "300W/lfpw/testset", "300W/ibug", "maske
 MATCH_IOU = 0.4
 SIDES = ("left", "top", "right", "bottom")
 BOX_FIT_FILE = Path(box_fit_module.__file__).with_name("box_fit.json")
+HEADER = (
+    f"{'faces of':22} {'n':>5}  {'recall':>6}  "
+    + "  ".join(f"{side + ' %':>13}" for side in SIDES)
+    + f"  {'found':>6}  {'ms':>6}"
+)
 
 
 @dataclass(frozen=True)
 class Observation:
-    """One annotated face and all that the finder found in its picture."""
+    """An annotated face, and all faces found in its picture."""
 
     target: Box
     found: list[FoundFace]
     seconds: float
 
     def match(self, fit: BoxFit) -> Box | None:
-        """The finder's box (own convention) that overlaps the target best after the fit, or None below `MATCH_IOU`."""
+        """Give the finder's own box that overlaps the target best after the fit; None below `MATCH_IOU`."""
         overlaps = [fit.apply(face.box).iou(self.target) for face in self.found]
         best = int(np.argmax(overlaps)) if overlaps else -1
         return self.found[best].box if best >= 0 and overlaps[best] >= MATCH_IOU else None
 
 
-def left_out(data: Path) -> set[str]:
-    """Pictures to leave out, as `folder/stem` relative to `data`."""
+def low_resolution(data: Path) -> set[str]:
+    """List the low-resolution pictures of 300W, as `folder/stem` relative to `data`."""
     manifest = data / "300W" / "manifest.csv"
     if not manifest.exists():
         return set()
@@ -70,7 +75,7 @@ def left_out(data: Path) -> set[str]:
 
 def observe(finder: FaceFinder, data: Path, folder: str, step: int) -> list[Observation]:
     """Run the finder over every `step`-th annotated picture of a folder."""
-    omitted = left_out(data)
+    omitted = low_resolution(data)
     stems = [path.with_suffix("") for path in sorted((data / folder).glob("*.pts"))]
     stems = [stem for stem in stems if f"{folder}/{stem.name}" not in omitted][::step]
     if not stems:
@@ -78,17 +83,17 @@ def observe(finder: FaceFinder, data: Path, folder: str, step: int) -> list[Obse
     observations = []
     for stem in stems:
         picture = next((stem.with_suffix(end) for end in (".jpg", ".png") if stem.with_suffix(end).exists()), None)
-        image = cv2.imread(str(picture), cv2.IMREAD_COLOR_RGB) if picture is not None else None
-        if image is None:
-            raise SrnError(f"{stem}: expected a readable .jpg or .png beside the .pts file, found none")
+        if picture is None:
+            raise SrnError(f"{stem}: expected a .jpg or .png beside the .pts file, found none")
+        image = read_image(picture)
         start = time.perf_counter()
-        found = finder.find(image.astype(np.uint8, copy=False))
+        found = finder.find(image)
         observations.append(Observation(Box.around(read_pts(f"{stem}.pts")), found, time.perf_counter() - start))
     return observations
 
 
 def fit_boxes(observations: Sequence[Observation]) -> BoxFit:
-    """Medians of move and scale over the matched faces, matched anew until they stay."""
+    """Alternate matching and medians of shift and scale until the fit stays."""
     fit = BoxFit()
     for _ in range(20):
         pairs = [(box, seen.target) for seen in observations if (box := seen.match(fit)) is not None]
@@ -106,7 +111,7 @@ def fit_boxes(observations: Sequence[Observation]) -> BoxFit:
 
 
 def residuals(observations: Sequence[Observation], fit: BoxFit) -> npt.NDArray[np.float64]:
-    """(K, 4) per matched face: fitted minus true left, top, right, bottom, in fractions of the true width or height."""
+    """Give fitted minus true left, top, right, bottom (K, 4) of K matched faces, over the true width or height."""
     rows = [np.empty((0, 4))]
     for seen in observations:
         box = seen.match(fit)
@@ -118,7 +123,7 @@ def residuals(observations: Sequence[Observation], fit: BoxFit) -> npt.NDArray[n
 
 
 def statistics(observations: Sequence[Observation], fit: BoxFit) -> dict[str, object]:
-    """Recall and residuals, rounded, as they are printed and stored."""
+    """Summarize recall and residuals for `box_fit.json`."""
     errors = residuals(observations, fit)
     return {
         "faces": len(observations),
@@ -128,8 +133,8 @@ def statistics(observations: Sequence[Observation], fit: BoxFit) -> dict[str, ob
     }
 
 
-def describe(name: str, observations: Sequence[Observation], fit: BoxFit) -> str:
-    """One table row: recall, residual mean and standard deviation of each side in per cent, milliseconds."""
+def row(name: str, observations: Sequence[Observation], fit: BoxFit) -> str:
+    """Format recall, mean and standard deviation of each side in per cent, faces a picture, and milliseconds."""
     errors = residuals(observations, fit) * 100
     sides = "  ".join(f"{mean:+5.1f} +- {std:4.1f}" for mean, std in zip(errors.mean(0), errors.std(0), strict=True))
     milliseconds = 1e3 * float(np.median([seen.seconds for seen in observations]))
@@ -138,25 +143,16 @@ def describe(name: str, observations: Sequence[Observation], fit: BoxFit) -> str
     return f"{name:22} {len(observations):5}  {recall:6.1f}  {sides}  {faces:6.2f}  {milliseconds:6.1f}"
 
 
-HEADER = (
-    f"{'faces of':22} {'n':>5}  {'recall':>6}  "
-    + "  ".join(f"{side + ' %':>13}" for side in SIDES)
-    + f"  {'found':>6}  {'ms':>6}"
-)
-
-
-def write_fit(name: str, fit: BoxFit, provenance: dict[str, object]) -> None:
-    """Replace one finder's entry in `box_fit.json`."""
-    entries = json.loads(BOX_FIT_FILE.read_text(encoding="utf-8")) if BOX_FIT_FILE.exists() else {}
-    entries[name] = {**asdict(fit), **provenance}
-    beside = BOX_FIT_FILE.with_suffix(".json.part")
-    beside.write_text(json.dumps(entries, indent=2) + "\n", encoding="utf-8")
-    os.replace(beside, BOX_FIT_FILE)
+def write_fit(path: Path, name: str, fit: BoxFit, facts: dict[str, object]) -> None:
+    """Replace one finder's entry in a file such as `box_fit.json`."""
+    entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    entries[name] = {**asdict(fit), **facts}
+    write_atomically(path, json.dumps(entries, indent=2) + "\n")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Fit and store, or report."""
-    finder: CenterFaceFinder | YuNetFinder
+    finder: FaceFinder
     if arguments.yunet is not None:
         finder = YuNetFinder(arguments.yunet)
     else:
@@ -166,32 +162,38 @@ def run(arguments: argparse.Namespace) -> None:
     everything = [observation for observations in seen.values() for observation in observations]
     fit = default_fit(finder) if arguments.report else fit_boxes(everything)
 
+    print("; ".join(f"{name}: {value}" for name, value in provenance(arguments.threads).items()))
     print(f"{finder.name}: dx {fit.dx:+.4f}  dy {fit.dy:+.4f}  sx {fit.sx:.4f}  sy {fit.sy:.4f}")
     print(HEADER)
     for folder, observations in seen.items():
-        print(describe(folder, observations, fit))
+        print(row(folder, observations, fit))
     if not arguments.report:
-        print(describe("all", everything, fit))
-        provenance = {
+        print(row("all", everything, fit))
+        facts: dict[str, object] = {
             "fitted_on": f"300W afw, helen/trainset, lfpw/trainset, {len(everything)} faces (training pictures only)",
             "date": date.today().isoformat(),
             **statistics(everything, fit),
         }
-        write_fit(finder.name, fit, provenance)
-        print(f"wrote {BOX_FIT_FILE}")
+        write_fit(arguments.fit_file, finder.name, fit, facts)
+        print(f"wrote {arguments.fit_file}")
 
 
-def main() -> int:
-    """Read the command line; 2 on a mistake in it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder that holds 300W/ and masked_300W/")
-    parser.add_argument("--report", action="store_true", help="measure on test pictures with the stored constants")
-    parser.add_argument("--yunet", type=Path, metavar="FILE", help="a YuNet ONNX file instead of CenterFace")
-    parser.add_argument("--sizes", type=int, nargs="+", help="CenterFace's sizes (default: its own)")
-    parser.add_argument("--threads", type=int, help="CPU threads (default: ONNX Runtime chooses)")
-    parser.add_argument("--step", type=int, default=1, help="use every so-manieth picture (default: all)")
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argument_parser(__doc__)
+    made.add_argument("data", type=Path, help="folder that holds 300W/ and masked_300W/")
+    made.add_argument("--report", action="store_true", help="measure test pictures with the stored fit")
+    made.add_argument("--yunet", type=Path, metavar="FILE", help="a YuNet ONNX file instead of CenterFace")
+    made.add_argument("--sizes", type=int, nargs="+", help="longer sides at which CenterFace runs (default: its own)")
+    made.add_argument("--step", type=int, default=1, help="use every STEP-th picture (default: all)")
+    made.add_argument("--fit-file", type=Path, default=BOX_FIT_FILE, help="file of the fits (default: the package's)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; 2 on the user's mistake."""
     try:
-        run(parser.parse_args())
+        run(parser().parse_args(arguments))
     except SrnError as error:
         print(error, file=sys.stderr)
         return 2
