@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.datasets.kinds import KINDS
 from srn.datasets.pack import FacePack
-from srn.datasets.three_hundred_w import OFFICIAL_COUNTS
 from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
@@ -32,10 +32,10 @@ def test_check_counts_everything(srn: Run, root: Path) -> None:
     assert ran.code == 0
     total, parts, *lines = ran.out.splitlines()
     assert total == ("300W: 4 faces: afw 2, helen/trainset 1, lfpw/trainset 0, helen/testset 0, lfpw/testset 0, ibug 1")
-    assert parts == "parts: train 3, test 1, Challenging 1, Full 1"
+    assert parts == "parts: train 3, test 1, Challenging 1"
     shortfalls = [line for line in lines if "official release" in line]
     assert len(shortfalls) == 6
-    for line, (name, official) in zip(sorted(shortfalls), sorted(OFFICIAL_COUNTS.items()), strict=True):
+    for line, (name, official) in zip(sorted(shortfalls), sorted(KINDS["300w"].official.items()), strict=True):
         assert line.startswith(f"{root / name}: ")
         assert line.endswith(f"the official release has {official}")
 

@@ -54,7 +54,7 @@ def test_broken_pictures_are_found_by_reading_them(srn: Run, tmp_path: Path, fac
     ran = srn("data", "check", tmp_path / "mine")
     assert ran.code == 1
     first, *others = ran.out.splitlines()
-    assert first == "pictures with points of one's own: 3 faces: mine 3"
+    assert first == "annotated pictures: 3 faces: mine 3"
     assert others[0].endswith("points of 1 faces lie outside their picture")
     assert others[1].startswith(f"{(tmp_path / 'mine').resolve() / 'c.png'}: expected a picture")
 
@@ -78,7 +78,7 @@ def test_real_sets(srn: Run, shared_data: Path) -> None:
     ran = srn("data", "check", shared_data / "samples" / "300VW")
     assert ran.code == 0
     assert ran.out.splitlines()[:2] == [
-        "300VW, or videos in its layout: 2 videos, 3 faces: train 2, category 1 1, category 2 0, category 3 0",
+        "300VW: 2 videos, 3 faces: train 2, category 1 1, category 2 0, category 3 0",
         "parts: test 1",
     ]
     ran = srn("data", "check", shared_data / "COFW68_annotations", "--pictures", shared_data / "samples" / "COFW29")

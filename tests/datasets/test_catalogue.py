@@ -12,6 +12,7 @@ from srn.datasets.catalogue import open_faces, recognize
 from srn.datasets.kinds import KINDS
 from srn.datasets.three_hundred_w import read_300w, read_300w_private, read_masked_300w
 from srn.errors import DataError, InputError
+from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68, WFLW_98
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
@@ -148,6 +149,111 @@ def test_parts_of_ones_own(tmp_path: Path, face: Shape) -> None:
     whole = open_faces(tmp_path / "whole", split="train")
     assert len(whole.samples) == 2
     assert whole.report.notes == [f"{tmp_path / 'whole'}: nothing says which faces are to train with: all are taken"]
+
+
+# --- the faces of several paths
+
+
+@pytest.fixture
+def partly_boxed(tmp_path: Path, face: Shape) -> Path:
+    """300W's layout, with boxes for two of the faces."""
+    put(tmp_path / "300W", face, "helen/testset/a", "helen/trainset/b", "lfpw/testset/c", "ibug/d", "afw/e")
+    corners = np.array([[1.0, 1], [1, 7], [7, 7], [7, 1]])
+    write_pts(tmp_path / "300W" / "bbs" / "helen" / "testset" / "a.pts", corners)
+    write_pts(tmp_path / "300W" / "bbs" / "ibug" / "d.pts", corners + 1)
+    return tmp_path / "300W"
+
+
+def test_the_root_stands_for_the_test_sets(partly_boxed: Path) -> None:
+    dataset = open_faces(partly_boxed, split="test")
+    assert [sample.subset for sample in dataset.samples] == ["helen/testset", "lfpw/testset", "ibug"]
+    assert [sample.path.stem for sample in dataset.samples] == ["a", "c", "d"]
+    assert [sample.detector_box for sample in dataset.samples] == [Box(1, 1, 7, 7), None, Box(2, 2, 8, 8)]
+    assert dataset.report.problems == []
+
+
+@pytest.mark.parametrize("folder", ["ibug", "helen/testset"])
+def test_a_folder_finds_the_boxes_above_it(partly_boxed: Path, folder: str) -> None:
+    (sample,) = open_faces(partly_boxed / folder, split="test").samples
+    assert sample.subset == folder
+    assert sample.detector_box is not None
+
+
+def test_a_single_folder_is_taken_whole(partly_boxed: Path) -> None:
+    dataset = open_faces(partly_boxed / "helen" / "trainset", split="test")
+    assert [sample.path.stem for sample in dataset.samples] == ["b"]
+    (note,) = dataset.report.notes
+    assert note.endswith("a single folder of pictures: all its faces are taken to test with")
+
+
+def test_several_folders(tmp_path: Path, face: Shape) -> None:
+    put(tmp_path, face, "mine/a", "yours/b")
+    dataset = open_faces([tmp_path / "mine", tmp_path / "yours"], split="test")
+    assert [(sample.subset, sample.path.name) for sample in dataset.samples] == [("mine", "a.png"), ("yours", "b.png")]
+    assert dataset.report.counts == {"mine": 1, "yours": 1}
+    assert dataset.kind.name == "plain"
+
+
+def test_subsets_of_one_name_are_told_apart(tmp_path: Path, face: Shape) -> None:
+    put(tmp_path / "300W", face, "ibug/a", "helen/testset/b")
+    put(tmp_path / "masked", face, "ibug/a")
+    subsets = ["helen/testset", "300W/ibug", "masked/ibug"]
+    joined = open_faces([tmp_path / "300W", tmp_path / "masked"], split="test")
+    assert [sample.subset for sample in joined.samples] == subsets
+    assert joined.kind.name == "plain"
+    write_pts(tmp_path / "300W" / "bbs" / "ibug" / "a.pts", np.array([[1.0, 1], [1, 7], [7, 7], [7, 1]]))
+    (tmp_path / "masked" / "manifest.csv").write_text("subset,stem,visible\n")
+    joined = open_faces([tmp_path / "300W" / "ibug", tmp_path / "masked" / "ibug"], split="test")
+    assert [sample.subset for sample in joined.samples] == subsets[1:]
+
+
+def test_a_relative_folder(partly_boxed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(partly_boxed / "ibug")
+    (sample,) = open_faces(Path(".")).samples
+    assert sample.subset == "ibug"
+
+
+def test_folders_without_faces_are_named(partly_boxed: Path, tmp_path: Path, face: Shape) -> None:
+    with pytest.raises(DataError, match=r"nowhere: expected the folders of 300W.*, found no such folder"):
+        open_faces([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"empty: expected the folders of 300W.*, found none of them"):
+        open_faces([partly_boxed, tmp_path / "empty"])
+    put(tmp_path / "broken", face, "a")
+    (tmp_path / "broken" / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"broken: expected annotated faces with their pictures, found .*an empty file"):
+        open_faces(tmp_path / "broken")
+    assert len(open_faces(tmp_path / "broken", allow_empty=True).report.problems) == 1
+    with pytest.raises(InputError, match=r"faces: expected a dataset's folder, or a pack .*, found nothing"):
+        open_faces([])
+
+
+def test_own_annotations_in_one_file_are_test_faces_too(shared_data: Path) -> None:
+    """COCO key points of 98 points, four faces in two pictures."""
+    samples = open_faces(shared_data / "samples" / "WFLW", split="test", scheme=WFLW_98).samples
+    assert [sample.landmarks.shape for sample in samples] == [(98, 2)] * 4
+    assert len({sample.path for sample in samples}) == 2
+
+
+# --- packs
+
+
+def test_a_pack_is_opened_like_a_dataset(tmp_path: Path, face: Shape) -> None:
+    put(tmp_path / "300W", face, "afw/a", "helen/trainset/b")
+    pack, problems = open_faces(tmp_path / "300W", split="train").to_pack()
+    assert problems == []
+    pack.save(tmp_path / "faces.npz")
+    opened = open_faces(tmp_path / "faces.npz", split="train")
+    assert [sample.subset for sample in opened.samples] == ["afw", "helen/trainset"]
+    assert opened.report.counts == {"afw": 1, "helen/trainset": 1}
+    for index, sample in enumerate(opened.samples):
+        np.testing.assert_array_equal(sample.load(), pack.image(index))
+        np.testing.assert_array_equal(sample.landmarks, pack.landmarks[index])
+    assert len(opened.sources) == 2
+    same, problems = opened.to_pack()
+    assert (same.digest(), problems) == (pack.digest(), [])
+    with pytest.raises(InputError, match="expected a pack alone, which is complete, found other faces beside it"):
+        open_faces([tmp_path / "faces.npz", tmp_path / "300W"])
 
 
 # --- the real sets

@@ -1,4 +1,4 @@
-"""300W's layout: what is read, and that nothing is dropped without a line."""
+"""300W's layout."""
 
 from __future__ import annotations
 
@@ -8,114 +8,29 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.datasets.three_hundred_w import (
-    FULL_SUBSETS,
-    OFFICIAL_COUNTS,
-    TRAINING_SUBSETS,
-    ReadingReport,
-    read_300w,
-    read_annotated_folder,
-)
+from srn.datasets.catalogue import open_faces
+from srn.datasets.kinds import KINDS
+from srn.datasets.three_hundred_w import FULL_SUBSETS, TRAINING_SUBSETS, read_300w
 from srn.errors import DataError
-from srn.face.geometry import Box
-from srn.face.scheme import COFW_29
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
-PIXELS = np.zeros((8, 8, 3), np.uint8)
 
 
-def put(folder: Path, stem: str, shape: Shape, suffix: str = ".jpg") -> None:
-    write_image(folder / f"{stem}{suffix}", PIXELS)
+def put(folder: Path, stem: str, shape: Shape) -> None:
+    write_image(folder / f"{stem}.jpg", np.zeros((8, 8, 3), np.uint8))
     write_pts(folder / f"{stem}.pts", shape)
 
 
-@pytest.fixture
-def messy(tmp_path: Path, face: Shape) -> Path:
-    """A folder with two good faces and one of each kind of trouble."""
-    folder = tmp_path / "afw"
-    put(folder, "good", face * 100 + 50)
-    put(folder, "also_good", face * 60 + 40, ".PNG")
-    put(folder, "twice", face)
-    write_image(folder / "twice.png", PIXELS)
-    write_image(folder / "no_points.jpg", PIXELS)
-    write_pts(folder / "no_picture.pts", face)
-    put(folder, "broken", face)
-    (folder / "broken.pts").write_text("version: 1\nn_points: 68\n{\n1 2\n}\n")
-    put(folder, "other_scheme", face[:29])
-    put(folder, "one_line", face * [1, 0] + 5)
-    put(folder, "empty", face)
-    (folder / "empty.jpg").write_bytes(b"")
-    put(folder, "bad_box", face * 80 + 70)
-    (tmp_path / "bbs" / "afw").mkdir(parents=True)
-    (tmp_path / "bbs" / "afw" / "bad_box.pts").write_text("no box")
-    write_pts(tmp_path / "bbs" / "afw" / "good.pts", np.array([[1.0, 2], [1, 90], [80, 90], [80, 2]]))
-    (folder / "readme.txt").write_text("not a picture")
-    put(folder / "inside", "not_entered", face)
-    return folder
-
-
-def test_a_messy_folder_word_for_word(messy: Path, face: Shape) -> None:
-    report = ReadingReport()
-    samples = read_annotated_folder(messy, report)
-    assert [sample.path.name for sample in samples] == ["also_good.PNG", "bad_box.jpg", "good.jpg", "twice.jpg"]
-    assert {sample.subset for sample in samples} == {"afw"}
-    np.testing.assert_allclose(samples[2].landmarks, face * 100 + 50, atol=1e-3)
-    assert [sample.detector_box for sample in samples] == [None, None, Box(1, 2, 80, 90), None]
-    assert report.counts == {"afw": 4}
-    assert [problem.replace(str(messy.parent), "") for problem in report.problems] == [
-        "/afw/twice.png: a second picture with the name of twice.jpg; left out",
-        "/bbs/afw/bad_box.pts: expected 'n_points: N' and a block of '{ x y ... }', found other text",
-        "/afw/broken.pts: expected 68 points, as n_points says, found 2 numbers; left out",
-        "/afw/empty.jpg: expected a picture, found an empty file; left out",
-        "/afw/no_picture.pts: no picture beside it; left out",
-        "/afw/no_points.jpg: no no_points.pts beside it; left out",
-        "/afw/one_line.pts: expected points with a width and a height, found all in one line; left out",
-        "/afw/other_scheme.pts: expected 68 points, found 29; left out",
-    ]
-
-
-def test_every_file_is_a_face_or_in_the_report(messy: Path) -> None:
-    report = ReadingReport()
-    used = {sample.path.name for sample in read_annotated_folder(messy, report)}
-    for path in messy.iterdir():
-        if path.suffix.lower() in {".jpg", ".png"}:
-            told = any(path.stem in problem for problem in report.problems)
-            assert (path.name in used) or told, path.name
-
-
-def test_another_scheme(tmp_path: Path, face: Shape) -> None:
-    put(tmp_path / "x", "a", face[:29])
-    (sample,) = read_annotated_folder(tmp_path / "x", ReadingReport(), scheme=COFW_29)
-    assert sample.scheme is COFW_29
-
-
-def test_upper_case_suffixes(tmp_path: Path, face: Shape) -> None:
-    put(tmp_path / "x", "a", face * 9, ".JPG")
-    (tmp_path / "x" / "a.pts").rename(tmp_path / "x" / "a.PTS")
-    report = ReadingReport()
-    assert len(read_annotated_folder(tmp_path / "x", report)) == 1
-    assert report.problems == []
-
-
-def test_folders_of_one_name_add_up(tmp_path: Path, face: Shape) -> None:
-    report = ReadingReport()
-    for place in ("one", "two"):
-        put(tmp_path / place / "x", "a", face)
-        read_annotated_folder(tmp_path / place / "x", report)
-    assert report.lines() == ["2 faces: x 2"]
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: expected a folder of pictures with \.pts files, found no such"):
-        read_annotated_folder(tmp_path / "nowhere", ReadingReport())
-
-
-def test_root_with_some_subsets(messy: Path, face: Shape) -> None:
-    root = messy.parent
+def test_root_with_some_subsets(tmp_path: Path, face: Shape) -> None:
+    root = tmp_path
+    for stem in "abcd":
+        put(root / "afw", stem, face)
     put(root / "helen" / "trainset", "h", face)
-    samples, report = read_300w(root)
+    (root / "afw" / "broken.pts").write_text("broken")
+    dataset = open_faces(root, split="train")
+    samples, report = dataset.samples, dataset.report
     assert [sample.subset for sample in samples] == ["afw"] * 4 + ["helen/trainset"]
     assert report.counts == {"afw": 4, "helen/trainset": 1, "lfpw/trainset": 0}
     assert report.shortfalls == [
@@ -124,7 +39,7 @@ def test_root_with_some_subsets(messy: Path, face: Shape) -> None:
         f"{root / 'lfpw/trainset'}: 0 faces, the official release has 811",
     ]
     assert report.lines()[0] == "5 faces: afw 4, helen/trainset 1, lfpw/trainset 0"
-    assert len(report.lines()) == 1 + 3 + 8
+    assert len(report.lines()) == 1 + 3 + 1
 
 
 def test_a_root_without_any_subset_is_named(tmp_path: Path) -> None:
@@ -136,25 +51,21 @@ def test_a_root_without_any_subset_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_official_counts_are_those_of_the_paper() -> None:
-    assert sum(OFFICIAL_COUNTS[name] for name in TRAINING_SUBSETS) == 3148
-    assert sum(OFFICIAL_COUNTS[name] for name in FULL_SUBSETS) == 689
-    assert set(OFFICIAL_COUNTS) == {*TRAINING_SUBSETS, *FULL_SUBSETS}
-
-
 def test_the_real_300w(shared_data: Path) -> None:
     root = shared_data / "300W"
-    training, report = read_300w(root)
+    dataset = open_faces(root, split="train")
+    training, report, official = dataset.samples, dataset.report, KINDS["300w"].official
     # What the data's own description says is here (../shared/data/README.md).
     assert len(training) == 3056
     assert report.counts["afw"] == 337
     assert [line.split(": ")[1] for line in report.shortfalls] == [
-        f"{report.counts[name]} faces, the official release has {OFFICIAL_COUNTS[name]}"
+        f"{report.counts[name]} faces, the official release has {official[name]}"
         for name in ("helen/trainset", "lfpw/trainset")
     ]
-    missing = sum(OFFICIAL_COUNTS[name] - report.counts[name] for name in TRAINING_SUBSETS)
+    missing = sum(official[name] - report.counts[name] for name in TRAINING_SUBSETS)
     assert missing == 3148 - 3056
-    tests, report = read_300w(root, FULL_SUBSETS)
+    dataset = open_faces(root, split="test")
+    tests, report = dataset.samples, dataset.report
     assert report.counts == {"helen/testset": 330, "lfpw/testset": 224, "ibug": 135}
     assert report.shortfalls == []
     assert report.problems == []

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.datasets.wflw import ATTRIBUTES, TEST_COUNTS, list_file, read_wflw
-from srn.errors import DataError, InputError
+from srn.datasets.catalogue import open_faces
+from srn.datasets.wflw import ATTRIBUTES, list_file, read_wflw
+from srn.errors import DataError
 from srn.face.geometry import Box
-from srn.face.scheme import IBUG_68, WFLW_98
+from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
 from srn.media.pictures import write_image
 
 Shape = npt.NDArray[np.float64]
@@ -54,9 +55,7 @@ def test_both_lists(root: Path, shape: Shape) -> None:
     ]
     assert report.counts == {"train": 2, "test": 1}
     assert report.problems == []
-    assert (
-        f"{list_file(root, 'test')}: 1 faces of the subset occlusion, the official release has 736" in report.shortfalls
-    )
+    assert f"{root / 'occlusion'}: 1 faces, the official release has 736" in open_faces(root).report.shortfalls
 
 
 def test_one_split(root: Path) -> None:
@@ -111,13 +110,8 @@ def test_the_official_subset_lists_are_compared(root: Path, shape: Shape) -> Non
 def test_no_lists(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected WFLW's lists \(WFLW_annotations/list_98pt_.*\), found none of them"):
         read_wflw(tmp_path)
-    with pytest.raises(InputError, match="one of 98, 68 points, found 5"):
-        read_wflw(tmp_path, n_points=5)
-
-
-def test_official_counts() -> None:
-    assert set(TEST_COUNTS) == set(ATTRIBUTES)
-    assert TEST_COUNTS["occlusion"] == 736  # as the paper's table of WFLW says
+    with pytest.raises(DataError, match=r"expected WFLW's lists \(WFLW_annotations/list_29pt_.*\), found none of them"):
+        read_wflw(tmp_path, scheme=COFW_29)
 
 
 def test_the_real_part(shared_data: Path) -> None:
@@ -141,7 +135,7 @@ def test_the_real_part(shared_data: Path) -> None:
 
 def test_the_real_68_points(shared_data: Path) -> None:
     root = shared_data / "WFLW_subset"
-    samples, report = read_wflw(root, n_points=68)
+    samples, report = read_wflw(root, scheme=IBUG_68)
     assert len(samples) == 208
     assert report.problems == []
     assert {sample.scheme for sample in samples} == {IBUG_68}

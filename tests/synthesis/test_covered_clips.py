@@ -12,8 +12,8 @@ from srn.datasets.clip import Clip
 from srn.errors import InputError
 from srn.face.scheme import IBUG_68
 from srn.synthesis.covered_clips import masked_clip, passed_clip
-from srn.synthesis.masked import MaskWardrobe
 from srn.synthesis.masks import MaskTemplate
+from srn.synthesis.wardrobe import MaskWardrobe
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]

@@ -8,20 +8,14 @@ import numpy as np
 import pytest
 
 from srn.datasets.manifest import read_visible
+from srn.datasets.pts_folder import read_pts_folder
+from srn.datasets.report import ReadingReport
 from srn.datasets.three_hundred_vw import read_300vw
-from srn.datasets.three_hundred_w import ReadingReport, read_annotated_folder
 from srn.errors import DataError, InputError
 from srn.media.pictures import read_image, write_image
 from srn.media.pts import read_pts, write_pts
-from srn.synthesis.masked import (
-    CLIP_MANIFEST,
-    DRAWN,
-    MIXED,
-    PATTERNED,
-    MaskWardrobe,
-    mask_clips,
-    mask_dataset,
-)
+from srn.synthesis.masked import CLIP_MANIFEST, DRAWN, MIXED, mask_clips, mask_samples
+from srn.synthesis.wardrobe import PATTERNED, MaskWardrobe
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +41,9 @@ def test_the_wardrobe_sorts_templates_into_kinds_and_sides(wardrobe: MaskWardrob
 def test_a_masked_set_has_the_same_points_and_is_the_same_bytes_each_time(
     kind: str, shared_data: Path, wardrobe: MaskWardrobe, tmp_path: Path
 ) -> None:
-    samples = read_annotated_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:4]
+    samples = read_pts_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:4]
     for name in ("a", "b"):
-        assert mask_dataset(samples, tmp_path / name, kind=kind, wardrobe=wardrobe, seed=3) == []
+        assert mask_samples(samples, tmp_path / name, kind=kind, wardrobe=wardrobe, seed=3) == []
     files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
     assert len(files) == 2 * len(samples) + 1
     for file in files:
@@ -68,17 +62,17 @@ def test_a_masked_set_has_the_same_points_and_is_the_same_bytes_each_time(
 
 
 def test_a_part_of_a_set_gets_the_masks_of_the_whole(shared_data: Path, wardrobe: MaskWardrobe, tmp_path: Path) -> None:
-    samples = read_annotated_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:3]
-    mask_dataset(samples, tmp_path / "all", kind=MIXED, wardrobe=wardrobe)
-    mask_dataset(samples[2:], tmp_path / "last", kind=MIXED, wardrobe=wardrobe)
+    samples = read_pts_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:3]
+    mask_samples(samples, tmp_path / "all", kind=MIXED, wardrobe=wardrobe)
+    mask_samples(samples[2:], tmp_path / "last", kind=MIXED, wardrobe=wardrobe)
     name = f"ibug/{samples[2].path.stem}.jpg"
     assert (tmp_path / "all" / name).read_bytes() == (tmp_path / "last" / name).read_bytes()
 
 
 def test_masks_that_lie_off_leave_points_as_they_are(shared_data: Path, wardrobe: MaskWardrobe, tmp_path: Path) -> None:
-    samples = read_annotated_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:1]
+    samples = read_pts_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:1]
     for misfit in (0.0, 0.05):
-        mask_dataset(samples, tmp_path / str(misfit), kind=MIXED, wardrobe=wardrobe, misfit=misfit)
+        mask_samples(samples, tmp_path / str(misfit), kind=MIXED, wardrobe=wardrobe, misfit=misfit)
     straight, off = (tmp_path / str(misfit) / "ibug" / samples[0].path.stem for misfit in (0.0, 0.05))
     assert Path(f"{straight}.pts").read_bytes() == Path(f"{off}.pts").read_bytes()
     differs = np.abs(read_image(f"{straight}.jpg").astype(int) - read_image(f"{off}.jpg")).max(axis=2) > 60
@@ -96,7 +90,7 @@ def test_our_masks_hide_what_the_authors_masks_hide(shared_data: Path, wardrobe:
 
     root = shared_data / "masked_300W"
     agreement = []
-    for sample in read_annotated_folder(root / "ibug", ReadingReport(), root=root):
+    for sample in read_pts_folder(root / "ibug", ReadingReport(), root=root):
         clean = read_image(shared_data / "300W" / "ibug" / sample.path.name)
         theirs = np.abs(clean.astype(int) - sample.load()).max(axis=2) > 40
         template = wardrobe.kinds["surgical_blue"][turned_side(sample.landmarks, sample.scheme)]
@@ -107,9 +101,9 @@ def test_our_masks_hide_what_the_authors_masks_hide(shared_data: Path, wardrobe:
 
 
 def test_templates_are_asked_for_where_they_are_needed(shared_data: Path, tmp_path: Path) -> None:
-    samples = read_annotated_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:1]
+    samples = read_pts_folder(shared_data / "300W" / "ibug", ReadingReport(), root=shared_data / "300W")[:1]
     with pytest.raises(InputError, match="templates"):
-        mask_dataset(samples, tmp_path, kind="surgical")
+        mask_samples(samples, tmp_path, kind="surgical")
     with pytest.raises(DataError, match=r"key_points\.csv"):
         MaskWardrobe.load(tmp_path)
 

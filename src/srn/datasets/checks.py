@@ -1,4 +1,4 @@
-"""What every reader asks of a face before it takes it."""
+"""Checks of annotations and pictures that all readers share."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from srn.media.pts import box_around
 
 
 def check_landmarks(landmarks: npt.NDArray[np.float64], where: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
-    """The landmarks (N, 2) themselves, when they are numbers and have an extent.
+    """Return landmarks (N, 2) unchanged after checking that they are finite and have an extent.
 
     Raises:
-        DataError: they are not; the message begins with `where`.
+        DataError: they are not or have none; the message begins with `where`.
     """
     if not np.isfinite(landmarks).all():
         raise DataError.at(where, "finite coordinates", f"{landmarks[~np.isfinite(landmarks)][0]}")
@@ -26,7 +26,7 @@ def check_landmarks(landmarks: npt.NDArray[np.float64], where: str | os.PathLike
 
 
 def check_picture(path: Path) -> Path:
-    """The path itself, when a file of at least a byte is there; whether it decodes is seen when it is read.
+    """Return the path unchanged after checking that the file exists and is not empty; it is not decoded.
 
     Raises:
         DataError: the picture is missing or empty.
@@ -41,10 +41,15 @@ def check_picture(path: Path) -> Path:
 
 
 def box_of_corner_and_size(values: npt.NDArray[np.float64], where: str | os.PathLike[str], first_pixel: float) -> Box:
-    """A box (x, y, width, height), as MATLAB and COCO write them, in 0-based pixels; `first_pixel` is their origin.
+    """Return a box given as x, y, width and height (MATLAB, COCO) in 0-based pixels.
+
+    Args:
+        values: the four numbers.
+        where: start of the error message.
+        first_pixel: coordinate of the first pixel's centre.
 
     Raises:
-        DataError: it has no extent.
+        DataError: they are no box with an extent.
     """
     try:
         x, y, width, height = (float(v) for v in np.asarray(values, dtype=np.float64).ravel())

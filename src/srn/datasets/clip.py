@@ -1,4 +1,4 @@
-"""`Clip`: a video with landmarks, its frames read only when they are asked for."""
+"""`Clip`: a video with landmarks, its frames decoded on demand."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Picture = npt.NDArray[np.uint8]
 
 
 class FrameSource(Protocol):
-    """Frames of a video by their number. They count from 1, as the files of 300VW do."""
+    """Frames of a video by their number, counted from 1 as in 300VW."""
 
     @property
     def path(self) -> Path:
@@ -28,7 +28,7 @@ class FrameSource(Protocol):
         ...
 
     def read(self, number: int) -> Picture:
-        """One frame, (H, W, 3) uint8 RGB; a `DataError` names a frame that cannot be read."""
+        """Return one frame, (H, W, 3) uint8 RGB; raise `DataError` where it cannot be read."""
         ...
 
 
@@ -45,11 +45,11 @@ class FrameFolder:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The frames that are there."""
+        """Numbers of the frames that exist."""
         return tuple(sorted(self._frames))
 
     def frame_path(self, number: int) -> Path:
-        """The picture file of a frame."""
+        """Return the picture file of a frame."""
         return self._frames.get(number, self.path / f"{number:06d}.jpg")
 
     def read(self, number: int) -> Picture:
@@ -59,17 +59,17 @@ class FrameFolder:
 class VideoFile:
     """Frames of a video file, decoded by OpenCV.
 
-    Frames are counted by decoding from the start, since jumping by frame number is off by some frames in videos with
-    B-frames or broken indices. Reading in rising order decodes every frame once; going back starts over.
+    Frames are counted by decoding from the start, since seeking is inexact in videos with B-frames or broken indices.
+    Reading in rising order decodes every frame once; going back starts over.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._capture: cv2.VideoCapture | None = None
-        self._next = 1  # number of the frame that the capture gives next
+        self._next = 1  # number of the next frame of the capture
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_capture": None, "_next": 1}  # an open decoder stays where it is
+        return {"path": self.path, "_capture": None, "_next": 1}  # an open decoder cannot be pickled
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.path)) if self.path.is_file() else None
@@ -78,23 +78,15 @@ class VideoFile:
         return capture
 
     def length(self) -> int:
-        """How many frames the file says it has."""
+        """Return the number of frames that the file declares."""
         capture = self._open()
         try:
             return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         finally:
             capture.release()
 
-    def fps(self) -> float:
-        """Frames a second, as the file says."""
-        capture = self._open()
-        try:
-            return float(capture.get(cv2.CAP_PROP_FPS))
-        finally:
-            capture.release()
-
     def close(self) -> None:
-        """Let go of the decoder; the next `read` starts a new one."""
+        """Release the decoder; the next `read` starts a new one."""
         if self._capture is not None:
             self._capture.release()
             self._capture, self._next = None, 1
@@ -125,7 +117,7 @@ class FramePicture:
     number: int
 
     def load(self) -> Picture:
-        """The frame, (H, W, 3) uint8 RGB."""
+        """Return the frame, (H, W, 3) uint8 RGB."""
         return self.frames.read(self.number)
 
 
@@ -135,12 +127,12 @@ class Clip:
 
     Attributes:
         name: the video's name in its dataset.
-        frames: where the frames are read from.
+        frames: reader of the frames.
         numbers: (T,) number of each annotated frame; rising, and with gaps where frames have no landmarks.
         landmarks: (T, N, 2) frame pixels, 0-based.
         scheme: numbering of the landmarks.
-        subset: where it belongs in its dataset.
-        excluded: numbers of annotated frames that the dataset's protocol leaves out; they are not in `numbers`.
+        subset: its part of the dataset.
+        excluded: numbers of annotated frames that the dataset's protocol excludes; they are not in `numbers`.
         occluded: (T, N) bool where occlusion is annotated.
     """
 
@@ -164,11 +156,11 @@ class Clip:
         return len(self.numbers)
 
     def frame(self, index: int) -> Picture:
-        """The `index`-th annotated frame, (H, W, 3) uint8 RGB."""
+        """Return the `index`-th annotated frame, (H, W, 3) uint8 RGB."""
         return self.frames.read(int(self.numbers[index]))
 
     def __iter__(self) -> Iterator[tuple[Picture, npt.NDArray[np.float64]]]:
-        """The frames in order, each with its landmarks (N, 2); one frame in memory at a time."""
+        """Yield the frames in order, each with its landmarks (N, 2), decoded one at a time."""
         try:
             for index in range(len(self)):
                 yield self.frame(index), self.landmarks[index]
@@ -177,7 +169,7 @@ class Clip:
                 self.frames.close()
 
     def samples(self) -> list[Sample]:
-        """Every annotated frame as a picture of its own, in order."""
+        """Return every annotated frame as a sample, in order."""
         made = []
         for index, number in enumerate(self.numbers.tolist()):
             occluded = None if self.occluded is None else self.occluded[index]

@@ -1,14 +1,14 @@
 """COFW (Burgos-Artizzu et al. 2013): 29 points with occlusion flags, the pictures inside the annotation's `.mat` file.
 
 ROOT/COFW_train_color.mat, COFW_test_color.mat (colour) or COFW_train.mat, COFW_test.mat (grey), MATLAB version 7.3:
-`IsTr`, `IsT`: cells of pictures; `phisTr`, `phisT`: (F, 87), x of the 29 points, then y, then 1 where a point is hidden
-(else 0); `bboxesTr`, `bboxesT`: (F, 4), x, y, width and height of a face finder's box. MATLAB counts pixels from 1, and
-HDF5 holds its arrays with the axes the other way round.
+`IsTr`, `IsT`: cells of pictures; `phisTr`, `phisT`: (F, 87), x of the 29 points, then y, then 1 for an occluded point
+(else 0); `bboxesTr`, `bboxesT`: (F, 4), x, y, width and height of a detected face box. MATLAB counts pixels from 1, and
+HDF5 stores its arrays transposed.
 
-Or the pictures extracted, as MMPose does it: COCO files (`cofw_train.json`, `cofw_test.json`) and `images/000001.jpg`:
-training faces are 1 to 1345, test faces 1346 to 1852.
+The extracted layout of MMPose is read as well: COCO files (`cofw_train.json`, `cofw_test.json`) and pictures
+`images/000001.jpg`. Training faces are 1 to 1345, test faces 1346 to 1852.
 
-The `.mat` layout was tested on a replica written from its description and from how others read it, not on the official
+The `.mat` layout was tested on a replica written from its description and from other readers, not on the official
 files; the extracted layout was tested on two of its real pictures. Reading `.mat` files needs `srn[eval]` (h5py).
 """
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,15 @@ from srn.errors import DataError, MissingDependencyError
 from srn.face.scheme import COFW_29
 
 TRAINING_PICTURES = 1345
-"""MMPose numbers the extracted test pictures on from the training pictures."""
+"""In MMPose's extracted layout the numbers of the test pictures follow those of the training pictures."""
 
+FIRST_PIXEL = 1.0
 _SUFFIX = {"train": "Tr", "test": "T"}
-_FIRST_PIXEL = 1.0
 
 
 @contextmanager
 def _opened(path: Path) -> Any:
-    """An HDF5 file, open for reading; whatever is wrong inside becomes a `DataError` that names the file."""
+    """Open an HDF5 file for reading; any fault inside becomes a `DataError` that names the file."""
     try:
         import h5py
     except ImportError as error:
@@ -61,7 +61,7 @@ class MatPicture:
     Attributes:
         path: the file.
         variable: the cell array, e.g. `IsT`.
-        index: which cell, from 0.
+        index: number of the cell, from 0.
     """
 
     path: Path
@@ -69,7 +69,7 @@ class MatPicture:
     index: int
 
     def load(self) -> npt.NDArray[np.uint8]:
-        """The picture, (H, W, 3) uint8 RGB; grey becomes RGB.
+        """Return the picture, (H, W, 3) uint8 RGB; grey becomes RGB.
 
         Raises:
             DataError: it cannot be read.
@@ -80,7 +80,7 @@ class MatPicture:
             stored: npt.NDArray[Any] = cell[()]
             if "MATLAB_empty" in cell.attrs or stored.ndim not in (2, 3) or stored.dtype != np.uint8:
                 raise DataError.at(where, "uint8 pixels (H, W) or (H, W, 3)", f"{stored.dtype} {stored.shape[::-1]}")
-        pixels = stored.T  # MATLAB's (H, W) or (H, W, 3) stands as (W, H) or (3, W, H) in HDF5
+        pixels = stored.T  # HDF5 stores MATLAB's (H, W) or (H, W, 3) as (W, H) or (3, W, H)
         if pixels.ndim == 3 and pixels.shape[2] not in (1, 3):
             raise DataError.at(where, "one or three channels", str(pixels.shape[2]))
         if pixels.ndim == 2:
@@ -89,7 +89,7 @@ class MatPicture:
 
 
 def mat_file(root: str | os.PathLike[str], split: str, report: ReadingReport | None = None) -> Path | None:
-    """The `.mat` file of a split, in colour where there is one; None where there is neither."""
+    """Return the `.mat` file of a split, the colour one if it exists; None where there is none."""
     names = (f"cofw_{split}_color.mat", f"cofw_{split}.mat")
     try:
         there = {path.name.lower(): path for path in sorted(Path(root).iterdir())}
@@ -102,7 +102,7 @@ def mat_file(root: str | os.PathLike[str], split: str, report: ReadingReport | N
 
 
 def coco_file(root: str | os.PathLike[str], split: str) -> Path | None:
-    """The COCO file of a split of the extracted layout; None where there is none."""
+    """Return the COCO file of a split in the extracted layout; None where there is none."""
     names = (f"annotations/cofw_{split}.json", f"cofw_{split}.json", f"{split}_cofw.json")
     return next((Path(root) / name for name in names if (Path(root) / name).is_file()), None)
 
@@ -113,12 +113,12 @@ def is_cofw(root: Path) -> bool:
 
 
 def read_cofw_mat(path: str | os.PathLike[str], split: str, report: ReadingReport) -> list[Sample]:
-    """The faces of one official `.mat` file; their pictures are read from it when they are asked for.
+    """Read the faces of one official `.mat` file; their pictures are read from it on demand.
 
     Args:
         path: the file.
-        split: `train` or `test`: how its variables are called.
-        report: takes the counts and what went wrong.
+        split: `train` or `test`, which determines the names of its variables.
+        report: receives the counts and the problems.
 
     Raises:
         DataError: the file cannot be read or has another layout.
@@ -140,23 +140,17 @@ def read_cofw_mat(path: str | os.PathLike[str], split: str, report: ReadingRepor
         corners = None
     samples = []
     for index in range(faces):
-        where = f"{file}: {phis}, face {index + 1}"
-        try:
-            landmarks = np.stack([shapes[index, :n], shapes[index, n : 2 * n]], axis=1) - _FIRST_PIXEL
-            check_landmarks(landmarks, where)
-        except DataError as error:
-            report.problems.append(f"{error}; left out")
-            continue
-        box = None
-        if corners is not None:
-            try:
-                box = box_of_corner_and_size(corners[index], f"{file}: {boxes}, face {index + 1}", _FIRST_PIXEL)
-            except DataError as error:
-                report.problems.append(str(error))
-        name = file / f"{index + 1:04d}"  # no file of its own: the file that holds it and its number there
-        occluded = shapes[index, 2 * n :] > 0.5
-        source = MatPicture(file, pictures, index)
-        samples.append(Sample(name, landmarks, COFW_29, split, box, occluded, source=source))
+        with report.catching():
+            landmarks = np.stack([shapes[index, :n], shapes[index, n : 2 * n]], axis=1) - FIRST_PIXEL
+            check_landmarks(landmarks, f"{file}: {phis}, face {index + 1}")
+            name = file / f"{index + 1:04d}"  # the file that holds the picture, and its number there
+            occluded, source = shapes[index, 2 * n :] > 0.5, MatPicture(file, pictures, index)
+            sample = Sample(name, landmarks, COFW_29, split, occluded=occluded, source=source)
+            if corners is not None:
+                with report.catching(""):
+                    box = box_of_corner_and_size(corners[index], f"{file}: {boxes}, face {index + 1}", FIRST_PIXEL)
+                    sample = replace(sample, detector_box=box)
+            samples.append(sample)
     report.count(split, len(samples))
     return samples
 
@@ -165,14 +159,14 @@ def read_cofw(root: str | os.PathLike[str], splits: Iterable[str] = SPLITS) -> t
     """Read COFW with its 29 points.
 
     Args:
-        root: folder of the `.mat` files or of the extracted pictures with their COCO files.
+        root: folder of the `.mat` files, or of the extracted pictures with their COCO files.
         splits: `train`, `test` or both.
 
     Returns:
-        The faces with occlusion flags and a face finder's boxes, split by split, and the report.
+        The faces with occlusion flags and detected face boxes, split by split, and the report.
 
     Raises:
-        DataError: neither layout is there.
+        DataError: neither layout exists.
     """
     report = ReadingReport()
     samples: list[Sample] = []

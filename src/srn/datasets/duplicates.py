@@ -1,9 +1,8 @@
-"""Pictures looked at one by one: which of them do not decode, and which stand in the training and the test faces both.
+"""Detection of broken pictures and of pictures that occur twice.
 
-Exactly the same picture is known by a hash of its decoded pixels. Nearly the same one (another size, crop or
-compression, or the next shot of a series) is known by its face: a small grey thumbnail around the landmark box, which
-does not care how much of the photograph a dataset kept. Of 300W's faces, the pairs that its users know as duplicates
-correlate by more than 0.99, shots of one series by more than 0.95, and different people by less than 0.93.
+Identical pictures have the same hash of their decoded pixels. Nearly identical ones (another size, crop or compression,
+or the next shot of a series) are found by their faces: small grey thumbnails of the landmark boxes, which do not depend
+on the part of the photograph that a dataset kept.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from srn.errors import DataError
 from srn.face.geometry import CropGeometry, CropSpec, ImageArray
 
 NEAR = 0.95
-"""Correlation of two thumbnails from which they count as nearly the same."""
+"""Correlation of two thumbnails from which two pictures count as nearly identical (see `docs/datasets.md`)."""
 
 THUMBNAIL = CropSpec(size=24, face_size=16.0)
-_SMOOTH = 4  # pixels that are averaged into one of the thumbnail's, a side
+_SMOOTH = 4  # a pixel of the thumbnail is the mean of 4 x 4
 
 
 def thumbnail(image: ImageArray, sample: Sample) -> npt.NDArray[np.float32]:
-    """(576,): the face in grey, 24 x 24, of mean 0 and length 1; zeros where it is of one colour."""
+    """Return a face in grey, 24 x 24, as a vector (576,) of mean 0 and length 1; zeros for a uniform picture."""
     spec = CropSpec(THUMBNAIL.size * _SMOOTH, THUMBNAIL.face_size * _SMOOTH)
     frame = CropGeometry.from_box(sample.box, spec)
     grey = cv2.cvtColor(frame.crop(image), cv2.COLOR_RGB2GRAY)
@@ -41,7 +40,7 @@ def thumbnail(image: ImageArray, sample: Sample) -> npt.NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Scan:
-    """What the pictures of F faces look like.
+    """Hashes and thumbnails of the pictures of F faces.
 
     Attributes:
         digests: (F,) hash of the decoded pixels; empty where the picture does not decode.
@@ -57,7 +56,7 @@ class Scan:
 
 
 def scan(samples: Sequence[Sample], progress: Callable[[int, int], None] | None = None) -> Scan:
-    """Read the picture of every face; several faces of one picture that stand in a row read it once.
+    """Read the picture of every face, once for consecutive faces of one picture.
 
     Args:
         samples: the faces.
@@ -89,11 +88,11 @@ def scan(samples: Sequence[Sample], progress: Callable[[int, int], None] | None 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """Two faces that are the same picture, or nearly.
+    """Two faces of identical or nearly identical pictures.
 
     Attributes:
         first, second: their indices.
-        exact: whether the decoded pixels are the same, to the last.
+        exact: whether all decoded pixels are equal.
         similarity: correlation of the two faces' thumbnails, up to 1.
     """
 
@@ -106,14 +105,14 @@ class Duplicate:
 def duplicates(
     scanned: Scan, first: Sequence[int], second: Sequence[int], *, near: float = NEAR
 ) -> Iterator[Duplicate]:
-    """Pairs of a face of `first` and a face of `second` whose pictures are the same or nearly the same.
+    """Yield pairs of a face of `first` and a face of `second` with identical or nearly identical pictures.
 
-    Of two faces in one group photograph, which stands in both, the pair is told as well: its pixels are the same.
+    Two faces of one photograph are such a pair as well.
 
     Args:
-        scanned: what `scan` found.
+        scanned: the result of `scan`.
         first, second: indices of the two parts, e.g. the test faces and the training faces.
-        near: correlation of the thumbnails from which two faces count as nearly the same.
+        near: correlation of the thumbnails from which two pictures count as nearly identical.
     """
     others: dict[str, list[int]] = {}
     for j in second:

@@ -12,7 +12,7 @@ from srn.datasets.cofw68 import annotation_folder, read_cofw68
 from srn.datasets.plain import annotation_files, read_plain
 from srn.datasets.report import ReadingReport
 from srn.datasets.sample import TEST, TRAIN, Sample
-from srn.datasets.three_hundred_vw import CATEGORIES, TRAINING, is_300vw, read_300vw
+from srn.datasets.three_hundred_vw import CATEGORIES, is_300vw, read_300vw
 from srn.datasets.three_hundred_w import (
     CHALLENGING_SUBSETS,
     COMMON_SUBSETS,
@@ -91,9 +91,9 @@ _300W_TEST: Subsets = {TEST: FULL_SUBSETS, "Common": COMMON_SUBSETS, "Challengin
 _300W_TEST_COUNTS = {"helen/testset": 330, "lfpw/testset": 224, "ibug": 135}
 _300W_UNIONS: Subsets = {"Full": ("Common", "Challenging")}
 _300W_SPLITS = {TRAIN: TRAINING_SUBSETS, TEST: FULL_SUBSETS}
-_300VW_SPLITS: Subsets = {TRAIN: (TRAINING,), TEST: tuple(CATEGORIES)}
+_300VW_SPLITS: Subsets = {TRAIN: (TRAIN,), TEST: CATEGORIES}
 _300VW_PARTS: Subsets = {**_300VW_SPLITS, **{name: (name,) for name in CATEGORIES}}
-_300VW_COUNTS = {TRAINING: 95_192, "category 1": 62_135, "category 2": 32_805, "category 3": 26_338}
+_300VW_COUNTS = {TRAIN: 95_192, "category 1": 62_135, "category 2": 32_805, "category 3": 26_338}
 _SPLITS: Subsets = {TRAIN: (TRAIN,), TEST: (TEST,)}
 _WFLW_COUNTS = {TRAIN: 7500, TEST: 2500}
 _WFLW_ATTRIBUTE_COUNTS = {

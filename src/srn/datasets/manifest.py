@@ -1,4 +1,4 @@
-"""`manifest.csv` of a masked set: which landmarks of each face stayed visible."""
+"""`manifest.csv` of a masked set, which tells the visible landmarks of each face; and the digest of a set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MANIFEST = "manifest.csv"
 
 
 def read_visible(root: str | os.PathLike[str]) -> dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
-    """The visible flags (N,) in a masked set's `manifest.csv`, by `<subset>/<stem>`; empty where there is no such file.
+    """Return the visibility flags (N,) of a masked set by `<subset>/<stem>`; nothing without such a manifest.
 
     Raises:
         DataError: the manifest's flags cannot be read.

@@ -1,7 +1,7 @@
-"""MATLAB's level-5 `.mat` files: numeric arrays, plain or compressed, read with nothing but NumPy.
+"""Reader of MATLAB's level-5 `.mat` files with real numeric arrays, plain or compressed.
 
-The format is described in MathWorks' "MAT-File Format". Only what the annotations of COFW68 use is read: real numeric
-arrays. Cells, structs, text, sparse and complex arrays are refused by name. (Version 7.3 files are HDF5: see `cofw`.)
+The format is described in MathWorks' "MAT-File Format". Cells, structs, text, sparse and complex arrays are refused by
+name. Version 7.3 files are HDF5: see `cofw`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEADER = 128
 
 
 def is_hdf5(path: str | os.PathLike[str]) -> bool:
-    """Whether a `.mat` file is of version 7.3: HDF5, behind a header block of MATLAB's."""
+    """Return whether a `.mat` file is of version 7.3, i.e. HDF5, possibly after a header block."""
     try:
         with Path(path).open("rb") as file:
             start = file.read(520)
@@ -36,7 +36,7 @@ def is_hdf5(path: str | os.PathLike[str]) -> bool:
 
 
 def _elements(content: bytes, order: str, padded: bool) -> Iterator[tuple[int, bytes]]:
-    """(type, data) of the elements that stand one after the other; inside a matrix they are padded to 8 bytes."""
+    """Yield (type, data) of consecutive elements; inside a matrix they are padded to 8 bytes."""
     at = 0
     while at + 8 <= len(content):
         kind, size = struct.unpack_from(f"{order}II", content, at)
@@ -52,7 +52,7 @@ def _elements(content: bytes, order: str, padded: bool) -> Iterator[tuple[int, b
 
 
 def _array(content: bytes, order: str) -> tuple[str, npt.NDArray[np.generic]]:
-    """Name and values of one matrix element."""
+    """Return name and values of one matrix element."""
     flags, shape, name, values, *_ = [*_elements(content, order, padded=True), (0, b""), (0, b""), (0, b""), (0, b"")]
     word = struct.unpack_from(f"{order}I", flags[1])[0]
     label = name[1].decode("ascii", "replace")
@@ -63,10 +63,10 @@ def _array(content: bytes, order: str) -> tuple[str, npt.NDArray[np.generic]]:
 
 
 def read_mat5(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[np.generic]]:
-    """The numeric arrays of a level-5 `.mat` file by their names, each in the shape that MATLAB shows.
+    """Read the numeric arrays of a level-5 `.mat` file by their names, in the shape that MATLAB shows.
 
     Raises:
-        DataError: the file is missing, broken, of another version, or holds something other than real numbers.
+        DataError: the file is missing, broken, of another version, or holds other data than real numbers.
     """
     expected = "a MATLAB level-5 file of numeric arrays"
     try:

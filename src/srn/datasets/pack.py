@@ -1,7 +1,7 @@
-"""Face packs: every training face as a small crop with context, in one file that travels and loads in a second.
+"""Face packs: training faces as small crops with context, in one portable file that loads fast.
 
-A pack is a NumPy `.npz` archive without pickled objects: JPEG bytes end to end with their offsets, the landmarks in
-crop pixels, and where each face came from. Training always reads a pack, so runs from a folder and from a pack agree.
+A pack is a NumPy `.npz` archive without pickled objects: concatenated JPEG bytes with their offsets, the landmarks in
+crop pixels, and the origin of each face. Training always reads a pack, so runs from a folder and from a pack agree.
 """
 
 from __future__ import annotations
@@ -26,11 +26,10 @@ from srn.files import write_atomically
 from srn.media.pictures import decode_image, encode_image
 
 PACK_CROP = CropSpec(size=240, face_size=120.0)
-"""Twice the face box: room for shifts, turns and smaller scales without leaving the crop."""
+"""Twice the face box, so that shifts, rotations and smaller scales stay inside the crop."""
 
 PACK_QUALITY = 80
-"""JPEG quality: the 3,148 training faces of 300W are 31 MB then (45 at 90), and the shipped network's error on 400 of
-them is 2.73 instead of 2.72 % (`docs/experiments.md`)."""
+"""JPEG quality; `docs/experiments.md` has the sizes and errors of others."""
 
 _FORMAT = "srn face pack 1"
 
@@ -49,14 +48,14 @@ class PackedPicture:
 
 @dataclass(frozen=True)
 class FacePack:
-    """Training faces, kept as JPEG bytes and decoded one at a time.
+    """Training faces, stored as JPEG bytes and decoded one at a time.
 
     Attributes:
         scheme: numbering of the landmarks.
         landmarks: (F, N, 2) float32, pixels of the packed crops.
         names: (F,) `subset/stem` of each face.
-        spec: frame of the crops.
-        occluded: (F, N) bool, the points that the dataset says are hidden (COFW); None where it says nothing.
+        spec: size of the crops and of the face in them.
+        occluded: (F, N) bool, the occluded points where the dataset annotates them (COFW), else None.
     """
 
     scheme: LandmarkScheme
@@ -71,7 +70,7 @@ class FacePack:
         return len(self.landmarks)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """The crop (size, size, 3) uint8 RGB of one face."""
+        """Return the crop (size, size, 3) uint8 RGB of one face."""
         return decode_image(self._bytes[self._offsets[index] : self._offsets[index + 1]].tobytes(), self.names[index])
 
     def samples(self, path: str | os.PathLike[str]) -> list[Sample]:
@@ -92,7 +91,7 @@ class FacePack:
         return found
 
     def subset(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> FacePack:
-        """A pack of some of the faces, in the given order."""
+        """Return a pack of some of the faces, in the given order."""
         chosen = np.asarray(indices, dtype=np.int64)
         parts = [self._bytes[self._offsets[i] : self._offsets[i + 1]] for i in chosen]
         offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts], dtype=np.int64)])
@@ -101,12 +100,12 @@ class FacePack:
         return FacePack(self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, joined, offsets, occluded)
 
     def digest(self) -> str:
-        """Short hash of pictures, landmarks and flags: a run's record of what it was trained on."""
+        """Return a short hash of pictures, landmarks and flags, by which a run records its training faces."""
         flags = b"" if self.occluded is None else self.occluded.tobytes()
         return hashlib.sha256(self._bytes.tobytes() + self.landmarks.tobytes() + flags).hexdigest()[:16]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the pack; the file is there whole or not at all."""
+        """Write the pack atomically."""
         buffer = io.BytesIO()
         parts: dict[str, Any] = {
             "format": np.array(_FORMAT),
@@ -127,7 +126,7 @@ class FacePack:
         """Read a pack.
 
         Raises:
-            DataError: the file is missing or is not a pack.
+            DataError: the file is missing or no pack.
         """
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -154,11 +153,11 @@ def pack_faces(
     quality: int = PACK_QUALITY,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[FacePack, list[str]]:
-    """Cut every face out with its context.
+    """Crop every face with its context.
 
     Args:
         samples: faces of one scheme.
-        spec: frame of the crops around the tight landmark box. No face is enlarged beyond it.
+        spec: size of the crops and of the tight landmark box in them.
         quality: JPEG quality.
         progress: called with (faces done, faces in all).
 
@@ -179,9 +178,9 @@ def pack_faces(
         except DataError as error:
             problems.append(f"{error}; left out")
             continue
-        frame = CropGeometry.from_box(sample.box, spec)
-        parts.append(np.frombuffer(encode_image(frame.crop(image), ".jpg", quality), np.uint8))
-        landmarks.append(frame.to_crop(sample.landmarks).astype(np.float32))
+        crop = CropGeometry.from_box(sample.box, spec)
+        parts.append(np.frombuffer(encode_image(crop.crop(image), ".jpg", quality), np.uint8))
+        landmarks.append(crop.to_crop(sample.landmarks).astype(np.float32))
         names.append(f"{sample.subset}/{sample.path.stem}")
         flags.append(np.zeros(len(sample.landmarks), bool) if sample.occluded is None else sample.occluded)
     if not parts:
@@ -196,10 +195,10 @@ def pack_faces(
 
 
 def mean_shape(pack: FacePack) -> npt.NDArray[np.float32]:
-    """(N, 2): the average face in face units (origin at the centre of the tight box, 1 = the box's side).
+    """Return the mean face (N, 2) in face units (origin at the centre of the tight box, 1 = the box's size).
 
-    The initial shape of the cascade (section 3.1) is this one, laid into the face box. It is made symmetric, since the
-    training faces are flipped half the time.
+    Placed in the face box it is the initial shape of the cascade (section 3.1). It is made symmetric, since half of the
+    training faces are mirrored.
     """
     shapes = (pack.landmarks.astype(np.float64) - pack.spec.center) / pack.spec.face_size
     mean = shapes.mean(axis=0)

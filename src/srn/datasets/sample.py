@@ -21,10 +21,10 @@ SPLITS = (TRAIN, TEST)
 
 
 class PictureSource(Protocol):
-    """Where a picture comes from that is no file of its own: inside a `.mat` file, or a frame of a video."""
+    """Reader of a picture that is no file of its own: one in a `.mat` file or a pack, or a frame of a video."""
 
     def load(self) -> npt.NDArray[np.uint8]:
-        """The picture, (H, W, 3) uint8 RGB; a `DataError` names what cannot be read."""
+        """Return the picture, (H, W, 3) uint8 RGB; raise `DataError` where it cannot be read."""
         ...
 
 
@@ -33,14 +33,14 @@ class Sample:
     """An annotated face.
 
     Attributes:
-        path: the picture; where it is no file of its own, the file that holds it and its number in there.
+        path: the picture; of a picture inside another file, that file and the picture's number in it.
         landmarks: (N, 2) picture pixels, 0-based.
         scheme: numbering of the landmarks.
-        subset: where it belongs in its dataset, e.g. `helen/testset`.
-        detector_box: a detector-like face box where the dataset has one, picture pixels.
-        occluded: (N,) bool where the dataset annotates occlusion.
-        attributes: what the dataset says of the face (WFLW: `pose`, `occlusion`, ...).
-        source: reads the picture where it is no file of its own.
+        subset: its part of the dataset, e.g. `helen/testset`.
+        detector_box: detected face box of the dataset, picture pixels; None where it has none.
+        occluded: (N,) bool where the dataset annotates occlusion, else None.
+        attributes: attributes that the dataset gives the face (WFLW: `pose`, `occlusion`, ...).
+        source: reader of a picture inside another file.
     """
 
     path: Path
@@ -58,9 +58,9 @@ class Sample:
 
     @property
     def box(self) -> Box:
-        """The tight box of the landmarks: the ground-truth box of the protocols."""
+        """The tight box of the landmarks, which is the ground-truth box of the protocols."""
         return Box.around(self.landmarks)
 
     def load(self) -> npt.NDArray[np.uint8]:
-        """The picture, (H, W, 3) uint8 RGB."""
+        """Return the picture, (H, W, 3) uint8 RGB."""
         return read_image(self.path) if self.source is None else self.source.load()

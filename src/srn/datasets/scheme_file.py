@@ -1,12 +1,12 @@
-"""A landmark scheme of one's own, described in a TOML file.
+"""Own landmark schemes, described in a TOML file.
 
     name = "mine6"
     n_points = 6
     eye_corners = [0, 1]            # the two outer ones: the picture's left and right
     eyes = [[0], [1]]               # points whose mean is the left and the right eye's centre
-    mirror_pairs = [[0, 1], [3, 4]] # points that change places in a mirror
+    mirror_pairs = [[0, 1], [3, 4]] # points that are exchanged by mirroring
 
-    [components]                    # every point once; a part without points may be left out
+    [components]                    # every point once; components without points may be omitted
     eyes = [0, 1]
     nose = [2]
     mouth = [3, 4]
@@ -51,7 +51,7 @@ def _lists(value: Any, where: str) -> list[Any]:
 
 
 def _check_mirror(scheme: LandmarkScheme, path: Path) -> None:
-    """A mirrored face is a face: each point goes to its component's mirror image, the eyes change places."""
+    """Check that mirroring maps each component to its mirror image and exchanges the eyes."""
     where = f"{path}: mirror_pairs"
     paired = [point for pair in scheme.mirror_pairs for point in pair]
     if len(set(paired)) != len(paired):
@@ -68,24 +68,30 @@ def _check_mirror(scheme: LandmarkScheme, path: Path) -> None:
         raise DataError.at(where, "the points of one eye to be partners of the other's", "others")
 
 
-def read_scheme(path: str | os.PathLike[str]) -> LandmarkScheme:
-    """Read a scheme and register it, so that `scheme_by_name` knows it from now on.
-
-    Raises:
-        DataError: the file is missing or says something that is no scheme; the message names the key.
-    """
-    file = Path(path)
+def _content(file: Path) -> dict[str, Any]:
+    """Return the file's content with all keys that are needed and no unknown one."""
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError.at(file, "a scheme (.toml)", error.strerror or "an error") from error
-    except ValueError as error:  # also what is no TOML or no UTF-8
+    except ValueError as error:  # also invalid TOML and UTF-8
         raise DataError.at(file, "a scheme (.toml)", str(error)) from error
     unknown = sorted(content.keys() - _KEYS)
     missing = sorted({"name", "n_points", "eye_corners", "eyes", "components"} - content.keys())
     if unknown or missing:
         found = f"no {', no '.join(missing)}" if missing else f"the key {unknown[0]!r}"
         raise DataError.at(file, f"the keys {', '.join(sorted(_KEYS))}", found)
+    return content
+
+
+def read_scheme(path: str | os.PathLike[str]) -> LandmarkScheme:
+    """Read a scheme and register it for `scheme_by_name`.
+
+    Raises:
+        DataError: the file is missing or describes no scheme; the message names the key.
+    """
+    file = Path(path)
+    content = _content(file)
     name, n = content["name"], content["n_points"]
     if not isinstance(name, str) or not name:
         raise DataError.at(f"{file}: name", "a name", str(name))

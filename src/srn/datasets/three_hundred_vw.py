@@ -1,11 +1,11 @@
 """300VW (Shen et al. 2015): videos of one face, 68 points on every frame; and any videos in its layout.
 
-ROOT/<id>/vid.avi + ROOT/<id>/annot/000001.pts, as distributed: frames are read from the video as they are needed
+ROOT/<id>/vid.avi + ROOT/<id>/annot/000001.pts, as distributed: frames are decoded on demand
 ROOT/<id>/imgs/000001.jpg or .png + ROOT/<id>/annot/000001.pts: the frames extracted
-ROOT/broken_frames.npy or ROOT/excluded_frames.json: the annotated frames that the organisers leave out
+ROOT/broken_frames.npy or ROOT/excluded_frames.json: the annotated frames that the organisers exclude
 
 Frame 1 is the video's first. The extracted layout was tested on real frames of 300VW and on whole videos of another
-set; reading from `vid.avi` on videos written for the test.
+set, reading from `vid.avi` on videos written for the test.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from srn.datasets.checks import check_landmarks, check_picture
 from srn.datasets.clip import Clip, FrameFolder, FrameSource, VideoFile
 from srn.datasets.report import ReadingReport
+from srn.datasets.sample import TRAIN
 from srn.errors import DataError
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.media.pts import read_pts
@@ -31,11 +32,11 @@ def _videos(names: str) -> tuple[str, ...]:
     return tuple(names.split())
 
 
-TRAINING_VIDEOS = _videos(
-    """001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035 037 039 041 043
-    044 046 047 048 049 053 057 059 112 113 115 119 120 123 138 143 144 160 204 205 223 225"""
-)
-CATEGORIES = {
+OFFICIAL_VIDEOS = {
+    TRAIN: _videos(
+        """001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035 037 039 041
+        043 044 046 047 048 049 053 057 059 112 113 115 119 120 123 138 143 144 160 204 205 223 225"""
+    ),
     "category 1": _videos(
         """114 124 125 126 150 158 401 402 505 506 507 508 509 510 511 514 515 518 519 520 521 522 524 525 537 538 540
         541 546 547 548"""
@@ -43,10 +44,9 @@ CATEGORIES = {
     "category 2": _videos("203 208 211 212 213 214 218 224 403 404 405 406 407 408 409 412 550 551 553"),
     "category 3": _videos("410 411 516 517 526 528 529 530 531 533 557 558 559 562"),
 }
-"""The test videos: well-lit, unconstrained, and arbitrary conditions."""
+"""Videos of each part. The test categories are well-lit, unconstrained, and arbitrary conditions."""
 
-TRAINING = "train"
-OFFICIAL_VIDEOS = {TRAINING: TRAINING_VIDEOS, **CATEGORIES}
+CATEGORIES = tuple(OFFICIAL_VIDEOS)[1:]
 
 EXCLUSION_FILES = ("excluded_frames.json", "broken_frames.npy")
 _PART_OF = {video: part for part, videos in OFFICIAL_VIDEOS.items() for video in videos}
@@ -54,7 +54,7 @@ _FRAME_FOLDERS = ("imgs", "extraction", "frames")
 
 
 class _StandIn:
-    """Takes the place of NumPy's classes in a pickled array: holds what it is given and runs nothing."""
+    """Replaces NumPy's classes in a pickled array: holds its state and runs no code."""
 
     def __init__(self, *arguments: object) -> None:
         self.state: Any = None
@@ -64,7 +64,7 @@ class _StandIn:
 
 
 class _DataOnly(pickle.Unpickler):
-    """Unpickles lists, dicts, texts and numbers; no class of the file is ever looked up."""
+    """Unpickles lists, dicts, texts and numbers; classes named in the file are never imported."""
 
     _known = frozenset(
         {
@@ -82,11 +82,11 @@ class _DataOnly(pickle.Unpickler):
 
 
 def read_excluded_frames(path: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
-    """Frames that the protocol leaves out, by video; frames count from 1.
+    """Read the frames that the protocol excludes, by video; frames count from 1.
 
     Args:
-        path: `.json` holds `{"410": [148, 150, ...], ...}`. `.npy` holds the same as a pickled dict in an array, which
-            is how the list is passed around; of it only lists, texts and numbers are taken, and no code in it can run.
+        path: `.json` holds `{"410": [148, 150, ...], ...}`. `.npy`, in which the list is distributed, holds the same as
+            a pickled dict in an array. Only lists, texts and numbers are unpickled; no code in it can run.
 
     Raises:
         DataError: the file is missing or holds something else.
@@ -94,18 +94,7 @@ def read_excluded_frames(path: str | os.PathLike[str]) -> dict[str, tuple[int, .
     file = Path(path)
     expected = "frame numbers by video: {'410': [148, 150], ...}"
     try:
-        if file.suffix.lower() == ".json":
-            content = json.loads(file.read_bytes())
-        else:
-            with file.open("rb") as stream:
-                version = np.lib.format.read_magic(stream)
-                reader = np.lib.format
-                header = reader.read_array_header_1_0 if version == (1, 0) else reader.read_array_header_2_0
-                shape, _, kind = header(stream)
-                if shape != () or not kind.hasobject:
-                    raise ValueError(f"an array {shape} of {kind}")
-                array = _DataOnly(stream).load()
-            content = array.state[4][0] if isinstance(array, _StandIn) else array
+        content = json.loads(file.read_bytes()) if file.suffix.lower() == ".json" else _unpickled(file)
         frames = {str(video): tuple(sorted(int(n) for n in numbers)) for video, numbers in content.items()}
     except OSError as error:
         raise DataError.at(file, expected, error.strerror or "an error") from error
@@ -114,19 +103,34 @@ def read_excluded_frames(path: str | os.PathLike[str]) -> dict[str, tuple[int, .
     return frames
 
 
-def _frames_of(folder: Path) -> FrameSource:
-    """The frames of a video: extracted ones where they are, the video file otherwise."""
+def _unpickled(file: Path) -> Any:
+    """Return the object in a `.npy` file of one element."""
+    with file.open("rb") as stream:
+        version = np.lib.format.read_magic(stream)
+        reader = np.lib.format
+        header = reader.read_array_header_1_0 if version == (1, 0) else reader.read_array_header_2_0
+        shape, _, kind = header(stream)
+        if shape != () or not kind.hasobject:
+            raise ValueError(f"an array {shape} of {kind}")
+        array = _DataOnly(stream).load()
+    return array.state[4][0] if isinstance(array, _StandIn) else array
+
+
+def _open_frames(folder: Path) -> tuple[FrameSource, set[int]]:
+    """Open the extracted frames of a video if there are any, else the video file; return the frames' numbers as well."""
     for name in _FRAME_FOLDERS:
         if (folder / name).is_dir():
-            return FrameFolder(folder / name)
+            frames = FrameFolder(folder / name)
+            return frames, set(frames.numbers)
     videos = sorted(path for path in folder.glob("vid.*") if path.is_file())
     if not videos:
         raise DataError.at(folder, f"vid.avi or a folder of frames ({', '.join(_FRAME_FOLDERS)})", "neither")
-    return VideoFile(videos[0])
+    video = VideoFile(videos[0])
+    return video, set(range(1, video.length() + 1))
 
 
 def is_clip_folder(folder: Path) -> bool:
-    """Whether a folder is a video of this layout."""
+    """Return whether a folder is a video of this layout."""
     frames = any((folder / name).is_dir() for name in _FRAME_FOLDERS) or any(folder.glob("vid.*"))
     return frames and (folder / "annot").is_dir()
 
@@ -144,25 +148,20 @@ def read_clip(
     excluded: Iterable[int] = (),
     scheme: LandmarkScheme = IBUG_68,
 ) -> Clip:
-    """One video: its folder with `annot/*.pts` and `vid.avi` or extracted frames.
+    """Read one video: a folder with `annot/*.pts` and `vid.avi` or extracted frames.
 
     Args:
         folder: the video's folder; its name is the clip's.
-        report: takes what went wrong, frame by frame.
-        subset: where the clip belongs; its name where None.
-        excluded: annotated frames that the protocol leaves out.
-        scheme: what the points are.
+        report: receives the problems, frame by frame.
+        subset: the clip's subset in its dataset; its name where None.
+        excluded: annotated frames that the protocol excludes.
+        scheme: numbering of the landmarks.
 
     Raises:
         DataError: there are no frames, or none of them is annotated.
     """
     directory = Path(folder)
-    source = _frames_of(directory)
-    if isinstance(source, FrameFolder):
-        there = set(source.numbers)
-    else:
-        assert isinstance(source, VideoFile)
-        there = set(range(1, source.length() + 1))
+    source, there = _open_frames(directory)
     annotated: dict[int, Path] = {}
     for path in sorted((directory / "annot").glob("*.pts")):
         if path.stem.isdecimal():
@@ -177,13 +176,11 @@ def read_clip(
         if number not in there:
             report.problems.append(f"{path}: no frame {number} in {source.path}; left out")
             continue
-        try:
+        with report.catching():
             if isinstance(source, FrameFolder):
                 check_picture(source.frame_path(number))
             landmarks.append(check_landmarks(read_pts(path, scheme.n_points), path))
             numbers.append(number)
-        except DataError as error:
-            report.problems.append(f"{error}; left out")
     bare = len(there - annotated.keys())
     if bare:
         report.notes.append(f"{source.path}: frames without points: {bare} of {len(there)}")
@@ -202,22 +199,22 @@ def read_300vw(
     excluded: str | os.PathLike[str] | None = None,
     scheme: LandmarkScheme = IBUG_68,
 ) -> tuple[list[Clip], ReadingReport]:
-    """Read 300VW, or videos of one's own in its layout.
+    """Read 300VW, or own videos in its layout.
 
     Args:
         root: folder of the videos' folders.
         parts: `train`, `category 1`, `category 2`, `category 3`. Videos that are not 300VW's are always read; their
             subset is their name.
-        excluded: file of the frames that the protocol leaves out; `excluded_frames.json` or `broken_frames.npy` in
+        excluded: file of the frames that the protocol excludes; `excluded_frames.json` or `broken_frames.npy` in
             `root` where None.
-        scheme: what the points are.
+        scheme: numbering of the landmarks.
 
     Returns:
         The clips in the order of their names, and the report, its counts in frames by part. A clip's subset is its part
         and its name, e.g. `category 1/114`.
 
     Raises:
-        DataError: there is no such video.
+        DataError: there is no video, or an unknown part.
     """
     base, report, wanted = Path(root), ReadingReport(), tuple(parts)
     for part in wanted:
@@ -235,13 +232,10 @@ def read_300vw(
         if own is not None and own not in wanted:
             continue
         subset = folder.name if own is None else f"{own}/{folder.name}"
-        try:
+        with report.catching():
             clip = read_clip(folder, report, subset=subset, excluded=skipped.get(folder.name, ()), scheme=scheme)
-        except DataError as error:
-            report.problems.append(f"{error}; left out")
-            continue
-        clips.append(clip)
-        report.count(own or folder.name, len(clip))
+            clips.append(clip)
+            report.count(own or folder.name, len(clip))
     if official:
         for part in wanted:
             report.count(part, 0)

@@ -4,7 +4,7 @@ ROOT/WFLW_images/<event>/<name>.jpg
 ROOT/WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{train,test}.txt, a line a face: 196
 coordinates (x y of each point), the box x0 y0 x1 y1, six flags, the picture's name. Pixels count from 0.
 ROOT/WFLW_annotations/list_98pt_test/list_98pt_test_<subset>.txt: the faces of the test subsets (196 coordinates and the
-name). They say what the flags say, and are only checked against them.
+name). They repeat the flags and are only compared with them.
 
 The 68-point lists that others derived (`list_68pt_rect_attr_...`, 136 coordinates) are read as well.
 """
@@ -82,7 +82,7 @@ def _read_face(
 
 
 def _compare_with_list(root: Path, attribute: str, samples: list[Sample], report: ReadingReport) -> None:
-    """Note where an official subset list and the flags disagree. A face is known by its picture and its first point."""
+    """Note differences between an official subset list and the flags. Picture and first point identify a face."""
     path = _subset_list(root, attribute)
     if not path.is_file():
         return
@@ -119,7 +119,7 @@ def read_wflw(
         The faces with their boxes and attributes, in the order of the lists, and the report.
 
     Raises:
-        DataError: none of the lists is there.
+        DataError: none of the lists exists.
     """
     base, report = Path(root), ReadingReport()
     wanted = {split: list_file(base, split, scheme) for split in splits}
@@ -129,10 +129,8 @@ def read_wflw(
     for split, file in wanted.items():
         found: list[Sample] = []
         for number, line in _lines(file) if file.is_file() else []:
-            try:
+            with report.catching():
                 found.append(_read_face(line, f"{file}: line {number}", scheme, base / "WFLW_images", split, report))
-            except DataError as error:
-                report.problems.append(f"{error}; left out")
         report.count(split, len(found))
         if split == TEST and scheme is WFLW_98:
             for attribute in ATTRIBUTES:
