@@ -15,26 +15,12 @@ from srn.errors import DataError, InputError
 from srn.media.pictures import read_image, write_image
 from srn.media.pts import read_pts, write_pts
 from srn.synthesis.masked import CLIP_MANIFEST, DRAWN, MIXED, mask_clips, mask_samples
-from srn.synthesis.wardrobe import PATTERNED, MaskWardrobe
+from srn.synthesis.wardrobe import MaskWardrobe
 
 
 @pytest.fixture(scope="session")
 def wardrobe(shared_data: Path) -> MaskWardrobe:
     return MaskWardrobe.load(shared_data / "occluders" / "masks")
-
-
-def test_the_wardrobe_sorts_templates_into_kinds_and_sides(wardrobe: MaskWardrobe) -> None:
-    assert set(wardrobe.kinds) == {
-        "KN95", "N95", "cloth", "gas", "surgical", "surgical_blue", "surgical_green",
-    }  # fmt: skip
-    assert all(set(views) == {"front", "left", "right"} for views in wardrobe.kinds.values())
-    assert len(wardrobe.textures) == 26
-    assert wardrobe.template("cloth", "left", np.random.default_rng(0)).name == "cloth_left"
-    name = wardrobe.template(PATTERNED, "front", np.random.default_rng(0)).name
-    assert name.split("+")[0] in {"cloth", "surgical"}
-    assert name.split("+")[1] in wardrobe.textures
-    with pytest.raises(InputError, match=r"one of .*gas"):
-        wardrobe.template("veil", "front", np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("kind", [DRAWN, MIXED])
@@ -106,16 +92,6 @@ def test_templates_are_asked_for_where_they_are_needed(shared_data: Path, tmp_pa
         mask_samples(samples, tmp_path, kind="surgical")
     with pytest.raises(DataError, match=r"key_points\.csv"):
         MaskWardrobe.load(tmp_path)
-
-
-def test_broken_tables_are_named_with_their_line(tmp_path: Path) -> None:
-    (tmp_path / "key_points.csv").write_text("file,left_top_x\nmask.png,1\n")
-    with pytest.raises(DataError, match="line 2"):
-        MaskWardrobe.load(tmp_path)
-    (tmp_path / "manifest.csv").write_text("subset,stem,mask,seed,visible\nibug,a,drawn,0,01x\n")
-    with pytest.raises(DataError, match="line 2"):
-        read_visible(tmp_path)
-    assert read_visible(tmp_path / "nowhere") == {}
 
 
 @pytest.fixture

@@ -117,7 +117,7 @@ def _unpickled(file: Path) -> Any:
 
 
 def _open_frames(folder: Path) -> tuple[FrameSource, set[int]]:
-    """Open the extracted frames of a video if there are any, else the video file; return the frames' numbers as well."""
+    """Open the extracted frames of a video, or else its file, and return the numbers of the frames as well."""
     for name in _FRAME_FOLDERS:
         if (folder / name).is_dir():
             frames = FrameFolder(folder / name)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.datasets.folder import DataFolder
-from srn.errors import DataError, InputError
+from srn.errors import InputError
 from srn.evaluation.cache import EvaluationCache
 from srn.evaluation.paper import tabulate
 from srn.evaluation.paper.figures import curves, sheets
@@ -187,30 +187,6 @@ def test_speed_needs_no_data(tmp_path: Path, fake_localizer: Any, face: Shape) -
     assert cell.value > 0
     assert not cell.partial
     assert "one pass, on" in outcome.rows[0].detail
-
-
-def test_a_limit_takes_faces_evenly(data: Path) -> None:
-    found = DataFolder(data, limit=2).sets("300w")
-    assert not isinstance(found, str)
-    assert [s.path.stem for s in found[0].samples] == ["c", "b"]
-    assert [found[0].samples[i].path.stem for i in found[0].parts["Challenging"]] == ["b"]
-    assert found[0].parts["Full"] == (0, 1)
-
-
-def test_folders_are_known_by_their_layout_and_name(data: Path, face: Shape) -> None:
-    clip = data / "CK_plus" / "S001"
-    write_image(clip / "imgs" / "000001.png", np.zeros((256, 256, 3), np.uint8))
-    write_pts(clip / "annot" / "000001.pts", face * 100 + 128)
-    (data / "notes").mkdir()
-    folder = DataFolder(data)
-    assert {kind: path.name for kind, path in folder.folders.items()} == {
-        "300w": "300W", "masked-300w": "masked_300W", "300vw": "CK_plus",
-    }  # fmt: skip
-    found = folder.sets("300vw")
-    assert not isinstance(found, str)
-    assert "category 1" not in found[0].parts  # videos in its layout are not its test videos
-    with pytest.raises(DataError, match="expected a folder that holds datasets"):
-        DataFolder(data / "nowhere").sets("300w")
 
 
 MODEL = {"without": [], "non_local": True, "hourglass": False}

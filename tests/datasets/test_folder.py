@@ -1,0 +1,85 @@
+"""A folder that holds several datasets."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.datasets.catalogue import Dataset
+from srn.datasets.folder import DataFolder
+from srn.datasets.kinds import KINDS
+from srn.errors import DataError
+from srn.media.pictures import write_image
+from srn.media.pts import write_pts
+
+Shape = npt.NDArray[np.float64]
+
+
+@pytest.fixture
+def data(tmp_path: Path, face: Shape) -> Path:
+    """300W's test sets with two, one and one face, one of them masked, and a video."""
+    names = ("ibug/a", "ibug/b", "helen/testset/c", "lfpw/testset/d")
+    for name in (*(f"300W/{name}" for name in names), "masked_300W/ibug/a"):
+        write_image(tmp_path / f"{name}.png", np.zeros((8, 8, 3), np.uint8))
+        write_pts(tmp_path / f"{name}.pts", face * 4 + 4)
+    write_image(tmp_path / "CK_plus" / "S001" / "imgs" / "000001.png", np.zeros((8, 8, 3), np.uint8))
+    write_pts(tmp_path / "CK_plus" / "S001" / "annot" / "000001.pts", face * 4 + 4)
+    (tmp_path / "notes").mkdir()
+    return tmp_path
+
+
+def test_folders_are_recognized_by_layout_and_name(data: Path) -> None:
+    folder = DataFolder(data)
+    assert {kind: path.name for kind, path in folder.folders.items()} == {
+        "300w": "300W", "masked-300w": "masked_300W", "300vw": "CK_plus",
+    }  # fmt: skip
+    (videos,) = folder.sets("300vw")
+    assert isinstance(videos, Dataset)
+    assert "category 1" not in videos.parts  # videos in its layout are not its test videos
+    with pytest.raises(DataError, match="expected a folder that holds datasets"):
+        DataFolder(data / "nowhere").sets("300w")
+
+
+def test_of_two_folders_the_one_with_the_datasets_name_is_taken(data: Path) -> None:
+    (data / "300W").rename(data / "my_300w_copy")
+    (data / "300w_part" / "ibug").mkdir(parents=True)
+    assert DataFolder(data).folders["300w"].name == "300w_part"
+
+
+def test_a_limit_takes_faces_evenly(data: Path) -> None:
+    (limited,) = DataFolder(data, limit=2).sets("300w")
+    assert isinstance(limited, Dataset)
+    assert [sample.path.stem for sample in limited.samples] == ["c", "b"]
+    assert [sample.path.stem for sample in limited.part("Challenging")] == ["b"]
+    assert limited.parts["Full"] == (0, 1)
+
+
+def test_what_is_missing_is_named(data: Path) -> None:
+    folder = DataFolder(data)
+    assert folder.sets("cofw68") == "no data: COFW68"
+    assert folder.sets("masked-300vw") == "no data: masked 300VW"
+    (data / "300W" / "ibug" / "a.pts").unlink()
+    (data / "masked_300W" / "ibug" / "a.pts").write_text("broken")
+    assert str(folder.sets("masked-300w")).startswith("no data: Masked 300W (")
+
+
+def test_the_masked_version_stands_after_the_authors_pictures_and_is_made_once(data: Path) -> None:
+    made: list[Dataset] = []
+
+    def mask(dataset: Dataset) -> Dataset:
+        made.append(dataset)
+        return dataclasses.replace(dataset, kind=KINDS["masked-300w"], label="ours")
+
+    folder = DataFolder(data, mask=mask)
+    for _ in range(2):
+        theirs, ours = folder.sets("masked-300w")
+        assert isinstance(theirs, Dataset)
+        assert isinstance(ours, Dataset)
+        assert [(one.label, len(one.samples)) for one in (theirs, ours)] == [("the authors' pictures", 1), ("ours", 4)]
+    assert [dataset.kind.name for dataset in made] == ["300w"]
+    assert "Full" not in theirs.parts  # challenging faces alone
+    assert folder.sets("masked-300vw") == "no data: masked 300VW; no data: 300VW test set"
