@@ -14,9 +14,10 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
-from srn.cli.detect import Format, detect, pictures_in
-from srn.errors import InputError
+from srn.datasets.coco import read_coco
+from srn.datasets.report import ReadingReport
 from srn.face.geometry import Box
+from srn.face.scheme import IBUG_68
 from srn.media.pictures import read_image, write_image
 from srn.media.pts import read_pts
 
@@ -337,16 +338,21 @@ def test_shipped_weights_end_to_end(srn: Run, robust_weights: Path, portrait: Pa
     assert (tmp_path / "grace_hopper_landmarks.jpg").is_file()
 
 
-def test_a_second_run_into_the_pictures_folder_leaves_the_first_ones_drawings_alone(tmp_path: Path) -> None:
-    for name in ("a.jpg", "a_landmarks.jpg", "tall_landmarks.png"):
-        (tmp_path / name).touch()
-    # The first is an overlay of a.jpg; the last is a picture of that name, for there is no "tall" beside it.
-    assert [str(relative) for _, relative in pictures_in([tmp_path])] == ["a.jpg", "tall_landmarks.png"]
+def test_point_files_never_go_beside_the_pictures(srn: Run, three: Path) -> None:
+    (three / "a.pts").write_text("the annotation")
+    ran = srn("detect", three, "--out", three, "--format", "pts")
+    assert ran.mistake == f"--out: expected another folder than the pictures' own, for .pts files, found {three}"
+    assert (three / "a.pts").read_text() == "the annotation"
 
 
-def test_point_files_never_go_beside_the_pictures(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").touch()
-    (tmp_path / "a.pts").write_text("the annotation")
-    with pytest.raises(InputError, match="another folder"):
-        detect([tmp_path], out=tmp_path, output_format=Format.PTS)
-    assert (tmp_path / "a.pts").read_text() == "the annotation"
+def test_coco(srn: Run, knowing: Any, three: Path, tmp_path: Path, truths: dict[int, Shape]) -> None:
+    arguments = ("--boxes", tmp_path / "boxes.json", "--out", tmp_path / "out", "--format", "coco", "--no-overlay")
+    assert srn("detect", three, *arguments).code == 0
+    report = ReadingReport()
+    samples = read_coco(tmp_path / "out" / "landmarks.json", IBUG_68, report)
+    assert report.problems == []
+    assert [sample.path for sample in samples] == [three / "a.png", three / "b.PNG", three / "in" / "c.png"]
+    boxes = [found["bbox"] for found in json.loads((tmp_path / "out" / "landmarks.json").read_text())["annotations"]]
+    for sample, (x, y, width, height), truth in zip(samples, boxes, truths.values(), strict=True):
+        np.testing.assert_allclose(sample.landmarks, truth, atol=0.2)
+        np.testing.assert_allclose([x, y, x + width, y + height], box_around(truth), atol=0.02)

@@ -137,8 +137,8 @@ class Interrupted:
 @pytest.mark.parametrize(
     ("source", "error", "code", "message"),
     [
-        ("clip.mp4", KeyboardInterrupt(), 130, "interrupted; what was done until then is kept"),
-        ("0", KeyboardInterrupt(), 0, "interrupted; what was done until then is kept"),
+        ("clip.mp4", KeyboardInterrupt(), 130, "interrupted; the finished part is kept"),
+        ("0", KeyboardInterrupt(), 0, "interrupted; the finished part is kept"),
         ("clip.mp4", DataError("clip.mp4: cut off"), 1, "failed: clip.mp4: cut off"),
     ],
 )

@@ -1,4 +1,4 @@
-"""How fast landmarks are found on this machine."""
+"""The speed of the landmarks on this machine."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from srn.inference.landmarker import FaceLandmarker
 
 
 def processor() -> str:
-    """The processor's name, as far as the system tells, and the number of its cores."""
+    """Return the processor's name, if the system tells it, and the number of cores."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
@@ -31,7 +31,7 @@ def processor() -> str:
 
 @dataclass(frozen=True)
 class Speed:
-    """Median seconds of one face, by itself and as one of a batch, without reading pictures and finding faces."""
+    """Median seconds per face, alone and in a batch, without reading pictures and finding faces."""
 
     one_face: float
     in_batch: float
@@ -40,18 +40,8 @@ class Speed:
 
     @property
     def frames_per_second(self) -> float:
-        """Faces a second, one at a time: what table 6 calls FPS."""
+        """Faces per second, one at a time: the FPS of table 6."""
         return 1 / self.one_face
-
-    def to_dict(self) -> dict[str, Any]:
-        """Milliseconds and faces a second."""
-        return {
-            "one_face_ms": self.one_face * 1e3,
-            "in_batch_ms": self.in_batch * 1e3,
-            "batch_size": self.batch_size,
-            "faces_per_second": self.frames_per_second,
-            "processor": self.processor,
-        }
 
 
 def measure_speed(landmarker: FaceLandmarker, face: tuple[ImageArray, Box] | None = None, repeats: int = 15) -> Speed:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, overload
 
-import numpy as np
-
 from srn.errors import InputError, MissingDependencyError
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.face import Face
+from srn.media.results import coco_annotations
 
 
 class Faces(Sequence[Face]):
@@ -121,27 +120,7 @@ class Faces(Sequence[Face]):
             image_id: identifier of the picture in the COCO file.
             first_id: identifier of the first annotation; the following ones count up from it.
         """
-        annotations = []
-        for number, face in enumerate(self._faces, first_id):
-            values = face.to_dict()
-            x0, y0, x1, y1 = values["box"]
-            width, height = round(x1 - x0, 2), round(y1 - y0, 2)
-            flags = np.full(len(face.landmarks), 2) if face.visibility is None else 1 + (face.visibility >= 0.5)
-            points = [[x, y, flag] for (x, y), flag in zip(values["landmarks"], flags.tolist(), strict=True)]
-            annotations.append(
-                {
-                    "id": number,
-                    "image_id": image_id,
-                    "category_id": 1,
-                    "keypoints": [value for point in points for value in point],
-                    "num_keypoints": len(points),
-                    "bbox": [x0, y0, width, height],
-                    "area": round(width * height, 2),
-                    "iscrowd": 0,
-                    "score": values["score"],
-                }
-            )
-        return annotations
+        return coco_annotations(self.to_dict(), image_id=image_id, first_id=first_id)
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with one row a point.

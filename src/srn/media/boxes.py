@@ -1,11 +1,11 @@
-"""Face boxes of the user's own, from a file."""
+"""Read the user's own face boxes from a file."""
 
 from __future__ import annotations
 
 import csv
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from srn.errors import DataError, InputError
@@ -32,20 +32,20 @@ def _csv_rows(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, st
 
 
 def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
-    """Read face boxes: tight landmark boxes, picture pixels.
+    """Read tight landmark boxes, picture pixels.
 
     Args:
-        path: `.json` holds `{"picture.jpg": [[x0, y0, x1, y1], ...]}`; with any other suffix the file is CSV, its lines
+        path: a `.json` file contains `{"picture.jpg": [[x0, y0, x1, y1], ...]}`. Any other file is CSV with lines
             `picture.jpg,x0,y0,x1,y1`.
 
     Returns:
-        Boxes by picture, as the file names it: a path or a bare file name.
+        The boxes by picture. The key is the file's name for it: a path or a bare file name.
 
     Raises:
         DataError: the file is missing or broken; the message names the line.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets put a mark before the first name
+        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise DataError.at(path, "a readable file of boxes (.json or .csv)", str(error)) from error
     rows = _json_rows(text, path) if Path(path).suffix.lower() == ".json" else _csv_rows(text, path)
@@ -61,8 +61,8 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
     return boxes
 
 
-def boxes_of(picture: Path, boxes: dict[str, list[Box]]) -> list[Box]:
-    """The boxes of one picture, looked up by its path as given, then by its file name; none where it is not listed."""
+def boxes_of(picture: Path, boxes: Mapping[str, Sequence[Box]]) -> Sequence[Box]:
+    """Return the boxes of a picture, looked up by its path, then by its file name; none if it is not listed."""
     for key in (str(picture), picture.as_posix(), picture.name):
         if key in boxes:
             return boxes[key]

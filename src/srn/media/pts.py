@@ -1,4 +1,4 @@
-"""`.pts` files (iBUG): the one place where 1-based coordinates become 0-based and back."""
+"""Read and write `.pts` files (iBUG): the one place where 1-based coordinates become 0-based and back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from srn.files import write_atomically
 
 
 def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.NDArray[np.float64]:
-    """Points (N, 2) of a `.pts` file, 0-based picture pixels.
+    """Read the points of a `.pts` file.
 
     Args:
-        path: file with `version`, `n_points` and the `{ x y ... }` block, 1-based.
-        n_points: how many points there have to be; any number where None.
+        path: a file with `version`, `n_points` and a `{ x y ... }` block, 1-based.
+        n_points: required number of points; any if None.
+
+    Returns:
+        (N, 2) 0-based picture pixels.
 
     Raises:
-        DataError: the file is missing, broken, or holds another number of points.
+        DataError: the file is missing or broken, or has another number of points.
     """
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
@@ -49,23 +52,23 @@ def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.N
 
 
 def format_pts(shape: FloatArray) -> str:
-    """The text of a `.pts` file for a shape (N, 2) in 0-based pixels."""
+    """Format points (N, 2), 0-based picture pixels, as the text of a `.pts` file."""
     lines = [f"{x:.3f} {y:.3f}" for x, y in np.asarray(shape) + 1.0]
     return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
 
 
 def write_pts(path: str | os.PathLike[str], shape: FloatArray) -> None:
-    """Write a shape (N, 2), 0-based pixels, as a `.pts` file."""
-    write_atomically(path, format_pts(shape).encode())
+    """Write points (N, 2), 0-based picture pixels, as a `.pts` file."""
+    write_atomically(path, format_pts(shape))
 
 
 def read_box_pts(path: str | os.PathLike[str]) -> Box:
-    """A face box stored as a `.pts` file of its four corners (the `bbs` folders of 300W), 0-based pixels."""
+    """Read a face box from the `.pts` file of its four corners (the `bbs` folders of 300W), 0-based picture pixels."""
     return box_around(read_pts(path, n_points=4), path)
 
 
 def box_around(shape: FloatArray, path: str | os.PathLike[str]) -> Box:
-    """The tight box of a file's points.
+    """Return the tight box of the points (N, 2) of a file.
 
     Raises:
         DataError: the points have no extent; the message names the file.

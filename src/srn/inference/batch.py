@@ -1,0 +1,129 @@
+"""Detect the faces of many picture files, and write them down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, TextIO
+
+from srn.errors import DataError, InputError
+from srn.face.geometry import Box, ImageArray
+from srn.inference.drawing import draw_faces
+from srn.inference.faces import Faces
+from srn.inference.landmarker import FaceLandmarker
+from srn.media.boxes import boxes_of
+from srn.media.picture_files import OVERLAY_SUFFIX, PictureFile, point_files
+from srn.media.pictures import read_image, write_image
+from srn.media.pts import write_pts
+from srn.media.results import picture_record, write_pictures_coco, write_pictures_csv, write_pictures_json
+
+PICTURES_AT_ONCE = 8
+
+ResultFormat = Literal["json", "pts", "csv", "coco"]
+
+
+class Detection(NamedTuple):
+    """The faces of a picture file.
+
+    Attributes:
+        picture: the file.
+        image: (H, W, 3) uint8 RGB.
+        faces: the faces, in pixels of `image`.
+    """
+
+    picture: PictureFile
+    image: ImageArray
+    faces: Faces
+
+
+def detect_pictures(
+    landmarker: FaceLandmarker,
+    pictures: Sequence[PictureFile],
+    boxes: Mapping[str, Sequence[Box]] | None = None,
+    *,
+    min_score: float = 0.0,
+) -> Iterator[Detection | DataError]:
+    """Detect the faces of picture files, a few pictures at a time.
+
+    Args:
+        landmarker: finds the faces.
+        pictures: the files.
+        boxes: face boxes by picture, as `read_boxes` gives them, instead of the face finder's.
+        min_score: lowest score of a face.
+
+    Yields:
+        For each picture its faces, or the error where it cannot be read.
+    """
+    for first in range(0, len(pictures), PICTURES_AT_ONCE):
+        loaded: list[tuple[PictureFile, ImageArray]] = []
+        for picture in pictures[first : first + PICTURES_AT_ONCE]:
+            try:
+                loaded.append((picture, read_image(picture.path)))
+            except DataError as error:
+                yield error
+        given = None if boxes is None else [boxes_of(picture.path, boxes) for picture, _ in loaded]
+        batch = landmarker.detect_batch([image for _, image in loaded], given)
+        for (picture, image), faces in zip(loaded, batch, strict=True):
+            yield Detection(picture, image, faces.above(score=min_score))
+
+
+class DetectionWriter:
+    """Write detections to files: `.pts` and overlays one by one, tables at the end, also of an interrupted run.
+
+    Args:
+        pictures: all pictures of the run.
+        out: folder for everything but `json_to`; None writes none of it.
+        kind: format of the landmarks in `out`; "json" writes none there.
+        overlay: whether pictures with their faces drawn are written to `out`.
+        json_to: file or stream for the JSON object of all pictures.
+
+    Attributes:
+        records: the records of the pictures so far (`srn.media.results`).
+
+    Raises:
+        InputError: `kind` needs a folder, or `.pts` files would go beside their pictures.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[PictureFile],
+        out: str | os.PathLike[str] | None,
+        kind: ResultFormat = "json",
+        *,
+        overlay: bool = True,
+        json_to: Path | TextIO | None = None,
+    ) -> None:
+        self._pictures, self._out, self._kind = pictures, None if out is None else Path(out), kind
+        self._overlay, self._json_to = overlay, json_to
+        self.records: list[dict[str, Any]] = []
+        if kind != "json" and self._out is None:
+            raise InputError.at(f"--format {kind}", "--out DIR to write into", "none")
+        if kind == "pts" and self._out is not None:
+            for picture in pictures:
+                if (self._out / picture.stem).parent.resolve() == picture.path.parent.resolve():
+                    # The .pts files beside a dataset's pictures are its annotation.
+                    raise InputError.at("--out", "another folder than the pictures' own, for .pts files", str(out))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def add(self, detection: Detection) -> None:
+        """Record a detection and write its own files."""
+        picture, image, faces = detection
+        self.records.append(picture_record(picture.path, image.shape[:2], faces.to_dict()))
+        if self._out is None:
+            return
+        if self._overlay:
+            write_image(self._out / f"{picture.stem}{OVERLAY_SUFFIX}.jpg", draw_faces(image, faces))
+        if self._kind == "pts":
+            for name, face in zip(point_files(picture, self._pictures), faces, strict=False):
+                write_pts(self._out / name, face.landmarks)
+
+    def __exit__(self, *_: object) -> None:
+        if self._json_to is not None:
+            write_pictures_json(self._json_to, self.records)
+        if self._out is not None and self._kind == "csv":
+            write_pictures_csv(self._out / "landmarks.csv", self.records)
+        if self._out is not None and self._kind == "coco":
+            write_pictures_coco(self._out / "landmarks.json", self.records)

@@ -1,0 +1,117 @@
+"""Write landmarks as JSON, JSON Lines, CSV or COCO key points, from plain records (`.pts`: `media.pts`).
+
+The record of a picture is `{"path", "width", "height", "faces"}`, that of a frame `{"frame", "time_s", "faces"}`. The
+record of a face is the dictionary that `Face.to_dict` returns. Coordinates are 0-based pixels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from srn.files import growing_file, write_atomically, write_csv
+
+Record = Mapping[str, Any]
+
+
+def picture_record(path: Path, size: tuple[int, int], faces: Sequence[Record]) -> dict[str, Any]:
+    """Make the record of a picture; `size` is (height, width)."""
+    height, width = size
+    return {"path": str(path), "width": width, "height": height, "faces": list(faces)}
+
+
+def frame_record(number: int, time_s: float, faces: Sequence[Record]) -> dict[str, Any]:
+    """Make the record of a frame."""
+    return {"frame": number, "time_s": round(time_s, 6), "faces": list(faces)}
+
+
+def write_pictures_json(target: Path | TextIO, pictures: Sequence[Record]) -> None:
+    """Write the records of pictures as one JSON object, `{"images": [...]}`; on a stream a line end follows."""
+    text = _compact({"images": pictures})
+    if isinstance(target, Path):
+        write_atomically(target, text)
+    else:
+        target.write(text + "\n")
+
+
+def write_pictures_csv(path: Path, pictures: Sequence[Record]) -> None:
+    """Write the records of pictures as a table with a row for each landmark; unknown values are empty."""
+    header = ["path", "face", "point", "x", "y", "visibility", "confidence"]
+    write_csv(path, [header, *(row for picture in pictures for row in _rows(picture))], line_end=os.linesep)
+
+
+def _rows(picture: Record) -> Iterator[list[Any]]:
+    for number, face in enumerate(picture["faces"]):
+        for index, (x, y) in enumerate(face["landmarks"]):
+            known = ["" if face[name] is None else face[name][index] for name in ("visibility", "confidence")]
+            yield [picture["path"], number, index, x, y, *known]
+
+
+def write_pictures_coco(path: Path, pictures: Sequence[Record]) -> None:
+    """Write the records of pictures as a COCO key point file."""
+    images, annotations = [], list[dict[str, Any]]()
+    for number, picture in enumerate(pictures, 1):
+        size = {"width": picture["width"], "height": picture["height"]}
+        images.append({"id": number, "file_name": picture["path"], **size})
+        annotations += coco_annotations(picture["faces"], image_id=number, first_id=len(annotations) + 1)
+    categories = [{"id": 1, "name": "face", "supercategory": "face"}]
+    write_atomically(path, _compact({"images": images, "annotations": annotations, "categories": categories}))
+
+
+def coco_annotations(faces: Sequence[Record], *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
+    """Make the COCO key point annotations of the faces of a picture.
+
+    A landmark with a visibility below 0.5 has the flag 1 (hidden), any other the flag 2 (visible).
+
+    Args:
+        faces: the records of the faces.
+        image_id: identifier of the picture in the COCO file.
+        first_id: identifier of the first annotation; the others count up from it.
+    """
+    annotations = []
+    for number, face in enumerate(faces, first_id):
+        x0, y0, x1, y1 = face["box"]
+        width, height = round(x1 - x0, 2), round(y1 - y0, 2)
+        points = face["landmarks"]
+        flags = [2 if seen >= 0.5 else 1 for seen in face["visibility"] or [1.0] * len(points)]
+        annotations.append(
+            {
+                "id": number,
+                "image_id": image_id,
+                "category_id": 1,
+                "keypoints": [value for (x, y), flag in zip(points, flags, strict=True) for value in (x, y, flag)],
+                "num_keypoints": len(points),
+                "bbox": [x0, y0, width, height],
+                "area": round(width * height, 2),
+                "iscrowd": 0,
+                "score": face["score"],
+            }
+        )
+    return annotations
+
+
+@contextlib.contextmanager
+def json_lines(target: Path | TextIO | None) -> Iterator[Callable[[Record], None]]:
+    """Give a function that writes a record as a line of JSON, at once: to a file, to a stream, or nowhere if None.
+
+    The file gets its name at the end, also after an exception.
+    """
+    if isinstance(target, Path):
+        with growing_file(target) as beside, beside.open("w", encoding="utf-8") as stream, json_lines(stream) as write:
+            yield write
+        return
+
+    def write_line(record: Record) -> None:
+        if target is not None:
+            target.write(_compact(record) + "\n")
+            target.flush()
+
+    yield write_line
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

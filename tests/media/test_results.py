@@ -1,0 +1,105 @@
+"""Result files, to the byte."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from srn.media.results import (
+    frame_record,
+    json_lines,
+    picture_record,
+    write_pictures_coco,
+    write_pictures_csv,
+    write_pictures_json,
+)
+
+FACE: dict[str, Any] = {
+    "box": [1.0, 2.0, 11.5, 22.25],
+    "score": 0.9,
+    "landmarks": [[1.5, 2.0], [11.25, 22.0]],
+    "visibility": [0.49, 0.5],
+    "confidence": [0.1, 1.0],
+}
+BARE = {**FACE, "visibility": None, "confidence": None}
+
+
+@pytest.fixture
+def pictures() -> list[dict[str, Any]]:
+    return [picture_record(Path("in/a b.png"), (30, 20), [FACE, BARE]), picture_record(Path("c,d.png"), (5, 6), [])]
+
+
+def test_json(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
+    write_pictures_json(tmp_path / "new" / "a.json", pictures[1:])
+    text = '{"images":[{"path":"c,d.png","width":6,"height":5,"faces":[]}]}'
+    assert (tmp_path / "new" / "a.json").read_text() == text
+    stream = io.StringIO()
+    write_pictures_json(stream, pictures[1:])
+    assert stream.getvalue() == text + "\n"
+    write_pictures_json(tmp_path / "b.json", pictures)
+    assert json.loads((tmp_path / "b.json").read_text()) == {"images": pictures}
+
+
+def test_csv(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
+    write_pictures_csv(tmp_path / "a.csv", [*pictures, picture_record(Path("c,d.png"), (5, 6), [BARE])])
+    lines = (tmp_path / "a.csv").read_bytes().decode().split(os.linesep)
+    assert lines == [
+        "path,face,point,x,y,visibility,confidence",
+        "in/a b.png,0,0,1.5,2.0,0.49,0.1",
+        "in/a b.png,0,1,11.25,22.0,0.5,1.0",
+        "in/a b.png,1,0,1.5,2.0,,",
+        "in/a b.png,1,1,11.25,22.0,,",
+        '"c,d.png",0,0,1.5,2.0,,',
+        '"c,d.png",0,1,11.25,22.0,,',
+        "",
+    ]
+
+
+def test_coco(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
+    write_pictures_coco(tmp_path / "a.json", [pictures[1], pictures[0]])
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert content["images"] == [
+        {"id": 1, "file_name": "c,d.png", "width": 6, "height": 5},
+        {"id": 2, "file_name": "in/a b.png", "width": 20, "height": 30},
+    ]
+    first, second = content["annotations"]
+    assert (first["id"], second["id"], first["image_id"], second["image_id"]) == (1, 2, 2, 2)
+    assert first["keypoints"] == [1.5, 2.0, 1, 11.25, 22.0, 2]  # hidden, visible
+    assert second["keypoints"] == [1.5, 2.0, 2, 11.25, 22.0, 2]
+    assert (first["bbox"], first["area"], first["num_keypoints"]) == ([1.0, 2.0, 10.5, 20.25], 212.62, 2)
+    assert {annotation["category_id"] for annotation in content["annotations"]} == {content["categories"][0]["id"]}
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    records = [frame_record(0, 0.0333333333, [FACE]), frame_record(1, 2 / 30, [])]
+    text = f'{json.dumps(records[0], separators=(",", ":"))}\n{{"frame":1,"time_s":0.066667,"faces":[]}}\n'
+    assert text.startswith('{"frame":0,"time_s":0.033333,"faces":[{"box":[1.0,')
+    with json_lines(tmp_path / "a.jsonl") as write:
+        for record in records:
+            write(record)
+        assert not (tmp_path / "a.jsonl").exists()
+        (growing,) = tmp_path.iterdir()
+        assert growing.read_text() == text  # each line is written at once
+    assert (tmp_path / "a.jsonl").read_text() == text
+    stream = io.StringIO()
+    with json_lines(stream) as write:
+        write(records[1])
+        assert stream.getvalue() == text.splitlines(keepends=True)[1]
+    with json_lines(None) as write:
+        write(records[0])
+
+
+def test_the_lines_of_an_interrupted_run_are_kept(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with json_lines(tmp_path / "a.jsonl") as write:
+            write({"frame": 0})
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (tmp_path / "a.jsonl").read_text() == '{"frame":0}\n'
