@@ -1,4 +1,4 @@
-"""How the error grows with the error of the face box: the curve that tells a robust landmarker from a spoilt one."""
+"""The error as a function of the error of the face box: a measure of robustness."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from srn.face.geometry import Box
 from srn.inference.landmarker import FaceLandmarker
 
 SHIFTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
-"""Shares of the box's side by which it is moved, in a random direction."""
+"""Shifts in a random direction, shares of the box's size."""
 
 SCALES = (0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.15, 1.2, 1.25)
-"""Factors by which it is enlarged about its centre."""
+"""Factors of scaling about the box's centre."""
 
 
 @dataclass(frozen=True)
 class BoxCurve:
-    """Mean errors (fractions) with ground-truth boxes that were shifted, and scaled."""
+    """Mean errors (fractions) with shifted and with scaled ground-truth boxes, by share and by factor."""
 
     shifts: dict[float, float]
     scales: dict[float, float]
@@ -31,7 +31,7 @@ class BoxCurve:
     weights: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As `srn evaluate --box-curve` writes it."""
+        """Return the content of `srn evaluate --box-curve FILE.json`."""
         return {
             "normalizer": self.normalizer,
             "weights": self.weights,
@@ -41,7 +41,7 @@ class BoxCurve:
 
 
 def direction_of(sample: Sample, seed: int) -> tuple[float, float]:
-    """The unit vector in which a face's box is moved: by its name and the seed, the same for every share."""
+    """Return the unit vector of a face's shifts, drawn by its name and the seed, the same for every share."""
     name = f"{sample.subset}/{sample.path.stem}"
     angle = np.random.default_rng([seed, zlib.crc32(name.encode())]).uniform(0, 2 * np.pi)
     return float(np.cos(angle)), float(np.sin(angle))
@@ -57,14 +57,15 @@ def box_curve(
     seed: int = 0,
     progress: Callable[[], None] | None = None,
 ) -> BoxCurve:
-    """Measure a landmarker on shifted and on scaled ground-truth boxes.
+    """Measure a landmarker with shifted and with scaled ground-truth boxes.
 
     Args:
-        landmarker: what is measured.
+        landmarker: the landmarker.
         samples: annotated faces.
-        normalizer: one of `metrics.NORMALIZERS`.
-        shifts, scales: what to try.
-        seed: of the directions.
+        normalizer: length that errors are divided by, one of `metrics.NORMALIZERS`.
+        shifts: shares of the box's size.
+        scales: factors.
+        seed: seed of the directions.
         progress: called after every face.
     """
     errors: dict[tuple[str, float], list[float]] = {}

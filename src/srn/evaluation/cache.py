@@ -1,9 +1,8 @@
-"""Results kept on disk, so that measuring the same thing twice costs nothing.
+"""Evaluations kept on disk, so that nothing is measured twice.
 
-The key of an entry is a hash over everything that the numbers follow from: the weights, the faces (annotations by
-content; pictures by path, size and time of change), the options, the source code that measures, and the versions of the
-packages that compute. An entry is therefore never out of date; what has changed has another key. The normalizer is not
-part of it: predictions are kept, and errors are divided by whatever is asked for.
+The key of an entry is a hash of everything that decides the numbers: weights, faces (annotations by content, pictures
+by path, size and time of change), options, source code, and versions of the computing packages. An entry is therefore
+never out of date. The normalizer is not part of the key: predictions are kept, and errors are divided on reading.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 
 FORMAT = 1
-"""Layout of an entry's file; raised when it changes."""
+"""Version of an entry's file layout."""
 
 _MEASURING_CODE = ("face", "media", "model", "inference", "datasets", "evaluation")
 """Rooms whose source decides the numbers."""
@@ -47,7 +46,7 @@ _ARRAYS = ("landmarks", "point_errors", "near", "visibility", "confidence", "occ
 
 
 def default_folder() -> Path:
-    """The user's cache folder, where the operating system wants it."""
+    """Return the user's cache folder of this operating system."""
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
@@ -58,7 +57,7 @@ def default_folder() -> Path:
 
 
 def file_digest(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     try:
         with Path(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -68,7 +67,7 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 
 @cache
 def code_digest() -> str:
-    """Hash over the source that measures and the versions of the packages that compute."""
+    """Return a hash of the measuring source and of the versions of the computing packages."""
     digest = hashlib.sha256()
     root = Path(str(resources.files("srn")))
     for room in _MEASURING_CODE:
@@ -83,11 +82,11 @@ def code_digest() -> str:
 
 
 def weights_digest(landmarker: FaceLandmarker, file: Path | None = None) -> str | None:
-    """Hash of a landmarker's weights; None where they are not known to come from a file.
+    """Return the hash of a landmarker's weights; None if their file is unknown.
 
     Args:
-        landmarker: whose weights.
-        file: the file they were read from, for localizers that do not say.
+        landmarker: the landmarker.
+        file: the file of the weights, for localizers without a path.
     """
     localizer = landmarker.localizer
     if isinstance(localizer, OnnxLocalizer):
@@ -99,26 +98,26 @@ class EvaluationCache:
     """Evaluations in a folder, one file each.
 
     Args:
-        folder: where; made when the first entry is written.
+        folder: the folder, made with the first entry.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
 
     def path(self, key: Mapping[str, Any]) -> Path:
-        """The file of a key."""
+        """Return the file of a key."""
         text = json.dumps({"format": FORMAT, "code": code_digest(), **key}, sort_keys=True)
         return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:40]}.npz"
 
     def load(self, key: Mapping[str, Any]) -> Evaluation | None:
-        """The evaluation of a key; None where there is none, or its file is broken."""
+        """Return the evaluation of a key; None without an entry or with a broken file."""
         try:
             return _decoded(self.path(key).read_bytes())
         except (OSError, EOFError, ValueError, KeyError, TypeError, SrnError, zipfile.BadZipFile, zlib.error):
             return None  # measured anew
 
     def save(self, key: Mapping[str, Any], evaluation: Evaluation) -> None:
-        """Keep an evaluation."""
+        """Store an evaluation."""
         write_atomically(self.path(key), _encoded(evaluation))
 
 

@@ -1,8 +1,7 @@
-"""How sure a measured number is: bootstrap intervals, and the paired comparison of two evaluations.
+"""The uncertainty of measured numbers: bootstrap intervals, and the paired comparison of two evaluations.
 
-Intervals are bootstrap *percentile* intervals (Efron 1979). The bias-corrected kind (BCa) needs a jackknife
-acceleration, which is undefined for a failure rate in which all faces agree; for means over some hundred faces it gains
-little.
+Intervals are bootstrap percentile intervals (Efron 1979). The bias-corrected kind (BCa) needs a jackknife acceleration,
+which is undefined for a failure rate of 0 or 1, and gains little for means over some hundred faces.
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ LEVEL = 0.95
 RESAMPLES = 2000
 
 _EXACT_UP_TO = 12
-"""Sign flips of up to this many faces are counted out (4096 patterns) instead of drawn."""
+"""Up to this many faces, all sign patterns (4096) are tried instead of drawn."""
 
 _CHUNK = 2_000_000
-"""Numbers of one block of resampling weights: 16 MB, whatever the number of faces."""
+"""Numbers in one block of resampling weights (16 MB)."""
 
 
 def finite_or_none(value: float) -> float | None:
@@ -36,7 +35,7 @@ def finite_or_none(value: float) -> float | None:
 
 @dataclass(frozen=True)
 class Interval:
-    """A measured value and the interval that holds the true one with the stated probability."""
+    """A measured value and its confidence interval."""
 
     value: float
     low: float
@@ -48,7 +47,7 @@ class Interval:
 
 
 def _weights(count: int, resamples: int, seed: int) -> Iterator[Float64Array]:
-    """Blocks (r, count) of resampling weights, `resamples` rows in all: how often each unit is drawn."""
+    """Blocks (r, count) of resampling weights, `resamples` rows in all: the number of times each unit is drawn."""
     rng = np.random.default_rng(seed)
     rows = max(_CHUNK // max(count, 1), 1)
     for first in range(0, resamples, rows):
@@ -66,15 +65,18 @@ def ratio_intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Interval]:
-    """Intervals of M statistics of the form sum(values) / sum(counts), all from the same resamplings.
+    """Compute intervals of M statistics sum(values) / sum(counts), all from the same resamplings.
 
     Args:
-        values, counts: (M, F): what each of F faces adds above and below the line.
-        clusters: (F,) number of the group that each face belongs to; whole groups are drawn. The frames of a video are
-            not independent, so their clip is the group. Each face by itself where None.
-        level: probability that the interval is to hold the true value with.
-        resamples: how many resamplings.
-        seed: of the resampling; the same seed draws the same faces.
+        values, counts: (M, F) contributions of each of F faces to numerator and denominator.
+        clusters: (F,) group of each face; whole groups are drawn. The frames of a video are not independent, so their
+            clip is the group. If None, each face is a group.
+        level: confidence level.
+        resamples: number of resamplings.
+        seed: seed of the resampling; the same seed draws the same faces.
+
+    Raises:
+        InputError: the shapes differ, or there is no face.
     """
     values, counts = np.atleast_2d(np.asarray(values, np.float64)), np.atleast_2d(np.asarray(counts, np.float64))
     if values.shape != counts.shape or values.shape[1] == 0:
@@ -99,14 +101,14 @@ def ratio_intervals(
 
 @dataclass(frozen=True)
 class ErrorIntervals:
-    """The three numbers of the field with their intervals, fractions."""
+    """NME, failure rate and area under the curve with their intervals, fractions."""
 
     nme: Interval
     failure_rate: Interval
     auc: Interval
 
     def to_dict(self) -> dict[str, list[float | None]]:
-        """`[low, high]` of each."""
+        """Return `[low, high]` of each."""
         return {name: getattr(self, name).to_list() for name in ("nme", "failure_rate", "auc")}
 
 
@@ -119,16 +121,16 @@ def error_intervals(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> ErrorIntervals:
-    """Intervals of mean error, failure rate and area under the curve.
+    """Compute intervals of mean error, failure rate and area under the curve.
+
+    Resampling faces that all succeed (or all fail) shows no failure (or success). There the exact bound of the binomial
+    distribution is used (Clopper and Pearson 1934): no failure among n faces excludes rates above
+    1 - ((1 - level) / 2)^(1/n).
 
     Args:
-        errors: (F,) fractions, infinite where a face was missed: it is left out of the mean and fails.
-        threshold: of failure rate and area.
+        errors: (F,) fractions; infinite for a missed face, which is a failure and left out of the mean.
+        threshold: threshold of failure rate and area.
         clusters, level, resamples, seed: see `ratio_intervals`.
-
-    Resampling faces that all succeed (or all fail) cannot show a failure. There the bound is the exact one of the
-    binomial distribution (Clopper and Pearson 1934): that none of n failed excludes rates above
-    1 - ((1 - level) / 2)^(1/n).
     """
     errors = np.asarray(errors, dtype=np.float64)
     found = np.isfinite(errors)
@@ -153,11 +155,11 @@ class PairedComparison:
     """Two methods on the same faces.
 
     Attributes:
-        faces: how many faces both have.
-        both_found: on how many of them both have a finite error.
-        difference: mean of second minus first over these (below 0: the second is better), with its interval.
-        share_better: share of all faces on which the second is better; a face that only one found counts for it.
-        share_worse: likewise the first.
+        faces: number of common faces.
+        both_found: number of faces that both found.
+        difference: mean of second minus first over these, with its interval; below 0 the second is better.
+        share_better: share of all faces on which the second is better; a face found by one only counts for that one.
+        share_worse: share on which the first is better.
         p_value: two-sided sign-flip permutation test of a mean difference of 0.
     """
 
@@ -170,7 +172,7 @@ class PairedComparison:
 
     @property
     def p_text(self) -> str:
-        """`= 0.012`, or `< 0.001`: what follows a p in a sentence."""
+        """`= 0.012`, or `< 0.001`, to follow a p."""
         return "< 0.001" if self.p_value < 0.001 else f"= {self.p_value:.3f}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -187,18 +189,18 @@ class PairedComparison:
 
 
 def sign_flip_p_value(differences: FloatArray, *, resamples: int = 20_000, seed: int = 0) -> float:
-    """Two-sided permutation test of paired differences (F,): the share of sign patterns with as large a mean.
+    """Test paired differences (F,) by a two-sided sign-flip permutation test.
 
-    Under the null hypothesis which method is first does not matter, so that every difference could as well have the
-    other sign. All 2^F patterns are tried for up to 12 faces; more are drawn, and the pattern at hand is counted among
-    them (Phipson and Smyth 2010), so that the value is never 0.
+    Under the null hypothesis the order of the methods is arbitrary, so every difference could have the other sign. The
+    value is the share of sign patterns with as large a mean. All 2^F patterns are tried for up to 12 faces. For more,
+    patterns are drawn, and the observed one is counted among them (Phipson and Smyth 2010), so the value is never 0.
     """
     values = np.asarray(differences, dtype=np.float64)
-    values = values[values != 0]  # equal errors take no side
+    values = values[values != 0]  # equal errors favour neither method
     count = len(values)
     if count == 0:
         return 1.0
-    limit = abs(values.sum()) * (1 - 1e-12)  # equal sums that rounding has parted count as equal
+    limit = abs(values.sum()) * (1 - 1e-12)  # sums that differ by rounding only count as equal
     if count <= _EXACT_UP_TO:
         patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
         return float((np.abs((1 - 2 * patterns) @ values) >= limit).mean())
@@ -218,7 +220,7 @@ def compare_errors(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> PairedComparison:
-    """Compare the errors (F,) of two methods on the same faces in the same order; infinite where a face was missed."""
+    """Compare the errors (F,) of two methods on the same faces in the same order; infinite for missed faces."""
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1 or len(first) == 0:
         raise InputError.at(

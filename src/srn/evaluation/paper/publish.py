@@ -63,10 +63,10 @@ def publish(
     shown = [outcome for name, outcome in outcomes.items() if name in targets]
     for outcome in shown:
         stem = out / outcome.table.name
-        write_atomically(stem.with_suffix(".md"), tabulate.markdown(outcome).encode())
-        write_atomically(stem.with_suffix(".csv"), tabulate.to_csv(outcome).encode())
-        write_atomically(stem.with_suffix(".json"), tabulate.to_json(outcome, facts).encode())
-    write_atomically(out / "README.md", tabulate.document(shown, facts, lines).encode())
+        write_atomically(stem.with_suffix(".md"), tabulate.markdown(outcome))
+        write_atomically(stem.with_suffix(".csv"), tabulate.to_csv(outcome))
+        write_atomically(stem.with_suffix(".json"), tabulate.to_json(outcome, facts))
+    write_atomically(out / "README.md", tabulate.document(shown, facts, lines))
     return shown, lines
 
 

@@ -1,4 +1,4 @@
-"""The numbers that the paper publishes, as typed records. They are data: `published.toml`."""
+"""The published numbers of the paper, read from `published.toml` as typed records."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ VARIANTS = (
     "full", "without-g", "without-f", "without-d", "without-mu", "without-non-local", "without-occlusion", "hourglass",
     "hofs",
 )  # fmt: skip
-"""Networks of the paper's own rows."""
+"""The paper's own networks."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """What the cells of a column measure.
+    """A column of a table: faces and measure.
 
     Attributes:
         name: identifier, unique in its table.
         label: heading.
         dataset, subset: the faces.
         metric: one of `METRICS`.
-        normalizer: one of `metrics.NORMALIZERS`; empty where nothing is normalized.
+        normalizer: one of `metrics.NORMALIZERS`; empty for measures without one.
         unit: `%`, or `1/s`.
-        higher_is_better: as for recall and speed.
+        higher_is_better: true for recall and speed.
     """
 
     name: str
@@ -53,9 +53,9 @@ class Row:
     Attributes:
         method: its name as printed.
         reference: its number in the paper's list; 0 for the paper's own.
-        values: by column name, in the column's unit; cells that the paper leaves empty are not there.
-        variant: for the paper's own networks, which of `VARIANTS`; else empty.
-        heatmap: whether it predicts heat maps, where the table says.
+        values: by column name, in the column's unit; empty cells are missing.
+        variant: one of `VARIANTS` for the paper's own networks; else empty.
+        heatmap: whether it predicts heat maps, if the table says so.
     """
 
     method: str
@@ -67,7 +67,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of the paper."""
+    """A table of the paper.
+
+    Attributes:
+        name, title, source: identifier, heading, and place in the paper.
+        columns, rows: the cells.
+        notes: remarks on doubtful numbers.
+        ablation: whether its rows are networks of one training budget.
+    """
 
     name: str
     title: str
@@ -76,28 +83,27 @@ class Table:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     ablation: bool = False
-    """Whether its rows are networks of one training budget."""
 
     def row_of(self, variant: str) -> Row | None:
-        """The paper's own row of a variant."""
+        """Return the paper's own row of a variant."""
         return next((row for row in self.rows if row.variant == variant), None)
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """Variants that have a row, in the table's order."""
+        """Variants with a row, in the table's order."""
         return tuple(row.variant for row in self.rows if row.variant)
 
 
 @dataclass(frozen=True)
 class Published:
-    """All tables and where they come from."""
+    """All tables, their source, and the list of references."""
 
     source: Mapping[str, Any]
     references: Mapping[int, str]
     tables: Mapping[str, Table] = field(default_factory=dict)
 
     def citation(self) -> str:
-        """One line."""
+        """Return the citation in one line."""
         return f"{self.source['authors']}: {self.source['title']}, {self.source['venue']} ({self.source['year']})"
 
 
@@ -137,7 +143,7 @@ def published() -> Published:
     """Read `published.toml`.
 
     Raises:
-        InputError: a cell without its column, or an unknown dataset, metric, normalizer or variant.
+        InputError: a cell without a column, or an unknown dataset, metric, normalizer or variant.
     """
     text = resources.files("srn").joinpath("evaluation", "paper", "published.toml").read_text(encoding="utf-8")
     values = tomllib.loads(text)

@@ -1,4 +1,4 @@
-"""Tables of published and measured numbers as Markdown, CSV and JSON."""
+"""Published and measured numbers as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CSV_FIELDS = (
 
 
 def cell_text(cell: Cell) -> str:
-    """A number of ours with its interval and what it was measured on, or the reason for its absence."""
+    """Return a measured number with its interval and number of faces, or the reason why it is missing."""
     if cell.interval is None:
         return cell.reason
     text = f"{cell.interval.value:.2f}"
@@ -36,7 +36,7 @@ def _published_row(table: Table, ours: OurRow) -> Row | None:
 
 
 def difference(table: Table, ours: OurRow, column: Column) -> float | None:
-    """Ours minus the paper's own row of the same variant."""
+    """Return our number minus that of the paper's row of the same variant; None without both."""
     row, cell = _published_row(table, ours), ours.cells[column.name]
     if row is None or cell.value is None or column.name not in row.values:
         return None
@@ -48,7 +48,7 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def markdown(outcome: Outcome) -> str:
-    """A table with a heading; the paper's rows first, then ours, then the notes."""
+    """Return a table under a heading: the paper's rows, ours, and the notes."""
     table = outcome.table
     lines = [f"## {table.name.capitalize().replace('Table', 'Table ')}: {table.title}", ""]
     lines.append(_line(["method", *(f"{c.label} ({c.unit})" for c in table.columns)]))
@@ -80,7 +80,7 @@ def markdown(outcome: Outcome) -> str:
 
 
 def document(outcomes: Sequence[Outcome], facts: Mapping[str, str], extra: Sequence[str] = ()) -> str:
-    """All tables as one Markdown page with what they were made with."""
+    """Return all tables as one page, with the facts of the measurement before and the figures and references after."""
     source = published()
     head = ["# The paper's tables, measured again", "", f"Published numbers: {source.citation()}.", ""]
     head += [f"- {name}: {value}" for name, value in facts.items()]
@@ -95,7 +95,7 @@ def document(outcomes: Sequence[Outcome], facts: Mapping[str, str], extra: Seque
 
 
 def _records(outcome: Outcome) -> list[dict[str, Any]]:
-    """A record a cell: published and ours."""
+    """One record per cell, published and ours."""
     table, records = outcome.table, []
 
     def base(column: Column) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def _records(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def to_csv(outcome: Outcome) -> str:
-    """A line a cell."""
+    """Return one line per cell."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_FIELDS, lineterminator="\n")
     writer.writeheader()
@@ -143,7 +143,7 @@ def to_csv(outcome: Outcome) -> str:
 
 
 def to_json(outcome: Outcome, facts: Mapping[str, str]) -> str:
-    """The cells and what they were made with."""
+    """Return the cells with the facts of the measurement."""
     values = {
         "table": outcome.table.name,
         "title": outcome.table.title,

@@ -76,7 +76,7 @@ class Report:
 def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
     """Write the page into a folder and return its path."""
     path = Path(folder) / PAGE
-    write_atomically(path, render(report).encode())
+    write_atomically(path, render(report))
     return path
 
 

@@ -1,4 +1,4 @@
-"""Faces drawn for people: crops with the predicted and the true points, and sheets of many."""
+"""Drawn faces: crops with predicted and true points, and sheets of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from srn.inference.drawing import draw_face
 from srn.media.pictures import read_image
 
 TILE = 320
-"""Side of a drawn crop in pixels."""
+"""Width and height of a drawn crop in pixels."""
 
 _FACE_SHARE = 0.62
 """Share of the crop that the face's box takes."""
@@ -32,17 +32,17 @@ def draw_result(
     truth: bool = True,
     source: PictureSource | None = None,
 ) -> ImageArray | None:
-    """The crop of a measured face: predicted points in colour, true points as white dots joined to them by lines.
+    """Draw the crop of a face: predicted points in colour, true points as white dots joined to them by lines.
 
     Args:
-        result: the face, with its true points.
+        result: the face.
         scheme: numbering of the landmarks.
-        size: side of the crop in pixels.
-        truth: whether the true points are drawn.
-        source: reads the picture where it is no file of its own.
+        size: width and height of the crop in pixels.
+        truth: whether to draw the true points.
+        source: reader of a picture that is no file of its own.
 
     Returns:
-        (size, size, 3) uint8 RGB; None where the picture cannot be read any more.
+        (size, size, 3) uint8 RGB; None without true points, or if the picture cannot be read any more.
     """
     target = result.target_landmarks
     if target is None:
@@ -52,15 +52,15 @@ def draw_result(
     except DataError:
         return None
     box = Box.around(target)
-    if result.landmarks is not None:  # a prediction that lies far off is shown as well, up to a point
+    if result.landmarks is not None:  # enlarge the crop for a prediction far off, within limits
         reach = Box.around(np.vstack([target, result.landmarks]))
         scale = float(np.clip(max(reach.width, reach.height) / max(box.width, box.height), 1.0, 1.6))
         box = box.adjusted(np.zeros(2), (scale, scale))
-    frame = CropGeometry.from_box(box, CropSpec(size, size * _FACE_SHARE))
-    tile: ImageArray = np.ascontiguousarray(frame.crop(image))
-    true = frame.to_crop(target)
+    crop = CropGeometry.from_box(box, CropSpec(size, size * _FACE_SHARE))
+    tile: ImageArray = np.ascontiguousarray(crop.crop(image))
+    true = crop.to_crop(target)
     if result.landmarks is not None:
-        shape = frame.to_crop(result.landmarks)
+        shape = crop.to_crop(result.landmarks)
         if truth:
             for a, b in zip(true, shape, strict=True):
                 _line(tile, a, b)
@@ -85,7 +85,7 @@ def _dot(tile: ImageArray, center: np.ndarray, radius: float) -> None:
 
 
 def sheet(tiles: Sequence[ImageArray], columns: int = 5, gap: int = 6) -> ImageArray:
-    """Tiles (S, S, 3) of one size side by side on white, row after row."""
+    """Arrange tiles (S, S, 3) of one size on white, row after row."""
     size = tiles[0].shape[0]
     rows = -(-len(tiles) // columns)
     width = min(columns, len(tiles))
