@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import json
 import shlex
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from srn.evaluation.speed import processor
-from srn.files import write_atomically
+from srn.files import write_atomically, write_json
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 """Default folder of all results."""
@@ -73,5 +72,5 @@ def write_results(folder: Path, name: str, content: Mapping[str, Any] | None, pa
     """Write `page` as NAME.md and `content`, where there is any, as NAME.json."""
     folder.mkdir(parents=True, exist_ok=True)
     if content is not None:
-        write_atomically(folder / f"{name}.json", (json.dumps(content, indent=1) + "\n").encode())
-    write_atomically(folder / f"{name}.md", page.encode())
+        write_json(folder / f"{name}.json", content)
+    write_atomically(folder / f"{name}.md", page)
