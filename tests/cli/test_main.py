@@ -49,7 +49,9 @@ def test_every_command_s_help_has_an_example(srn: Callable[..., Any], command: t
 
 def test_version(srn: Callable[..., Any]) -> None:
     ran = srn("--version")
-    assert (ran.code, ran.out, ran.err) == (0, f"srn {package.__version__}\n", "")
+    assert (ran.code, ran.out, ran.err) == (
+        0, f"srn {package.__version__} (code: MIT; shipped weights: non-commercial research only)\n", "",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("arguments", [("nothing",), ("detect",), ("detect", "a.jpg", "--format", "xml"), ("--what",)])
