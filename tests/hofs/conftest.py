@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from srn.face.geometry import CropSpec
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import COFW_29, LandmarkScheme
 from srn.hofs.clips import GivenClips
+from srn.hofs.config import AgentConfig
 from srn.hofs.scenes import Scenes
 from srn.hofs.world import OcclusionWorld
 from srn.model.config import preset
@@ -71,6 +73,25 @@ def tiny_network(seed: int = 0) -> StructuralRelationNetwork:
         landmark_features=8, region_size=8, component_size=8, stem_channels=8, map_channels=(8, 8, 8), blocks=(1, 1, 1),
     )  # fmt: skip
     return StructuralRelationNetwork(config, ((grid_shape() - SPEC.center) / SPEC.face_size).astype(np.float32)).eval()
+
+
+WEAK, DECOY = 20, 13
+WEAKNESS = {WEAK: 8.0, DECOY: 2.0}
+
+
+def toy_config(**changes: Any) -> AgentConfig:
+    values: dict[str, Any] = {
+        "transitions": 48, "lanes": 4, "warm_up": 8, "batch_size": 4, "noise_seeds": 2, "patch_size": PATCH_SIZE,
+        "hidden_size": 16, "learning_rate": 1e-3,
+        # as published, where a test does not say otherwise
+        "updates": 1, "loss": "squared", "dropout": 0.0, "clip_end": "terminal", "target_every": 0, "double_q": False,
+        "reward": "nme",
+    }  # fmt: skip
+    return AgentConfig(**{**values, **changes})
+
+
+def toy_source(frames: int = 6, clips: int = 2) -> GivenClips:
+    return GivenClips([plain_clip(frames)] * clips, SPEC, COFW_29, f"{clips} plain clips of {frames}")
 
 
 MakeWorld = Callable[..., OcclusionWorld]

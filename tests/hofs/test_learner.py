@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,57 +11,18 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from srn.errors import InputError, WeightsError
-from srn.face.scheme import COFW_29
+from srn.errors import InputError
 from srn.hofs.agent import Agent
 from srn.hofs.baselines import best_trajectory, greedy_trajectory, random_walk, trajectory_reward
-from srn.hofs.clips import GivenClips
-from srn.hofs.config import AgentConfig, ClipEnd, LossKind
-from srn.hofs.features import FeatureMemory, place_features
+from srn.hofs.config import ClipEnd, LossKind
 from srn.hofs.learner import Learner, new_qnet
-from srn.hofs.qnet import QNet, pretrained_qnet
-from srn.hofs.run import AGENT_FILE, LOG_FILE, STATE_FILE, check_agent_folder, train_agent
+from srn.hofs.qnet import QNet
+from srn.hofs.run import train_agent
 from srn.hofs.scenes import Place, Scenes
 from srn.hofs.world import OcclusionWorld
-from srn.model.checkpoint import load_tensors
 from srn.model.network import StructuralRelationNetwork
 
-from .conftest import PATCH_SIZE, SPEC, MakeWorld, WeakLocalizer, plain_clip, tiny_network
-
-WEAK, DECOY = 20, 13
-WEAKNESS = {WEAK: 8.0, DECOY: 2.0}
-
-
-def toy_config(**changes: Any) -> AgentConfig:
-    values: dict[str, Any] = {
-        "transitions": 48, "lanes": 4, "warm_up": 8, "batch_size": 4, "noise_seeds": 2, "patch_size": PATCH_SIZE,
-        "hidden_size": 16, "learning_rate": 1e-3,
-        # as published, where a test does not say otherwise
-        "updates": 1, "loss": "squared", "dropout": 0.0, "clip_end": "terminal", "target_every": 0, "double_q": False,
-        "reward": "nme",
-    }  # fmt: skip
-    return AgentConfig(**{**values, **changes})
-
-
-def toy_source(frames: int = 6, clips: int = 2) -> GivenClips:
-    return GivenClips([plain_clip(frames)] * clips, SPEC, COFW_29, f"{clips} plain clips of {frames}")
-
-
-Train = Callable[..., Path]
-
-
-@pytest.fixture
-def train(tmp_path: Path) -> Train:
-    def run(name: str = "run", config: AgentConfig | None = None, **options: Any) -> Path:
-        source = options.pop("source", toy_source())
-        train_agent(
-            config or toy_config(), source, options.pop("network", None) or tiny_network(), tmp_path / name,
-            localizer=WeakLocalizer(WEAKNESS), device="cpu", log_every=2, save_every=4, **options,
-        )  # fmt: skip
-        return tmp_path / name
-
-    return run
-
+from .conftest import DECOY, PATCH_SIZE, WEAK, WEAKNESS, MakeWorld, WeakLocalizer, tiny_network, toy_config, toy_source
 
 # --- the planted weakness
 
@@ -211,6 +170,16 @@ def test_double_q_chooses_with_one_and_values_with_the_other(
     assert not np.allclose(expected, highest)
 
 
+def test_double_q_needs_a_target_network_to_differ(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+    world, values = toy_world(WEAKNESS, frames=4), []
+    for double_q in (False, True):
+        config = toy_config(warm_up=10_000, target_every=0, double_q=double_q)
+        learner = Learner(config, world, new_qnet(config, network))
+        learner.play()
+        values.append(learner.future_values([e.transition for e in learner.replay.entries()]))
+    assert torch.equal(*values)
+
+
 def test_the_target_network_follows_now_and_then(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
     config = toy_config(target_every=3, warm_up=0)
     learner = Learner(config, toy_world(WEAKNESS), new_qnet(config, network))
@@ -235,21 +204,6 @@ def test_what_learns(toy_world: MakeWorld, network: StructuralRelationNetwork, t
     assert changed == ({"encoder", "head"} if trained else {"head"})
     for name, tensor in network.encoder.named_buffers():
         torch.testing.assert_close(learner.qnet.encoder.get_buffer(name), tensor)
-
-
-def test_kept_features_are_the_encoders(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
-    """Whatever has been kept or dropped in between, a place's features are its own."""
-    scenes, qnet = toy_world({}).scenes, pretrained_qnet(network)
-    memory = FeatureMemory(qnet, scenes, rows=40)
-    rng = np.random.default_rng(0)
-    for _ in range(30):
-        places = [
-            Place(0, int(f), int(k), 0) for f, k in zip(rng.integers(16, size=9), rng.integers(29, size=9), strict=True)
-        ]
-        with torch.no_grad():
-            expected = place_features(qnet, scenes, places)
-        torch.testing.assert_close(memory(places), expected, rtol=2e-3, atol=2e-3)
-        assert len(memory) <= 40
 
 
 def test_learners_share_kept_features(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
@@ -297,125 +251,6 @@ def test_rewards_of_all_lanes_are_one_batch(toy_world: MakeWorld, network: Struc
     assert world.localizer.batches == [6]
 
 
-# --- runs
-
-
-def agents_of(folder: Path) -> dict[str, torch.Tensor]:
-    return load_tensors(folder / AGENT_FILE)[0]
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"replay": "single-queue", "capacity": 30, "train_encoder": False},
-        {"target_every": 5, "double_q": True, "pretrained": False},
-        {"dropout": 0.5, "loss": "huber", "clip_end": "time-limit", "train_encoder": False},
-    ],
-    ids=["as published", "single queue, head only", "target network", "dropout"],
-)
-def test_an_interrupted_run_gives_the_same_numbers(train: Train, changes: dict[str, Any]) -> None:
-    class Killed(Exception):
-        pass
-
-    def kill(done: int, _: dict[str, str]) -> None:
-        if done >= 24:
-            raise Killed
-
-    config = toy_config(**changes)
-    whole = train("whole", config)
-    with pytest.raises(Killed):
-        train("parts", config, progress=kill)
-    parts = train("parts", config, resume=True)
-
-    for name, tensor in agents_of(whole).items():
-        assert torch.equal(tensor, agents_of(parts)[name]), name
-    assert torch.equal(load_tensors(whole / STATE_FILE)[0]["replay"], load_tensors(parts / STATE_FILE)[0]["replay"])
-
-
-def test_seeds_differ_and_repeat(train: Train) -> None:
-    first, again, other = (train(name, toy_config(seed=seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
-    name = "head.1.weight"
-    assert torch.equal(agents_of(first)[name], agents_of(again)[name])
-    assert not torch.equal(agents_of(first)[name], agents_of(other)[name])
-
-
-def test_a_run_made_longer(train: Train) -> None:
-    whole = train("whole")
-    train("parts", toy_config(transitions=20))
-    parts = train("parts", resume=True)
-    assert torch.equal(agents_of(whole)["head.1.weight"], agents_of(parts)["head.1.weight"])
-
-
-def test_the_log(train: Train) -> None:
-    rows: list[dict[str, str]] = []
-    folder = train(progress=lambda done, row: rows.append(row))
-    with (folder / LOG_FILE).open(newline="") as file:
-        logged = list(csv.DictReader(file))
-    assert logged == rows
-    assert [int(row["transitions"]) for row in logged] == [8, 16, 24, 32, 40, 48]
-    assert logged[0]["loss"] != ""  # the warm-up is over after 8
-    assert all(0 < float(row["network_share"]) < 1 for row in logged)
-    assert all(float(row["transitions_per_s"]) > 0 for row in logged)
-
-
-def test_a_folder_is_not_written_over(train: Train) -> None:
-    folder = train()
-    with pytest.raises(InputError, match=r"expected an empty or new folder \(or --resume\)"):
-        train()
-    check_agent_folder(folder, resume=True)
-
-
-def test_another_run_is_not_resumed(train: Train) -> None:
-    train()
-    with pytest.raises(WeightsError, match="expected a run with clips 3 plain clips of 6, found 2 plain clips of 6"):
-        train(source=toy_source(clips=3), resume=True)
-    with pytest.raises(WeightsError, match="expected a run with seed 1, found 0"):
-        train(config=toy_config(seed=1), resume=True)
-    with pytest.raises(WeightsError, match="expected a run with network"):
-        train(network=tiny_network(1), resume=True)
-    with pytest.raises(WeightsError, match="expected a run with qnet"):
-        train(config=toy_config(hidden_size=8), resume=True)
-
-
-def test_a_pretrained_start_is_of_the_networks_kind(network: StructuralRelationNetwork) -> None:
-    with pytest.raises(InputError, match="encoder: expected the frozen network's shared-map, or a random start"):
-        new_qnet(toy_config(encoder="patches"), network)
-    qnet = new_qnet(toy_config(encoder="patches", pretrained=False), network)
-    assert qnet.config.encoder == "patches"
-
-
-def test_a_description_and_back(tmp_path: Path) -> None:
-    config = toy_config(replay="single-queue", encoder="patches", pretrained=False)
-    config.save(tmp_path / "config.json")
-    assert AgentConfig.load(tmp_path / "config.json") == config
-    (tmp_path / "config.json").write_text('{"lanes": 0}')
-    with pytest.raises(
-        InputError, match=r"expected an agent's config.json, found InputError: AgentConfig: expected a value of"
-    ):
-        AgentConfig.load(tmp_path / "config.json")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"lanes": 0}, "lanes: expected a whole number of at least 1"),
-        ({"discount": 1.1}, "discount: expected a number from 0 to 1"),
-        ({"exploration_rate": -0.1}, "exploration_rate: expected a number from 0 to 1"),
-        ({"replay": "heap"}, "replay: expected multi-queue or single-queue"),
-        ({"loss": "grief"}, "loss: expected squared or huber"),
-        ({"dropout": 1.0}, "dropout: expected a number of at least 0 and below 1"),
-        ({"clip_end": "cliff"}, "clip_end: expected terminal or time-limit"),
-        ({"reward": "pain"}, "reward: expected nme, squared or degradation"),
-        ({"double_q": True, "target_every": 0}, "double_q: expected a target network"),
-        ({"warm_up": -1}, "warm_up: expected a whole number of at least 0"),
-    ],
-)
-def test_configs_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        AgentConfig(**changes)
-
-
 def test_a_diverging_run_says_so(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
     config = toy_config(warm_up=0)
     learner = Learner(config, toy_world(WEAKNESS), new_qnet(config, network))
@@ -424,3 +259,10 @@ def test_a_diverging_run_says_so(toy_world: MakeWorld, network: StructuralRelati
     learner.qnet.start_from(float("nan"), 1)
     with pytest.raises(InputError, match=r"update 2: expected a finite loss, found nan \(lower the learning rate\)"):
         learner.learn()
+
+
+def test_a_pretrained_start_is_of_the_networks_kind(network: StructuralRelationNetwork) -> None:
+    with pytest.raises(InputError, match="encoder: expected the frozen network's shared-map, or a random start"):
+        new_qnet(toy_config(encoder="patches"), network)
+    qnet = new_qnet(toy_config(encoder="patches", pretrained=False), network)
+    assert qnet.config.encoder == "patches"

@@ -1,7 +1,8 @@
-"""Clips by number: a source gives the same clip for the same number, whenever and in whatever order it is asked."""
+"""Sources of clips by number: the same number always gives the same clip."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from srn.datasets.clip import Clip
 from srn.datasets.pack import FacePack
+from srn.datasets.three_hundred_vw import read_300vw
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
@@ -17,11 +19,11 @@ from srn.synthesis.config import UNOCCLUDED_MOTION, MotionConfig
 
 
 class ClipSource(Protocol):
-    """Clips of one face each, in the frame that the network sees."""
+    """Clips of one face each, as crops that the network sees."""
 
     @property
     def scheme(self) -> LandmarkScheme:
-        """Numbering of the landmarks."""
+        """Scheme of the landmarks."""
 
     @property
     def spec(self) -> CropSpec:
@@ -29,17 +31,17 @@ class ClipSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What the clips are, to the seed: two sources of one name give the same clips."""
+        """Identity of the clips: sources of one name give the same clips."""
 
     def __len__(self) -> int:
-        """How many clips there are."""
+        """Count the clips."""
 
     def clip(self, number: int) -> MovingFace:
-        """One of the clips."""
+        """Get a clip."""
 
 
 class GivenClips:
-    """Clips that are in memory already."""
+    """Clips in memory."""
 
     def __init__(
         self, clips: Sequence[MovingFace], spec: CropSpec, scheme: LandmarkScheme, name: str = "given"
@@ -54,15 +56,18 @@ class GivenClips:
 
 
 class AnimatedClips:
-    """Packed pictures brought to life: clip k is face k of a permutation of the pack, moved by chance of its own.
+    """Packed faces brought to life: clip k is face k of a permutation of the pack, moved at random.
 
     Args:
         pack: the faces.
-        spec: frame of the crops.
+        spec: size of the crops.
         frames: frames T of each clip.
-        seed: of the order and of all motion.
-        motion: how the faces move; everything but occlusion where None, which is the agent's to add.
-        count: how many clips there are; as many as faces where None. Above that the faces come again in other motion.
+        seed: seed of the permutation and of all motion.
+        motion: how the faces move; without occlusion, which is the agent's to add, if None.
+        count: number of clips; one for each face if None. Beyond that the faces repeat in other motion.
+
+    Raises:
+        InputError: `frames` is below 1.
     """
 
     def __init__(
@@ -77,13 +82,8 @@ class AnimatedClips:
     ) -> None:
         if frames < 1:
             raise InputError.at("frames of a clip", "at least 1", str(frames))
-        self.pack, self.spec, self.frames, self.seed, self.motion = (
-            pack,
-            spec,
-            frames,
-            seed,
-            motion or UNOCCLUDED_MOTION,
-        )
+        self.pack, self.spec, self.frames, self.seed = pack, spec, frames, seed
+        self.motion = motion or UNOCCLUDED_MOTION
         self._count = len(pack) if count is None else count
         self._order = np.random.default_rng([seed, 0]).permutation(len(pack))
 
@@ -113,45 +113,69 @@ class AnimatedClips:
         )  # fmt: skip
 
 
-def cropped(images: Sequence[ImageArray], landmarks: FloatArray, spec: CropSpec) -> MovingFace:
-    """Frames (T) of any size with landmarks (T, N, 2), each cut out by its own landmark box; all points inside count as
-    seen."""
-    frames = [CropGeometry.from_box(Box.around(shape), spec) for shape in landmarks]
-    crops = np.stack([frame.crop(image) for frame, image in zip(frames, images, strict=True)])
-    shapes = np.stack([frame.to_crop(shape) for frame, shape in zip(frames, landmarks, strict=True)])
+def cropped(frames: Sequence[ImageArray], landmarks: FloatArray, spec: CropSpec) -> MovingFace:
+    """Crop each frame by the box of its landmarks.
+
+    Args:
+        frames: T frames of any size.
+        landmarks: (T, N, 2) in pixels of the frames; those inside the crop count as visible.
+        spec: size of the crops.
+    """
+    crops = [CropGeometry.from_box(Box.around(shape), spec) for shape in landmarks]
+    images = np.stack([crop.crop(frame) for crop, frame in zip(crops, frames, strict=True)])
+    shapes = np.stack([crop.to_crop(shape) for crop, shape in zip(crops, landmarks, strict=True)])
     inside = np.asarray(((shapes > -0.5) & (shapes < spec.size - 0.5)).all(axis=-1))
-    return MovingFace(crops, shapes.astype(np.float32), inside)
+    return MovingFace(images, shapes.astype(np.float32), inside)
 
 
 class RecordedClips:
-    """Real videos with landmarks, each frame cropped by its own landmark box.
+    """Real videos with landmarks, each frame cropped by the box of its landmarks.
 
     Args:
         clips: the videos.
-        spec: frame of the crops.
+        spec: size of the crops.
         frames: longer videos are cut into stretches of this many frames; the shorter rest at the end counts as one.
+        count: most stretches to use; all if None.
+
+    Raises:
+        InputError: there is no video, or they differ in their landmark scheme.
     """
 
-    def __init__(self, clips: Sequence[Clip], spec: CropSpec, frames: int = 24) -> None:
+    def __init__(self, clips: Sequence[Clip], spec: CropSpec, frames: int = 24, *, count: int | None = None) -> None:
         schemes = {clip.scheme.name for clip in clips}
         if len(schemes) != 1:
             raise InputError.at("videos", "clips of one landmark scheme", ", ".join(sorted(schemes)) or "no clip")
         self.spec, self.scheme = spec, clips[0].scheme
-        self._parts = [
+        stretches = [
             (clip, range(first, min(first + frames, len(clip))))
             for clip in clips
             for first in range(0, len(clip), frames)
         ]
-        self.name = f"{len(self._parts)} stretches of {len(clips)} videos"
+        self._stretches = stretches[:count]
+        self.name = f"{len(self._stretches)} stretches of {len(clips)} videos"
 
     def __len__(self) -> int:
-        return len(self._parts)
+        return len(self._stretches)
 
     def clip(self, number: int) -> MovingFace:
-        clip, numbers = self._parts[number]
-        face = cropped(
-            [clip.frame(index) for index in numbers], clip.landmarks[numbers.start : numbers.stop], self.spec
-        )
+        clip, numbers = self._stretches[number]
+        stretch = slice(numbers.start, numbers.stop)
+        face = cropped([clip.frame(index) for index in numbers], clip.landmarks[stretch], self.spec)
         if clip.occluded is None:
             return face
-        return face._replace(visible=face.visible & ~clip.occluded[numbers.start : numbers.stop])
+        return face._replace(visible=face.visible & ~clip.occluded[stretch])
+
+
+def recorded_clips(
+    root: str | os.PathLike[str], spec: CropSpec, frames: int = 24, *, count: int | None = None
+) -> tuple[RecordedClips, list[str]]:
+    """Open real videos in 300VW's layout (see `RecordedClips`).
+
+    Returns:
+        The clips, and a line for each video that cannot be used.
+
+    Raises:
+        InputError: there is no usable video.
+    """
+    videos, report = read_300vw(root)
+    return RecordedClips(videos, spec, frames, count=count), list(report.problems)

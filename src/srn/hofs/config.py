@@ -1,4 +1,4 @@
-"""What an agent's training is made of; written into the run's folder, so that a resumed run is the same run."""
+"""The recipe of an agent's training, kept in the run's folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from srn.errors import InputError
 from srn.hofs.qnet import EncoderName
 from srn.hofs.scenes import PAPER_PATCH_SIZE
 from srn.hofs.world import RewardKind
@@ -20,40 +19,41 @@ ClipEnd = Literal["terminal", "time-limit"]
 
 @dataclass(frozen=True)
 class AgentConfig(Settings):
-    """The training of an agent; the defaults are what was found best (docs/hofs.md).
+    """The recipe of an agent's training; the defaults are the best ones measured (docs/hofs.md).
 
-    Equations 11 and 12 to the letter are one lane, one update, the loss `squared`, no dropout, `terminal`, neither a
-    target network nor double Q, and the reward `nme` or `squared`.
+    Equations 11 and 12 to the letter are one lane, one update, the loss `squared`, no dropout, `terminal`, no target
+    network, and the reward `nme` or `squared`.
 
     Attributes:
-        transitions: steps of the process to play in all.
-        lanes: clips played side by side: their candidates and rewards are computed in one batch.
+        transitions: steps of the process to play.
+        lanes: clips played side by side; their candidates and rewards are computed in one batch.
         discount, exploration_rate: gamma and epsilon.
         replay: the paper's `multi-queue` or DQN's `single-queue`.
-        replay_clips: clips K a lane's multi-queue remembers.
-        capacity: transitions that the single queue remembers.
+        replay_clips: clips K in the multi-queue of a lane.
+        capacity: transitions in the single queue.
         batch_size: transitions of an update.
         updates: updates after each step of all lanes.
         warm_up: transitions played at random before the first update.
-        learning_rate: of Adam.
-        loss: `squared`, as in eq. 12, or `huber`, which is linear beyond one spread of the rewards, as DQN clips its
-            errors: the few faces on which the network fails whole pull less.
-        dropout: share of the features, and of the head's inner units, that an update leaves out: an agent sees few
-            faces next to its weights.
-        clip_end: what follows a clip's last frame. `terminal`: nothing. `time-limit`: the value goes on as if it
-            stood still (Pardo et al. 2018): a frame does not tell how many come after it, so that with short clips an
-            end that counts makes the same sight worth now ten times its reward and now once.
-        target_every: updates after which a target network is renewed; 0: none, the Q-net judges its own future.
-        double_q: the Q-net chooses the future action, the target network values it (van Hasselt et al. 2016).
-        pretrained: whether the encoder starts as the frozen network's; at random otherwise.
-        train_encoder: whether it learns. Where it does not, its features are kept by address and computed once.
-        encoder: the Q-net's; the frozen network's own where None.
+        learning_rate: rate of Adam.
+        loss: `squared`, as in eq. 12, or `huber`. The latter is linear beyond one spread of the rewards, so the few
+            faces on which the network fails entirely weigh less.
+        dropout: share of the features and of the head's inner units that an update drops, because the faces are few
+            compared to the weights.
+        clip_end: value after a clip's last frame. `terminal`: none. `time-limit`: as if the last frame went on (Pardo
+            et al. 2018). A frame does not show how many come after it. So in short clips, an end that counts gives the
+            same observation sometimes one reward and sometimes ten.
+        target_every: updates after which the target network is renewed; 0: there is none.
+        double_q: choose the future action by the Q-net and value it by the target network (van Hasselt et al. 2016);
+            without a target network it makes no difference.
+        pretrained: start the encoder from the frozen network's; at random otherwise.
+        train_encoder: train the encoder too. The features of a frozen encoder are computed once for each place.
+        encoder: kind of the Q-net's encoder; the frozen network's if None.
         hidden_size: width of the Q-net's head.
         reward, patch_size: see `OcclusionWorld` and `Scenes`.
-        noise_seeds: how many different noise patches there are.
-        precision: of the frozen network's and the encoder's passes. bf16 takes half the time where it is native, and
-            its rounding stands against small differences between candidates.
-        seed: of weights, clips, starts, exploration and sampling.
+        noise_seeds: number of different noise patches.
+        precision: arithmetic of the frozen network and the encoder. bf16 takes half the time on hardware that has it,
+            at the cost of small differences between candidates.
+        seed: seed of weights, clips, starts, exploration and sampling.
     """
 
     file_kind: ClassVar[str] = "an agent's config.json"
@@ -86,8 +86,3 @@ class AgentConfig(Settings):
     noise_seeds: Count = 1024
     precision: Precision = "float32"
     seed: Index = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.double_q and not self.target_every:
-            raise InputError.at("double_q", "a target network (target_every)", "none")

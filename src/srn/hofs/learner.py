@@ -23,6 +23,7 @@ from srn.hofs.replay import MultiQueueReplay, Replay, SingleQueueReplay, Transit
 from srn.hofs.scenes import ACTIONS, Place
 from srn.hofs.world import OcclusionWorld
 from srn.model.network import StructuralRelationNetwork
+from srn.training.runs import optimizer_state, part, restore_optimizer
 
 _EPISODES, _EXPLORING, _SAMPLING, _DROPPING = range(4)
 """Random streams. Each draw is seeded by its stream and its position, so a resumed run draws the same numbers."""
@@ -222,27 +223,21 @@ class Learner:
         tensors = {f"qnet.{name}": t for name, t in self.qnet.state_dict().items()}
         if self.target is not self.qnet:
             tensors |= {f"target.{name}": t for name, t in self.target.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": t for name, t in values.items()}
+        tensors |= optimizer_state(self.optimizer)
         tensors["lanes"] = torch.tensor([[lane.episode, *lane.place] for lane in self.lanes], dtype=torch.int64)
         tensors["replay"] = torch.from_numpy(to_table(self.replay.entries()))
+        tensors["errors"] = torch.from_numpy(self.world.known_errors())
         return tensors, {"rounds": str(self.rounds), "updates": str(self.updates)}
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, str]) -> None:
         """Continue from what `state` gave."""
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-
-        self.qnet.load_state_dict(part("qnet."))
+        self.qnet.load_state_dict(part(tensors, "qnet."))
         if self.target is not self.qnet:
-            self.target.load_state_dict(part("target."))
-        moments: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in part("optimizer.").items():
-            index, name = key.split(".", 1)
-            moments.setdefault(int(index), {})[name] = tensor
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
+            self.target.load_state_dict(part(tensors, "target."))
+        restore_optimizer(self.optimizer, tensors)
         self.lanes = [_Lane(episode, Place(*place)) for episode, *place in tensors["lanes"].tolist()]
         for entry in from_table(tensors["replay"].numpy()):
             self.replay.add(*entry)
+        if "errors" in tensors:  # absent from older files
+            self.world.keep_errors(tensors["errors"].numpy())
         self.rounds, self.updates = int(numbers["rounds"]), int(numbers["updates"])

@@ -17,10 +17,9 @@ class Transition(NamedTuple):
     """One step of the process.
 
     Attributes:
-        place: where the patch was before the step: the frame whose candidates were offered, and the landmark that the
-            previous frame left.
-        action: which of the three was taken.
-        reward: what the frozen network's error on the chosen frame was worth.
+        place: place before the step: the frame of the candidates, and the landmark of the previous frame.
+        action: the action taken, 0 to 2.
+        reward: reward of the chosen frame (`OcclusionWorld`).
         done: whether the clip ended with it.
     """
 
@@ -30,16 +29,16 @@ class Transition(NamedTuple):
     done: bool
 
     def chosen(self, n_points: int) -> Place:
-        """The occluded frame that the action led to."""
+        """Give the place that the action led to."""
         return self.place._replace(landmark=next_landmark(self.place.landmark, self.action, n_points))
 
     def following(self, n_points: int) -> Place:
-        """Where the next step starts: the same landmark, one frame on."""
+        """Give the place that the next step starts from: the chosen landmark, one frame on."""
         return self.chosen(n_points)._replace(frame=self.place.frame + 1)
 
 
 class Entry(NamedTuple):
-    """A transition with the lane and the episode that it came from: what a saved memory is restored from."""
+    """A transition with its lane and episode, from which a saved memory is restored."""
 
     lane: int
     episode: int
@@ -50,24 +49,23 @@ class Replay(Protocol):
     """A memory of transitions."""
 
     def add(self, lane: int, episode: int, transition: Transition) -> None:
-        """Keep a transition of the `episode`-th clip that a lane plays."""
+        """Keep a transition of a lane's episode, counted from 0."""
 
     def sample(self, count: int, rng: np.random.Generator) -> list[Transition]:
-        """`count` transitions, uniformly over all that are kept, with replacement."""
+        """Draw `count` transitions uniformly, with replacement."""
 
     def entries(self) -> Iterator[Entry]:
-        """All that is kept, oldest first in each queue; adding them to an empty memory gives this one."""
+        """Iterate over all transitions, oldest first in each queue; added to an empty memory they restore this one."""
 
     def __len__(self) -> int:
-        """How many transitions are kept."""
+        """Count the transitions."""
 
 
 class MultiQueueReplay:
     """The paper's memory: a queue for each of the last K clips (K = 3), sampled uniformly over the pool.
 
-    When a clip begins, the oldest clip's queue goes as a whole. So the pool holds K clips at any time, whatever their
-    lengths, and no half-forgotten one. Several lanes that play side by side have K queues each; with one lane it is
-    the paper's memory.
+    When a clip begins, the queue of the oldest clip is dropped as a whole, so the pool always holds K whole clips. Each
+    lane has K queues of its own; one lane gives the paper's memory.
     """
 
     def __init__(self, clips: int = 3) -> None:
@@ -96,7 +94,7 @@ class MultiQueueReplay:
 
 
 class SingleQueueReplay:
-    """DQN's memory (Mnih et al. 2013): the last `capacity` transitions, whatever clips they come from."""
+    """DQN's memory (Mnih et al. 2013): the last `capacity` transitions of all clips."""
 
     def __init__(self, capacity: int) -> None:
         if capacity < 1:
@@ -117,16 +115,16 @@ class SingleQueueReplay:
 
 
 def to_table(entries: Iterable[Entry]) -> npt.NDArray[np.float64]:
-    """(n, 9) float64, for a file: lane, episode, clip, frame, index, noise seed, action, reward, done.
+    """Convert to (n, 9) float64 for a file: lane, episode, clip, frame, landmark, noise seed, action, reward, done.
 
-    Whole numbers below 2^53 and rewards go in and out without a change.
+    Whole numbers below 2^53 and rewards are stored exactly.
     """
     rows = [(e.lane, e.episode, *e.transition.place, *e.transition[1:]) for e in entries]
     return np.array(rows, dtype=np.float64).reshape(-1, 9)
 
 
 def from_table(table: npt.NDArray[np.float64]) -> Iterator[Entry]:
-    """What `to_table` wrote."""
+    """Read the table that `to_table` gives."""
     for row in table.tolist():
-        lane, episode, clip, frame, index, noise_seed, action = (int(v) for v in row[:7])
-        yield Entry(lane, episode, Transition(Place(clip, frame, index, noise_seed), action, row[7], bool(row[8])))
+        lane, episode, clip, frame, landmark, noise_seed, action = (int(v) for v in row[:7])
+        yield Entry(lane, episode, Transition(Place(clip, frame, landmark, noise_seed), action, row[7], bool(row[8])))

@@ -1,19 +1,20 @@
-"""The run of an agent's training: its folder, log, saves and resuming."""
+"""The run of an agent's training, on the run machine of `srn.training.runs`."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from rich.console import Console
 
 from srn.errors import InputError, WeightsError
 from srn.face.localizer import Localizer
-from srn.files import CsvLog
 from srn.hofs.agent import Agent
 from srn.hofs.clips import ClipSource
 from srn.hofs.config import AgentConfig
@@ -21,12 +22,43 @@ from srn.hofs.learner import Learner, Update, new_qnet
 from srn.hofs.qnet import QNetConfig
 from srn.hofs.scenes import NOWHERE, Place, Scenes
 from srn.hofs.world import OcclusionWorld
-from srn.model.checkpoint import load_tensors, save_tensors
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
+from srn.settings import with_settings
+from srn.training.runs import CONFIG_FILE, Run, RunLog, choose_device, open_run
 
-AGENT_FILE, STATE_FILE, CONFIG_FILE, LOG_FILE = "agent.safetensors", "state.safetensors", "config.json", "log.csv"
+AGENT_FILE = "agent.safetensors"
 LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")
+
+
+def agent_config(
+    out: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    transitions: int | None = None,
+    seed: int = 0,
+    changes: Sequence[str] = (),
+) -> AgentConfig:
+    """Choose the recipe of a run: that of a run to resume, or a new one.
+
+    Args:
+        out: folder of the run.
+        resume: continue the run in `out`, if there is one.
+        transitions: length of the run; its default, or that of the run to resume, if None.
+        seed: seed of a new run.
+        changes: changes to a new recipe, such as `lanes=8` (`srn.settings.with_settings`).
+
+    Raises:
+        InputError: a change does not fit, or is given for a run that is resumed.
+    """
+    path = Path(out) / CONFIG_FILE
+    if resume and path.exists():
+        if changes:
+            raise InputError.at("--set", "a new run", "one that is resumed, with the recipe in its folder")
+        config = AgentConfig.load(path)
+    else:
+        config = with_settings(AgentConfig(seed=seed), changes)
+    return config if transitions is None else dataclasses.replace(config, transitions=transitions)
 
 
 def network_digest(network: StructuralRelationNetwork) -> str:
@@ -35,17 +67,6 @@ def network_digest(network: StructuralRelationNetwork) -> str:
     for name, tensor in sorted(network.state_dict().items()):
         content.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
     return content.hexdigest()[:16]
-
-
-def check_agent_folder(folder: Path, resume: bool) -> None:
-    """Raise `InputError` where a new run would write over another one."""
-    if not resume and (folder / STATE_FILE).exists():
-        raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
-
-
-def choose_device(name: str) -> torch.device:
-    """`auto`: a CUDA device where there is one, else the CPU."""
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 class _Meter:
@@ -84,8 +105,8 @@ def train_agent(
     device: str = "auto",
     log_every: int = 20,
     save_every: int = 200,
-    progress: Callable[[int, dict[str, str]], None] | None = None,
-    provenance: dict[str, str] | None = None,
+    console: Console | None = None,
+    provenance: Mapping[str, str] | None = None,
 ) -> Path:
     """Train an agent against a frozen network.
 
@@ -93,7 +114,7 @@ def train_agent(
     `log.csv`. A process killed at any moment loses only the steps since the last save.
 
     Args:
-        config: the run.
+        config: the recipe.
         source: the clips.
         network: the frozen network; the Q-net has its crops and, if `config.pretrained`, its encoder.
         out: folder of the run.
@@ -101,44 +122,41 @@ def train_agent(
         resume: continue from the last save in `out`; without one the run starts from the beginning.
         device: `auto`, `cpu`, `cuda`, ...
         log_every, save_every: rounds (steps of all lanes) between rows of the log, and between saves.
-        progress: called with the transitions played and each new row of the log.
+        console: where progress goes; the standard error stream if None.
         provenance: text to keep in the agent's file.
 
     Returns:
         Path of `agent.safetensors`.
 
     Raises:
-        InputError: the folder holds another run, or the clips do not fit the network.
+        InputError: the folder holds another run or is in use, or the clips do not fit the network.
         WeightsError: the run to resume was another one.
     """
-    folder = Path(out)
-    check_agent_folder(folder, resume)
-    learner = _new_learner(config, source, network, localizer, choose_device(device))
-    folder.mkdir(parents=True, exist_ok=True)
-    own = {
-        "clips": source.name, "network": network_digest(network), "qnet": learner.qnet.config.to_json(),
-        "seed": str(config.seed),
-    }  # fmt: skip
-    if resume and (folder / STATE_FILE).exists():
-        _restore(learner, folder / STATE_FILE, own)
-    config.save(folder / CONFIG_FILE)
-    log = CsvLog(folder / LOG_FILE, LOG_FIELDS, learner.transitions)
-    meter = _Meter(learner)
-    while learner.transitions < config.transitions:
-        meter.rewards += learner.play().tolist()
-        if learner.transitions >= config.warm_up:
-            meter.updates += [learner.learn() for _ in range(config.updates)]
-        last = learner.transitions >= config.transitions
-        if learner.rounds % log_every == 0 or last:
-            row = meter.row()
-            log.append(row)
-            if progress is not None:
-                progress(learner.transitions, row)
-        if learner.rounds % save_every == 0 or last:
-            _save(learner, folder, {**(provenance or {}), **own})
-    if not (folder / AGENT_FILE).exists():  # resumed at its end
-        _save(learner, folder, {**(provenance or {}), **own})
-    return folder / AGENT_FILE
+    with open_run(out, resume=resume) as run:
+        learner = _new_learner(config, source, network, localizer, choose_device(device))
+        own = {"clips": source.name, "network": network_digest(network), "seed": str(config.seed)}
+        _restore(learner, run, own)
+        facts = {**(provenance or {}), **own, "qnet": learner.qnet.config.to_json()}
+        config.save(run.folder / CONFIG_FILE)
+        meter = _Meter(learner)
+        with RunLog(
+            run.folder, LOG_FIELDS, done=learner.transitions, total=config.transitions, unit="transitions",
+            console=console or Console(stderr=True),
+        ) as log:  # fmt: skip
+            while learner.transitions < config.transitions:
+                meter.rewards += learner.play().tolist()
+                if learner.transitions >= config.warm_up:
+                    meter.updates += [learner.learn() for _ in range(config.updates)]
+                last = learner.transitions >= config.transitions
+                if learner.rounds % log_every == 0 or last:
+                    row = meter.row()
+                    speed = float(row["transitions_per_s"])
+                    log.write(row, f"reward {float(row['reward']):.4f}  {speed:.0f} transitions/s")
+                if learner.rounds % save_every == 0 or last:
+                    _save(learner, run, facts)
+        if not (run.folder / AGENT_FILE).exists():  # resumed at its end
+            _save(learner, run, facts)
+        return run.folder / AGENT_FILE
 
 
 def _new_learner(
@@ -159,20 +177,20 @@ def _new_learner(
     return Learner(config, world, qnet)
 
 
-def _save(learner: Learner, folder: Path, facts: dict[str, str]) -> None:
-    # The agent first: the state names the step that a resumed run starts from, so it comes last.
+def _save(learner: Learner, run: Run, facts: Mapping[str, str]) -> None:
     counts = {"transitions": str(learner.transitions), "updates": str(learner.updates)}
-    Agent(learner.qnet, learner.config.patch_size).save(folder / AGENT_FILE, {**facts, **counts})
+    Agent(learner.qnet, learner.config.patch_size).save(run.folder / AGENT_FILE, {**facts, **counts})
     tensors, numbers = learner.state()
-    save_tensors(folder / STATE_FILE, tensors, {**facts, **numbers})
+    run.save_state(tensors, {**facts, **numbers})
 
 
-def _restore(learner: Learner, path: Path, own: dict[str, str]) -> None:
-    tensors, metadata = load_tensors(path)
-    for name, expected in own.items():
-        found = metadata.get(name, expected)
-        if name == "qnet":  # an older file may order or name the parts of the same description in another way
-            found = QNetConfig.from_json(found).to_json()
-        if found != expected:
-            raise WeightsError.at(path, f"a run with {name} {expected}", found)
-    learner.restore(tensors, metadata)
+def _restore(learner: Learner, run: Run, own: Mapping[str, str]) -> None:
+    saved = run.saved_state(own)
+    if saved is None:
+        return
+    tensors, text = saved
+    # Compared as read: an older file may name or order the parts of the same description in another way.
+    expected, found = learner.qnet.config, QNetConfig.from_json(text["qnet"])
+    if found != expected:
+        raise WeightsError.at(run.folder, f"a run with qnet {expected.to_json()}", text["qnet"])
+    learner.restore(tensors, text)

@@ -10,21 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from srn.datasets.manifest import MANIFEST
+from srn.datasets.writing import AnnotationWriter, frame_name
 from srn.errors import DataError, InputError
 from srn.face.geometry import CropSpec
 from srn.face.scheme import LandmarkScheme
-from srn.files import write_csv
 from srn.hofs.agent import Agent
 from srn.hofs.baselines import random_landmarks
 from srn.hofs.clips import ClipSource, GivenClips
 from srn.hofs.scenes import PAPER_PATCH_SIZE, Place, Scenes, Trajectory
-from srn.media.pictures import write_image
-from srn.media.pts import write_pts
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
+from srn.training.runs import CONFIG_FILE
 
 NOISE_SEEDS = 2**31
-MANIFEST = "manifest.csv"
 
 
 class HardClip(NamedTuple):
@@ -109,16 +108,17 @@ def write_clips(clips: Iterable[HardClip], out: str | os.PathLike[str]) -> Itera
     `stem` and `visible` are those of a masked set. The manifest always covers all clips written so far.
     """
     folder = Path(out)
-    rows: list[list[object]] = []
+    writer = AnnotationWriter(folder / MANIFEST, ["subset", "stem", "landmark", "seed"])
     for clip in clips:
-        for index, (image, landmarks, visible) in enumerate(zip(*clip.face, strict=True)):
-            stem = f"{index + 1:06d}"
-            write_image(folder / clip.name / "imgs" / f"{stem}.jpg", image, quality=95)
-            write_pts(folder / clip.name / "annot" / f"{stem}.pts", landmarks)
-            flags = "".join("1" if seen else "0" for seen in visible)
-            rows.append([clip.name, stem, int(clip.trajectory[index]), clip.noise_seed, flags])
-        write_csv(folder / MANIFEST, [["subset", "stem", "landmark", "seed", "visible"], *rows])
+        for number, (image, landmarks, visible) in enumerate(zip(*clip.face, strict=True), 1):
+            row = [clip.name, frame_name(number), int(clip.trajectory[number - 1]), clip.noise_seed]
+            writer.frame(folder / clip.name, number, image, landmarks, visible, row)
+        writer.write_table()
         yield clip
+
+
+KEPT_AGENT = "hofs.safetensors"
+"""The agent in the folder of a training run that it occludes faces for."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,30 @@ class HardOcclusion:
     def __post_init__(self) -> None:
         if self.choices < 1:
             raise InputError.at("choices", "at least 1", str(self.choices))
+
+    @classmethod
+    def of_run(cls, folder: Path, agent: Path | None, *, resume: bool) -> HardOcclusion | None:
+        """Open the agent of a training run: the one given at its start, or the one that its folder keeps.
+
+        Args:
+            folder: the run's.
+            agent: the agent's file; None for a run without one.
+            resume: whether the run is resumed.
+
+        Raises:
+            InputError: an agent for a run that was started without one.
+            WeightsError: the file holds no agent.
+        """
+        if resume and (folder / CONFIG_FILE).exists():
+            kept = folder / KEPT_AGENT
+            if agent is not None and not kept.exists():
+                raise InputError.at("--hofs", "a run that was started with an agent", "one without")
+            agent = kept if kept.exists() else None
+        return None if agent is None else cls(Agent.load(agent, precision="auto"))
+
+    def keep(self, folder: Path) -> None:
+        """Store the agent in a training run's folder."""
+        self.agent.save(folder / KEPT_AGENT)
 
     def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace:
         """Occlude a training clip with a patch that moves; the given clip is left unchanged."""

@@ -1,0 +1,139 @@
+"""Runs of agents: interrupted, resumed, mistaken."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from rich.console import Console
+
+from srn.errors import InputError, WeightsError
+from srn.hofs.config import AgentConfig
+from srn.hofs.learner import Learner
+from srn.hofs.run import AGENT_FILE, agent_config, train_agent
+from srn.model.checkpoint import load_tensors
+from srn.training.runs import CONFIG_FILE, LOG_FILE, STATE_FILE
+
+from .conftest import WEAKNESS, WeakLocalizer, tiny_network, toy_config, toy_source
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Train:
+    def run(name: str = "run", config: AgentConfig | None = None, **options: Any) -> Path:
+        source = options.pop("source", toy_source())
+        train_agent(
+            config or toy_config(), source, options.pop("network", None) or tiny_network(), tmp_path / name,
+            device="cpu", log_every=2, save_every=4,
+            **{"localizer": WeakLocalizer(WEAKNESS), "console": Console(file=io.StringIO()), **options},
+        )  # fmt: skip
+        return tmp_path / name
+
+    return run
+
+
+def agents_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_tensors(folder / AGENT_FILE)[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "real"),
+    [
+        ({}, False),
+        ({"replay": "single-queue", "capacity": 30, "train_encoder": False}, False),
+        ({"target_every": 5, "double_q": True, "pretrained": False}, False),
+        ({"dropout": 0.5, "loss": "huber", "clip_end": "time-limit", "train_encoder": False}, False),
+        ({"transitions": 200, "reward": "degradation"}, True),
+    ],
+    ids=["as published", "single queue, head only", "target network", "dropout", "rewards of a network"],
+)
+def test_an_interrupted_run_gives_the_same_numbers(
+    train: Train, changes: dict[str, Any], real: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    play = Learner.play
+
+    def until_killed(learner: Learner) -> npt.NDArray[np.float64]:
+        if learner.transitions >= 24:  # saved at 16
+            raise Killed
+        return play(learner)
+
+    config = toy_config(**changes)
+    options: dict[str, Any] = {"localizer": None} if real else {}
+    whole = train("whole", config, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "play", until_killed)
+        with pytest.raises(Killed):
+            train("parts", config, **options)
+    parts = train("parts", config, resume=True, **options)
+
+    for name, tensor in agents_of(whole).items():
+        assert torch.equal(tensor, agents_of(parts)[name]), name
+    assert torch.equal(load_tensors(whole / STATE_FILE)[0]["replay"], load_tensors(parts / STATE_FILE)[0]["replay"])
+
+
+def test_seeds_differ_and_repeat(train: Train) -> None:
+    first, again, other = (train(name, toy_config(seed=seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    name = "head.1.weight"
+    assert torch.equal(agents_of(first)[name], agents_of(again)[name])
+    assert not torch.equal(agents_of(first)[name], agents_of(other)[name])
+
+
+def test_a_run_made_longer(train: Train) -> None:
+    whole = train("whole")
+    train("parts", toy_config(transitions=20))
+    parts = train("parts", resume=True)
+    assert torch.equal(agents_of(whole)["head.1.weight"], agents_of(parts)["head.1.weight"])
+
+
+def test_the_log(train: Train) -> None:
+    shown = io.StringIO()
+    folder = train(console=Console(file=shown))
+    with (folder / LOG_FILE).open(newline="") as file:
+        logged = list(csv.DictReader(file))
+    lines = shown.getvalue().splitlines()
+    assert [line.split()[0] for line in lines] == [f"{row['transitions']}/48" for row in logged]
+    assert [line.split()[2] for line in lines] == [f"{float(row['reward']):.4f}" for row in logged]
+    assert [int(row["transitions"]) for row in logged] == [8, 16, 24, 32, 40, 48]
+    assert logged[0]["loss"] != ""  # the warm-up is over after 8
+    assert all(0 < float(row["network_share"]) < 1 for row in logged)
+    assert all(float(row["transitions_per_s"]) > 0 for row in logged)
+
+
+def test_a_folder_is_not_written_over(train: Train) -> None:
+    train()
+    with pytest.raises(InputError, match=r"expected an empty or new folder \(or --resume\)"):
+        train()
+
+
+def test_another_run_is_not_resumed(train: Train) -> None:
+    train()
+    with pytest.raises(WeightsError, match="expected a run with clips 3 plain clips of 6, found 2 plain clips of 6"):
+        train(source=toy_source(clips=3), resume=True)
+    with pytest.raises(WeightsError, match="expected a run with seed 1, found 0"):
+        train(config=toy_config(seed=1), resume=True)
+    with pytest.raises(WeightsError, match="expected a run with network"):
+        train(network=tiny_network(1), resume=True)
+    with pytest.raises(WeightsError, match="expected a run with qnet"):
+        train(config=toy_config(hidden_size=8), resume=True)
+
+
+def test_a_resumed_run_keeps_its_recipe(tmp_path: Path) -> None:
+    new = agent_config(tmp_path, resume=True, transitions=100, seed=3, changes=["lanes=4", "encoder=patches"])
+    assert (new.transitions, new.seed, new.lanes, new.encoder) == (100, 3, 4, "patches")
+    new.save(tmp_path / CONFIG_FILE)
+    assert agent_config(tmp_path, resume=True) == new
+    assert agent_config(tmp_path, resume=True, transitions=200).transitions == 200
+    assert agent_config(tmp_path) == AgentConfig()  # the folder is for the run to check
+    with pytest.raises(InputError, match="--set: expected a new run"):
+        agent_config(tmp_path, resume=True, changes=["lanes=8"])
