@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from srn.cli import options
+from srn.cli.evaluate import Normalizer
+from srn.face.metrics import NORMALIZERS
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts, write_pts
 
@@ -194,3 +196,7 @@ def test_mistakes_are_told_in_one_line(srn: Run, biased: dict[int, float], root:
     ran = srn("evaluate", root / "one", "--normalizer", "iod")
     assert ran.code == 2
     assert "interocular" in ran.err
+
+
+def test_every_normalizer_can_be_chosen() -> None:
+    assert get_args(Normalizer) == tuple(NORMALIZERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -45,14 +44,6 @@ CacheFolder = Annotated[
     Path | None, typer.Option("--cache", help="Folder that keeps results; the user's cache folder if left out.")
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew, and keep nothing.")]
-
-
-class PrecisionName(StrEnum):
-    """Arithmetic of the forward pass."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
 
 
 def open_localizer(weights: Path | None, threads: int | None) -> Localizer:

@@ -147,42 +147,28 @@ def cached_evaluate(
     Returns:
         The evaluation, and whether it was there already.
     """
-    found, known = _cached(landmarker, samples, cache, digest, finder, init, normalizer, progress)
-    return dataclasses.replace(found, threshold=threshold), known
-
-
-def _cached(
-    landmarker: FaceLandmarker,
-    samples: Sequence[Sample],
-    cache: EvaluationCache | None,
-    digest: str | None,
-    finder: str,
-    init: Initialization,
-    normalizer: str,
-    progress: Callable[[], None] | None,
-) -> tuple[Evaluation, bool]:
-    if cache is None or digest is None:
-        return evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress), False
+    store = None if digest is None else cache
     key = {
         "weights": digest,
-        "faces": manifest_digest(samples),
+        "faces": None if store is None else manifest_digest(samples),
         "init": init,
         "finder": finder if init == "finder" else None,
         "passes": landmarker.passes,
-        "extra_looks": landmarker.extra_passes,
+        "extra_passes": landmarker.extra_passes,
         "flip_average": landmarker.flip_average,
     }
-    known = cache.load(key)
-    if known is not None:
+    kept = None if store is None else store.load(key)
+    if kept is None:
+        found = evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress)
+        if store is not None and not found.problems:  # a picture unreadable today may be there tomorrow, at its path
+            store.save(key, found)
+    else:
         # The same weights may lie in a file of another name, and the same faces be named from another folder.
-        faces = zip(known.by(normalizer).results, samples, strict=True)
+        faces = zip(kept.by(normalizer).results, samples, strict=True)
         results = tuple(dataclasses.replace(result, path=sample.path) for result, sample in faces)
-        named = dataclasses.replace(known, results=results, normalizer=normalizer)
-        return dataclasses.replace(named, weights=landmarker.localizer.name), True
-    fresh = evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress)
-    if not fresh.problems:  # a picture that could not be read today may be there tomorrow, at the same path
-        cache.save(key, fresh)
-    return fresh, False
+        name = landmarker.localizer.name
+        found = dataclasses.replace(kept, results=results, normalizer=normalizer, weights=name)
+    return dataclasses.replace(found, threshold=threshold), kept is not None
 
 
 def _encoded(evaluation: Evaluation) -> bytes:
