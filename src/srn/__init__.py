@@ -1,30 +1,45 @@
 """Facial landmarks that hold under occlusion.
 
-from srn import FaceLandmarker
-faces = FaceLandmarker().detect(image)  # image: (H, W, 3) uint8 RGB
+Examples:
+    >>> import numpy as np
+    >>> from srn import FaceLandmarker, draw_faces, read_image
+    >>> landmarker = FaceLandmarker(threads=1)
+    >>> image = np.full((240, 320, 3), 128, np.uint8)  # or read_image("photo.jpg"): (H, W, 3) uint8 RGB
+    >>> landmarker.detect(image)
+    Faces(0 faces)
+    >>> faces = landmarker.detect(image, boxes=[(100, 60, 220, 180)])
+    >>> faces
+    Faces(1 face, ibug68)
+    >>> faces[0].landmarks.shape, faces[0].visibility.shape, faces[0].confidence.shape
+    ((68, 2), (68,), (68,))
+    >>> draw_faces(image, faces).shape
+    (240, 320, 3)
 """
 
-from srn.errors import SrnError
-from srn.face.geometry import Box
+from srn.errors import InputError, SrnError
+from srn.face.geometry import Box, CropSpec
+from srn.face.localizer import Localizer, Prediction
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
-from srn.inference.drawing import draw_faces
+from srn.inference.box_fit import BoxFit, LandmarkBoxFinder
+from srn.inference.drawing import TrackPainter, draw_faces
 from srn.inference.face import Face
+from srn.inference.face_finder import FaceFinder, FoundFace
+from srn.inference.faces import Faces
 from srn.inference.landmarker import FaceLandmarker
-from srn.inference.tracker import FaceTracker, TrackerConfig
+from srn.inference.runtime import OnnxLocalizer
+from srn.inference.smoothing import SmoothingConfig
+from srn.inference.tracker import FaceTracker
+from srn.inference.tracker_config import TrackerConfig
+from srn.media.pictures import read_image
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "COFW_29",
-    "IBUG_68",
-    "WFLW_98",
-    "Box",
-    "Face",
-    "FaceLandmarker",
-    "FaceTracker",
-    "LandmarkScheme",
-    "SrnError",
-    "TrackerConfig",
-    "__version__",
-    "draw_faces",
-]
+# To use.
+__all__ = ["Face", "FaceLandmarker", "FaceTracker", "Faces", "__version__", "draw_faces", "read_image"]
+
+# To extend.
+__all__ += ["Box", "BoxFit", "CropSpec", "FaceFinder", "FoundFace", "InputError", "LandmarkBoxFinder", "Localizer"]
+__all__ += ["OnnxLocalizer", "Prediction", "SmoothingConfig", "SrnError", "TrackPainter", "TrackerConfig"]
+
+# Schemes.
+__all__ += ["COFW_29", "IBUG_68", "WFLW_98", "LandmarkScheme"]
