@@ -1,4 +1,4 @@
-"""Assignment against every permutation, and what a found box costs."""
+"""Assignment against every permutation, costs of found boxes, and the judgement of observations."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import itertools
 import math
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from srn.errors import InputError
-from srn.face.geometry import Box
-from srn.inference.association import assign, placement_cost
+from srn.face.geometry import Box, CropGeometry, CropSpec
+from srn.inference.association import assign, is_face, match, placement_cost, without_duplicates
+from srn.inference.tracker_config import TrackerConfig
+from srn.inference.tracks import Candidate, Observation, Track
+
+Shape = npt.NDArray[np.float64]
+
+CONFIG = TrackerConfig()
 
 
 def best_by_trying(cost: np.ndarray) -> tuple[int, float]:
@@ -90,3 +97,76 @@ def test_placement_does_not_depend_on_the_size_of_the_picture() -> None:
         placement_cost(boxes, others, reach, stretch),
         placement_cost([scaled(b) for b in boxes], [scaled(b) for b in others], reach, stretch),
     )
+
+
+# --- observations
+
+
+def observation(
+    shape: Shape, track: Track | None = None, confidence: float | None = 0.9, found: bool = False
+) -> Observation:
+    geometry = CropGeometry.from_box(Box(0, 0, 60, 60), CropSpec(96, 60.0))
+    values = None if confidence is None else np.full(68, confidence, np.float32)
+    return Observation(Candidate(geometry, track, 0.8, found=found), shape, np.zeros(4, np.float32), values, values)
+
+
+def track_at(shape: Shape, number: int = 1, lost: bool = False) -> Track:
+    track = Track(number, 0, observation(shape), 0.0, CONFIG)
+    if lost:
+        track.lose()
+    return track
+
+
+@pytest.mark.parametrize(
+    ("confidence", "lost", "expected"),
+    [(0.3, False, True), (0.22, False, True), (0.22, True, False), (0.1, False, False), (None, True, False)],
+)
+def test_a_face_needs_confidence(face: Shape, confidence: float | None, lost: bool, expected: bool) -> None:
+    """A followed face less than one that is found again."""
+    shape = face * 50 + 100
+    assert is_face(observation(shape, track_at(shape, lost=lost), confidence), face, CONFIG) is expected
+    assert is_face(observation(shape, None, confidence), face, CONFIG) is (confidence != 0.22 and confidence != 0.1)
+
+
+def test_the_finder_has_the_word_where_there_is_no_confidence(face: Shape) -> None:
+    shape = face * 50 + 100
+    track = track_at(shape)
+    for missed, expected in ((0, True), (1, True), (2, False)):
+        track.missed = missed
+        assert is_face(observation(shape, track, None), face, CONFIG) is expected
+    track.missed, track.lost = 0, True
+    assert is_face(observation(shape, track, None, found=True), face, CONFIG)
+
+
+def test_shapes_that_are_no_face(face: Shape) -> None:
+    rng = np.random.default_rng(0)
+    for shape in (np.full((68, 2), np.nan), np.full((68, 2), 5.0), rng.uniform(0, 50, (68, 2))):
+        assert not is_face(observation(shape), face, CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("shift", "scale", "expected"), [(20, 1, True), (40, 1, False), (0, 1.5, True), (0, 1.7, False), (0, 0.5, False)]
+)
+def test_a_jump_is_another_face(face: Shape, shift: float, scale: float, expected: bool) -> None:
+    shape = face * 50 + 100
+    assert is_face(observation(face * 50 * scale + 100 + [shift, 0], track_at(shape)), face, CONFIG) is expected
+
+
+def test_of_one_face_the_followed_then_the_nearest_then_the_oldest_track_stays(face: Shape) -> None:
+    shape = face * 50 + 100
+    new, lost = observation(shape), observation(shape, track_at(shape, 1, lost=True))
+    far, near, younger = (observation(shape, track_at(shape + [x, 0], n)) for n, x in ((2, 12), (3, 1), (4, 0)))
+    elsewhere = observation(shape + [30, 0])
+    assert without_duplicates([new, lost, far, younger, near, elsewhere]) == [near, elsewhere]
+    assert without_duplicates([new, lost]) == [lost]
+    assert without_duplicates([]) == []
+
+
+def test_a_lost_track_reaches_farther_with_time(face: Shape) -> None:
+    shape = face * 50 + 100
+    box = Box.around(shape + [50, 0])  # a face away: beyond `reach`
+    track = track_at(shape, lost=True)
+    assert match([track], [box], CONFIG) == []
+    track.predict(1.0)
+    assert match([track], [box], CONFIG) == [(0, 0)]
+    assert match([track_at(shape)], [box], CONFIG) == []

@@ -83,6 +83,8 @@ def test_visibility_and_confidence_are_passed_on(fake_localizer: Any, face: Shap
     visibility, error = np.linspace(0, 1, 68), np.linspace(0.001, 0.2, 68)
     localizer = fake_localizer(lambda crop: (face * 60 + 47.5, visibility, error))
     (found,) = FaceLandmarker(localizer=localizer).detect(coordinates(), [Box(50, 50, 150, 150)])
+    assert found.visibility is not None
+    assert found.confidence is not None
     np.testing.assert_allclose(found.visibility, visibility, atol=1e-6)
     np.testing.assert_allclose(found.confidence, confidence_from_error(error.astype(np.float32)), atol=1e-6)
 
@@ -99,13 +101,14 @@ def test_batched_is_one_by_one(true_localizer: Any, face: Shape, batch_size: int
     truths = {blue: turned(face, 70 + 10 * i, 10 * i, 120 + 5 * i, 130) for i, blue in enumerate((0, 100, 200))}
     pictures = [coordinates(blue) for blue in truths]
     boxes = [[Box(70, 70, 170, 180), Box(80, 90, 180, 190)], [], [Box(60, 70, 190, 200)]]
-    landmarker = FaceLandmarker(localizer=true_localizer(truths), batch_size=batch_size)
+    localizer = true_localizer(truths)
+    landmarker = FaceLandmarker(localizer=localizer, batch_size=batch_size)
     together = landmarker.detect_batch(pictures, boxes)
     assert [len(faces) for faces in together] == [2, 0, 1]
     for picture, given, faces in zip(pictures, boxes, together, strict=True):
         assert tell(landmarker.detect(picture, given)) == tell(faces)
     assert [face.box for face in together[0]] == boxes[0]
-    assert max(landmarker.localizer.batches) <= batch_size
+    assert max(localizer.batches) <= batch_size
     np.testing.assert_allclose(together[2][0].landmarks, truths[200], atol=0.15)
 
 
@@ -213,8 +216,14 @@ def test_boxes_in_any_spelling(box: Any) -> None:
 
 def test_options_out_of_range(fake_localizer: Any, face: Shape, tmp_path: Path) -> None:
     localizer = fake_localizer(lambda crop: (face, None, None))
-    wrong: dict[str, Any]
-    for wrong in ({"passes": 0}, {"batch_size": 0}, {"extra_passes": -1}, {"threads": 0}, {"threads": -1}):
+    cases: list[dict[str, Any]] = [
+        {"passes": 0},
+        {"batch_size": 0},
+        {"extra_passes": -1},
+        {"threads": 0},
+        {"threads": -1},
+    ]
+    for wrong in cases:
         ((name, value),) = wrong.items()
         with pytest.raises(InputError, match=rf"{name}: expected .*at least \d, found {value}"):
             FaceLandmarker(localizer=localizer, **wrong)

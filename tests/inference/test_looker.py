@@ -160,4 +160,5 @@ def test_errors_are_compared_in_picture_pixels() -> None:
     result = combined([first, second])
     np.testing.assert_allclose(result.shapes[0, 0, 0], weights[1] / weights.sum(), rtol=1e-6)
     expected = (weights @ [0.05, 0.1]) / weights.sum()  # in face units of the last crop, which are pixels here
+    assert result.expected_error is not None
     np.testing.assert_allclose(result.expected_error, [[expected]], rtol=1e-6)

@@ -113,7 +113,7 @@ def is_face(observation: Observation, mean_shape: FloatArray, config: TrackerCon
     if confidence is None and track.lost:
         return False  # without confidence, only the face finder tells a face from background
     distance, ratio = deviation(shape, track.box)
-    return distance <= config.max_shift and abs(np.log(ratio)) <= np.log(config.max_stretch)
+    return distance <= config.max_shift and bool(abs(np.log(ratio)) <= np.log(config.max_stretch))
 
 
 def deviation(shape: FloatArray, predicted: Box) -> tuple[float, float]:
