@@ -55,7 +55,7 @@ def test_an_agent_and_its_clips_and_a_network_that_learns_from_them(
 ) -> None:
     run = tmp_path / "agent"
     options = ("--data", pack, "--weights", weights, "--out", run, "--frames", 3, "--device", "cpu")
-    ran = srn("hofs", "train", *options, "--transitions", 8, "--lanes", 4, "--freeze-encoder")
+    ran = srn("hofs", "train", *options, "--transitions", 8, "--set", "lanes=4", "--set", "train_encoder=false")
     assert ran.code == 0, ran
     assert ran.out == f"agent: {run / 'agent.safetensors'}\n"
     assert "8/8" in ran.err
@@ -64,6 +64,8 @@ def test_an_agent_and_its_clips_and_a_network_that_learns_from_them(
     longer = srn("hofs", "train", *options, "--transitions", 12, "--resume")
     assert longer.code == 0, longer
     assert len((run / "log.csv").read_text().splitlines()) == 3
+    changed = srn("hofs", "train", *options, "--resume", "--set", "lanes=2").mistake
+    assert changed == "--set: expected a new run, found one that is resumed, with the recipe in its folder"
 
     made = tmp_path / "hard"
     agent = run / "agent.safetensors"
@@ -78,13 +80,13 @@ def test_an_agent_and_its_clips_and_a_network_that_learns_from_them(
 
     masked = srn("hofs", "synthesize", agent, "--videos", made, "--out", tmp_path / "twice", "--clips", 1)
     assert masked.code == 0, masked
-    assert masked.out == f"1 clips in {tmp_path / 'twice'}\n"
+    assert masked.out == f"1 clip in {tmp_path / 'twice'}\n"
 
 
 def test_a_tracker_that_learns_from_an_agent(srn: Run, tmp_path: Path, pack: Path, weights: Path) -> None:
     agent = tmp_path / "agent" / "agent.safetensors"
     ran = srn(
-        "hofs", "train", "--data", pack, "--weights", weights, "--out", agent.parent, "--frames", 2, "--lanes", 2,
+        "hofs", "train", "--data", pack, "--weights", weights, "--out", agent.parent, "--frames", 2, "--set", "lanes=2",
         "--transitions", 2, "--device", "cpu",
     )  # fmt: skip
     assert ran.code == 0, ran
@@ -92,8 +94,9 @@ def test_a_tracker_that_learns_from_an_agent(srn: Run, tmp_path: Path, pack: Pat
     options = (
         "--clips", "--data", pack, "--out", run, "--workers", 0, "--device", "cpu", "--precision", "float32",
     )  # fmt: skip
-    sizes = ("--faces", 8, "--batch-size", 4, "--frames", 2, "--validation", 0)
-    ran = srn("train", *options, *sizes, "--initial", weights, "--hofs", agent, "--hofs-share", 0.75)
+    sizes = ("--faces", 8, "--set", "batch_size=4", "--set", "clips.frames=2", "--set", "validation=0")
+    share = ("--set", "clips.hard_share=0.75")
+    ran = srn("train", *options, *sizes, *share, "--initial", weights, "--hofs", agent)
     assert ran.code == 0, ran
     assert (run / "hofs.safetensors").read_bytes() != b""
     assert json.loads((run / "config.json").read_text())["clips"]["hard_share"] == 0.75
@@ -111,8 +114,8 @@ def test_a_tracker_that_learns_from_an_agent(srn: Run, tmp_path: Path, pack: Pat
 def test_mistakes(srn: Run, tmp_path: Path, pack: Path, weights: Path) -> None:
     out = tmp_path / "out"
     assert srn("hofs", "train", "--out", out, "--weights", weights).mistake.startswith("--data: expected")
-    double = srn("hofs", "train", "--out", out, "--data", pack, "--double-q", "--target-every", 0).mistake
-    assert double == "double_q: expected a target network (target_every), found none"
+    recipe = srn("hofs", "train", "--out", out, "--data", pack, "--set", "lanes=0").mistake
+    assert recipe == "AgentConfig.lanes: expected a whole number of at least 1, found 0"
     missing = tmp_path / "agent.safetensors"
     both = srn("hofs", "synthesize", missing, "--out", out, "--data", pack, "--videos", tmp_path).mistake
     assert both == "clips: expected one of --data and --videos, found both"
