@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
+from srn.cli import options
 from srn.cli import track as track_module
 from srn.errors import DataError
 from srn.face.geometry import Box, FloatArray, similarity, transform_points
@@ -60,7 +61,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, face: Shape) -> dict[str, Any]:
             noted.update(arguments, tracker=ScriptedTracker(face))
             return noted["tracker"]
 
-    monkeypatch.setattr(track_module.options, "open_landmarker", lambda *arguments: Landmarker())
+    monkeypatch.setattr(options, "open_landmarker", lambda *arguments: Landmarker())
     return noted
 
 

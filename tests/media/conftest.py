@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +53,12 @@ def _make(
     import av
 
     with av.open(str(path), "w", options={"movflags": "faststart"} if early_header else {}) as out:
-        stream = out.add_stream(codec, rate=30, options={"g": "5"})
+        stream: Any = out.add_stream(codec, rate=30, options={"g": "5"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.codec_context.time_base = time_base
         if rotation:
             stream.set_display_rotation(rotation)
-        voice = out.add_stream(sound, rate=44100) if sound else None
+        voice: Any = out.add_stream(sound, rate=44100) if sound else None
         if voice is not None:
             voice.layout = "mono"
         for k, moment in enumerate(moments):

@@ -36,7 +36,7 @@ def stored(array: npt.NDArray[np.integer], kind: str, orientation: int | None = 
     exif = Image.Exif()
     if orientation is not None:
         exif[0x0112] = orientation
-    Image.fromarray(array).save(stream, kind, exif=exif, **options)  # type: ignore[arg-type]
+    Image.fromarray(array).save(stream, kind, exif=exif, **options)
     return stream.getvalue()
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.errors import DataError
-from srn.media import ffmpeg, video_reading
+from srn.media import ffmpeg
 from srn.media.video_reading import Camera, OpenCvReader, PyAvReader, TimedFrame, VideoReader, open_video
 
 av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
@@ -171,7 +171,7 @@ class FakeCapture:
 def test_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
     moments = iter([100.0, 100.04, 100.1])
-    monkeypatch.setattr(video_reading.time, "monotonic", lambda: next(moments))
+    monkeypatch.setattr("srn.media.video_reading.time.monotonic", lambda: next(moments))
     reader = open_video(0)
     assert isinstance(reader, Camera)
     assert (reader.frame_rate, reader.length) == (25.0, None)
