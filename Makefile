@@ -23,20 +23,21 @@ demo: $(CORE) ## set up without PyTorch and find the landmarks of a real portrai
 	@echo "The portrait with its landmarks, and the numbers:"
 	@ls -1 "$(CURDIR)/$(DEMO)"/*hopper* "$(CURDIR)/$(DEMO)/faces.json"
 
-test: $(DEV) ## set up with everything and run the tests; ARGS="-k face" to choose
+test: $(DEV) ## set up everything and run the tests; ARGS="-k face" selects
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: $(DEV) ## check style, format and types
+lint: $(DEV) ## check style, format, spelling and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell .
 	$(BIN)/mypy
 
-format: $(DEV) ## put the code in form
+format: $(DEV) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## remove caches and the demo's pictures, not the environment
-	rm -rf "$(DEMO)" .pytest_cache .ruff_cache .mypy_cache build dist
+clean: ## remove caches and the demo, not the environment
+	rm -rf "$(DEMO)" .pytest_cache .ruff_cache .mypy_cache .coverage build dist
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

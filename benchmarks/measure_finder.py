@@ -26,9 +26,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from results import argument_parser, provenance
 
 import srn.inference.box_fit as box_fit_module
+from results import argument_parser, provenance
 from srn.errors import SrnError
 from srn.face.geometry import Box
 from srn.files import write_atomically

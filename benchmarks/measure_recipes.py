@@ -30,8 +30,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 
+from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 from srn import FaceLandmarker
 from srn.datasets.pack import FacePack
 from srn.errors import InputError

@@ -21,8 +21,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from matplotlib.cbook import get_sample_data
-from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 
+from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 from srn import Box, FaceLandmarker, FaceTracker
 from srn.face.geometry import similarity, transform_points
 from srn.inference.face import Face

@@ -25,8 +25,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from results import argument_parser, markdown_page, provenance, write_results
 
+from results import argument_parser, markdown_page, provenance, write_results
 from srn import FaceLandmarker
 from srn.cli.options import progress_bar
 from srn.datasets.catalogue import open_faces

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 
+from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 from srn import FaceLandmarker
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample

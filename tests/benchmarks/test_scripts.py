@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import measure_finder
-import measure_recovery
 import numpy as np
 import pytest
 
+import measure_finder
+import measure_recovery
 from srn.datasets.pack import pack_faces
 from srn.datasets.sample import Sample
 from srn.face.geometry import Box, CropSpec
