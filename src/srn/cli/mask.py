@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from srn.cli import options
-from srn.datasets.catalogue import open_faces
-from srn.datasets.sample import TEST, Split
+from srn.datasets.catalogue import open_faces, recognize
+from srn.datasets.sample import TEST
 from srn.face.scheme import scheme_by_name
 from srn.synthesis.masked import DRAWN, mask_clips, mask_samples
 from srn.synthesis.wardrobe import MaskWardrobe
@@ -19,7 +19,10 @@ from srn.synthesis.wardrobe import MaskWardrobe
 def mask(
     dataset: Annotated[
         Path,
-        typer.Argument(help="Folder of pictures with .pts files, of videos in 300VW's layout, or a dataset's root."),
+        typer.Argument(
+            help="Folder of pictures with .pts files (a dataset's root stands for its test sets), or of videos in"
+            " 300VW's layout."
+        ),
     ],
     out: Annotated[Path, typer.Argument(help="Folder for the masked pictures, their points and the manifest.")],
     kind: Annotated[
@@ -29,7 +32,6 @@ def mask(
         Path | None, typer.Option(help="Folder of mask PNGs with `key_points.csv`; patterns in `textures` beside it.")
     ] = None,
     scheme: Annotated[str, typer.Option(help="Landmark scheme of the .pts files.")] = "ibug68",
-    split: Annotated[Split, typer.Option(help="Faces to mask of a dataset that has splits.")] = TEST,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     misfit: Annotated[
         float,
@@ -45,6 +47,7 @@ def mask(
     Example: `srn mask 300W/ibug masked/ibug --kind surgical_blue --templates occluders/masks`
     """
     wardrobe = None if templates is None else MaskWardrobe.load(templates)
+    split = None if recognize(dataset) == "300vw" else TEST
     faces = open_faces(dataset, split=split, scheme=scheme_by_name(scheme))
     make = functools.partial(mask_clips, faces.clips) if faces.clips else functools.partial(mask_samples, faces.samples)
     with options.progress_bar("faces") as progress:

@@ -35,7 +35,9 @@ def read_visible(root: str | os.PathLike[str]) -> dict[str, np.ndarray[tuple[int
             return {}
         if not row["visible"] or set(row["visible"]) - {"0", "1"}:
             raise DataError.at(f"{path}: line {number}", "a row of 0 and 1 as 'visible'", repr(row["visible"]))
-        flags[f"{row['subset']}/{row['stem']}"] = np.array([flag == "1" for flag in row["visible"]])
+        # Sets made from a folder with its own boxes used to have the subset ".".
+        subset = path.parent.resolve().name if row["subset"] == "." else row["subset"]
+        flags[f"{subset}/{row['stem']}"] = np.array([flag == "1" for flag in row["visible"]])
     return flags
 
 

@@ -2,6 +2,8 @@
 
 The format is described in MathWorks' "MAT-File Format". Cells, structs, text, sparse and complex arrays are refused by
 name. Version 7.3 files are HDF5: see `cofw`.
+
+SciPy's reader is not used, because damaged files can crash the process in it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Clips with something put over them when their frames are read: a mask that is worn, things that pass by."""
+"""Clips whose frames are occluded when they are read: by a worn mask or by passing objects."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from srn.synthesis.moving_occluders import MovingOccluder, random_passage, rando
 from srn.synthesis.wardrobe import MaskWardrobe
 
 Covered = Callable[[int], tuple[Picture, npt.NDArray[np.bool_]]]
-"""The `index`-th annotated frame with something over it, and which of its points (N,) can still be seen."""
+"""Maps an index to that annotated frame with an occluder, and the visibility of its landmarks (N,)."""
 
 
 class CoveredFrames:
-    """Frames of another source with something over them (a `FrameSource`); those without landmarks as they are."""
+    """Occluded frames of another source (a `FrameSource`); frames without landmarks are unchanged."""
 
     def __init__(self, frames: FrameSource, numbers: npt.NDArray[np.int64], covered: Covered) -> None:
         self._frames, self._covered = frames, covered
@@ -32,26 +32,26 @@ class CoveredFrames:
         return self._frames.path
 
     def read(self, number: int) -> Picture:
-        """A frame, (H, W, 3) uint8 RGB."""
+        """Return a frame, (H, W, 3) uint8 RGB."""
         return self._covered(self._index[number])[0] if number in self._index else self._frames.read(number)
 
 
-def _with(clip: Clip, covered: Covered, visible: npt.NDArray[np.bool_]) -> Clip:
+def _occluded(clip: Clip, covered: Covered, visible: npt.NDArray[np.bool_]) -> Clip:
     before = np.zeros(visible.shape, bool) if clip.occluded is None else clip.occluded
     frames = CoveredFrames(clip.frames, clip.numbers, covered)
     return dataclasses.replace(clip, frames=frames, occluded=before | ~visible)
 
 
 def masked_clip(clip: Clip, kind: str, wardrobe: MaskWardrobe | None, rng: np.random.Generator) -> Clip:
-    """The clip with one mask on the face, as `srn.synthesis.masked.mask_clips` writes it, without writing it.
+    """Return the clip with one mask on the face, like those that `srn.synthesis.masked.mask_clips` writes.
 
     Args:
-        clip: the face; every frame is read once here, since what a mask covers depends on the picture.
+        clip: the clip; every frame is read once here, since the covered landmarks depend on the picture.
         kind, wardrobe: as in `srn.synthesis.masked.masked_picture`.
         rng: the only source of chance.
 
     Returns:
-        A clip whose frames are masked when they are read, with `occluded` filled in.
+        A clip whose frames are masked when they are read, with `occluded` set.
 
     Raises:
         DataError: a frame cannot be read.
@@ -61,26 +61,26 @@ def masked_clip(clip: Clip, kind: str, wardrobe: MaskWardrobe | None, rng: np.ra
     samples = clip.samples()
 
     def covered(index: int) -> tuple[Picture, npt.NDArray[np.bool_]]:
-        # The same chance anew in every frame: the same mask again.
+        # The same seed for every frame gives the same mask.
         image, visible, _ = masked_picture(samples[index], kind, wardrobe, np.random.default_rng(seed))
         return image, visible
 
-    return _with(clip, covered, np.stack([covered(index)[1] for index in range(len(clip))]))
+    return _occluded(clip, covered, np.stack([covered(index)[1] for index in range(len(clip))]))
 
 
 def passed_clip(
     clip: Clip, rng: np.random.Generator, other: Callable[[], ImageArray] | None = None, share: float = 1.0
 ) -> Clip:
-    """The clip with things that enter, stay and leave in front of the face (`srn.synthesis.moving_occluders`).
+    """Return the clip with objects that pass in front of the face (`srn.synthesis.moving_occluders`).
 
     Args:
-        clip: the face.
+        clip: the clip.
         rng: the only source of chance.
-        other: gives another face's picture, pieces of which may pass; called only when needed.
-        share: probability of something in each 30 frames.
+        other: returns another face's picture, pieces of which may pass; called only when needed.
+        share: probability of an object in each 30 frames.
 
     Returns:
-        A clip whose frames are painted over when they are read, with `occluded` filled in.
+        A clip whose frames are occluded when they are read, with `occluded` set.
     """
     occluders: list[MovingOccluder] = []
     for first in range(0, len(clip), PASSAGE_FRAMES):
@@ -101,4 +101,4 @@ def passed_clip(
             image = occluder.paint(image, index, np.eye(2, 3))
         return image, visible(index)
 
-    return _with(clip, covered, np.stack([visible(index) for index in range(len(clip))]))
+    return _occluded(clip, covered, np.stack([visible(index) for index in range(len(clip))]))
