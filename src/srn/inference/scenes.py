@@ -8,11 +8,9 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from srn.face.geometry import Box, ImageArray
-
-Float32Array = npt.NDArray[np.float32]
+from srn.face.localizer import Float32Array
 
 WIDTH, HEIGHT = 32, 24
 

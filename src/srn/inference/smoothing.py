@@ -8,13 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from srn.face.geometry import Box, FloatArray
-from srn.inference.flow import Carried
+from srn.inference.flow import Carried, Float64Array
 from srn.settings import NonNegative, Positive, Settings, Share
-
-Float64Array = npt.NDArray[np.float64]
 
 SHORTEST = 1e-3
 """Smallest interval between two frames, seconds: it keeps the speeds of simultaneous frames finite."""
