@@ -26,7 +26,7 @@ from srn.datasets.three_hundred_w import CHALLENGING_SUBSETS, COMMON_SUBSETS
 from srn.evaluation.box_curve import BoxCurve, box_curve
 from srn.evaluation.protocol import evaluate
 from srn.evaluation.report.chart_file import write_charts
-from srn.evaluation.report.figures import box_charts, ced_chart, reliability_chart
+from srn.evaluation.report.evaluation_charts import box_charts, ced_chart, reliability_chart
 from srn.evaluation.results import Evaluation
 from srn.synthesis.masked import mask_samples
 from srn.synthesis.wardrobe import MaskWardrobe

@@ -13,7 +13,7 @@ from srn.errors import InputError
 from srn.evaluation.box_curve import BoxCurve, box_curve
 from srn.evaluation.provenance import command_line
 from srn.evaluation.report.chart_file import write_charts
-from srn.evaluation.report.figures import box_charts, ced_chart, reliability_chart
+from srn.evaluation.report.evaluation_charts import box_charts, ced_chart, reliability_chart
 from srn.evaluation.report.page import Report, write_report
 from srn.evaluation.results import Evaluation, write_evaluation
 from srn.evaluation.speed import measure_speed

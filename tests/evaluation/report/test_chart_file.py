@@ -14,7 +14,7 @@ from srn.errors import MissingDependencyError
 from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.report.chart_file import write_charts
 from srn.evaluation.report.charts import LineChart
-from srn.evaluation.report.figures import box_charts, ced_chart, reliability_chart
+from srn.evaluation.report.evaluation_charts import box_charts, ced_chart, reliability_chart
 from srn.evaluation.results import Evaluation, FaceResult
 from srn.media.pictures import read_image
 

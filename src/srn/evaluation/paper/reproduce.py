@@ -33,7 +33,7 @@ Sets = Mapping[str, list[Dataset] | str]
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCell:
     """A cell, the evaluation behind it, and details for its row."""
 
     cell: Cell
@@ -111,7 +111,7 @@ class Reproduction:
     def _row(self, table: Table, variant: str, sets: Sets, version: int, init: Initialization) -> OurRow:
         published = table.row_of(variant)
         method = "SRN" if published is None else published.method
-        measured: dict[str, Measured] = {}
+        measured: dict[str, MeasuredCell] = {}
         for column in table.columns:
             if column.dataset == "none":
                 measured[column.name] = self._speed(variant)
@@ -130,7 +130,7 @@ class Reproduction:
 
     def _measured(
         self, network: Network | None, variant: str, faces: Dataset | str, column: Column, init: Initialization
-    ) -> Measured:
+    ) -> MeasuredCell:
         title, n_points = KINDS[column.dataset].title, scheme_of(column.dataset).n_points
         reasons = []
         if isinstance(faces, str):
@@ -140,9 +140,9 @@ class Reproduction:
         if network is None:
             reasons.append(f"no weights: {variant}, {n_points} points")
         if reasons or network is None or isinstance(faces, str):
-            return Measured(Cell(reason="; ".join(reasons)))
+            return MeasuredCell(Cell(reason="; ".join(reasons)))
         if init == "bbs" and any(sample.detector_box is None for sample in faces.samples):
-            return Measured(Cell(reason=f"no detector boxes: {title}"))
+            return MeasuredCell(Cell(reason=f"no detector boxes: {title}"))
         whole = self.evaluate(network, faces, init)
         wanted = {_face_key(sample.path, sample.landmarks) for sample in faces.part(column.subset)}
         results = tuple(
@@ -151,23 +151,23 @@ class Reproduction:
         )  # fmt: skip
         part = replace(whole, results=results, problems=()).by(column.normalizer or whole.normalizer)
         if not part.results:
-            return Measured(Cell(reason=f"no picture could be read: {title} {column.subset}"))
+            return MeasuredCell(Cell(reason=f"no picture could be read: {title} {column.subset}"))
         interval = _measure(part, column.metric)
         if interval is None:
             annotated = any(r.occluded is not None for r in results)
             lacks = "weights that predict visibility" if annotated else "occlusion flags"
-            return Measured(Cell(reason=f"no {lacks}: {title}"))
+            return MeasuredCell(Cell(reason=f"no {lacks}: {title}"))
         cell = Cell(interval, len(part.results), faces.kind.official_count(column.subset))
-        return Measured(cell, part, (network.name, network.detail, faces.label))
+        return MeasuredCell(cell, part, (network.name, network.detail, faces.label))
 
-    def _speed(self, variant: str) -> Measured:
+    def _speed(self, variant: str) -> MeasuredCell:
         network = next((n for (name, _), n in self.networks.items() if name == variant), None)
         if network is None:
-            return Measured(Cell(reason=f"no weights: {variant}"))
+            return MeasuredCell(Cell(reason=f"no weights: {variant}"))
         localizer = network.landmarker.localizer
         speed = measure_speed(FaceLandmarker(localizer=localizer, passes=1, flip_average=False, batch_size=1))
         cell = Cell(Interval(speed.frames_per_second, np.nan, np.nan))
-        return Measured(cell, None, (f"{network.name}, one pass, on {speed.processor}",))
+        return MeasuredCell(cell, None, (f"{network.name}, one pass, on {speed.processor}",))
 
     def _mask_notes(self, table: Table, sets: Sets) -> list[str]:
         """Compare the authors' masks with masks made here, by the same network on the same faces."""

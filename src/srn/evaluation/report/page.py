@@ -18,7 +18,7 @@ from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.provenance import versions_text
 from srn.evaluation.report import pictures
 from srn.evaluation.report.charts import style
-from srn.evaluation.report.figures import (
+from srn.evaluation.report.evaluation_charts import (
     NORMALIZER_NAMES,
     box_charts,
     ced_chart,
