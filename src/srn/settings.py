@@ -25,7 +25,7 @@ from typing import (
 )
 
 from srn.errors import InputError
-from srn.files import write_atomically
+from srn.files import write_json
 
 
 class Limit(NamedTuple):
@@ -112,7 +112,7 @@ class Settings:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the settings as JSON."""
-        write_atomically(path, (json.dumps(self.to_dict(), indent=1) + "\n").encode())
+        write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
@@ -131,37 +131,44 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def with_settings(config: AnySettings, changes: Sequence[str]) -> AnySettings:
-    """Change values by name: what `--set NAME=VALUE` does.
+    """Change values by name: the option `--set NAME=VALUE`.
 
     Args:
         config: the settings to start from.
         changes: such as `weight_decay=0.05` or `augmentation.turned=0.2`; a dot leads into nested settings, commas
-            separate the parts of a tuple, and `none` stands for None.
+            separate the parts of a tuple, and `none` stands for None. Checks see all changes made.
 
     Raises:
         InputError: there is no such name, or the value does not fit.
     """
+    split = []
     for change in changes:
         name, equals, text = change.partition("=")
         if not equals:
             raise InputError.at("--set", "NAME=VALUE", repr(change))
-        config = _changed(config, name.split("."), text, change)
-    return config
+        split.append((name.split("."), text, change))
+    return _changed(config, split)
 
 
-def _changed(config: AnySettings, names: Sequence[str], text: str, change: str) -> AnySettings:
-    first, *rest = names
+def _changed(config: AnySettings, changes: Sequence[tuple[list[str], str, str]]) -> AnySettings:
+    """Apply changes as (names of the way, text of the value, the whole change)."""
     nested = {name: value for name in kinds_of(type(config)) if isinstance(value := getattr(config, name), Settings)}
-    single = {n: a for n, a in kinds_of(type(config)).items() if n not in nested and _settings_class(a) is None}
-    if rest and first in nested:
-        return dataclasses.replace(config, **{first: _changed(nested[first], rest, text, change)})
-    if rest or first not in single:
-        known = ", ".join([*single, *(f"{name}.*" for name in nested)])
-        raise InputError.at(f"--set {change}", f"a name among {known}", repr(".".join(names)))
-    try:
-        return dataclasses.replace(config, **{first: _parsed(single[first], text)})
-    except ValueError as error:
-        raise InputError.at(f"--set {change}", _described(single[first]), repr(text)) from error
+    single = {n: kind for n, kind in kinds_of(type(config)).items() if _settings_class(kind) is None}
+    values: dict[str, Any] = {}
+    inner: dict[str, list[tuple[list[str], str, str]]] = {}
+    for (first, *rest), text, change in changes:
+        if rest and first in nested:
+            inner.setdefault(first, []).append((rest, text, change))
+        elif rest or first not in single:
+            known = ", ".join([*single, *(f"{name}.*" for name in nested)])
+            raise InputError.at(f"--set {change}", f"a name among {known}", repr(".".join([first, *rest])))
+        else:
+            try:
+                values[first] = _parsed(single[first], text)
+            except ValueError as error:
+                raise InputError.at(f"--set {change}", _described(single[first]), repr(text)) from error
+    values |= {name: _changed(nested[name], some) for name, some in inner.items()}
+    return dataclasses.replace(config, **values)
 
 
 _KINDS: dict[Any, dict[str, Any]] = {}

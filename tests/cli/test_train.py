@@ -16,13 +16,14 @@ from srn.datasets.pack import pack_faces
 from srn.datasets.sample import Sample
 from srn.face.scheme import COFW_29, IBUG_68
 from srn.media.pictures import write_image
+from srn.media.pts import write_pts
 
 pytest.importorskip("torch")
 Run = Callable[..., Any]
 
 
 def test_no_data(srn: Run, tmp_path: Path) -> None:
-    expected = "--data: expected 300W's root, or a pack made by 'srn data pack', found nothing"
+    expected = "--data: expected a dataset's root, or a pack made by 'srn data pack', found nothing"
     assert srn("train", "--out", tmp_path / "run").mistake == expected
     assert srn("train", "--out", tmp_path / "run", "--resume").mistake == expected
     assert not (tmp_path / "run").exists()
@@ -48,10 +49,10 @@ def test_data_that_is_none(srn: Run, tmp_path: Path, make: Callable[[Path], None
 def test_a_pack_takes_no_further_folders(srn: Run, tmp_path: Path) -> None:
     (tmp_path / "faces.npz").write_bytes(b"")
     ran = srn("train", "--data", tmp_path / "faces.npz", "--extra", tmp_path, "--out", tmp_path / "run")
-    assert ran.mistake.startswith("--extra: expected a folder as --data")
+    assert ran.mistake.startswith(f"{tmp_path / 'faces.npz'}: expected a pack alone")
 
 
-@pytest.mark.parametrize("arguments", [("--preset", "huge"), ("--faces", "0"), ("--without", "h"), ("--seed", "x")])
+@pytest.mark.parametrize("arguments", [("--preset", "huge"), ("--faces", "0"), ("--precision", "8"), ("--seed", "x")])
 def test_options_out_of_range(srn: Run, tmp_path: Path, arguments: tuple[str, str]) -> None:
     ran = srn("train", "--out", tmp_path / "run", *arguments)
     assert ran.code == 2
@@ -61,12 +62,11 @@ def test_options_out_of_range(srn: Run, tmp_path: Path, arguments: tuple[str, st
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--frames", "4"), "--frames: expected --clips beside it"),
-        (("--previous-start", "1"), "--previous-start: expected --clips beside it"),
-        (("--videos",), "--videos: expected --clips beside it"),
-        (("--clips", "--preset", "paper"), "--preset: expected no such option with --clips"),
-        (("--clips", "--without", "g"), "--without: expected no such option with --clips"),
-        (("--clips",), "--data: expected 300W's root, or a pack made by 'srn data pack', found nothing"),
+        (("--set", "clips.frames=4"), "--set clips.frames=4: expected a name among faces"),
+        (("--clips", "--preset", "paper"), "preset: expected none with clips"),
+        (("--clips", "--set", "clips.frames=1"), "ClipConfig.frames: expected a whole number of at least 2, found 1"),
+        (("--set", "model.without=h"), "ModelConfig.without: expected any number of values, each g, f, d or mu"),
+        (("--clips",), "--data: expected a dataset's root, or a pack made by 'srn data pack', found nothing"),
     ],
 )
 def test_options_of_clips(srn: Run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -87,7 +87,7 @@ def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
     pack_faces(samples)[0].save(tmp_path / "faces.npz")
     common = ("--workers", "0", "--device", "cpu", "--precision", "float32", "--out", tmp_path / "run")
     ran = srn(
-        "train", "--clips", "--frames", "2", "--batch-size", "4", "--faces", "4", "--validation", "2",
+        "train", "--clips", "--set", "clips.frames=2", "--set", "batch_size=4", "--faces", "4", "--set", "validation=2",
         "--data", tmp_path / "faces.npz", *common,
     )  # fmt: skip
     assert ran.code == 0, ran.err
@@ -102,10 +102,10 @@ def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
 @pytest.fixture
 def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What `srn train` would run with, given `faces.npz` of one face: the runs themselves are left out."""
-    from srn.training import loop
+    from srn.training import start
 
     configs: list[Any] = []
-    monkeypatch.setattr(loop, "train", lambda config, *_, **__: configs.append(config) or tmp_path)
+    monkeypatch.setattr(start, "train", lambda config, *_, **__: configs.append(config) or tmp_path)
     write_image(tmp_path / "a.png", np.zeros((120, 120, 3), np.uint8))
     points = np.random.default_rng(0).uniform(20, 100, (68, 2))
     pack_faces([Sample(tmp_path / "a.png", points, IBUG_68, "toy")])[0].save(tmp_path / "faces.npz")
@@ -115,8 +115,11 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--without", "coarse-shape"), {"coarse_shape": False, "non_local": True, "without": ()}),
-        (("--without", "g", "--without", "non-local"), {"coarse_shape": True, "non_local": False, "without": ("g",)}),
+        (("--set", "model.coarse_shape=false"), {"coarse_shape": False, "non_local": True, "without": ()}),
+        (
+            ("--set", "model.without=g,mu", "--set", "model.non_local=false"),
+            {"coarse_shape": True, "non_local": False, "without": ("g", "mu")},
+        ),
         (("--preset", "paper"), {"coarse_shape": False, "hourglass": False}),
         (("--preset", "robust-hg"), {"coarse_shape": False, "hourglass": True}),
     ],
@@ -157,8 +160,8 @@ def test_faces_with_other_landmarks_train_from_the_shipped_weights(srn: Run, tmp
         samples.append(Sample(tmp_path / f"{index}.png", points + index, COFW_29, "toy"))
     pack_faces(samples)[0].save(tmp_path / "faces.npz")
     ran = srn(
-        "train", "--data", tmp_path / "faces.npz", "--initial", shipped_weights(), "--faces", "2", "--batch-size", "2",
-        "--validation", "0", "--learning-rate", "0", "--workers", "0", "--device", "cpu", "--precision", "float32",
+        "train", "--data", tmp_path / "faces.npz", "--initial", shipped_weights(), "--faces", "2", "--set", "batch_size=2",
+        "--set", "validation=0", "--set", "learning_rate=0", "--workers", "0", "--device", "cpu", "--precision", "float32",
         "--out", tmp_path / "run",
     )  # fmt: skip
     assert ran.code == 0, ran.err

@@ -16,7 +16,7 @@ from srn.face.geometry import Box, CropGeometry, CropSpec
 from srn.face.scheme import COFW_29, IBUG_68, LandmarkScheme
 from srn.media.pictures import encode_image
 from srn.model.config import preset
-from srn.synthesis.augment import NO_AUGMENTATION
+from srn.synthesis.config import NO_AUGMENTATION
 from srn.training.config import TrainConfig
 
 PACK_SPEC = CropSpec(size=96, face_size=48.0)

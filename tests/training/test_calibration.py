@@ -16,7 +16,8 @@ from srn.datasets.pack import FacePack, mean_shape
 from srn.model.checkpoint import load_tensors
 from srn.model.network import CascadeOutput, StructuralRelationNetwork
 from srn.training.calibration import DRAWS, calibrate, error_ratio
-from srn.training.loop import FaceTask, split_validation
+from srn.training.stream import split_validation
+from srn.training.tasks import FaceTask
 
 from .test_loop import run
 

@@ -28,10 +28,11 @@ from srn.media.pictures import read_image
 from srn.model.checkpoint import load_network, load_tensors, save_tensors
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
-from srn.synthesis.augment import NO_AUGMENTATION, AugmentConfig, augment
+from srn.synthesis.augment import augment
+from srn.synthesis.config import NO_AUGMENTATION, AugmentConfig
 from srn.training.config import TrainConfig
-from srn.training.loop import LOG_FIELDS, Schedule, split_validation, train
-from srn.training.stream import FaceStream
+from srn.training.loop import LOG_FIELDS, Schedule, train
+from srn.training.stream import FaceStream, split_validation
 
 SCHEDULE = Schedule(
     log_every=2, save_every=4, validate_every=4, workers=0, device="cpu", precision="float32", tensorboard=False

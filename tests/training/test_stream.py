@@ -10,7 +10,8 @@ import torch
 
 from srn.datasets.pack import FacePack, mean_shape
 from srn.face.geometry import CropSpec, fit_similarity
-from srn.synthesis.augment import NO_AUGMENTATION, AugmentConfig, TrainingFace
+from srn.synthesis.augment import TrainingFace
+from srn.synthesis.config import NO_AUGMENTATION, AugmentConfig
 from srn.training.stream import FaceStream, batches
 
 SPEC = CropSpec(64, 44.0)
@@ -170,7 +171,7 @@ def test_a_share_of_nothing_is_the_stream_without(pack: FacePack) -> None:
 
 def test_second_looks_are_turned_upright_by_the_mean_shape(pack: FacePack) -> None:
     bare = {"flip": 0, "rotation_deg": 80, "color": 0, "noise_patch": 0, "occluders": 0, "masks": 0}
-    stream = stream_of(pack, config=AugmentConfig(second_look=1.0, **bare))
+    stream = stream_of(pack, config=AugmentConfig(second_pass=1.0, **bare))
     mean = mean_shape(pack).astype(np.float64)
     for position in range(20):
         turn = fit_similarity(stream[position][1].numpy().astype(np.float64), mean)

@@ -201,6 +201,11 @@ class RandomOcclusion:
         noise = int(rng.integers(NOISE_SEEDS))
         return scenes.occluded_clip(0, random_landmarks(scenes.length(0), scenes.n_points, rng), noise)
 
+    def face(self, face: TrainingFace, rng: np.random.Generator) -> TrainingFace:
+        """Occlude a single training face; the given face is left unchanged."""
+        clip = self(MovingFace(face.image[None], face.landmarks[None], face.visible[None]), rng)
+        return TrainingFace(clip.images[0], face.landmarks, clip.visible[0])
+
 
 def _scenes_of(face: MovingFace, spec: CropSpec, scheme: LandmarkScheme, patch_size: float) -> Scenes:
     expected: tuple[int, ...] = (spec.size, spec.size, 3)

@@ -1,4 +1,4 @@
-"""What a network is made of: plain data, stored inside every checkpoint."""
+"""Architecture of a network: plain data, stored inside every checkpoint."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Hierarchy = Literal["g", "f", "d", "mu"]
 HIERARCHIES: tuple[Hierarchy, ...] = get_args(Hierarchy)
 
 PATCH_FEATURES = 256
-"""What the paper's patch encoder gives for one landmark: 64 channels at 2 x 2 positions."""
+"""Features that the paper's patch encoder gives for one landmark: 64 channels at 2 x 2 positions."""
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,23 @@ class ModelConfig(Settings):
     """Architecture of a `StructuralRelationNetwork`.
 
     Attributes:
-        preset: name of the preset this came from, for people.
+        preset: name of the preset it was derived from, for people.
         scheme_name: landmark scheme.
-        crop_size, face_size: the crop's side and the face box's side inside it, pixels (`CropSpec`).
+        crop_size, face_size: side of the crop, and of the face box inside it, pixels (`CropSpec`).
         iterations: cascade steps I (the paper: 3).
-        encoder: `patches` encodes raw 36 x 36 patches around every landmark anew in each iteration (the paper);
-            `shared-map` computes one feature pyramid a face and samples it around every landmark.
+        encoder: `patches` encodes 36 x 36 pixel patches around every landmark in each iteration (the paper);
+            `shared-map` computes one feature pyramid per face and samples it around every landmark.
         batch_norm: whether the encoder's convolutions are followed by batch norm (the paper: no).
         landmark_features: features of one landmark that reach the recurrent layer and the HSRM.
         hidden_size: size of the recurrent state h (the paper: 512).
         region_size, component_size: width of the layers g and f (the paper: 512, 256).
-        without: parts of the HSRM left out, of `HIERARCHIES` (table 7).
-        non_local: whether the non-local block is there (table 8).
+        without: hierarchies of the HSRM left out (table 7).
+        non_local: whether there is a non-local block (table 8).
         non_local_softmax: softmax weights instead of the paper's dot product over the number of positions.
-        offsets_per_landmark: numbers that d gives for each landmark: 1 (the paper) or 2 (an x and a y).
-        local_offsets: whether each landmark also adds a linear reading of its own relational features.
-        coarse_shape: whether a first shape is read from the whole face before the cascade (`shared-map` only).
-        hourglass: whether the first shape is read from the heat maps of a one-stage hourglass (SRN+HG, table 4).
+        offsets_per_landmark: outputs of d for each landmark: 1 (the paper) or 2 (an x and a y).
+        local_offsets: whether each landmark adds a linear function of its own relational features.
+        coarse_shape: whether the initial shape is read from the whole face (`shared-map` only).
+        hourglass: whether the initial shape is read from the heat maps of a one-stage hourglass (SRN+HG, table 4).
         point_heads: whether visibility and expected error are predicted for each point.
         recurrence: `iteration`: h goes from iteration to iteration (eq. 5); `frame`: every iteration reads the state
             that the previous frame left (eq. 13).
@@ -135,8 +135,11 @@ class ModelConfig(Settings):
             raise WeightsError.at("model config", "a network's description as JSON", f"{error}") from error
 
 
-_PUBLISHED_AND_LIGHT: Mapping[str, ModelConfig] = MappingProxyType(
+PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
     {
+        "robust": ModelConfig(),
+        # Fewer blocks: with its hourglass the network stays within 0.4 GMAC.
+        "robust-hg": ModelConfig(preset="robust-hg", coarse_shape=False, hourglass=True, blocks=(2, 2, 2)),
         "paper": ModelConfig(
             preset="paper",
             crop_size=224,
@@ -154,26 +157,17 @@ _PUBLISHED_AND_LIGHT: Mapping[str, ModelConfig] = MappingProxyType(
             coarse_shape=False,
             point_heads=False,
         ),
-        "robust": ModelConfig(),
     }
 )
-_WITH_HOURGLASS = {
-    f"{name}-hg": dataclasses.replace(
-        config, preset=f"{name}-hg", coarse_shape=False, hourglass=True, blocks=(2, 2, 2)
-    )  # fewer blocks: with its hourglass the light network stays within 0.4 GMAC
-    for name, config in _PUBLISHED_AND_LIGHT.items()
-}
-
-PRESETS: Mapping[str, ModelConfig] = MappingProxyType({**_PUBLISHED_AND_LIGHT, **_WITH_HOURGLASS})
-"""`paper`: the network as published, 20,834,028 parameters at 68 points. `robust`: the default, a fifth of the cost.
-`paper-hg` and `robust-hg`: the same with a one-stage hourglass that gives the initial shape (SRN+HG)."""
+"""`robust`: the default, a fifth of the cost of `paper`, the published network (20,834,028 parameters at 68 points).
+`robust-hg`: the same with a one-stage hourglass that gives the initial shape (SRN+HG)."""
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:
-    """A preset with some of its values changed.
+    """Return a preset with some of its values changed.
 
     Raises:
-        InputError: no preset of that name.
+        InputError: no preset of that name, or a value that does not fit.
     """
     if name not in PRESETS:
         raise InputError.at("preset", f"one of {', '.join(PRESETS)}", repr(name))

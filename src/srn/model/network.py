@@ -122,10 +122,10 @@ class StructuralRelationNetwork(nn.Module):
             initial_weight: (B,) 1 where `initial_shape` is to be used and 0 where the network's own start is, so that
                 new and tracked faces share a batch; ones where None.
         """
-        maps, start = self.look(image)
+        maps, start = self.encode(image)
         return self.refine(maps, start, initial_shape, hidden, initial_weight)
 
-    def look(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    def encode(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """What does not depend on any other frame: the encoder's maps of (B, 3, S, S), and the network's own start
         (B, N, 2), crop pixels. The frames of a clip are looked at in one batch and refined one after the other."""
         batch = image.shape[0]
@@ -145,7 +145,7 @@ class StructuralRelationNetwork(nn.Module):
         hidden: Tensor | None = None,
         initial_weight: Tensor | None = None,
     ) -> CascadeOutput:
-        """The cascade over what `look` saw; the other arguments are those of `forward`."""
+        """The cascade over what `encode` saw; the other arguments are those of `forward`."""
         batch, face_size = start.shape[0], self.config.face_size
         shape = start
         if initial_shape is not None:

@@ -1,4 +1,4 @@
-"""What a training run is made of; written into its folder, so that a resumed run is the same run."""
+"""Configuration of a training run, kept in its folder, and the recipes of presets and tracker."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class ClipConfig(Settings):
     """Learning from clips: the tracker's fine-tuning (section 3.2, equation 13).
 
     Attributes:
-        motion: how annotated faces are brought to life.
-        frames: frames T of a clip, through all of which the error is propagated back.
-        previous_start: share of the clips in which each frame starts from the previous frame's shape, as a tracker
-            does; in the others every frame starts as a picture does (the paper's protocol).
-        steadiness: weight of the change of the error from frame to frame (`clip_loss`); 0 is the paper's loss.
-        hard_share: share of the clips that a given occluder hides (HOFS); the others are occluded as `motion` says.
-        videos: the faces are frames of videos (300VW), packed one after the other: clips are their frames.
+        motion: animation of the annotated faces.
+        frames: frames T of a clip; the error is propagated back through all of them.
+        previous_start: share of the clips in which each frame starts from the previous frame's shape. In the others
+            every frame starts as a picture does (the paper's protocol).
+        steadiness: weight of the change of the error from frame to frame (`clip_loss`); the paper's loss has 0.
+        hard_share: share of the clips that a given occluder occludes (HOFS); the others are occluded by `motion`.
+        videos: the faces are frames of videos (300VW), packed one after the other, and the clips consist of them.
     """
 
     motion: MotionConfig = field(default_factory=MotionConfig)
@@ -41,21 +41,22 @@ class TrainConfig(Settings):
 
     Attributes:
         model: the network.
-        augmentation: how faces are varied.
-        clips: how to learn from clips; None for a run on single faces.
+        augmentation: variation of the faces.
+        clips: learning from clips; None for a run on single faces.
         faces: faces to see in all (batch size x steps); every frame of a clip counts.
         batch_size: over all devices.
         learning_rate: peak rate of AdamW.
         warm_up: faces over which the rate rises; at most a tenth of the run.
-        decay_share: share of the run, at its end, over which the rate falls to zero. Before it the rate is constant, so
+        decay_share: share of the run, at its end, over which the rate falls to zero. The rate before it is constant, so
             that a run can be made longer or shorter while it goes.
         weight_decay: of matrices and convolutions; biases and norms have none.
         averaging: decay of the weight average that is evaluated and saved (the paper: 0.9999).
-        loss: see `cascade_loss`.
-        balance: how strongly faces of rare shape are drawn more often (`balance_weights`); 0: every face once a pass.
-        hard_share: share of the single faces that a given occluder hides (HOFS), instead of what `augmentation` says.
-        clip_norm: gradients longer than this are shortened to it.
-        validation: faces kept from training, spread evenly over the pack, to follow the run with.
+        loss: cost of an error, see `srn.training.loss.LossKind`.
+        balance: power by which faces of rare shape are drawn more often (`balance_weights`); 0 draws every face once an
+            epoch.
+        hard_share: share of the single faces that a given occluder occludes (HOFS) instead of `augmentation`.
+        clip_norm: longer gradients are shortened to this norm.
+        validation: faces kept from training, spread evenly over the pack, to validate on.
         seed: of weights, order and augmentation.
     """
 
@@ -85,21 +86,28 @@ class TrainConfig(Settings):
         return max(self.faces // self.batch_size, 1)
 
     def rate(self, step: int) -> float:
-        """Learning rate of a step, counted from 0: a ramp up, a plateau, a straight line down to zero."""
+        """Learning rate of a step, counted from 0: a linear rise, a plateau, a linear fall to zero."""
         warm_up = max(min(self.warm_up, self.faces // 10) // self.batch_size, 1)
         decay = max(round(self.steps * self.decay_share), 1)
         return self.learning_rate * min((step + 1) / warm_up, (self.steps - step) / decay, 1.0)
 
 
 def train_config(preset_name: str, **changes: Any) -> TrainConfig:
-    """The recipe of a preset, with some values changed; `model_changes` go to the network.
+    """Make the recipe of a preset.
 
-    `paper` is trained as the authors say: their augmentation, Adam at 5e-4 without weight decay, batches of 64, 6.4
-    million faces, weights averaged with 0.9999. `robust`: half of the crops are those that the runtime's second look
-    sees, and faces of rare shape are drawn more often.
+    `paper` is trained as the authors describe: their augmentation, Adam at 5e-4 without weight decay, batches of 64,
+    6.4 million faces, weights averaged with 0.9999. `robust` takes half of its crops as the runtime's second pass sees
+    them, and draws faces of rare shape more often.
+
+    Args:
+        preset_name: a name of `srn.model.config.PRESETS`.
+        changes: fields of `TrainConfig`; `model_changes` are fields of the network.
+
+    Raises:
+        InputError: an unknown preset, or a value that does not fit.
     """
     model = preset(preset_name, **changes.pop("model_changes", {}))
-    if preset_name.startswith("paper"):
+    if preset_name == "paper":
         recipe = TrainConfig(
             model=model,
             augmentation=PAPER_AUGMENTATION,
@@ -115,11 +123,11 @@ def train_config(preset_name: str, **changes: Any) -> TrainConfig:
 
 
 def tracker_config(picture_model: ModelConfig, **changes: Any) -> TrainConfig:
-    """The recipe of the tracker's fine-tuning, with some values changed; `clips` of another `ClipConfig` too.
+    """Make the recipe of the tracker's fine-tuning.
 
     Args:
-        picture_model: the network whose weights the run starts from; only its recurrence is changed (equation 13).
-        changes: fields of `TrainConfig`.
+        picture_model: network that the run starts from; only its recurrence is changed (equation 13).
+        changes: fields of `TrainConfig`, also `clips`.
     """
     clips: ClipConfig = changes.pop("clips", ClipConfig())
     recipe = TrainConfig(

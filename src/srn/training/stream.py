@@ -1,4 +1,4 @@
-"""The endless, repeatable stream of training faces: what is drawn at position p depends on the seed and p alone."""
+"""The endless, repeatable stream of training faces: the face at position p depends on the seed and p alone."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from srn.datasets.pack import FacePack, mean_shape
+from srn.errors import InputError
 from srn.face.geometry import CropSpec, ImageArray
-from srn.synthesis.augment import AugmentConfig, TrainingFace, augment
+from srn.synthesis.augment import TrainingFace, augment
+from srn.synthesis.config import AugmentConfig
 
 
 class FaceOrder:
-    """Which of `count` faces comes at a position. Every pass over them is a new permutation.
+    """Index of the face at each position of the stream. Every epoch is a new permutation of the `count` faces.
 
-    With weights of mean 1 a pass draws each face about as often as its weight says: systematic sampling along a
-    permutation, so that a face of weight w comes floor(w) or ceil(w) times.
+    With weights of mean 1 an epoch samples systematically along a permutation: a face of weight w comes floor(w) or
+    ceil(w) times.
     """
 
     def __init__(self, count: int, seed: int, weights: npt.NDArray[np.float64] | None = None) -> None:
@@ -44,7 +46,7 @@ class FaceOrder:
 
 
 def video_numbers(pack: FacePack) -> npt.NDArray[np.int64]:
-    """(F,) rising: faces that are consecutive frames of a video, by their names `VIDEO/000123`, share a number."""
+    """Number the videos of a pack: (F,) rising; consecutive frames, by their names `VIDEO/000123`, share a number."""
     parts = [str(name).rpartition("/") for name in pack.names]
     follows = [
         here[0] == before[0] and here[2].isdecimal() and before[2].isdecimal() and int(here[2]) == int(before[2]) + 1
@@ -53,19 +55,50 @@ def video_numbers(pack: FacePack) -> npt.NDArray[np.int64]:
     return np.cumsum([0, *(not f for f in follows)])
 
 
+def split_validation(pack: FacePack, count: int, *, videos: bool = False) -> tuple[FacePack, FacePack | None]:
+    """Set `count` faces aside, spread evenly over the pack.
+
+    Of packed `videos` whole ones are set aside, since neighbouring frames are nearly the same picture. The validation
+    faces are `count` of their frames, or all if there are fewer.
+
+    Returns:
+        Training faces, and validation faces; None where `count` is 0.
+    """
+    if count == 0:
+        return pack, None
+    if count >= len(pack):
+        raise InputError.at("validation", f"fewer faces than the pack's {len(pack)}", str(count))
+    group_of = video_numbers(pack) if videos else np.arange(len(pack))
+    groups = int(group_of[-1]) + 1
+    share = max(round(groups * count / len(pack)), 1)
+    chosen = np.isin(group_of, np.linspace(0, groups - 1, share).round().astype(np.int64))
+    if chosen.all():
+        raise InputError.at("validation", "a pack of at least two videos", "one")
+    aside = np.flatnonzero(chosen)
+    spread = np.linspace(0, len(aside) - 1, min(count, len(aside))).round().astype(np.int64)
+    return pack.subset(np.flatnonzero(~chosen)), pack.subset(aside[spread])
+
+
 FaceOccluder = Callable[[TrainingFace, np.random.Generator], TrainingFace]
-"""Hides part of a training face: what a HOFS agent gives. Chance comes from the generator alone. It has to be picklable
+"""Occludes part of a training face: a HOFS agent. Randomness comes from the generator alone. It has to be picklable
 where worker processes prepare faces."""
 
 
 class FaceStream(Dataset[tuple[Tensor, ...]]):
     """Augmented faces by position in the stream (see `FaceOrder`).
 
-    A run can stop anywhere and go on from its position with the very faces it would have seen, on any number of workers
-    and devices.
+    A run can stop anywhere and continue from its position with the faces that it would have seen, on any number of
+    workers and devices.
 
-    `hard_share` of the faces are hidden by `occluder` instead of by what `config` says; the others are those that the
-    stream has without it.
+    Args:
+        pack: the faces.
+        spec: size of the crops.
+        config: the augmentation.
+        seed: of order and augmentation.
+        weights: (F,) how often each face is drawn, 1 on average.
+        occluder: occludes `hard_share` of the faces instead of the occluders of `config`; the other faces are those of
+            the stream without it.
+        hard_share: share of the faces that `occluder` gets.
     """
 
     def __init__(
@@ -81,11 +114,11 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
         self.pack, self.spec, self.config, self.seed = pack, spec, config, seed
         self.order = FaceOrder(len(pack), seed, weights)
         self.occluder, self.hard_share = occluder, hard_share
-        self._upright = mean_shape(pack) if config.second_look else None
+        self._upright = mean_shape(pack) if config.second_pass else None
         self._unoccluded = dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Image (3, S, S) uint8, landmarks (N, 2) float32 crop pixels, visible (N,) bool."""
+        """Return image (3, S, S) uint8, landmarks (N, 2) float32 in crop pixels, and visibility (N,) bool."""
         index = self.order[position]
         rng = np.random.default_rng([self.seed, 1, position])
 
@@ -105,7 +138,7 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
 
 
 class _Positions(Sampler[list[int]]):
-    """Positions of this process's share of each global batch, from a step on."""
+    """Positions of this process's share of each global batch, from a given step."""
 
     def __init__(self, first_step: int, last_step: int, batch_size: int, rank: int, world_size: int) -> None:
         self.steps = range(first_step, last_step)
@@ -140,7 +173,7 @@ def batches(
     world_size: int = 1,
     pin_memory: bool = False,
 ) -> DataLoader[tuple[Tensor, ...]]:
-    """Batches of steps `first_step` .. `last_step` - 1: this process's `batch_size / world_size` examples of each."""
+    """Load the batches of steps `first_step` to `last_step` - 1: this process's `batch_size / world_size` examples."""
     return DataLoader(
         stream,
         batch_sampler=_Positions(first_step, last_step, batch_size, rank, world_size),

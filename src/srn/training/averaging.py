@@ -1,0 +1,88 @@
+"""Averages of weights: over the steps of one run, and over several runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+from srn.datasets.pack import FacePack
+from srn.errors import WeightsError
+from srn.model.checkpoint import save_network
+from srn.model.export import load_weights
+from srn.training.config import TrainConfig
+from srn.training.stream import split_validation
+from srn.training.tasks import FaceTask
+
+
+class WeightAverage:
+    """Exponential moving average of weights and batch-norm statistics; young averages forget faster."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.tensors = {name: t.detach().clone() for name, t in network.state_dict().items()}
+
+    def update(self, network: nn.Module, step: int) -> None:
+        """Take in the weights after a step, counted from 0."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, current in network.state_dict().items():
+            if current.is_floating_point():
+                self.tensors[name].lerp_(current.detach(), 1 - decay)
+            else:
+                self.tensors[name].copy_(current)
+
+
+def average_runs(
+    weights: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    config: TrainConfig,
+    pack: FacePack,
+    provenance: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Average the weights of runs that began from the same ones, and calibrate the expected errors of the mean.
+
+    Such runs lie in one valley of the loss, so their mean is a network too, often a better one than each (Wortsman et
+    al., *Model soups*, ICML 2022).
+
+    Args:
+        weights: files of the runs; one named twice counts twice.
+        out: the `.safetensors` file.
+        config: recipe of the runs; it tells which faces were kept from training.
+        pack: training faces of the runs.
+        provenance: text to keep in the file.
+
+    Returns:
+        The record that the file holds.
+
+    Raises:
+        WeightsError: a file is missing or holds a network of another architecture.
+    """
+    loaded = [load_weights(path) for path in weights]
+    mean = loaded[0][0]
+    for path, (network, _) in zip(weights, loaded, strict=True):
+        if network.config != mean.config:
+            raise WeightsError.at(path, f"a network as in {os.fspath(weights[0])}", "another one")
+    states = [network.state_dict() for network, _ in loaded]
+    mean.load_state_dict(
+        {
+            name: torch.stack([state[name].float() for state in states]).mean(dim=0).to(tensor.dtype)
+            for name, tensor in states[0].items()
+        }
+    )
+    training, validation = split_validation(pack, config.validation)
+    facts = {
+        **(provenance or {}),
+        "averaged": ", ".join(os.path.basename(path) for path in weights),
+        "seeds": ", ".join(provenance.get("seed", "?") for _, provenance in loaded),
+        "pack": pack.digest(),
+        "training_faces": str(len(training)),
+    }
+    if validation is not None:
+        ratio = FaceTask(config).calibrate(mean.eval(), validation, torch.device("cpu"))
+        if ratio is not None:
+            facts["expected_error_times"] = f"{ratio:.4f}"
+    save_network(out, mean, provenance=facts)
+    return facts

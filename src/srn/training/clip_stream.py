@@ -1,0 +1,135 @@
+"""The endless, repeatable stream of training clips: the clip at position p depends on the seed and p alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from srn.datasets.pack import FacePack
+from srn.face.geometry import CropSpec, ImageArray
+from srn.synthesis.animate import MovingFace, PlacedFace, animate_placed, move_frames
+from srn.synthesis.config import MotionConfig
+from srn.training.config import ClipConfig
+from srn.training.stream import FaceOrder, video_numbers
+
+
+class ClipOccluder(Protocol):
+    """Occludes the face in a clip: a HOFS agent. It has to be picklable where worker processes prepare clips."""
+
+    def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace:
+        """Return the clip occluded: new images and flags, the same landmarks. Randomness comes from `rng` alone."""
+        ...
+
+
+class ClipBatch(NamedTuple):
+    """Clips of one batch.
+
+    Attributes:
+        images: (B, T, 3, S, S) uint8.
+        landmarks: (B, T, N, 2) float32, each in the pixels of its own crop.
+        visible: (B, T, N) bool.
+        steps: (B, T, 2, 3) float32: affine map from the crop of frame t - 1 to the crop of frame t; the identity at 0.
+        previous_start: (B,) bool: whether frames start from the previous frame's shape.
+    """
+
+    images: Tensor
+    landmarks: Tensor
+    visible: Tensor
+    steps: Tensor
+    previous_start: Tensor
+
+
+def crop_steps(crops: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Map each crop to the next.
+
+    Args:
+        crops: (T, 2, 3), scene -> crop (`PlacedFace.crops`).
+
+    Returns:
+        (T, 2, 3), crop t - 1 -> crop t; the identity at 0.
+    """
+    square = np.concatenate([crops, np.broadcast_to([[[0.0, 0.0, 1.0]]], (len(crops), 1, 3))], axis=1)
+    between = square[1:] @ np.linalg.inv(square[:-1])
+    return np.concatenate([np.eye(3)[None], between])[:, :2].astype(np.float32)
+
+
+def _unoccluded(motion: MotionConfig) -> MotionConfig:
+    return dataclasses.replace(motion, occluders=0.0, masks=0.0, sunglasses=0.0, noise_patch=0.0)
+
+
+class ClipStream(Dataset[tuple[Tensor, ...]]):
+    """Clips by position in the stream, as `FaceStream` has single faces: repeatable from any position.
+
+    A packed face is animated. With `config.videos`, a face followed by T - 1 more frames of its video begins a clip of
+    these frames instead, with motion and occlusion added.
+
+    Args:
+        pack: the faces.
+        spec: size of the crops.
+        config: the clips.
+        seed: of order and animation.
+        weights: (F,) how often each face is drawn, 1 on average.
+        occluder: occludes `config.hard_share` of the clips, instead of the occluders of `config.motion`.
+    """
+
+    def __init__(
+        self,
+        pack: FacePack,
+        spec: CropSpec,
+        config: ClipConfig,
+        seed: int,
+        weights: npt.NDArray[np.float64] | None = None,
+        occluder: ClipOccluder | None = None,
+    ) -> None:
+        self.pack, self.spec, self.config, self.seed, self.occluder = pack, spec, config, seed, occluder
+        self.order = FaceOrder(len(pack), seed, weights)
+        self._videos = video_numbers(pack) if config.videos else np.arange(len(pack))
+
+    def __getitem__(self, position: int) -> tuple[Tensor, ...]:
+        """Return one clip of a `ClipBatch`, without the batch's dimension."""
+        rng = np.random.default_rng([self.seed, 2, position])
+        previous = bool(rng.random() < self.config.previous_start)
+        hard = self.occluder is not None and bool(rng.random() < self.config.hard_share)
+        motion = _unoccluded(self.config.motion) if hard else self.config.motion
+        placed = self._clip(self.order[position], motion, rng)
+        face = placed.face
+        if hard and self.occluder is not None:
+            face = self.occluder(face, rng)
+        return (
+            torch.from_numpy(face.images).permute(0, 3, 1, 2),
+            torch.from_numpy(face.landmarks),
+            torch.from_numpy(face.visible),
+            torch.from_numpy(crop_steps(placed.crops)),
+            torch.tensor(previous),
+        )
+
+    def _clip(self, first: int, motion: MotionConfig, rng: np.random.Generator) -> PlacedFace:
+        """Make the clip that begins with a face of the pack."""
+        frames = self.config.frames
+        last = first + frames - 1
+        if last >= len(self.pack) or self._videos[last] != self._videos[first]:
+            return animated_face(self.pack, first, self.spec, motion, rng, frames)
+        images = [self.pack.image(index) for index in range(first, last + 1)]
+        landmarks = self.pack.landmarks[first : last + 1]
+        return move_frames(images, landmarks, self.spec, self.pack.scheme, motion, rng, _another(self.pack, rng))
+
+
+def _another(pack: FacePack, rng: np.random.Generator) -> Callable[[], ImageArray]:
+    return lambda: pack.image(int(rng.integers(len(pack))))
+
+
+def animated_face(
+    pack: FacePack, index: int, spec: CropSpec, motion: MotionConfig, rng: np.random.Generator, frames: int
+) -> PlacedFace:
+    """Animate a packed face; patches of the pack's other faces may pass in front of it."""
+    occluded = None if pack.occluded is None else pack.occluded[index]
+    return animate_placed(
+        pack.image(index), pack.landmarks[index], spec, pack.scheme, motion, rng, frames, _another(pack, rng), occluded
+    )

@@ -1,0 +1,121 @@
+"""Start or resume a training run: recipe, initial weights, faces and occluder brought together."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from srn.datasets.pack import FacePack
+from srn.errors import InputError
+from srn.inference.runtime import shipped_weights
+from srn.model.config import ModelConfig
+from srn.model.export import load_weights
+from srn.settings import with_settings
+from srn.training.config import TrainConfig, tracker_config, train_config
+from srn.training.loop import Occluder, train
+from srn.training.runs import CONFIG_FILE, check_run_folder
+
+HARD_SHARE = 0.5
+"""Share of the single faces that an occluder gets, if the recipe is not changed."""
+
+
+class KeptOccluder(Occluder, Protocol):
+    """An occluder that a run's folder keeps, so that a resumed run needs nothing else."""
+
+    def keep(self, folder: Path) -> None:
+        """Store it in a run's folder."""
+        ...
+
+
+def recipe(
+    *,
+    preset: str | None = None,
+    tracked: ModelConfig | None = None,
+    changes: Sequence[str] = (),
+    occluded: bool = False,
+    **values: Any,
+) -> TrainConfig:
+    """Make the recipe of a new run.
+
+    Args:
+        preset: network and recipe; `robust` where None.
+        tracked: picture model to make a tracker of, by training on clips.
+        changes: changes by name, such as `augmentation.turned=0.2` (`srn.settings.with_settings`).
+        occluded: whether an occluder takes part.
+        values: fields of `TrainConfig`.
+
+    Raises:
+        InputError: an unknown preset or name, or a value that does not fit.
+    """
+    if tracked is None:
+        config = train_config(preset or "robust", hard_share=HARD_SHARE if occluded else 0.0, **values)
+        return with_settings(config, changes)
+    if preset is not None:
+        raise InputError.at("preset", "none with clips, which start from an initial network", repr(preset))
+    config = with_settings(tracker_config(tracked, **values), changes)
+    if config.clips is not None and not any(change.startswith("batch_size=") for change in changes):
+        frames = config.clips.frames
+        config = dataclasses.replace(config, batch_size=max(config.batch_size // frames, 1) * frames)
+    return config
+
+
+def start_run(
+    out: str | os.PathLike[str],
+    faces: Callable[[], FacePack],
+    *,
+    preset: str | None = None,
+    clips: bool = False,
+    initial: str | os.PathLike[str] | None = None,
+    count: int | None = None,
+    seed: int = 0,
+    changes: Sequence[str] = (),
+    occluder: KeptOccluder | None = None,
+    resume: bool = False,
+    **options: Any,
+) -> Path:
+    """Train in a folder by a preset's recipe; the work of `srn train`.
+
+    Args:
+        out: folder of the run.
+        faces: opens the training faces; called once the recipe is known to be sound, because packing takes minutes.
+        preset: network and recipe; `robust` where None. Not with `clips`.
+        clips: make a tracker of the initial network by training on clips.
+        initial: weights to start from; with `clips` the shipped ones where None.
+        count: training faces to see in all; the recipe's where None. A resumed run can be made longer or shorter by it.
+        seed: of weights, order and augmentation.
+        changes: changes of the recipe by name.
+        occluder: occludes a share of the faces.
+        resume: continue the run in the folder, by its recipe.
+        options: `schedule`, `console` and `provenance` of `srn.training.loop.train`.
+
+    Returns:
+        Path of the weights.
+
+    Raises:
+        InputError: as `recipe` and `train` do, or changes for a run that has its recipe.
+    """
+    folder = Path(out)
+    check_run_folder(folder, resume)
+    resumed = resume and (folder / CONFIG_FILE).exists()
+    if clips and initial is None and not resumed:
+        initial = shipped_weights()
+    network = None if initial is None else load_weights(initial)[0]
+    values: dict[str, Any] = {} if count is None else {"faces": count}
+    if resumed:
+        if changes:
+            raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
+        config = dataclasses.replace(TrainConfig.load(folder / CONFIG_FILE), **values)
+    else:
+        tracked = network.config if clips and network is not None else None
+        occluded = occluder is not None
+        config = recipe(preset=preset, tracked=tracked, changes=changes, occluded=occluded, seed=seed, **values)
+    pack = faces()
+    if not resumed:
+        if config.clips is None:
+            config = dataclasses.replace(config, model=dataclasses.replace(config.model, scheme_name=pack.scheme.name))
+        if occluder is not None and os.environ.get("RANK", "0") == "0":
+            occluder.keep(folder)
+    return train(config, pack, folder, occluder=occluder, initial=network, resume=resume, **options)

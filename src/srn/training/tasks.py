@@ -1,0 +1,145 @@
+"""Tasks of the training loop: where examples come from, their cost, and how the result is measured."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from srn.datasets.pack import FacePack
+from srn.face.metrics import interocular, nme
+from srn.face.scheme import LandmarkScheme
+from srn.inference.drawing import draw_face
+from srn.media.pictures import write_image
+from srn.model.network import StructuralRelationNetwork
+from srn.synthesis.augment import augment
+from srn.synthesis.config import NO_AUGMENTATION
+from srn.training.calibration import DRAWS, calibrate
+from srn.training.config import TrainConfig
+from srn.training.loss import LossTerms, cascade_loss
+from srn.training.stream import FaceOccluder, FaceStream
+
+
+class Score(NamedTuple):
+    """Result of a validation: mean error, and for clips the jitter (`srn.face.metrics`)."""
+
+    nme: float
+    jitter: float | None = None
+
+
+class Task(Protocol):
+    """The part of training that differs between pictures and clips."""
+
+    @property
+    def faces_each(self) -> int:
+        """Faces in one example: 1 for pictures, T for clips."""
+        ...
+
+    def stream(self, pack: FacePack, weights: npt.NDArray[np.float64] | None) -> Dataset[tuple[Tensor, ...]]:
+        """Return the endless stream of examples by position; `weights` (F,) say how often each face is drawn."""
+        ...
+
+    def module(self, network: StructuralRelationNetwork) -> nn.Module:
+        """Return the module of a step, forwards and backwards; it holds the network's own parameters."""
+        ...
+
+    def loss(self, module: nn.Module, batch: Sequence[Tensor], device: torch.device, low: bool) -> LossTerms:
+        """Compute the cost of a batch of examples; with `low`, the forward pass runs in bf16."""
+        ...
+
+    def validate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device, sheet: Path) -> Score:
+        """Measure an averaged network on held-out faces, and draw some predictions on the picture `sheet`."""
+        ...
+
+    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> float | None:
+        """Correct the network's expected errors on held-out faces; returns the factor, if any."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class FaceTask:
+    """Learning from single faces: the picture model.
+
+    Attributes:
+        config: the run.
+        occluder: occludes `config.hard_share` of the faces (HOFS).
+    """
+
+    config: TrainConfig
+    occluder: FaceOccluder | None = None
+
+    @property
+    def faces_each(self) -> int:
+        return 1
+
+    def stream(self, pack: FacePack, weights: npt.NDArray[np.float64] | None) -> Dataset[tuple[Tensor, ...]]:
+        config = self.config
+        return FaceStream(
+            pack, config.model.crop_spec, config.augmentation, config.seed, weights, self.occluder, config.hard_share
+        )
+
+    def module(self, network: StructuralRelationNetwork) -> nn.Module:
+        return network
+
+    def loss(self, module: nn.Module, batch: Sequence[Tensor], device: torch.device, low: bool) -> LossTerms:
+        images, landmarks, visible = batch
+        image = images.to(device, non_blocking=True).float().div_(255)
+        image = image.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=low):
+            output = module(image)
+        return cascade_loss(output, landmarks.to(device), visible.to(device), self.config.model, self.config.loss)
+
+    def validate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device, sheet: Path) -> Score:
+        images, predicted, target = predict_pack(network, pack, device)
+        prediction_sheet(images, predicted, network.config.scheme, sheet)
+        errors = [nme(p, t, interocular(t, pack.scheme)) for p, t in zip(predicted, target, strict=True)]
+        return Score(float(np.mean(errors)))
+
+    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> float | None:
+        if network.point_heads is None:
+            return None
+        return calibrate(network, self.stream(pack, None), DRAWS * len(pack), device)
+
+
+@torch.no_grad()
+def predict_pack(
+    network: StructuralRelationNetwork, pack: FacePack, device: torch.device, batch_size: int = 32
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Run a network in evaluation mode on packed faces, cropped by their ground-truth boxes.
+
+    Returns:
+        Crops (F, S, S, 3), predicted and true shapes (F, N, 2) in crop pixels.
+    """
+    rng = np.random.default_rng(0)
+    faces = [
+        augment(pack.image(i), pack.landmarks[i], network.config.crop_spec, pack.scheme, NO_AUGMENTATION, rng)
+        for i in range(len(pack))
+    ]
+    images = np.stack([face.image for face in faces])
+    shapes = [
+        network(torch.from_numpy(images[i : i + batch_size]).permute(0, 3, 1, 2).to(device).float() / 255).shapes[:, -1]
+        for i in range(0, len(images), batch_size)
+    ]
+    return images, torch.cat(shapes).float().cpu().numpy(), np.stack([face.landmarks for face in faces])
+
+
+def prediction_sheet(
+    images: npt.NDArray[np.uint8], predicted: npt.NDArray[np.float32], scheme: LandmarkScheme, path: Path
+) -> None:
+    """Draw up to 32 predictions on one picture."""
+    tiles = []
+    for image, shape in zip(images[:32], predicted[:32], strict=True):
+        tile = image.copy()
+        draw_face(tile, shape, scheme)
+        tiles.append(tile)
+    columns = min(8, len(tiles))
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
+    write_image(path, np.concatenate(rows, axis=0))
