@@ -316,3 +316,10 @@ def test_the_real_cofw68_needs_pictures(shared_data: Path) -> None:
     root = shared_data / "COFW68_annotations"
     assert open_faces(root, allow_empty=True).samples == []
     assert len(open_faces(root, pictures=shared_data / "samples" / "COFW29").part("test")) == 2
+
+
+def test_the_scheme_chooses_among_the_lists_of_wflw(shared_data: Path) -> None:
+    root = shared_data / "WFLW_subset"
+    assert open_faces(root, scheme=IBUG_68).kind.name == "wflw68"
+    assert open_faces(root, scheme=WFLW_98).kind.name == "wflw"
+    assert open_faces(root, kind="wflw", scheme=IBUG_68).kind.name == "wflw"

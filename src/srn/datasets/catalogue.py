@@ -153,6 +153,9 @@ def open_faces(
     places = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
     if not places:
         raise InputError.at("faces", "a dataset's folder, or a pack made by 'srn data pack'", "nothing")
+    for place in places:
+        if place.is_file() and len(places) > 1:
+            raise InputError.at(place, "a pack alone, which is complete", "other faces beside it")
     request = Request(SPLITS if split is None else (split,), None if pictures is None else Path(pictures), scheme)
     opened = [_open(place, kind, request, split) for place in places]
     for place, dataset in zip(places, opened, strict=True):
@@ -169,7 +172,10 @@ def _open(place: Path, name: str | None, request: Request, split: str | None) ->
         for sample in samples:
             report.count(sample.subset, 1)
         return Dataset(KINDS["plain"], place, samples, report, packed=pack)
-    name = name or _recognized(place, request.scheme)
+    if name is None:
+        name = recognize(place)
+        if name == "wflw" and request.scheme is IBUG_68 and KINDS["wflw68"].recognize(place):
+            name = "wflw68"  # the folder has lists of both schemes
     if name is None:
         expected = "the folders of 300W, WFLW, COFW or 300VW, or pictures with .pts files, COCO key points or a table"
         raise DataError.at(place, expected, "none of them" if place.is_dir() else "no such folder")
@@ -181,14 +187,6 @@ def _open(place: Path, name: str | None, request: Request, split: str | None) ->
     dataset = Dataset(kind, root, samples, report, clips)
     _compare_with_release(dataset)
     return dataset if split is None else _of_split(dataset, place, split)
-
-
-def _recognized(place: Path, scheme: LandmarkScheme | None) -> str | None:
-    """Return the kind of a folder; of a WFLW folder with lists of several schemes, that of the scheme asked for."""
-    name = recognize(place)
-    if scheme is IBUG_68 and name == "wflw" and KINDS["wflw68"].recognize(place):
-        return "wflw68"
-    return name
 
 
 def _compare_with_release(dataset: Dataset) -> None:
@@ -223,20 +221,17 @@ def _of_split(dataset: Dataset, place: Path, split: str) -> Dataset:
 def _joined(datasets: Sequence[Dataset]) -> Dataset:
     """Join datasets, with the dataset's name before a subset that several of them have."""
     roots: dict[str, set[Path]] = {}
-    for dataset in datasets:
-        if dataset.packed is not None:
-            raise InputError.at(dataset.root, "a pack alone, which is complete", "other faces beside it")
-        for sample in dataset.samples:
-            roots.setdefault(sample.subset, set()).add(dataset.root)
     report = ReadingReport()
-    samples: list[Sample] = []
     for dataset in datasets:
         report.add(dataset.report)
-        samples += [
-            dataclasses.replace(sample, subset=f"{dataset.root.name}/{sample.subset}")
-            if len(roots[sample.subset]) > 1
-            else sample
-            for sample in dataset.samples
-        ]
+        for sample in dataset.samples:
+            roots.setdefault(sample.subset, set()).add(dataset.root)
+    samples = [
+        dataclasses.replace(sample, subset=f"{dataset.root.name}/{sample.subset}")
+        if len(roots[sample.subset]) > 1
+        else sample
+        for dataset in datasets
+        for sample in dataset.samples
+    ]
     kind = datasets[0].kind if len({dataset.kind.name for dataset in datasets}) == 1 else KINDS["plain"]
     return Dataset(kind, datasets[0].root, samples, report, [clip for dataset in datasets for clip in dataset.clips])

@@ -14,20 +14,18 @@ from srn.files import write_csv
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
 
-JPEG_QUALITY = 95
-
 
 class AnnotationWriter:
     """Writes annotated pictures or frames, and their table.
 
     Args:
         table: file of the table.
-        columns: its columns; the first ones name the picture, the last is `visible`.
+        columns: its columns, without the last one, `visible`.
     """
 
     def __init__(self, table: str | os.PathLike[str], columns: Sequence[str]) -> None:
-        self.table, self.columns = Path(table), (*columns, "visible")
-        self._rows: list[Sequence[object]] = []
+        self._table = Path(table)
+        self._rows: list[Sequence[object]] = [(*columns, "visible")]
 
     def picture(
         self,
@@ -36,18 +34,21 @@ class AnnotationWriter:
         landmarks: FloatArray,
         visible: npt.NDArray[np.bool_],
         row: Sequence[object],
+        points: Path | None = None,
     ) -> None:
-        """Write `STEM.jpg` and `STEM.pts`.
+        """Write a picture and its `.pts` file.
 
         Args:
             stem: path of the picture without its suffix.
             image: (H, W, 3) uint8 RGB.
             landmarks: (N, 2) picture pixels, 0-based.
-            visible: (N,) which landmarks can be seen.
-            row: the table's values, but for `visible`.
+            visible: (N,) which landmarks are visible.
+            row: values of the table's columns.
+            points: path of the `.pts` file without its suffix; beside the picture where None.
         """
-        self._write(stem.with_name(f"{stem.name}.jpg"), stem.with_name(f"{stem.name}.pts"), image, landmarks)
-        self._add(row, visible)
+        write_image(f"{stem}.jpg", image, quality=95)
+        write_pts(f"{points or stem}.pts", landmarks)
+        self._rows.append((*row, "".join("1" if seen else "0" for seen in visible)))
 
     def frame(
         self,
@@ -58,27 +59,13 @@ class AnnotationWriter:
         visible: npt.NDArray[np.bool_],
         row: Sequence[object],
     ) -> None:
-        """Write a frame of a video in 300VW's extracted layout: `CLIP/imgs/000001.jpg` and `CLIP/annot/000001.pts`.
-
-        Args:
-            clip: folder of the video.
-            number: number of the frame, from 1.
-            image, landmarks, visible, row: as in `picture`.
-        """
+        """Write a frame, numbered from 1, as `CLIP/imgs/000001.jpg` and `CLIP/annot/000001.pts` (300VW's layout)."""
         name = frame_name(number)
-        self._write(clip / "imgs" / f"{name}.jpg", clip / "annot" / f"{name}.pts", image, landmarks)
-        self._add(row, visible)
+        self.picture(clip / "imgs" / name, image, landmarks, visible, row, points=clip / "annot" / name)
 
     def write_table(self) -> None:
         """Write the table of everything written so far."""
-        write_csv(self.table, [self.columns, *self._rows])
-
-    def _write(self, picture: Path, points: Path, image: ImageArray, landmarks: FloatArray) -> None:
-        write_image(picture, image, quality=JPEG_QUALITY)
-        write_pts(points, landmarks)
-
-    def _add(self, row: Sequence[object], visible: npt.NDArray[np.bool_]) -> None:
-        self._rows.append([*row, "".join("1" if seen else "0" for seen in visible)])
+        write_csv(self._table, self._rows)
 
 
 def frame_name(number: int) -> str:

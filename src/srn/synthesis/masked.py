@@ -20,7 +20,7 @@ from srn.datasets.manifest import MANIFEST, manifest_digest, read_visible
 from srn.datasets.report import ReadingReport
 from srn.datasets.sample import Sample
 from srn.datasets.writing import AnnotationWriter, frame_name
-from srn.errors import DataError, InputError
+from srn.errors import InputError
 from srn.face.geometry import ImageArray
 from srn.synthesis.masks import fit_mask, turned_side
 from srn.synthesis.occluders import drawn_mask, misfitted, visible_landmarks
@@ -90,26 +90,21 @@ def mask_samples(
     """
     folder = Path(out)
     writer = AnnotationWriter(folder / MANIFEST, ("subset", "stem", "mask", "seed", "misfit"))
-    taken: dict[str, int] = {}
-    problems: list[str] = []
+    report, taken = ReadingReport(), dict[str, int]()
     for sample in samples:
         name = f"{sample.subset}/{sample.path.stem}"
         taken[name] = taken.get(name, 0) + 1
         if taken[name] > 1:  # a further face of one picture
             name = f"{name}_{taken[name]}"
         rng = np.random.default_rng([seed, *name.encode()])
-        try:
+        with report.catching():
             image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
-        except DataError as error:
-            problems.append(f"{error}; left out")
-            continue
-        finally:
-            if progress is not None:
-                progress()
-        stem = folder / name
-        writer.picture(stem, image, sample.landmarks, visible, (sample.subset, stem.name, mask, seed, misfit))
+            stem = folder / name
+            writer.picture(stem, image, sample.landmarks, visible, (sample.subset, stem.name, mask, seed, misfit))
+        if progress is not None:
+            progress()
     writer.write_table()
-    return problems
+    return report.problems
 
 
 def mask_clips(
@@ -138,7 +133,7 @@ def mask_clips(
     Returns:
         One line for each frame that could not be read.
     """
-    problems: list[str] = []
+    report = ReadingReport()
     for clip in clips:
         folder = Path(out) / clip.name
         if _is_finished(folder / CLIP_MANIFEST, len(clip), kind, seed, misfit):
@@ -149,18 +144,14 @@ def mask_clips(
         writer = AnnotationWriter(folder / CLIP_MANIFEST, ("frame", "mask", "kind", "seed", "misfit"))
         for sample, number in zip(clip.samples(), clip.numbers.tolist(), strict=True):
             rng = np.random.default_rng([seed, *clip.name.encode()])  # anew for each frame: the same mask again
-            try:
+            with report.catching():
                 image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
-            except DataError as error:
-                problems.append(f"{error}; left out")
-                continue
-            finally:
-                if progress is not None:
-                    progress()
-            row = (frame_name(number), mask, kind, seed, misfit)
-            writer.frame(folder, number, image, sample.landmarks, visible, row)
+                row = (frame_name(number), mask, kind, seed, misfit)
+                writer.frame(folder, number, image, sample.landmarks, visible, row)
+            if progress is not None:
+                progress()
         writer.write_table()
-    return problems
+    return report.problems
 
 
 def _is_finished(manifest: Path, frames: int, kind: str, seed: int, misfit: float) -> bool:
