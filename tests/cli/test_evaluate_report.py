@@ -55,17 +55,17 @@ def test_the_second_run_measures_nothing(
     monkeypatch.setattr(options, "weights_digest", lambda landmarker, weights: "w")
 
     def run(*arguments: object) -> tuple[int, dict[str, Any]]:
-        looks = len(knowing.batches)
+        batches = len(knowing.batches)
         file = tmp_path / "r.json"
         srn("evaluate", root / "300W" / "ibug", "--cache", tmp_path / "kept", "--json", file, *arguments)
-        return len(knowing.batches) - looks, json.loads(file.read_text())
+        return len(knowing.batches) - batches, json.loads(file.read_text())
 
-    looks, first = run()
-    assert looks > 0
+    batches, first = run()
+    assert batches > 0
     assert run() == (0, first)
     assert run("--passes", "1")[0] > 0
     assert run("--normalizer", "bbox")[0] == 0
-    assert run("--no-cache")[0] == looks
+    assert run("--no-cache")[0] == batches
     files = sorted(path.name for path in (tmp_path / "kept").iterdir())
     assert len(files) == 2  # two numbers of passes
 

@@ -18,13 +18,13 @@ from srn.face.scheme import COFW_29, COMPONENTS, IBUG_68
 Shape = npt.NDArray[np.float64]
 
 
-def result(name: str, target: Shape, moved: Shape, **facts: object) -> FaceResult:
-    """A face whose inter-ocular distance is `size`, with points moved by `moved`."""
+def result(name: str, target: Shape, offsets: Shape, **facts: object) -> FaceResult:
+    """A face whose inter-ocular distance is `size`, with points off by `offsets`."""
     size = float(np.hypot(*(target[36] - target[45])))
-    shape = target + moved
+    shape = target + offsets
     values = {
         "nme": nme(shape, target, size), "mean_shape_nme": 0.3, "landmarks": shape,
-        "point_errors": np.hypot(*moved.T) / size, "target_landmarks": target,
+        "point_errors": np.hypot(*offsets.T) / size, "target_landmarks": target,
     }  # fmt: skip
     return FaceResult(Path(f"{name}.png"), "one", **{**values, **facts})  # type: ignore[arg-type]
 
@@ -37,10 +37,10 @@ def target(face: Shape) -> Shape:
 @pytest.fixture
 def by_component(target: Shape) -> FaceResult:
     """Brows 1 pixel off, eyes 2, nose 3, mouth 4, left cheek 5, right cheek 6."""
-    moved = np.zeros((68, 2))
+    offsets = np.zeros((68, 2))
     for pixels, name in enumerate(COMPONENTS, 1):
-        moved[list(IBUG_68.components[name]), 0] = pixels
-    return result("a", target, moved)
+        offsets[list(IBUG_68.components[name]), 0] = pixels
+    return result("a", target, offsets)
 
 
 def evaluation(*results: FaceResult) -> Evaluation:
@@ -62,10 +62,10 @@ def test_components_by_hand(by_component: FaceResult, target: Shape) -> None:
 
 def test_seen_and_hidden_points_of_a_component(target: Shape) -> None:
     size = np.hypot(*(target[36] - target[45]))
-    moved, occluded = np.zeros((68, 2)), np.zeros(68, bool)
-    moved[48:58, 1], occluded[48:58] = 7, True  # half of the mouth
-    other = result("b", target, moved * 100)  # occlusion not annotated: in neither
-    summary = evaluation(result("a", target, moved, occluded=occluded), other).component_summary()
+    offsets, occluded = np.zeros((68, 2)), np.zeros(68, bool)
+    offsets[48:58, 1], occluded[48:58] = 7, True  # half of the mouth
+    other = result("b", target, offsets * 100)  # occlusion not annotated: in neither
+    summary = evaluation(result("a", target, offsets, occluded=occluded), other).component_summary()
     assert summary is not None
     assert summary["mouth"]["nme_occluded"] == pytest.approx(7 / size)
     assert summary["mouth"]["nme_visible"] == 0

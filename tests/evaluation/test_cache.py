@@ -72,10 +72,10 @@ def test_the_second_time_nothing_is_measured(
 ) -> None:
     first, known = cached_evaluate(landmarker, samples, cache=store, digest="w")
     assert not known
-    looks = len(landmarker.localizer.batches)  # type: ignore[attr-defined]
+    batches = len(landmarker.localizer.batches)  # type: ignore[attr-defined]
     second, known = cached_evaluate(landmarker, samples, cache=store, digest="w")
     assert known
-    assert len(landmarker.localizer.batches) == looks  # type: ignore[attr-defined]
+    assert len(landmarker.localizer.batches) == batches  # type: ignore[attr-defined]
     same(first, second)
     same(first, evaluate(landmarker, samples))
 

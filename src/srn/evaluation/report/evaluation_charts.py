@@ -1,4 +1,4 @@
-"""The charts of an evaluation: cumulative errors, components, moved boxes, reliability of the confidence."""
+"""The charts of an evaluation: cumulative errors, components, face boxes, reliability of the confidence."""
 
 from __future__ import annotations
 
