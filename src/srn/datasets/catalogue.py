@@ -160,7 +160,7 @@ def open_faces(
     opened = [_open(place, kind, request, split) for place in places]
     for place, dataset in zip(places, opened, strict=True):
         if not dataset.samples and not allow_empty:
-            reason = next(iter(dataset.report.problems), "none")
+            reason = next(iter([*dataset.report.problems, *reversed(dataset.report.notes)]), "none")
             raise DataError.at(place, "annotated faces with their pictures", reason)
     return opened[0] if len(opened) == 1 else _joined(opened)
 
