@@ -1,0 +1,91 @@
+"""The HOFS benchmarks run on a tiny network, three test faces and a few transitions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.datasets.catalogue import open_faces
+from srn.media.pictures import write_image
+from srn.media.pts import write_pts
+
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
+import hofs_clips
+import measure_hofs
+import measure_learner
+from srn.model.checkpoint import save_network
+from srn.model.config import preset
+from srn.model.network import StructuralRelationNetwork
+
+
+def write_face(picture: Path, points: Path, landmarks: npt.NDArray[np.float64], seed: int) -> None:
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    points.parent.mkdir(parents=True, exist_ok=True)
+    write_image(picture, np.random.default_rng(seed).integers(0, 256, (150, 150, 3), dtype=np.uint8))
+    write_pts(points, landmarks)
+
+
+@pytest.fixture
+def options(tmp_path: Path, face: npt.NDArray[np.float64], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments of both benchmarks, for data of noise."""
+    monkeypatch.setattr(hofs_clips, "FACES", 3)
+    data, landmarks = tmp_path / "data", face * 60 + [75, 75]
+    for number, subset in enumerate(("helen/testset", "lfpw/testset", "ibug")):
+        stem = data / "300W" / subset / f"face{number}"
+        write_face(stem.with_suffix(".jpg"), stem.with_suffix(".pts"), landmarks, number)
+    for frame in range(1, 4):
+        clip, name = data / "CK_plus" / "S001", f"{frame:06d}"
+        write_face(clip / "imgs" / f"{name}.jpg", clip / "annot" / f"{name}.pts", landmarks, frame)
+    stem = data / "youtube_faces" / "one"
+    write_face(stem.with_suffix(".jpg"), stem.with_suffix(".pts"), landmarks, 9)
+    (data / "youtube_faces" / "manifest.csv").write_text("sequence,stem\na,one\na,one\n")
+    pack = tmp_path / "faces.npz"
+    open_faces(data / "300W", split="test").to_pack()[0].save(pack)
+    config = preset(
+        "robust", crop_size=64, face_size=40.0, iterations=1, landmark_features=8, hidden_size=8, region_size=8,
+        component_size=8, stem_channels=8, map_channels=(8, 8, 8), blocks=(1, 1, 1),
+    )  # fmt: skip
+    weights = tmp_path / "tiny.safetensors"
+    save_network(weights, StructuralRelationNetwork(config, face))
+    return [
+        str(data), str(pack), "--weights", str(weights), "--work", str(tmp_path / "work"), "--out",
+        str(tmp_path / "out"), "--test-clips", "2",
+    ]  # fmt: skip
+
+
+def test_agents_are_measured_against_the_baselines(options: list[str], tmp_path: Path) -> None:
+    sizes = ("--seeds", "2", "--transitions", "32", "--frames", "2", "--training-frames", "2", "--training-clips", "4")
+    tuned = ("--real-clips", "1", "--points", "2", "--fine-tune", "8", "--arms", "RSF", "HOFS")
+    measure_hofs.main([*options, *sizes, *tuned])
+
+    content = json.loads((tmp_path / "out" / "hofs.json").read_text())
+    page = (tmp_path / "out" / "hofs.md").read_text()
+    for rows in content["sets"].values():
+        best = rows[hofs_clips.BEST]["mean"]
+        assert rows[hofs_clips.WALK]["mean"] <= best <= rows["full search, 68 places"]["mean"]
+        assert rows["greedy oracle, one step"]["mean"] <= best
+    assert [len(run["curve"]) for run in content["variants"]["multi-queue"]] == [2, 2]
+    assert set(content["table_9"]["nme"]) == {"not at all", "RSF", "HOFS"}
+    assert "| agent, multi-queue |" in page
+    assert "| RSF |" in page
+    assert (tmp_path / "out" / "hofs_heat_map.png").exists()
+    assert (tmp_path / "out" / "hofs_learning.png").exists()
+
+    measure_hofs.main([*options, *sizes, *tuned])  # everything is kept
+    again = json.loads((tmp_path / "out" / "hofs.json").read_text())
+    assert again["variants"] == content["variants"]
+    assert again["table_9"] == content["table_9"]
+
+
+def test_variants_of_the_learner_are_compared(options: list[str], tmp_path: Path) -> None:
+    measure_learner.main([*options, "--seeds", "1", "--transitions", "32", "--updates", "2", "--test-frames", "1"])
+
+    page = (tmp_path / "out" / "hofs_learner.md").read_text()
+    for name in measure_learner.VARIANTS:
+        assert f"| {name} |" in page
