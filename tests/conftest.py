@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from matplotlib.cbook import get_sample_data
 
 from srn.face.geometry import CropSpec
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.runtime import shipped_weights
+from srn.media.pictures import read_image
+from srn.synthesis.occluders import drawn_mask
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Research data sets that may not be redistributed: they lie beside the repository, never inside it."""
@@ -28,6 +32,27 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the research data sets (../shared/data beside the repository) are not here")
     return SHARED_DATA
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A picture of one face, and the landmarks (68, 2) that the shipped weights are known to give on it."""
+
+    name: str
+    image: Picture
+    landmarks: Shape
+
+
+@pytest.fixture(scope="session")
+def portraits() -> list[Portrait]:
+    """Two public-domain portraits, and one of them with a drawn mask; see `tests/data/README.md`."""
+    folder = Path(__file__).parent / "data"
+    pinned = {name: np.array(points) for name, points in json.loads((folder / "portraits.json").read_text()).items()}
+    hopper = read_image(get_sample_data("grace_hopper.jpg", asfileobj=False))
+    masked = hopper.copy()
+    drawn_mask(masked, pinned["hopper"], IBUG_68, np.random.default_rng(2))
+    images = {"hopper": hopper, "astronaut": read_image(folder / "astronaut.jpg"), "hopper, masked": masked}
+    return [Portrait(name, image, pinned[name]) for name, image in images.items()]
 
 
 @pytest.fixture(scope="session")
