@@ -158,14 +158,19 @@ def measure(arguments: argparse.Namespace) -> tuple[list[list[str]], list[str]]:
     return rows, notes
 
 
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command."""
+    result = study_parser(__doc__)
+    result.add_argument("--transitions", type=int, default=9216)
+    result.add_argument("--frames", type=int, default=2, help="of the clips to learn from")
+    result.add_argument("--updates", type=int, default=1200)
+    result.add_argument("--test-clips", type=int, default=16)
+    result.add_argument("--test-frames", type=int, default=16)
+    return result
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = study_parser(__doc__)
-    parser.add_argument("--transitions", type=int, default=9216)
-    parser.add_argument("--frames", type=int, default=2, help="of the clips to learn from")
-    parser.add_argument("--updates", type=int, default=1200)
-    parser.add_argument("--test-clips", type=int, default=16)
-    parser.add_argument("--test-frames", type=int, default=16)
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     rows, notes = measure(options)
     content = {**provenance(options.threads), "weights": options.weights.name}
     notes += [options.note] if options.note else []

@@ -105,9 +105,9 @@ def test_a_tracker_that_learns_from_an_agent(srn: Run, tmp_path: Path, pack: Pat
     assert ran.code == 0, ran
 
     plain = tmp_path / "plain"
-    options = ("--clips", "--data", pack, "--out", plain, "--workers", 0, "--device", "cpu", "--initial", weights)
-    assert srn("train", *options, *sizes).code == 0
-    mistake = srn("train", *options, "--resume", "--hofs", run / "hofs.safetensors").mistake
+    others = ("--clips", "--data", pack, "--out", plain, "--workers", 0, "--device", "cpu", "--initial", weights)
+    assert srn("train", *others, *sizes).code == 0
+    mistake = srn("train", *others, "--resume", "--hofs", run / "hofs.safetensors").mistake
     assert mistake == "--hofs: expected a run that was started with an agent, found one without"
 
 

@@ -89,8 +89,8 @@ def test_the_loss_is_equation_12(
     for _ in range(9):
         learner.play()
     rewards = [e.transition.reward for e in learner.replay.entries()]
-    spread = np.std(rewards)
-    agent = Agent(started_copy(learner, np.mean(rewards) / (1 - 0.9), spread))
+    spread = float(np.std(rewards))
+    agent = Agent(started_copy(learner, float(np.mean(rewards)) / (1 - 0.9), spread))
     batch = learner.replay.sample(8, np.random.default_rng([config.seed, 2, 0]))
     assert {t.done for t in batch} == {True, False}  # both cases
     losses = []

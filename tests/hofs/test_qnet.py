@@ -35,10 +35,11 @@ def test_the_encoder_is_the_networks(
     with torch.no_grad():
         expected = network.encoder(network.encoder.prepare(images), shapes).flatten(1)
         torch.testing.assert_close(qnet.features(images, shapes), expected)
-    before = network.encoder.squeeze.weight.clone()
+    frozen = network.encoder.get_parameter("squeeze.weight")
+    before = frozen.clone()
     with torch.no_grad():
-        qnet.encoder.squeeze.weight.zero_()
-    torch.testing.assert_close(network.encoder.squeeze.weight, before)  # a copy: the network stays frozen
+        qnet.encoder.get_parameter("squeeze.weight").zero_()
+    torch.testing.assert_close(frozen.detach(), before.detach())  # a copy: the network stays frozen
 
 
 def test_the_papers_preset_lends_its_convolutions(shapes: torch.Tensor) -> None:
@@ -46,8 +47,8 @@ def test_the_papers_preset_lends_its_convolutions(shapes: torch.Tensor) -> None:
     paper = StructuralRelationNetwork(preset("paper", scheme_name="cofw29", **small), np.zeros((29, 2)))
     qnet = pretrained_qnet(paper, hidden_size=16)
     assert isinstance(qnet.encoder, PatchEncoder)
-    torch.testing.assert_close(qnet.encoder.conv1.weight, paper.encoder.conv1.weight)
-    assert qnet.head[1].weight.shape == (16, 29 * 256)
+    torch.testing.assert_close(qnet.encoder.conv1.weight, paper.encoder.get_parameter("conv1.weight"))
+    assert qnet.head.get_parameter("1.weight").shape == (16, 29 * 256)
     with torch.no_grad():
         assert qnet(torch.rand(2, 3, 64, 64), shapes[:2]).shape == (2,)
 
@@ -69,10 +70,11 @@ def test_a_random_encoder_gets_statistics(network: StructuralRelationNetwork) ->
     crops = np.random.default_rng(0).integers(0, 60, (8, 64, 64, 3), dtype=np.uint8)  # dark: far from the norms' start
     shapes = np.tile(grid_shape(), (8, 1, 1))
     qnet.calibrate(crops, shapes)
-    norm = qnet.encoder.stem[0][1]
+    convolution, norm = (qnet.encoder.get_submodule(f"stem.0.{k}") for k in (0, 1))
     assert isinstance(norm, torch.nn.BatchNorm2d)
+    assert norm.running_mean is not None
     with torch.no_grad():
-        seen = qnet.encoder.stem[0][0]((qnet.images(crops) - 0.5) * 4)
+        seen = convolution((qnet.images(crops) - 0.5) * 4)
     torch.testing.assert_close(norm.running_mean, seen.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
     assert not norm.training
     assert norm.momentum == 0.1
@@ -146,7 +148,7 @@ def test_dropout_keeps_the_mean_and_repeats(network: StructuralRelationNetwork) 
     features = torch.rand(1, 29 * network.config.landmark_features).expand(4000, -1)
     with torch.no_grad():
         # A bias keeps all inner units above zero, so that the head is linear and its mean under dropout its value.
-        qnet.head[1].bias.fill_(100)
+        qnet.head.get_parameter("1.bias").fill_(100)
         value = float(qnet.value(features[:1]))
         some, again, others = (qnet.value(features, 0.5, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(some, again)

@@ -35,7 +35,7 @@ def test_the_corners_of_the_eyes_normalize() -> None:
     class Right(WeakLocalizer):
         def __call__(self, crops, *rest):  # type: ignore[no-untyped-def]
             answer = super().__call__(crops, *rest)
-            return answer._replace(shapes=clip.landmarks[:, None] + np.float32([3.0, 4.0]))
+            return answer._replace(shapes=clip.landmarks[:, None] + np.array([3.0, 4.0], np.float32))
 
     world = OcclusionWorld(Scenes(GivenClips([clip], SPEC, COFW_29), PATCH_SIZE), Right({}))
     assert world.rewards([Place(0, 0, 0, 0)])[0] == pytest.approx(5 / 40)
@@ -51,7 +51,7 @@ def test_degradation_is_against_the_clean_frame(toy_world: MakeWorld) -> None:
     class Biased(WeakLocalizer):
         def __call__(self, crops, *rest):  # type: ignore[no-untyped-def]
             answer = super().__call__(crops, *rest)
-            return answer._replace(shapes=answer.shapes + np.float32([1.0, 0.0]))
+            return answer._replace(shapes=answer.shapes + np.array([1.0, 0.0], np.float32))
 
     plain = toy_world(WEAK)
     world = OcclusionWorld(plain.scenes, Biased(WEAK), reward="degradation")

@@ -105,7 +105,7 @@ class MotionConfig(Settings):
         occluders: probability of a passing occluder in each stretch of 30 frames.
         masks, sunglasses: probability of one worn through the whole clip.
         noise_patch: probability of the paper's noise patch, which moves from landmark to landmark by random steps of
-            -1, 0 and +1, as the actions of HOFS do (section 3.2; RSF in table 9).
+            -1, 0 and +1, as the actions of HOFS do (section 3.2).
         noise_patch_size: its side (the paper: 48 pixels in a face box of about 140).
         crop: placement of the crops. `tracked`: the true shape of frame t - 1 places the crop of frame t, with the tilt
             of frame 0, as in a tracker. `fixed`: the shape of frame 0 places all crops.
@@ -158,4 +158,4 @@ UNOCCLUDED_MOTION = MotionConfig(occluders=0, masks=0, sunglasses=0)
 """Everything but occlusion: the clean clips of table 9, and the base of the occlusions of HOFS."""
 
 RANDOM_PATCH_MOTION = MotionConfig(occluders=0, masks=0, sunglasses=0, noise_patch=1)
-"""The paper's random occlusion of video (RSF, table 9): one noise patch in every frame."""
+"""One noise patch in every frame, on a random walk over the landmarks."""
