@@ -69,8 +69,8 @@ def network_digest(network: StructuralRelationNetwork) -> str:
     return content.hexdigest()[:16]
 
 
-class _Meter:
-    """Rewards, updates and time since the last row of the log."""
+class _Rounds:
+    """Runs a learner round by round, and sums up rewards, updates and time since the last row of the log."""
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
@@ -84,14 +84,22 @@ class _Meter:
     def _network_seconds(self) -> float:
         return self._learner.world.network_seconds + self._learner.qnet_seconds
 
-    def row(self) -> dict[str, str]:
-        """Give a row of the log and start the next one; what is unknown stays empty."""
+    def round(self) -> None:
+        """Play one step of every lane, and learn from the experience once the warm-up is over."""
+        learner = self._learner
+        self.rewards += learner.play().tolist()
+        if learner.transitions >= learner.config.warm_up:
+            self.updates += [learner.learn() for _ in range(learner.config.updates)]
+
+    def row(self) -> tuple[dict[str, str], str]:
+        """Give a row of the log and its status line, and start the next row; unknown values are empty."""
         elapsed, share = time.perf_counter() - self._start, self._network_seconds() - self._network_start
         loss, value = np.mean(self.updates, axis=0) if self.updates else (np.nan, np.nan)
         numbers = (np.mean(self.rewards), loss, value, len(self.rewards) / elapsed, share / elapsed)
         texts = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
+        status = f"reward {numbers[0]:.4f}  {numbers[3]:.0f} transitions/s"
         self._reset()
-        return dict(zip(LOG_FIELDS, (str(self._learner.transitions), *texts), strict=True))
+        return dict(zip(LOG_FIELDS, (str(self._learner.transitions), *texts), strict=True)), status
 
 
 def train_agent(
@@ -138,20 +146,16 @@ def train_agent(
         _restore(learner, run, own)
         facts = {**(provenance or {}), **own, "qnet": learner.qnet.config.to_json()}
         config.save(run.folder / CONFIG_FILE)
-        meter = _Meter(learner)
+        rounds = _Rounds(learner)
         with RunLog(
             run.folder, LOG_FIELDS, done=learner.transitions, total=config.transitions, unit="transitions",
             console=console or Console(stderr=True),
         ) as log:  # fmt: skip
             while learner.transitions < config.transitions:
-                meter.rewards += learner.play().tolist()
-                if learner.transitions >= config.warm_up:
-                    meter.updates += [learner.learn() for _ in range(config.updates)]
+                rounds.round()
                 last = learner.transitions >= config.transitions
                 if learner.rounds % log_every == 0 or last:
-                    row = meter.row()
-                    speed = float(row["transitions_per_s"])
-                    log.write(row, f"reward {float(row['reward']):.4f}  {speed:.0f} transitions/s")
+                    log.write(*rounds.row())
                 if learner.rounds % save_every == 0 or last:
                     _save(learner, run, facts)
         if not (run.folder / AGENT_FILE).exists():  # resumed at its end
