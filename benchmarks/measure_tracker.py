@@ -26,7 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from results import argument_parser, markdown_page, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 from srn import FaceLandmarker
 from srn.cli.options import progress_bar
 from srn.datasets.catalogue import open_faces
@@ -34,7 +34,7 @@ from srn.datasets.clip import Clip, Picture
 from srn.datasets.sample import Sample
 from srn.datasets.three_hundred_w import CHALLENGING_SUBSETS, COMMON_SUBSETS
 from srn.evaluation.followers import CascadeFollower, Follower, FrameByFrame, TrackerFollower
-from srn.evaluation.video import VideoEvaluation, evaluate_followers, markdown_table
+from srn.evaluation.video import VideoEvaluation, evaluate_followers
 from srn.face.geometry import CropGeometry, CropSpec
 from srn.face.scheme import IBUG_68
 from srn.inference.runtime import OnnxLocalizer, shipped_weights
@@ -235,13 +235,37 @@ NOTES = (
 )
 
 
+COLUMNS = {
+    "missed": "missed %", "lost": "lost %", "nme": "NME %", "nme_visible": "NME seen %", "nme_hidden": "NME hidden %",
+    "jitter": "jitter %", "flicker": "flicker %", "ms": "ms a frame",
+}  # fmt: skip
+
+
+def followers_table(evaluations: Sequence[VideoEvaluation]) -> str:
+    """Format a row per follower: errors in per cent of the normalizer, times in milliseconds per frame."""
+    rows = []
+    for evaluation in evaluations:
+        summary = evaluation.summary()
+        cells = []
+        for column in COLUMNS:
+            value = summary[column]
+            if value is None:
+                cells.append("-")
+            elif column in ("missed", "lost"):
+                cells.append(f"{value / summary['frames'] * 100:.1f}")
+            else:
+                cells.append(f"{value:.1f}" if column == "ms" else f"{value * 100:.2f}")
+        rows.append([evaluation.method, *cells])
+    return markdown_table(["method", *COLUMNS.values()], rows)
+
+
 def page(content: dict[str, Any], sets: dict[str, list[Clip]], results: dict[str, list[VideoEvaluation]]) -> str:
     """Format the results, one table a set."""
     weights = [f"{role} weights: {content[f'{role}_weights']}" for role in ("picture", "tracker")]
     parts = []
     for name, evaluations in results.items():
         frames = sum(len(clip) for clip in sets[name])
-        parts += [f"## {name}", f"{len(sets[name])} clips, {frames} frames.", markdown_table(evaluations)]
+        parts += [f"## {name}", f"{len(sets[name])} clips, {frames} frames.", followers_table(evaluations)]
     if content["not_there"]:
         parts.append(f"Not there: {', '.join(content['not_there'])}.")
     return markdown_page("Video: accuracy, steadiness and cost", content, (*weights, *NOTES), *parts)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from srn.evaluation.speed import processor
+from srn.evaluation.provenance import commit, processor
 from srn.files import write_atomically, write_json
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
@@ -26,12 +25,6 @@ def argument_parser(description: str | None, *, threads: int = 1) -> argparse.Ar
     parser.add_argument("--threads", type=int, default=threads, help="CPU threads (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: docs/results)")
     return parser
-
-
-def commit() -> str:
-    """Give the short name of the commit in the working directory; empty outside a repository."""
-    run = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return run.stdout.strip()
 
 
 def command_line(arguments: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import pytest
 from srn.datasets.clip import Clip
 from srn.errors import InputError
 from srn.evaluation.followers import CascadeFollower, FrameByFrame, Track, TrackerFollower
-from srn.evaluation.video import VideoEvaluation, evaluate_followers, markdown_table, score_track
+from srn.evaluation.video import evaluate_followers, score_track
 from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.metrics import interocular
@@ -223,12 +223,3 @@ def test_clips_count_by_their_frames(clip: Clip) -> None:
     assert written["method"] == "off"
     with pytest.raises(InputError, match="at least one clip"):
         evaluate_followers([Off()], [])
-
-
-def test_the_table(clip: Clip) -> None:
-    score = score_track(Track(clip.landmarks + [0.0, 1.0], np.full(5, 0.01)), clip)
-    table = markdown_table([VideoEvaluation("one", (score,), 0.0123, "interocular")])
-    header, line, row = table.strip().split("\n")
-    assert header.count("|") == line.count("|") == row.count("|")
-    nme = 100 / interocular(clip.landmarks[0], IBUG_68)
-    assert row == f"| one | 0.0 | 0.0 | {nme:.2f} | - | - | 0.00 | - | 12.3 |"

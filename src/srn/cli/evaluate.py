@@ -12,7 +12,7 @@ from rich.table import Table
 from srn.cli import options
 from srn.datasets.catalogue import open_faces
 from srn.errors import InputError
-from srn.evaluation.cache import cached_evaluate, file_digest
+from srn.evaluation.cache import cached_evaluate, file_digest, weights_digest
 from srn.evaluation.followers import standard_followers
 from srn.evaluation.outputs import Measured, Outputs, write_outputs
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, Initialization, compare_evaluations
@@ -107,8 +107,8 @@ def evaluate(
         other = None
         if compare is not None:  # first: a mistake in its name should not cost the other's minutes
             rival, step = opened(compare), steps("evaluating the other", len(faces.samples))
-            other, _ = measure(rival, faces.samples, digest=options.weights_digest(rival, compare), progress=step)
-        digest, step = options.weights_digest(landmarker, weights), steps("evaluating", len(faces.samples))
+            other, _ = measure(rival, faces.samples, digest=weights_digest(rival, compare), progress=step)
+        digest, step = weights_digest(landmarker, weights), steps("evaluating", len(faces.samples))
         result, _ = measure(landmarker, faces.samples, digest=digest, progress=step)
         problems = [*faces.report.problems, *result.problems]
         measured = Measured(result, landmarker, faces.samples, digest, other, problems)

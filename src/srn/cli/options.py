@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from srn.errors import MissingDependencyError
-from srn.evaluation import cache
 from srn.evaluation.cache import EvaluationCache, default_folder
 from srn.face.localizer import Localizer
 from srn.inference import runtime
-from srn.inference.face_finder import FaceFinder, YuNetFinder
+from srn.inference.face_finder import YuNetFinder
 from srn.inference.landmarker import FaceLandmarker
 
 console = Console()
@@ -47,15 +46,13 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew, and kee
 
 
 def open_localizer(weights: Path | None, threads: int | None) -> Localizer:
-    """Open the network of a weights file; the shipped one if None."""
     return runtime.open_localizer(weights, threads=threads)
 
 
 def open_landmarker(
     weights: Path | None, passes: int, flip: bool, threads: int | None, yunet: Path | None
 ) -> FaceLandmarker:
-    """Make a landmarker from the shared options."""
-    finder: FaceFinder | None = None if yunet is None else YuNetFinder(yunet)
+    finder = None if yunet is None else YuNetFinder(yunet)
     localizer = open_localizer(weights, threads)
     return FaceLandmarker(localizer=localizer, face_finder=finder, passes=passes, flip_average=flip, threads=threads)
 
@@ -63,12 +60,6 @@ def open_landmarker(
 def open_cache(folder: Path | None, none: bool) -> EvaluationCache | None:
     """Open the folder that keeps results; None if nothing is to be kept."""
     return None if none else EvaluationCache(folder or default_folder())
-
-
-def weights_digest(landmarker: FaceLandmarker, weights: Path | None) -> str | None:
-    """Hash the weights of a landmarker, read from their file."""
-    trained = weights is not None and weights.suffix == ".safetensors"
-    return cache.weights_digest(landmarker, weights if trained else None)
 
 
 def counted(number: int, noun: str) -> str:

@@ -15,7 +15,7 @@ from srn.cli import options
 from srn.cli.data import load_faces
 from srn.datasets.folder import DataFolder
 from srn.errors import InputError
-from srn.evaluation.cache import default_folder
+from srn.evaluation.cache import default_folder, weights_digest
 from srn.evaluation.paper import tabulate
 from srn.evaluation.paper.networks import Network, find_runs
 from srn.evaluation.paper.outcome import Outcome
@@ -117,7 +117,7 @@ def _network(
     variant: str, weights: Path | None, opened: Callable[[Path | None], FaceLandmarker], detail: str = ""
 ) -> Network:
     landmarker = opened(weights)
-    return Network(variant, landmarker, options.weights_digest(landmarker, weights), detail)
+    return Network(variant, landmarker, weights_digest(landmarker, weights), detail)
 
 
 def _train(targets: list[str], data: Path, runs: Path, budget: int | None, seed: int, preset: str, device: str) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 
 from srn.datasets.sample import Sample
 from srn.face import metrics
-from srn.face.geometry import Box
 from srn.inference.landmarker import FaceLandmarker
 
 SHIFTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
@@ -57,27 +56,14 @@ def box_curve(
     seed: int = 0,
     progress: Callable[[], None] | None = None,
 ) -> BoxCurve:
-    """Measure a landmarker with shifted and with scaled ground-truth boxes.
-
-    Args:
-        landmarker: the landmarker.
-        samples: annotated faces.
-        normalizer: length that errors are divided by, one of `metrics.NORMALIZERS`.
-        shifts: shares of the box's size.
-        scales: factors.
-        seed: seed of the directions.
-        progress: called after every face.
-    """
+    """Measure a landmarker with shifted and with scaled ground-truth boxes. `progress` is called after every face."""
     errors: dict[tuple[str, float], list[float]] = {}
     for sample in samples:
         image, truth = sample.load(), sample.box
         size = metrics.NORMALIZERS[normalizer](sample.landmarks, sample.scheme)
         direction = np.array(direction_of(sample, seed))
-        boxes: dict[tuple[str, float], Box] = {}
-        for share in shifts:
-            boxes["shift", share] = truth.adjusted(direction * share * truth.size)
-        for factor in scales:
-            boxes["scale", factor] = truth.adjusted(np.zeros(2), (factor, factor))
+        boxes = {("shift", share): truth.adjusted(direction * share * truth.size) for share in shifts}
+        boxes |= {("scale", factor): truth.adjusted(np.zeros(2), (factor, factor)) for factor in scales}
         for key, face in zip(boxes, landmarker.detect(image, boxes.values()), strict=True):
             errors.setdefault(key, []).append(metrics.nme(face.landmarks, sample.landmarks, size))
         if progress is not None:

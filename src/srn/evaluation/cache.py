@@ -1,9 +1,4 @@
-"""Evaluations kept on disk, so that nothing is measured twice.
-
-The key of an entry is a hash of everything that decides the numbers: weights, faces (annotations by content, pictures
-by path, size and time of change), options, source code, and versions of the computing packages. An entry is therefore
-never out of date. The normalizer is not part of the key: predictions are kept, and errors are divided on reading.
-"""
+"""Evaluations kept on disk, so that nothing is measured twice."""
 
 from __future__ import annotations
 
@@ -82,23 +77,18 @@ def code_digest() -> str:
 
 
 def weights_digest(landmarker: FaceLandmarker, file: Path | None = None) -> str | None:
-    """Return the hash of a landmarker's weights; None if their file is unknown.
-
-    Args:
-        landmarker: the landmarker.
-        file: the file of the weights, for localizers without a path.
-    """
+    """Return the hash of a landmarker's weights; `file` has those of a localizer without a path. None if unknown."""
     localizer = landmarker.localizer
-    if isinstance(localizer, OnnxLocalizer):
-        return file_digest(localizer.path)
-    return None if file is None else file_digest(file)
+    path = localizer.path if isinstance(localizer, OnnxLocalizer) else file
+    return None if path is None else file_digest(path)
 
 
 class EvaluationCache:
     """Evaluations in a folder, one file each.
 
-    Args:
-        folder: the folder, made with the first entry.
+    The key of an entry is a hash of everything that decides the numbers: weights, faces (annotations by content,
+    pictures by path, size and time of change), options, source code, and versions of the computing packages. An entry
+    is therefore never out of date. The normalizer is not part of it: errors are divided anew on reading.
     """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
@@ -117,7 +107,6 @@ class EvaluationCache:
             return None  # measured anew
 
     def save(self, key: Mapping[str, Any], evaluation: Evaluation) -> None:
-        """Store an evaluation."""
         write_atomically(self.path(key), _encoded(evaluation))
 
 
@@ -136,13 +125,9 @@ def cached_evaluate(
     """Evaluate by `protocol.evaluate`, or return the result of an earlier call.
 
     Args:
-        landmarker: the landmarker to evaluate.
-        samples: the faces.
         cache: the kept results; None evaluates in any case.
         digest: hash of the weights (`weights_digest`); if None, nothing is kept.
         finder: the face finder of `init="finder"`: a name, or the digest of a file.
-        threshold: larger errors are failures.
-        init, normalizer, progress: see `protocol.evaluate`.
 
     Returns:
         The evaluation, and whether it was there already.

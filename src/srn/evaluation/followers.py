@@ -1,14 +1,9 @@
-"""Followers localize the face of a clip in every frame.
-
-`FrameByFrame` runs the picture model on every frame alone; `CascadeFollower` carries the cascade through the clip (the
-paper's tracker, and the study of starts and iterations announced in its section 4.4); `TrackerFollower` runs the
-complete `FaceTracker`.
-"""
+"""Followers localize the face of a clip in every frame."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -20,6 +15,7 @@ from srn.errors import InputError
 from srn.evaluation.protocol import MINIMAL_OVERLAP, best_match
 from srn.face.geometry import Box, FloatArray, ImageArray
 from srn.face.localizer import Float32Array
+from srn.inference.face import Face
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracker import FaceTracker
 
@@ -56,8 +52,6 @@ class FrameByFrame:
     """The picture model on every frame alone.
 
     Attributes:
-        landmarker: the landmarker.
-        name: name in the results.
         init: `gt-box`: the tight box of the true landmarks (the paper's protocol); `finder`: the face finder's box
             that overlaps the annotated face most.
     """
@@ -70,9 +64,7 @@ class FrameByFrame:
         def localize(image: ImageArray, truth: Float64Array) -> Float64Array | None:
             if self.init == "gt-box":
                 return self.landmarker.detect(image, [Box.around(truth)])[0].landmarks
-            faces = self.landmarker.detect(image)
-            best = best_match([face.box for face in faces], Box.around(truth))
-            return None if best is None else faces[best].landmarks
+            return _nearest(self.landmarker.detect(image), truth)
 
         return _each_frame(clip, localize)
 
@@ -81,12 +73,12 @@ class FrameByFrame:
 class CascadeFollower:
     """The cascade through a clip, one view per frame.
 
-    The first crop is placed by the tight box of the true landmarks. A face is lost when its box overlaps the true one
+    This is the paper's tracker, and the study of starts and iterations announced in its section 4.4. The first crop is
+    placed by the tight box of the true landmarks. A face is lost when its box overlaps the true one
     by less than `MINIMAL_OVERLAP`: that frame counts with its error, and the next restarts from the true box.
 
     Attributes:
-        landmarker: the landmarker; its `passes` are not used.
-        name: name in the results.
+        landmarker: its `passes` are not used.
         start: initial shape of a frame: `mean`, as in a picture, or `previous`, the shape of the frame before.
         placement: placement of the crops: `gt-box`, by the true box (the paper's protocol), or `previous`, upright
             and tight around the shape of the frame before.
@@ -129,25 +121,14 @@ class CascadeFollower:
 
 @dataclass(frozen=True)
 class TrackerFollower:
-    """`FaceTracker`, which finds, follows and smooths; a new one for every clip.
-
-    Attributes:
-        make: makes a tracker.
-        name: name in the results.
-    """
+    """`FaceTracker`, which finds, follows and smooths; `make` is called for every clip."""
 
     make: Callable[[], FaceTracker]
     name: str = "srn's default tracker"
 
     def __call__(self, clip: Clip) -> Track:
         tracker = self.make()
-
-        def localize(image: ImageArray, truth: Float64Array) -> Float64Array | None:
-            faces = tracker.update(image)
-            best = best_match([face.box for face in faces], Box.around(truth))
-            return None if best is None else faces[best].landmarks
-
-        return _each_frame(clip, localize)
+        return _each_frame(clip, lambda image, truth: _nearest(tracker.update(image), truth))
 
 
 def standard_followers(landmarker: FaceLandmarker) -> list[Follower]:
@@ -165,6 +146,11 @@ def is_on_face(shape: FloatArray, truth: FloatArray) -> bool:
     if not np.isfinite(shape).all() or (np.ptp(shape, axis=0) <= 0).any():
         return False
     return Box.around(shape).iou(Box.around(truth)) >= MINIMAL_OVERLAP
+
+
+def _nearest(faces: Sequence[Face], truth: Float64Array) -> Float64Array | None:
+    best = best_match([face.box for face in faces], Box.around(truth))
+    return None if best is None else faces[best].landmarks
 
 
 def _each_frame(clip: Clip, localize: Callable[[ImageArray, Float64Array], Float64Array | None]) -> Track:

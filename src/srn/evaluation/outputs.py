@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from srn.evaluation.provenance import command_line
 from srn.evaluation.report.chart_file import write_charts
 from srn.evaluation.report.evaluation_charts import box_charts, ced_chart, reliability_chart
 from srn.evaluation.report.page import Report, write_report
-from srn.evaluation.results import Evaluation, write_evaluation
+from srn.evaluation.results import Evaluation, compare_evaluations
 from srn.evaluation.speed import measure_speed
 from srn.files import write_json
 from srn.inference.landmarker import FaceLandmarker
@@ -29,15 +29,7 @@ Steps = Callable[[str, int], Callable[[], None]]
 
 @dataclass(frozen=True)
 class Outputs:
-    """The files to write; None writes none.
-
-    Attributes:
-        json: numbers, whole and by picture.
-        ced: chart of the cumulative error distributions.
-        reliability: chart of the confidence's calibration.
-        box_curve: errors with shifted and scaled boxes, `.json` or a chart.
-        report: folder of the report page.
-    """
+    """The files to write; None writes none. `box_curve` is `.json` or a chart, `report` a folder."""
 
     json: Path | None = None
     ced: Path | None = None
@@ -51,9 +43,6 @@ class Measured:
     """An evaluation and its circumstances.
 
     Attributes:
-        evaluation: the results.
-        landmarker: the landmarker that was evaluated.
-        samples: the faces.
         digest: SHA-256 of the weights; None for weights that are no file.
         other: an evaluation of the same faces to compare with.
         problems: one line for each unreadable picture.
@@ -72,17 +61,18 @@ class Measured:
         read = {result.path for result in self.evaluation.results}
         return [sample for sample in self.samples if sample.path in read]
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The landmarker's options, as the JSON file has them."""
-        return {"passes": self.landmarker.passes, "flip_average": self.landmarker.flip_average}
+    def to_dict(self) -> dict[str, Any]:
+        """Return the content of the JSON file."""
+        options = {"passes": self.landmarker.passes, "flip_average": self.landmarker.flip_average}
+        if self.other is None:
+            return self.evaluation.to_dict(options)
+        pair = compare_evaluations(self.other, self.evaluation).to_dict()
+        compared = {"weights": self.other.weights, **self.other.summary(), **pair}
+        return self.evaluation.to_dict({**options, "compared_with": compared})
 
 
 def write_outputs(measured: Measured, outputs: Outputs, steps: Steps) -> Path | None:
-    """Write the files of an evaluation; box curve and speed are measured for those that show them.
-
-    Returns:
-        The report page, if one is written.
+    """Write the files of an evaluation and return the report page, if one is written.
 
     Raises:
         InputError: a file cannot be written, or a reliability chart is asked of weights without confidence.
@@ -90,7 +80,7 @@ def write_outputs(measured: Measured, outputs: Outputs, steps: Steps) -> Path | 
     """
     result = measured.evaluation
     if outputs.json is not None:
-        write_evaluation(outputs.json, result, measured.settings, measured.other)
+        write_json(outputs.json, measured.to_dict())
     if outputs.ced is not None:
         write_charts(outputs.ced, ced_chart(result.parts()))
     if outputs.reliability is not None:

@@ -30,9 +30,6 @@ def evaluate(
     """Localize every annotated face and measure its error.
 
     Args:
-        landmarker: the landmarker to evaluate.
-        samples: the faces.
-        init: source of the face boxes.
         normalizer: length that errors are divided by, one of `metrics.NORMALIZERS`.
         progress: called after every face.
 
@@ -58,7 +55,7 @@ def evaluate(
         boxes = [_box_of(s, image, init, landmarker) for s, image in zip(readable, images, strict=True)]
         found = landmarker.detect_batch(images, [[] if box is None else [box] for box in boxes])
         for sample, faces in zip(readable, found, strict=True):
-            results.append(_result(sample, faces[0] if faces else None, localizer, normalizer))
+            results.append(_measured(sample, faces[0], localizer, normalizer) if faces else _missed(sample))
             if progress is not None:
                 progress()
     if not results:
@@ -86,14 +83,12 @@ def best_match(boxes: Sequence[Box], truth: Box) -> int | None:
     return best if best is not None and overlaps[best] >= MINIMAL_OVERLAP else None
 
 
-def _result(sample: Sample, face: Face | None, localizer: Localizer, normalizer: str) -> FaceResult:
-    """Measure one face; None is a face that was not found."""
-    if face is None:
-        missed = float("inf")
-        return FaceResult(
-            sample.path, sample.subset, missed, missed,
-            target_landmarks=sample.landmarks, attributes=sample.attributes,
-        )  # fmt: skip
+def _missed(sample: Sample) -> FaceResult:
+    target, attributes = sample.landmarks, sample.attributes
+    return FaceResult(sample.path, sample.subset, np.inf, np.inf, target_landmarks=target, attributes=attributes)
+
+
+def _measured(sample: Sample, face: Face, localizer: Localizer, normalizer: str) -> FaceResult:
     size = metrics.NORMALIZERS[normalizer](sample.landmarks, sample.scheme)
     crop = CropGeometry.from_box(face.box, localizer.crop_spec)
     mean_shape = crop.to_picture(localizer.crop_spec.place(localizer.mean_shape))

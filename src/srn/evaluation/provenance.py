@@ -1,7 +1,8 @@
-"""The circumstances of a result: command, versions, commit."""
+"""The circumstances of a result: command, versions, commit, processor."""
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import subprocess
@@ -10,28 +11,30 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-from srn.evaluation.speed import processor
-
 
 def command_line() -> str:
     """Return the running `srn` command, quoted for a shell."""
     return shlex.join(["srn", *sys.argv[1:]])
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that compute, and the system."""
+def processor() -> str:
+    """Return the processor's name, if the system tells it, and the number of cores."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{(names or [platform.processor() or platform.machine()])[0]}, {os.cpu_count()} cores"
+
+
+def versions_text() -> str:
+    """Return the versions of Python and of the packages that compute, and the system, as one line."""
     found = {"Python": platform.python_version()}
     for name in ("srn", "numpy", "onnxruntime", "opencv-python-headless", "torch"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return {**found, "system": f"{platform.system()} {platform.machine()}"}
-
-
-def versions_text() -> str:
-    """Return `versions` as one line."""
-    return ", ".join(f"{name} {version}" for name, version in versions().items())
+    found["system"] = f"{platform.system()} {platform.machine()}"
+    return ", ".join(f"{name} {version}" for name, version in found.items())
 
 
 def commit() -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,6 @@ from srn.errors import InputError
 from srn.evaluation.statistics import ErrorIntervals, PairedComparison, compare_errors, error_intervals, finite_or_none
 from srn.face import metrics
 from srn.face.scheme import LandmarkScheme
-from srn.files import write_json
 
 Initialization = Literal["gt-box", "finder", "bbs"]
 """Source of the face box: the annotation's tight box, the face finder, or the dataset's own detector (`bbs/`)."""
@@ -31,14 +29,13 @@ CONFIDENT_WITHIN = 0.03
 class FaceResult:
     """One face of an evaluation.
 
+    Errors are fractions of the normalizer. A face that was not found has infinite errors and no prediction.
+
     Attributes:
-        path: the picture.
-        subset: name of the face's subset.
-        nme: error, a fraction of the normalizer; infinite for a face that was not found.
-        mean_shape_nme: error of the mean shape in the same box; infinite likewise.
-        landmarks: (N, 2) prediction, picture pixels; None for a face that was not found.
-        point_errors: (N,) distances to the truth, fractions of the normalizer; None likewise.
-        near: (N,) whether each error is below `CONFIDENT_WITHIN` of the face's size; None likewise.
+        mean_shape_nme: error of the mean shape in the same box.
+        landmarks: (N, 2) prediction, picture pixels.
+        point_errors: (N,) distances to the truth.
+        near: (N,) whether each error is below `CONFIDENT_WITHIN` of the face's size.
         visibility, confidence: (N,) predictions; None if the weights have no such output.
         occluded: (N,) truth; None if the dataset has no occlusion flags.
         target_landmarks: (N, 2) truth, picture pixels.
@@ -64,10 +61,7 @@ class Evaluation:
     """The results of a set of faces. Numbers are fractions.
 
     Attributes:
-        results: one result per face.
         normalizer: name of the length that errors are divided by, one of `metrics.NORMALIZERS`.
-        init: source of the face boxes.
-        weights: name of the weights.
         problems: one line for each unreadable picture; these are in none of the numbers.
         scheme: landmark scheme, needed for the numbers by component.
         threshold: larger errors are failures; the area under the curve ends there.
@@ -103,17 +97,17 @@ class Evaluation:
 
     @property
     def subsets(self) -> tuple[str, ...]:
-        """Names of the subsets, in order of appearance."""
+        """Names, in order of appearance."""
         return tuple(dict.fromkeys(result.subset for result in self.results))
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """Names of all attributes, sorted."""
+        """Names, sorted."""
         return tuple(sorted({name for result in self.results for name in result.attributes}))
 
     def subset(self, *names: str) -> Evaluation:
         """Return the faces of one or more subsets."""
-        return self._part(result for result in self.results if result.subset in names)
+        return self._where(lambda result: result.subset in names)
 
     def parts(self) -> dict[str, Evaluation]:
         """Return every subset by name and, if there are several, `all`."""
@@ -122,10 +116,16 @@ class Evaluation:
 
     def with_attribute(self, name: str) -> Evaluation:
         """Return the faces with an attribute."""
-        return self._part(result for result in self.results if name in result.attributes)
+        return self._where(lambda result: name in result.attributes)
 
-    def _part(self, results: Iterable[FaceResult]) -> Evaluation:
-        return replace(self, results=tuple(results), problems=())
+    def _where(self, chosen: Callable[[FaceResult], bool]) -> Evaluation:
+        return replace(self, results=tuple(filter(chosen, self.results)), problems=())
+
+    def stacked(self, *names: str) -> list[npt.NDArray[Any]] | None:
+        """Stack per-point entries of the faces that have all of them, (F, N, ...) each; None without such a face."""
+        values = [[getattr(result, name) for name in names] for result in self.results]
+        known = [entries for entries in values if all(entry is not None for entry in entries)]
+        return [np.stack(entries) for entries in zip(*known, strict=True)] or None
 
     def by(self, normalizer: str) -> Evaluation:
         """Return the same predictions with errors divided by another of `metrics.NORMALIZERS`.
@@ -163,22 +163,19 @@ class Evaluation:
             By component: `points` (their number), `nme` and, if occlusion is annotated, `nme_visible` and
             `nme_occluded`. Components without points in the scheme are left out. None without a scheme or a face.
         """
-        chosen = [r for r in self.results if r.point_errors is not None]
-        if self.scheme is None or not chosen:
+        every, annotated = self.stacked("point_errors"), self.stacked("point_errors", "occluded")
+        if self.scheme is None or every is None:
             return None
-        errors = np.stack([r.point_errors for r in chosen if r.point_errors is not None])
-        annotated = np.array([r.occluded is not None for r in chosen])
-        hidden = np.array([np.zeros(errors.shape[1], bool) if r.occluded is None else r.occluded for r in chosen])
         summary: dict[str, dict[str, float | int]] = {}
         for name, points in self.scheme.components.items():
             if not points:
                 continue
-            part, index = errors[:, list(points)], list(points)
-            summary[name] = {"points": len(points), "nme": float(part.mean())}
-            for key, mask in (("nme_visible", ~hidden), ("nme_occluded", hidden)):
-                values = part[annotated][mask[annotated][:, index]]
-                if len(values):
-                    summary[name][key] = float(values.mean())
+            summary[name] = {"points": len(points), "nme": float(every[0][:, list(points)].mean())}
+            if annotated is not None:
+                errors, hidden = (part[:, list(points)] for part in annotated)
+                for key, mask in (("nme_visible", ~hidden), ("nme_occluded", hidden)):
+                    if mask.any():
+                        summary[name][key] = float(errors[mask].mean())
         return summary
 
     def attribute_summary(self) -> dict[str, dict[str, Any]] | None:
@@ -192,14 +189,13 @@ class Evaluation:
             `points`, `occluded_share`, `recall_at_80_precision`, `average_precision`, and the mean errors
             `nme_visible` and `nme_occluded`. None unless there are both visible and occluded points.
         """
-        chosen = [r for r in self.results if r.visibility is not None and r.occluded is not None]
-        if not chosen:
+        stacked = self.stacked("visibility", "occluded", "point_errors")
+        if stacked is None:
             return None
-        scores = np.concatenate([1 - r.visibility for r in chosen if r.visibility is not None])
-        occluded = np.concatenate([r.occluded for r in chosen if r.occluded is not None])
+        visibility, occluded, errors = (entry.ravel() for entry in stacked)
         if occluded.all() or not occluded.any():
             return None
-        errors = np.concatenate([r.point_errors for r in chosen if r.point_errors is not None])
+        scores = 1 - visibility
         return {
             "points": len(occluded),
             "occluded_share": float(occluded.mean()),
@@ -209,19 +205,12 @@ class Evaluation:
             "nme_occluded": float(errors[occluded].mean()),
         }
 
-    def confidence_points(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]] | None:
-        """Return each point's confidence and whether it is near the truth; None if the weights have no confidence."""
-        chosen = [r for r in self.results if r.confidence is not None and r.near is not None]
-        if not chosen:
-            return None
-        confidence = np.concatenate([r.confidence for r in chosen if r.confidence is not None])
-        return confidence, np.concatenate([r.near for r in chosen if r.near is not None])
-
     def confidence_summary(self) -> dict[str, Any] | None:
-        """Return the expected calibration error of the confidence, and its reliability curve."""
-        points = self.confidence_points()
-        if points is None:
+        """Return the expected calibration error of the confidence, and its reliability curve; None without it."""
+        stacked = self.stacked("confidence", "near")
+        if stacked is None:
             return None
+        points = (stacked[0].ravel(), stacked[1].ravel())
         mean, share, count = metrics.reliability(*points)
         filled = count > 0
         return {
@@ -264,7 +253,6 @@ def _finite_mean(values: npt.NDArray[np.float64]) -> float:
 
 
 def _by(result: FaceResult, scheme: LandmarkScheme, old: str, new: str) -> FaceResult:
-    """Divide one face's errors by another length."""
     target = result.target_landmarks
     if target is None or result.landmarks is None:  # the error of a missed face is infinite by any length
         return result
@@ -275,30 +263,6 @@ def _by(result: FaceResult, scheme: LandmarkScheme, old: str, new: str) -> FaceR
         mean_shape_nme=result.mean_shape_nme * metrics.NORMALIZERS[old](target, scheme) / size,
         point_errors=np.linalg.norm(result.landmarks - target, axis=-1) / size,
     )
-
-
-def write_evaluation(
-    path: str | os.PathLike[str],
-    evaluation: Evaluation,
-    settings: Mapping[str, Any] | None = None,
-    other: Evaluation | None = None,
-) -> None:
-    """Write an evaluation as JSON.
-
-    Args:
-        path: the file.
-        evaluation: the results.
-        settings: further options of the evaluation.
-        other: an evaluation of the same faces to compare with.
-
-    Raises:
-        InputError: the file cannot be written, or the evaluations cannot be compared.
-    """
-    compared: dict[str, Any] = {}
-    if other is not None:
-        pair = compare_evaluations(other, evaluation)
-        compared["compared_with"] = {"weights": other.weights, **other.summary(), **pair.to_dict()}
-    write_json(path, evaluation.to_dict({**(settings or {}), **compared}))
 
 
 def compare_evaluations(first: Evaluation, second: Evaluation, *, seed: int = 0) -> PairedComparison:

@@ -1,8 +1,4 @@
-"""The uncertainty of measured numbers: bootstrap intervals, and the paired comparison of two evaluations.
-
-Intervals are bootstrap percentile intervals (Efron 1979). The bias-corrected kind (BCa) needs a jackknife acceleration,
-which is undefined for a failure rate of 0 or 1, and gains little for means over some hundred faces.
-"""
+"""Bootstrap percentile intervals (Efron 1979), and the paired comparison of two evaluations."""
 
 from __future__ import annotations
 
@@ -25,7 +21,7 @@ _EXACT_UP_TO = 12
 """Up to this many faces, all sign patterns (4096) are tried instead of drawn."""
 
 _CHUNK = 2_000_000
-"""Numbers in one block of resampling weights (16 MB)."""
+"""Numbers in one block of resamplings (16 MB)."""
 
 
 def finite_or_none(value: float) -> float | None:
@@ -46,12 +42,16 @@ class Interval:
         return [finite_or_none(bound) for bound in (self.low, self.high)]
 
 
+def _blocks(count: int, resamples: int) -> Iterator[int]:
+    """Rows of each block of at most `_CHUNK` numbers, `resamples` rows of `count` numbers in all."""
+    rows = max(_CHUNK // count, 1)
+    return (min(rows, resamples - first) for first in range(0, resamples, rows))
+
+
 def _weights(count: int, resamples: int, seed: int) -> Iterator[Float64Array]:
-    """Blocks (r, count) of resampling weights, `resamples` rows in all: the number of times each unit is drawn."""
+    """Blocks (r, count) of resampling weights: the number of times each unit is drawn."""
     rng = np.random.default_rng(seed)
-    rows = max(_CHUNK // max(count, 1), 1)
-    for first in range(0, resamples, rows):
-        size = min(rows, resamples - first)
+    for size in _blocks(count, resamples):
         drawn = rng.integers(count, size=(size, count)) + count * np.arange(size)[:, None]
         yield np.bincount(drawn.ravel(), minlength=size * count).reshape(size, count).astype(np.float64)
 
@@ -70,10 +70,8 @@ def ratio_intervals(
     Args:
         values, counts: (M, F) contributions of each of F faces to numerator and denominator.
         clusters: (F,) group of each face; whole groups are drawn. The frames of a video are not independent, so their
-            clip is the group. If None, each face is a group.
-        level: confidence level.
-        resamples: number of resamplings.
-        seed: seed of the resampling; the same seed draws the same faces.
+            clip is the group.
+        seed: the same seed draws the same faces.
 
     Raises:
         InputError: the shapes differ, or there is no face.
@@ -117,20 +115,16 @@ def error_intervals(
     threshold: float,
     *,
     clusters: npt.NDArray[np.integer] | None = None,
-    level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> ErrorIntervals:
-    """Compute intervals of mean error, failure rate and area under the curve.
+    """Compute intervals of mean error, failure rate and area under the curve by `ratio_intervals`.
 
     Resampling faces that all succeed (or all fail) shows no failure (or success). There the exact bound of the binomial
-    distribution is used (Clopper and Pearson 1934): no failure among n faces excludes rates above
-    1 - ((1 - level) / 2)^(1/n).
+    distribution is used (Clopper and Pearson 1934).
 
     Args:
         errors: (F,) fractions; infinite for a missed face, which is a failure and left out of the mean.
-        threshold: threshold of failure rate and area.
-        clusters, level, resamples, seed: see `ratio_intervals`.
     """
     errors = np.asarray(errors, dtype=np.float64)
     found = np.isfinite(errors)
@@ -140,9 +134,9 @@ def error_intervals(
         [np.where(found, errors, 0.0), failed, np.clip(threshold - np.where(found, errors, np.inf), 0, None)]
     )
     counts = np.stack([found, ones, ones * threshold])
-    nme, rate, area = ratio_intervals(values, counts, clusters=clusters, level=level, resamples=resamples, seed=seed)
+    nme, rate, area = ratio_intervals(values, counts, clusters=clusters, resamples=resamples, seed=seed)
     independent = len(errors) if clusters is None else len(np.unique(clusters))
-    bound = 1 - ((1 - level) / 2) ** (1 / independent)
+    bound = 1 - ((1 - LEVEL) / 2) ** (1 / independent)
     if not failed.any():
         rate = Interval(0.0, 0.0, bound)
     elif failed.all():
@@ -155,8 +149,7 @@ class PairedComparison:
     """Two methods on the same faces.
 
     Attributes:
-        faces: number of common faces.
-        both_found: number of faces that both found.
+        faces, both_found: number of common faces, and of those that both found.
         difference: mean of second minus first over these, with its interval; below 0 the second is better.
         share_better: share of all faces on which the second is better; a face found by one only counts for that one.
         share_worse: share on which the first is better.
@@ -182,8 +175,8 @@ class PairedComparison:
             "both_found": self.both_found,
             "difference": finite_or_none(self.difference.value),
             "interval": self.difference.to_list(),
-            "share_better": finite_or_none(self.share_better),
-            "share_worse": finite_or_none(self.share_worse),
+            "share_better": self.share_better,
+            "share_worse": self.share_worse,
             "p_value": finite_or_none(self.p_value),
         }
 
@@ -191,9 +184,8 @@ class PairedComparison:
 def sign_flip_p_value(differences: FloatArray, *, resamples: int = 20_000, seed: int = 0) -> float:
     """Test paired differences (F,) by a two-sided sign-flip permutation test.
 
-    Under the null hypothesis the order of the methods is arbitrary, so every difference could have the other sign. The
-    value is the share of sign patterns with as large a mean. All 2^F patterns are tried for up to 12 faces. For more,
-    patterns are drawn, and the observed one is counted among them (Phipson and Smyth 2010), so the value is never 0.
+    The value is the share of sign patterns with as large a mean. For more than `_EXACT_UP_TO` faces patterns are drawn,
+    and the observed one is counted among them (Phipson and Smyth 2010), so the value is never 0.
     """
     values = np.asarray(differences, dtype=np.float64)
     values = values[values != 0]  # equal errors favour neither method
@@ -205,39 +197,28 @@ def sign_flip_p_value(differences: FloatArray, *, resamples: int = 20_000, seed:
         patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
         return float((np.abs((1 - 2 * patterns) @ values) >= limit).mean())
     rng = np.random.default_rng(seed)
-    hits, rows = 0, max(_CHUNK // count, 1)
-    for first in range(0, resamples, rows):
-        signs = 1 - 2 * rng.integers(2, size=(min(rows, resamples - first), count))
-        hits += int((np.abs(signs @ values) >= limit).sum())
+    blocks = (1 - 2 * rng.integers(2, size=(rows, count)) for rows in _blocks(count, resamples))
+    hits = sum(int((np.abs(signs @ values) >= limit).sum()) for signs in blocks)
     return (1 + hits) / (1 + resamples)
 
 
-def compare_errors(
-    first: FloatArray,
-    second: FloatArray,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> PairedComparison:
+def compare_errors(first: FloatArray, second: FloatArray, *, seed: int = 0) -> PairedComparison:
     """Compare the errors (F,) of two methods on the same faces in the same order; infinite for missed faces."""
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1 or len(first) == 0:
-        raise InputError.at(
-            "paired comparison", "two error arrays (F,) of one length", f"{first.shape}, {second.shape}"
-        )
+        found = f"{first.shape}, {second.shape}"
+        raise InputError.at("paired comparison", "two error arrays (F,) of one length", found)
     both = np.isfinite(first) & np.isfinite(second)
     differences = second[both] - first[both]
-    if len(differences):
-        ones = np.ones_like(differences)
-        (difference,) = ratio_intervals(differences, ones, level=level, resamples=resamples, seed=seed)
-    else:
-        difference = Interval(np.nan, np.nan, np.nan)
+    difference, p_value = Interval(np.nan, np.nan, np.nan), np.nan
+    if both.any():
+        (difference,) = ratio_intervals(differences, np.ones_like(differences), seed=seed)
+        p_value = sign_flip_p_value(differences, seed=seed)
     return PairedComparison(
         faces=len(first),
-        both_found=int(both.sum()),
+        both_found=len(differences),
         difference=difference,
         share_better=float((second < first).mean()),
         share_worse=float((first < second).mean()),
-        p_value=sign_flip_p_value(differences, seed=seed) if len(differences) else float("nan"),
+        p_value=p_value,
     )

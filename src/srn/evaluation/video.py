@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from srn.datasets.catalogue import open_faces
 from srn.datasets.clip import Clip
@@ -29,8 +28,6 @@ class ClipScore:
     """A follower on one clip. Errors are fractions of the normalizer, NaN if undefined.
 
     Attributes:
-        name: name of the clip.
-        frames: number of frames T.
         found: frames with a prediction.
         lost: predictions that are not on the face.
         nme, jitter, flicker: see `srn.face.metrics`.
@@ -50,14 +47,7 @@ class ClipScore:
 
 @dataclass(frozen=True)
 class VideoEvaluation:
-    """A follower on a set of clips.
-
-    Attributes:
-        method: the follower's name.
-        clips: one score per clip.
-        seconds: median time per frame.
-        normalizer: name of the normalizer.
-    """
+    """A follower on a set of clips. `seconds` is the median time per frame."""
 
     method: str
     clips: tuple[ClipScore, ...]
@@ -95,8 +85,6 @@ def score_track(track: Track, clip: Clip, normalizer: str = "interocular") -> Cl
     """Measure a track against a clip's landmarks.
 
     Args:
-        track: a follower's answer.
-        clip: the truth.
         normalizer: one of `metrics.NORMALIZERS`, taken from each frame's true shape.
 
     Raises:
@@ -105,17 +93,12 @@ def score_track(track: Track, clip: Clip, normalizer: str = "interocular") -> Cl
     check_normalizer(normalizer)
     measure = metrics.NORMALIZERS[normalizer]
     normalizers = np.array([measure(shape, clip.scheme) for shape in clip.landmarks])
-    found: npt.NDArray[np.bool_] = np.asarray(np.isfinite(track.shapes).all(axis=(1, 2)))
+    found = np.isfinite(track.shapes).all(axis=(1, 2))
     lost = sum(not is_on_face(s, t) for s, t in zip(track.shapes[found], clip.landmarks[found], strict=True))
     errors = np.linalg.norm(track.shapes - clip.landmarks, axis=-1) / normalizers[:, None]  # (T, N)
-    seen = np.repeat(found[:, None], errors.shape[1], axis=1)
-    nothing = np.zeros(errors.shape, bool)
-    hidden, visible = (nothing, nothing) if clip.occluded is None else (clip.occluded, ~clip.occluded)
-
-    def over(points: npt.NDArray[np.bool_]) -> float:
-        chosen = errors[points & seen]
-        return float(chosen.mean()) if len(chosen) else float("nan")
-
+    hidden = visible = np.zeros(0)
+    if clip.occluded is not None:
+        hidden, visible = errors[found][clip.occluded[found]], errors[found][~clip.occluded[found]]
     return ClipScore(
         name=clip.name,
         frames=len(clip),
@@ -124,8 +107,8 @@ def score_track(track: Track, clip: Clip, normalizer: str = "interocular") -> Cl
         nme=metrics.clip_nme(track.shapes, clip.landmarks, normalizers),
         jitter=metrics.jitter(track.shapes, clip.landmarks, normalizers),
         flicker=metrics.flicker(track.shapes, clip.landmarks, normalizers),
-        nme_hidden=over(hidden),
-        nme_visible=over(visible),
+        nme_hidden=float(hidden.mean()) if len(hidden) else np.nan,
+        nme_visible=float(visible.mean()) if len(visible) else np.nan,
     )
 
 
@@ -152,16 +135,9 @@ def evaluate_followers(
     normalizer: str = "interocular",
     progress: Callable[[], None] | None = None,
 ) -> list[VideoEvaluation]:
-    """Run followers over clips and measure them. Every frame is read (or rendered) once for all of them.
+    """Run followers over clips of one face each and return one evaluation per follower.
 
-    Args:
-        followers: the followers.
-        clips: annotated videos of one face each.
-        normalizer: length that errors are divided by.
-        progress: called after each clip.
-
-    Returns:
-        One evaluation per follower, in their order.
+    Every frame is read (or rendered) once for all of them. `progress` is called after each clip.
 
     Raises:
         DataError: a frame cannot be read.
@@ -219,25 +195,3 @@ def write_video_evaluations(
             "methods": [evaluation.to_dict() for evaluation in evaluations],
         },
     )
-
-
-def markdown_table(evaluations: Sequence[VideoEvaluation]) -> str:
-    """Return one row per follower: errors in per cent of the normalizer, times in milliseconds per frame."""
-    columns = ("missed", "lost", "nme", "nme_visible", "nme_hidden", "jitter", "flicker", "ms")
-    titles = (
-        "missed %", "lost %", "NME %", "NME seen %", "NME hidden %", "jitter %", "flicker %", "ms a frame",
-    )  # fmt: skip
-    lines = ["| method | " + " | ".join(titles) + " |", "|---" * (len(titles) + 1) + "|"]
-    for evaluation in evaluations:
-        summary = evaluation.summary()
-        cells = []
-        for column in columns:
-            value = summary[column]
-            if value is None:
-                cells.append("-")
-            elif column in ("missed", "lost"):
-                cells.append(f"{value / summary['frames']:.1%}".removesuffix("%"))
-            else:
-                cells.append(f"{value:.1f}" if column == "ms" else f"{value * 100:.2f}")
-        lines.append(f"| {evaluation.method} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

@@ -177,11 +177,10 @@ def test_every_set_is_measured_once_and_kept(data: Path, network: Network, tmp_p
 
 
 def test_speed_needs_no_data(tmp_path: Path, fake_localizer: Any, face: Shape) -> None:
-    landmarker = FaceLandmarker(
-        localizer=fake_localizer(lambda crop: (face * 60 + 47.5, None, None)), flip_average=True
-    )
+    localizer = fake_localizer(lambda crop: (face * 60 + 47.5, None, None))
+    landmarker = FaceLandmarker(localizer=localizer, flip_average=True)
     outcome = Reproduction(DataFolder(tmp_path), [Network("full", landmarker)]).table(TABLES["table6"])
-    assert set(landmarker.localizer.batches) == {1}  # one face, one pass
+    assert set(localizer.batches) == {1}  # one face, one pass
     cell = row(outcome, "full")["fps"]
     assert cell.value is not None
     assert cell.value > 0
@@ -303,7 +302,7 @@ def test_curves_mark_published_failure_rates(outcome: Outcome) -> None:
     assert whole.svg().count("clip-path=") == 6
     part = next(r for r in outcome.rows if r.filled).curves["ocular_full"]
     table = TABLES["table3"]
-    plain = Outcome(table, (dataclasses.replace(outcome.rows[0], curves={"nme": part}),))
+    plain = Outcome(table, (dataclasses.replace(outcome.rows[0], cells={"nme": Cell(part=part)}),))
     drawn = curves(plain)
     assert drawn is not None
     assert all(f">{name}</text>" in drawn.svg() for name in ("SDM", "ODN", "SRN (w/o OFA)"))

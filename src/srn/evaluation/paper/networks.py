@@ -19,7 +19,6 @@ class Network:
 
     Attributes:
         variant: row of the paper's own networks that they belong to, one of `published.VARIANTS`.
-        landmarker: the landmarker with the options of the measurement.
         digest: hash of the weights; None for weights that are no file.
         detail: text for the tables, e.g. a training budget.
     """
@@ -31,12 +30,10 @@ class Network:
 
     @property
     def scheme(self) -> LandmarkScheme:
-        """The landmark scheme."""
         return self.landmarker.localizer.scheme
 
     @property
     def name(self) -> str:
-        """Name of the weights."""
         return self.landmarker.localizer.name
 
 
@@ -80,13 +77,7 @@ def variant_of(config: Mapping[str, object]) -> str:
 
 
 def find_runs(folder: Path) -> tuple[dict[str, Path], list[str]]:
-    """Find trained variants in a folder of runs.
-
-    A run is a folder with `config.json` and `weights.onnx` (exported) or `weights.safetensors`.
-
-    Returns:
-        The weights of each variant, and a line for each folder left out.
-    """
+    """Return the weights of each trained variant in a folder of runs, and a line for each run left out."""
     found: dict[str, Path] = {}
     notes = []
     for path in sorted(folder.glob("*/config.json")) if folder.is_dir() else []:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from srn.evaluation.paper.published import Table
-from srn.evaluation.results import Evaluation
+from srn.evaluation.results import Evaluation, Initialization
 from srn.evaluation.statistics import Interval
 
 
@@ -17,17 +17,19 @@ class Cell:
     Attributes:
         interval: value and 95 % interval; the bounds are NaN if there is none.
         faces, official: number of faces measured, and of the complete set.
-        reason: why there is no number.
+        part: the evaluation behind the number.
+        details: weights, budget and version of the faces.
     """
 
     interval: Interval | None = None
     faces: int | None = None
     official: int | None = None
     reason: str = ""
+    part: Evaluation | None = field(default=None, compare=False)
+    details: tuple[str, ...] = ()
 
     @property
     def value(self) -> float | None:
-        """The number, if there is one."""
         return None if self.interval is None else self.interval.value
 
     @property
@@ -43,18 +45,24 @@ class OurRow:
     Attributes:
         method: name of the network.
         variant: its variant, one of `published.VARIANTS`.
-        detail: weights, budget, boxes and version of the faces.
         cells: by column name.
-        curves: the evaluations behind the cells, by column name.
-        init: source of the face boxes.
     """
 
     method: str
     variant: str
-    detail: str
     cells: Mapping[str, Cell]
-    curves: Mapping[str, Evaluation] = field(default_factory=dict)
-    init: str = ""
+    init: Initialization
+
+    @property
+    def curves(self) -> dict[str, Evaluation]:
+        """The evaluations behind the cells, by column name."""
+        return {name: cell.part for name, cell in self.cells.items() if cell.part is not None}
+
+    @property
+    def detail(self) -> str:
+        """Weights, budget, version of the faces, and boxes."""
+        details = [text for cell in self.cells.values() for text in cell.details if text]
+        return ", ".join(dict.fromkeys([*details, f"{self.init} boxes"] if self.curves else details))
 
     @property
     def filled(self) -> bool:

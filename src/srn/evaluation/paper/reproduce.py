@@ -1,13 +1,9 @@
-"""The paper's tables, measured again cell by cell.
-
-A table is data (`published.toml`): its columns name the faces and the measure, its rows the networks. `Reproduction` is
-the one loop over them. An empty cell says which data or weights it lacks.
-"""
+"""The paper's tables, measured again cell by cell."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -32,20 +28,10 @@ Sets = Mapping[str, list[Dataset] | str]
 """The versions of each dataset, or the reason why there is none."""
 
 
-@dataclass(frozen=True)
-class MeasuredCell:
-    """A cell, the evaluation behind it, and details for its row."""
-
-    cell: Cell
-    part: Evaluation | None = None
-    details: tuple[str, ...] = ()
-
-
 class Reproduction:
     """Measures networks on the available faces.
 
     Args:
-        data: the faces.
         networks: weights of the tables, one for each variant and landmark scheme.
         ablations: weights of the ablations' runs, used instead of `networks` in the ablation tables.
         cache: the kept results; None measures in any case.
@@ -72,7 +58,6 @@ class Reproduction:
         self._evaluations: dict[tuple[int, str, str, str], Evaluation] = {}
 
     def network(self, variant: str, scheme: LandmarkScheme, *, ablation: bool = False) -> Network | None:
-        """Return the weights of a row."""
         key = (variant, scheme.name)
         if ablation:
             return self.ablations.get(key)
@@ -111,26 +96,20 @@ class Reproduction:
     def _row(self, table: Table, variant: str, sets: Sets, version: int, init: Initialization) -> OurRow:
         published = table.row_of(variant)
         method = "SRN" if published is None else published.method
-        measured: dict[str, MeasuredCell] = {}
+        cells: dict[str, Cell] = {}
         for column in table.columns:
             if column.dataset == "none":
-                measured[column.name] = self._speed(variant)
+                cells[column.name] = self._speed(variant)
                 continue
             network = self.network(variant, scheme_of(column.dataset), ablation=table.ablation)
             found = sets[column.dataset]
             faces = found if isinstance(found, str) else found[min(version, len(found) - 1)]
-            measured[column.name] = self._measured(network, variant, faces, column, init)
-        curves = {name: one.part for name, one in measured.items() if one.part is not None}
-        details = [text for one in measured.values() for text in one.details]
-        if curves:
-            details.append(f"{init} boxes")
-        detail = ", ".join(dict.fromkeys(text for text in details if text))
-        cells = {name: one.cell for name, one in measured.items()}
-        return OurRow(f"ours: {method}", variant, detail, cells, curves, init)
+            cells[column.name] = self._measured(network, variant, faces, column, init)
+        return OurRow(f"ours: {method}", variant, cells, init)
 
     def _measured(
         self, network: Network | None, variant: str, faces: Dataset | str, column: Column, init: Initialization
-    ) -> MeasuredCell:
+    ) -> Cell:
         title, n_points = KINDS[column.dataset].title, scheme_of(column.dataset).n_points
         reasons = []
         if isinstance(faces, str):
@@ -140,9 +119,9 @@ class Reproduction:
         if network is None:
             reasons.append(f"no weights: {variant}, {n_points} points")
         if reasons or network is None or isinstance(faces, str):
-            return MeasuredCell(Cell(reason="; ".join(reasons)))
+            return Cell(reason="; ".join(reasons))
         if init == "bbs" and any(sample.detector_box is None for sample in faces.samples):
-            return MeasuredCell(Cell(reason=f"no detector boxes: {title}"))
+            return Cell(reason=f"no detector boxes: {title}")
         whole = self.evaluate(network, faces, init)
         wanted = {_face_key(sample.path, sample.landmarks) for sample in faces.part(column.subset)}
         results = tuple(
@@ -151,23 +130,24 @@ class Reproduction:
         )  # fmt: skip
         part = replace(whole, results=results, problems=()).by(column.normalizer or whole.normalizer)
         if not part.results:
-            return MeasuredCell(Cell(reason=f"no picture could be read: {title} {column.subset}"))
+            return Cell(reason=f"no picture could be read: {title} {column.subset}")
         interval = _measure(part, column.metric)
         if interval is None:
             annotated = any(r.occluded is not None for r in results)
             lacks = "weights that predict visibility" if annotated else "occlusion flags"
-            return MeasuredCell(Cell(reason=f"no {lacks}: {title}"))
-        cell = Cell(interval, len(part.results), faces.kind.official_count(column.subset))
-        return MeasuredCell(cell, part, (network.name, network.detail, faces.label))
+            return Cell(reason=f"no {lacks}: {title}")
+        details = (network.name, network.detail, faces.label)
+        official = faces.kind.official_count(column.subset)
+        return Cell(interval, len(part.results), official, part=part, details=details)
 
-    def _speed(self, variant: str) -> MeasuredCell:
+    def _speed(self, variant: str) -> Cell:
         network = next((n for (name, _), n in self.networks.items() if name == variant), None)
         if network is None:
-            return MeasuredCell(Cell(reason=f"no weights: {variant}"))
+            return Cell(reason=f"no weights: {variant}")
         localizer = network.landmarker.localizer
         speed = measure_speed(FaceLandmarker(localizer=localizer, passes=1, flip_average=False, batch_size=1))
-        cell = Cell(Interval(speed.frames_per_second, np.nan, np.nan))
-        return MeasuredCell(cell, None, (f"{network.name}, one pass, on {speed.processor}",))
+        details = (f"{network.name}, one pass, on {speed.processor}",)
+        return Cell(Interval(1 / speed.one_face, np.nan, np.nan), details=details)
 
     def _mask_notes(self, table: Table, sets: Sets) -> list[str]:
         """Compare the authors' masks with masks made here, by the same network on the same faces."""
@@ -184,7 +164,6 @@ class Reproduction:
 
 
 def scheme_of(dataset: str) -> LandmarkScheme:
-    """Return the landmark scheme of a column's dataset."""
     scheme = KINDS[dataset].scheme
     assert scheme is not None, dataset
     return scheme

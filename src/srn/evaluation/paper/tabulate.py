@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from srn.evaluation.paper.outcome import Cell, OurRow, Outcome
-from srn.evaluation.paper.published import Column, Row, Table, published
+from srn.evaluation.paper.published import Column, Table, published
 
 CSV_FIELDS = (
     "table", "kind", "method", "reference", "detail", "column", "dataset", "subset", "metric", "normalizer", "unit",
@@ -31,13 +31,9 @@ def cell_text(cell: Cell) -> str:
     return text
 
 
-def _published_row(table: Table, ours: OurRow) -> Row | None:
-    return table.row_of(ours.variant)
-
-
 def difference(table: Table, ours: OurRow, column: Column) -> float | None:
     """Return our number minus that of the paper's row of the same variant; None without both."""
-    row, cell = _published_row(table, ours), ours.cells[column.name]
+    row, cell = table.row_of(ours.variant), ours.cells[column.name]
     if row is None or cell.value is None or column.name not in row.values:
         return None
     return cell.value - row.values[column.name]
@@ -55,27 +51,22 @@ def markdown(outcome: Outcome) -> str:
     lines.append(_line(["---", *("---:" for _ in table.columns)]))
     for row in table.rows:
         name = f"{row.method} [{row.reference}]" if row.reference else f"{row.method} (the paper)"
-        lines.append(
-            _line([name, *(f"{row.values[c.name]:.2f}" if c.name in row.values else "–" for c in table.columns)])
-        )
+        numbers = [f"{row.values[c.name]:.2f}" if c.name in row.values else "–" for c in table.columns]
+        lines.append(_line([name, *numbers]))
     for ours in outcome.rows:
         name = f"**{ours.method}**" + (f"<br>{ours.detail}" if ours.detail else "")
         texts = []
         for column in table.columns:
-            cell = ours.cells[column.name]
             gap = difference(table, ours, column)
-            text = cell_text(cell)
-            if cell.value is not None:
-                text = f"**{text.split(' ')[0]}**{text[len(text.split(' ')[0]) :]}"
+            text = cell_text(ours.cells[column.name])
+            if ours.cells[column.name].value is not None:
+                number, space, rest = text.partition(" ")
+                text = f"**{number}**{space}{rest}"
             texts.append(text + ("" if gap is None else f"; {gap:+.2f}"))
         lines.append(_line([name, *texts]))
-    lines += [
-        "",
-        "In brackets: bootstrap 95 % interval. After the semicolon: ours minus the paper's row of that name.",
-        "",
-    ]
+    legend = "In brackets: bootstrap 95 % interval. After the semicolon: ours minus the paper's row of that name."
     notes = [*(f"{line} (On the published numbers.)" for line in table.notes), *outcome.notes]
-    lines += [f"- {line}" for line in notes]
+    lines += ["", legend, "", *(f"- {line}" for line in notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -105,28 +96,20 @@ def _records(outcome: Outcome) -> list[dict[str, Any]]:
         }  # fmt: skip
 
     for row in table.rows:
-        for column in table.columns:
-            if column.name in row.values:
-                records.append(
-                    {**base(column), "kind": "published", "method": row.method, "reference": row.reference or None,
-                     "value": row.values[column.name]}
-                )  # fmt: skip
+        printed = {"kind": "published", "method": row.method, "reference": row.reference or None}
+        cells = [column for column in table.columns if column.name in row.values]
+        records += [{**base(column), **printed, "value": row.values[column.name]} for column in cells]
     for ours in outcome.rows:
-        row_of = _published_row(table, ours)
+        row_of = table.row_of(ours.variant)
         for column in table.columns:
-            cell = ours.cells[column.name]
-            record = {
-                **base(column),
-                "kind": "ours",
-                "method": ours.method.removeprefix("ours: "),
-                "detail": ours.detail,
-            }
+            cell, method = ours.cells[column.name], ours.method.removeprefix("ours: ")
+            record = {**base(column), "kind": "ours", "method": method, "detail": ours.detail}
             if cell.interval is None:
                 record["reason"] = cell.reason
             else:
                 low, high = cell.interval.to_list()
-                record |= {"value": cell.value, "low": low, "high": high, "faces": cell.faces,
-                           "official_faces": cell.official}  # fmt: skip
+                measured = {"low": low, "high": high, "faces": cell.faces, "official_faces": cell.official}
+                record |= {"value": cell.value, **measured}
             if row_of is not None and column.name in row_of.values:
                 record |= {"published": row_of.values[column.name], "difference": difference(table, ours, column)}
             records.append({key: value for key, value in record.items() if value is not None})
@@ -144,12 +127,7 @@ def to_csv(outcome: Outcome) -> str:
 
 def to_json(outcome: Outcome, facts: Mapping[str, str]) -> str:
     """Return the cells with the facts of the measurement."""
-    values = {
-        "table": outcome.table.name,
-        "title": outcome.table.title,
-        "source": outcome.table.source,
-        **facts,
-        "cells": _records(outcome),
-        "notes": [*outcome.table.notes, *outcome.notes],
-    }
+    table, notes = outcome.table, [*outcome.table.notes, *outcome.notes]
+    head = {"table": table.name, "title": table.title, "source": table.source}
+    values = {**head, **facts, "cells": _records(outcome), "notes": notes}
     return json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False) + "\n"

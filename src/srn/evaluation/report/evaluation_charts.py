@@ -44,11 +44,10 @@ def ced_chart(parts: Mapping[str, Evaluation]) -> LineChart:
 
 def component_chart(evaluation: Evaluation) -> BarChart | None:
     """Draw the mean error of each facial component with its 95 % interval; None without any."""
-    summary = evaluation.component_summary()
-    if summary is None or evaluation.scheme is None:
+    summary, errors = evaluation.component_summary(), evaluation.stacked("point_errors")
+    if summary is None or errors is None or evaluation.scheme is None:
         return None
-    errors = np.stack([r.point_errors for r in evaluation.results if r.point_errors is not None])
-    values = np.stack([errors[:, list(evaluation.scheme.components[name])].mean(axis=1) for name in summary])
+    values = np.stack([errors[0][:, list(evaluation.scheme.components[name])].mean(axis=1) for name in summary])
     intervals = ratio_intervals(values, np.ones_like(values))
     bars = [
         Bar(name.replace("_", " "), summary[name]["nme"] * 100, interval.low * 100, interval.high * 100)
@@ -84,18 +83,11 @@ def box_charts(curves: Mapping[str, BoxCurve]) -> tuple[LineChart, LineChart]:
 
 
 def reliability_chart(evaluation: Evaluation, name: str = "") -> LineChart | None:
-    """Draw confidence against the observed share of near points, with the share of points in each bin.
-
-    Args:
-        evaluation: the results.
-        name: name of the faces, for the legend.
-
-    Returns:
-        The chart; None if the weights have no confidence. Near points are defined by `CONFIDENT_WITHIN`.
-    """
-    points = evaluation.confidence_points()
-    if points is None:
+    """Draw confidence against the share of points within `CONFIDENT_WITHIN`; None without confidence."""
+    stacked = evaluation.stacked("confidence", "near")
+    if stacked is None:
         return None
+    points = (stacked[0].ravel(), stacked[1].ravel())
     mean, share, count = metrics.reliability(*points)
     error = metrics.expected_calibration_error(*points)
     spoken = [f"confidence {m:.2f}: {s:.2f} of {c} points" for m, s, c in zip(mean, share, count, strict=True) if c]

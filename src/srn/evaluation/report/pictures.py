@@ -48,7 +48,7 @@ def draw_result(
     if target is None:
         return None
     try:
-        image = read_image(result.path) if source is None else source.load()
+        image = read_image(result.path) if source is None else source()
     except DataError:
         return None
     box = Box.around(target)
