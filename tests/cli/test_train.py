@@ -16,7 +16,6 @@ from srn.datasets.pack import pack_faces
 from srn.datasets.sample import Sample
 from srn.face.scheme import COFW_29, IBUG_68
 from srn.media.pictures import write_image
-from srn.media.pts import write_pts
 
 pytest.importorskip("torch")
 Run = Callable[..., Any]
@@ -105,7 +104,12 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     from srn.training import start
 
     configs: list[Any] = []
-    monkeypatch.setattr(start, "train", lambda config, *_, **__: configs.append(config) or tmp_path)
+
+    def train(config: Any, *_: Any, **__: Any) -> Path:
+        configs.append(config)
+        return tmp_path
+
+    monkeypatch.setattr(start, "train", train)
     write_image(tmp_path / "a.png", np.zeros((120, 120, 3), np.uint8))
     points = np.random.default_rng(0).uniform(20, 100, (68, 2))
     pack_faces([Sample(tmp_path / "a.png", points, IBUG_68, "toy")])[0].save(tmp_path / "faces.npz")
@@ -160,15 +164,34 @@ def test_faces_with_other_landmarks_train_from_the_shipped_weights(srn: Run, tmp
         samples.append(Sample(tmp_path / f"{index}.png", points + index, COFW_29, "toy"))
     pack_faces(samples)[0].save(tmp_path / "faces.npz")
     ran = srn(
-        "train", "--data", tmp_path / "faces.npz", "--initial", shipped_weights(), "--faces", "2", "--set", "batch_size=2",
-        "--set", "validation=0", "--set", "learning_rate=0", "--workers", "0", "--device", "cpu", "--precision", "float32",
-        "--out", tmp_path / "run",
+        "train", "--data", tmp_path / "faces.npz", "--initial", shipped_weights(), "--faces", "2",
+        "--set", "batch_size=2", "--set", "validation=0", "--set", "learning_rate=0",
+        "--workers", "0", "--device", "cpu", "--precision", "float32", "--out", tmp_path / "run",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     network, _ = load_network(tmp_path / "run" / "weights.safetensors")
     assert network.config.scheme_name == "cofw29"
     given, kept = load_weights(shipped_weights())[0].encoder, dict(network.encoder.named_parameters())
     assert all(np.array_equal(kept[name].detach(), value.detach()) for name, value in given.named_parameters())
+
+
+def test_an_average_of_runs(srn: Run, tmp_path: Path, recipes: list[Any]) -> None:
+    from srn.inference.runtime import shipped_weights
+    from srn.model.checkpoint import load_network
+    from srn.model.export import load_weights
+    from srn.training.config import train_config
+
+    mean = tmp_path / "mean.safetensors"
+    common = ("average", shipped_weights(), shipped_weights(), "--data", tmp_path / "faces.npz", "--out", mean)
+    missing = srn(*common, "--run", tmp_path / "nowhere").mistake
+    assert missing.startswith(f"{tmp_path / 'nowhere' / 'config.json'}: expected a training run's config.json")
+    train_config("robust", validation=0).save(tmp_path / "run" / "config.json")
+    ran = srn(*common, "--run", tmp_path / "run", "--faces-seen", "7")
+    assert ran.code == 0, ran.err
+    network, metadata = load_network(mean)
+    assert (metadata["faces_seen"], metadata["data"]) == ("7", "faces.npz")
+    shipped = load_weights(shipped_weights())[0].state_dict()
+    assert all(np.array_equal(shipped[name], value) for name, value in network.state_dict().items())
 
 
 def test_export_of_what_is_not_there(srn: Run, tmp_path: Path) -> None:

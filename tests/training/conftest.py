@@ -46,8 +46,8 @@ def drawn_shape() -> npt.NDArray[np.float64]:
     nostrils = ellipse(0, 0.12, 0.08, 0.03, np.linspace(180, 0, 5))
     left_eye = ellipse(-0.22, -0.06, 0.09, 0.04, np.array([180, 240, 300, 0, 60, 120]))
     right_eye = ellipse(0.22, -0.06, 0.09, 0.04, np.array([180, 240, 300, 0, 60, 120]))
-    lips = ellipse(0, 0.28, 0.18, 0.08, 180 + np.arange(12) * 30.0)
-    inner_lips = ellipse(0, 0.28, 0.13, 0.03, 180 + np.arange(8) * 45.0)
+    lips = ellipse(0, 0.28, 0.18, 0.08, np.arange(180.0, 540.0, 30.0))
+    inner_lips = ellipse(0, 0.28, 0.13, 0.03, np.arange(180.0, 540.0, 45.0))
     return np.concatenate([outline, *brows, bridge, nostrils, left_eye, right_eye, lips, inner_lips])
 
 

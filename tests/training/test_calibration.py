@@ -24,14 +24,14 @@ from .test_loop import run
 CPU = torch.device("cpu")
 
 
-class Misses(nn.Module):
+class Misses(StructuralRelationNetwork):
     """Says (32, 32) for every point and expects an error of scale b; the faces of `MissedFaces` are elsewhere."""
 
     def __init__(self, config: Any, scale: float) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # none of the network's own layers
         self.config, self.scale = config, scale
 
-    def forward(self, images: Tensor) -> CascadeOutput:
+    def forward(self, images: Tensor, *_: Any) -> CascadeOutput:
         count, n = len(images), self.config.scheme.n_points
         shapes = torch.full((count, 1, n, 2), 32.0)
         expected = torch.full((count, n), math.log(self.scale))
@@ -51,7 +51,7 @@ class MissedFaces(Dataset[tuple[Tensor, ...]]):
         return torch.zeros(3, 8, 8, dtype=torch.uint8), torch.tensor(landmarks, dtype=torch.float32)
 
 
-def test_the_ratio_by_hand(toy_config) -> None:
+def test_the_ratio_by_hand(toy_config: Any) -> None:
     """Distances 2 and 4 pixels, expected 2 b: the mean of 2 / 2b and 4 / 2b; batches of 32 and a rest."""
     config = toy_config().model
     n = config.scheme.n_points
@@ -60,7 +60,7 @@ def test_the_ratio_by_hand(toy_config) -> None:
     assert error_ratio(Misses(config, scale), MissedFaces(distances), 40, CPU) == pytest.approx(3.0, rel=1e-5)
 
 
-def test_errors_of_the_models_own_kind_have_the_ratio_of_their_scales(toy_config) -> None:
+def test_errors_of_the_models_own_kind_have_the_ratio_of_their_scales(toy_config: Any) -> None:
     """The length of a radial exponential error in the plane is gamma distributed with shape 2."""
     config = toy_config().model
     distances = np.random.default_rng(0).gamma(2, 1.5, (400, config.scheme.n_points))
@@ -68,7 +68,7 @@ def test_errors_of_the_models_own_kind_have_the_ratio_of_their_scales(toy_config
     assert ratio == pytest.approx(3.0, rel=0.03)
 
 
-def test_afterwards_the_errors_are_those_expected(pack: FacePack, toy_config) -> None:
+def test_afterwards_the_errors_are_those_expected(pack: FacePack, toy_config: Any) -> None:
     config = toy_config()
     torch.manual_seed(1)
     network = StructuralRelationNetwork(config.model, mean_shape(pack)).eval()
@@ -86,7 +86,7 @@ def test_afterwards_the_errors_are_those_expected(pack: FacePack, toy_config) ->
     assert error_ratio(network, faces, 40, CPU) == pytest.approx(1.0, rel=1e-4)
 
 
-def test_a_run_ends_with_it(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_a_run_ends_with_it(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     """The weights are the averaged ones of the state, but for what they expect; the state is left as it was."""
     config = toy_config(faces=32, batch_size=4, validation=4)
     weights, provenance = load_tensors(run(config, pack, tmp_path))
@@ -108,6 +108,6 @@ def test_a_run_ends_with_it(pack: FacePack, toy_config, tmp_path: Path) -> None:
     assert ratio == pytest.approx(expected, abs=1e-4)
 
 
-def test_without_faces_kept_nothing_is_changed(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_without_faces_kept_nothing_is_changed(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     provenance = load_tensors(run(toy_config(faces=8, batch_size=4, validation=0), pack, tmp_path))[1]
     assert "expected_error_times" not in provenance

@@ -19,6 +19,7 @@ from srn.errors import InputError, SrnError
 from srn.face.geometry import CropGeometry, invert_affine, transform_points
 from srn.model.checkpoint import adapted, load_network, load_tensors, save_network
 from srn.model.network import StructuralRelationNetwork
+from srn.settings import with_settings
 from srn.synthesis.animate import MovingFace, animate_placed
 from srn.synthesis.config import NO_MOTION, MotionConfig
 from srn.training.clip_stream import ClipBatch, ClipStream, crop_steps
@@ -314,7 +315,7 @@ def test_a_run_that_was_killed_goes_on_with_the_same_numbers(pack: FacePack, toy
             raise Killed
         return clip
 
-    whole = dataclasses.replace(config, clips=dataclasses.replace(config.clips, hard_share=1.0))
+    whole = with_settings(config, ["clips.hard_share=1.0"])
     run(whole, pack, tmp_path / "hard", occluder=lambda clip, rng: clip)
     with pytest.raises(Killed):  # in the fourth step, after the second's save
         run(whole, pack, tmp_path / "cut", occluder=occluder, schedule=dataclasses.replace(SCHEDULE, save_every=2))
@@ -375,7 +376,7 @@ def test_mistakes_are_named(pack: FacePack, toy_config: Any, tmp_path: Path) -> 
         run(dataclasses.replace(toy_run(toy_config), batch_size=8), pack, tmp_path / "b")
     for wrong in ({"frames": 1}, {"previous_start": 1.5}, {"hard_share": -0.1}, {"steadiness": -1.0}):
         with pytest.raises(SrnError):
-            ClipConfig(**wrong)  # type: ignore[arg-type]
+            ClipConfig(**wrong)
 
 
 def test_a_runs_description_survives_the_round_through_json(toy_config: Any, tmp_path: Path) -> None:

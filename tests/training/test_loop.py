@@ -69,7 +69,7 @@ def initial_network(config: TrainConfig, pack: FacePack) -> StructuralRelationNe
 # --- learning
 
 
-def test_it_learns_the_drawn_faces(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_it_learns_the_drawn_faces(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     config = toy_config(faces=160, batch_size=4, warm_up=16)  # 40 steps
 
     run(config, pack, tmp_path, schedule=dataclasses.replace(SCHEDULE, log_every=5, save_every=100, validate_every=20))
@@ -80,7 +80,7 @@ def test_it_learns_the_drawn_faces(pack: FacePack, toy_config, tmp_path: Path) -
     assert float(rows[-1]["nme"]) < 0.6 * float(rows[0]["nme"])
 
 
-def test_the_log_by_hand(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_the_log_by_hand(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     config = toy_config(faces=24)  # 6 steps of 4, 2 of them warm-up, the last 2 decay
 
     run(config, pack, tmp_path)
@@ -98,7 +98,7 @@ def test_the_log_by_hand(pack: FacePack, toy_config, tmp_path: Path) -> None:
 
 
 def test_the_weights_are_the_average_and_the_last_validation_is_theirs(
-    pack: FacePack, toy_config, tmp_path: Path
+    pack: FacePack, toy_config: Any, tmp_path: Path
 ) -> None:
     config = toy_config(validation=3)
 
@@ -131,7 +131,7 @@ def test_the_weights_are_the_average_and_the_last_validation_is_theirs(
     assert not torch.equal(averaged["recurrent.weight"], state["network.recurrent.weight"])
 
 
-def test_the_average_by_hand(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_the_average_by_hand(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     """Young averages forget faster: after one step nine tenths are new, after the second 9 of 11."""
     config = toy_config(faces=8, averaging=0.9999)
     start = {name: t.clone() for name, t in initial_network(config, pack).state_dict().items()}
@@ -152,7 +152,7 @@ def test_the_average_by_hand(pack: FacePack, toy_config, tmp_path: Path) -> None
         assert not torch.equal(one[f"network.{name}"], start[name])
 
 
-def test_the_same_seed_is_the_same_run_and_another_is_not(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_the_same_seed_is_the_same_run_and_another_is_not(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     config = toy_config(faces=16, augmentation=AugmentConfig())
 
     first, again = run(config, pack, tmp_path / "a"), run(config, pack, tmp_path / "b")
@@ -163,7 +163,7 @@ def test_the_same_seed_is_the_same_run_and_another_is_not(pack: FacePack, toy_co
     assert not torch.equal(a["recurrent.weight"], c["recurrent.weight"])
 
 
-def test_when_to_log_and_save_changes_no_numbers(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_when_to_log_and_save_changes_no_numbers(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     config = toy_config(faces=32)
     seldom = Schedule(log_every=100, save_every=100, workers=1, device="cpu", precision="float32", tensorboard=True)
 
@@ -174,21 +174,23 @@ def test_when_to_log_and_save_changes_no_numbers(pack: FacePack, toy_config, tmp
     assert not (tmp_path / "a" / "tensorboard").exists()
 
 
-def test_a_sheet_of_predictions_shows_the_validation_faces(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_a_sheet_of_predictions_shows_the_validation_faces(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     run(toy_config(faces=16, validation=3), pack, tmp_path)
 
     assert [path.name for path in sorted((tmp_path / "sheets").iterdir())] == ["0000004.jpg"]
     assert read_image(tmp_path / "sheets" / "0000004.jpg").shape == (64, 3 * 64, 3)
 
 
-def test_without_validation_there_is_no_score(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_without_validation_there_is_no_score(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     run(toy_config(faces=16, validation=0), pack, tmp_path)
 
     assert {row["validation_nme"] for row in log_of(tmp_path)} == {""}
     assert not (tmp_path / "sheets").exists()
 
 
-def test_the_mean_shape_of_the_training_faces_starts_the_cascade(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_the_mean_shape_of_the_training_faces_starts_the_cascade(
+    pack: FacePack, toy_config: Any, tmp_path: Path
+) -> None:
     path = run(toy_config(faces=4), pack, tmp_path)
 
     kept = [i for i in range(12) if i not in (0, 11)]  # the two validation faces
@@ -198,7 +200,7 @@ def test_the_mean_shape_of_the_training_faces_starts_the_cascade(pack: FacePack,
     np.testing.assert_allclose(load_network(path)[0].mean_shape, expected, atol=1e-5)
 
 
-def test_fine_tuning_starts_from_the_weights_given(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_fine_tuning_starts_from_the_weights_given(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     """With a rate of zero it ends with them, too (but for the batch statistics)."""
     config = toy_config(faces=8, learning_rate=0.0)
     network = initial_network(config, pack)
@@ -213,7 +215,7 @@ def test_fine_tuning_starts_from_the_weights_given(pack: FacePack, toy_config, t
         torch.testing.assert_close(trained[name], parameter, msg=name)
 
 
-def test_low_precision_is_for_the_arithmetic_only(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_low_precision_is_for_the_arithmetic_only(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     """One step from the same weights: nearly the same loss, and weights kept in full precision."""
     config = toy_config(faces=4)
     low = dataclasses.replace(SCHEDULE, precision="bfloat16")
@@ -231,7 +233,7 @@ def test_low_precision_is_for_the_arithmetic_only(pack: FacePack, toy_config, tm
 # --- what is refused
 
 
-def test_a_folder_with_a_run_in_it(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_a_folder_with_a_run_in_it(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     config = toy_config(faces=4)
     path = run(config, pack, tmp_path)
     before = path.read_bytes()
@@ -243,7 +245,7 @@ def test_a_folder_with_a_run_in_it(pack: FacePack, toy_config, tmp_path: Path) -
     assert TrainConfig.load(tmp_path / "config.json") == config
 
 
-def test_other_faces_on_resume(pack: FacePack, other_pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_other_faces_on_resume(pack: FacePack, other_pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     config = toy_config(faces=4)
     run(config, pack, tmp_path)
 
@@ -251,14 +253,14 @@ def test_other_faces_on_resume(pack: FacePack, other_pack: FacePack, toy_config,
         run(dataclasses.replace(config, faces=8), other_pack, tmp_path, resume=True)
 
 
-def test_another_network_on_resume(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_another_network_on_resume(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     run(toy_config(faces=4), pack, tmp_path)
 
     with pytest.raises(WeightsError, match=r'expected the network .*"iterations": 2.* found .*"iterations": '):
         run(toy_config(faces=8, model={"iterations": 2}), pack, tmp_path, resume=True)
 
 
-def test_a_run_from_before_a_field_of_the_network_goes_on(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_a_run_from_before_a_field_of_the_network_goes_on(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     run(toy_config(faces=4), pack, tmp_path)
     tensors, metadata = load_tensors(tmp_path / "state.safetensors")
     earlier = json.loads(metadata["model"])
@@ -270,21 +272,23 @@ def test_a_run_from_before_a_field_of_the_network_goes_on(pack: FacePack, toy_co
     assert load_tensors(tmp_path / "state.safetensors")[1]["step"] == "2"
 
 
-def test_landmarks_of_another_scheme(cofw_pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_landmarks_of_another_scheme(cofw_pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="training faces: expected ibug68 landmarks, found cofw29"):
         run(toy_config(), cofw_pack, tmp_path / "run")
 
     assert not (tmp_path / "run").exists()
 
 
-def test_initial_weights_of_another_network(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_initial_weights_of_another_network(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     network = initial_network(toy_config(model={"hidden_size": 24}), pack)
 
     with pytest.raises(InputError, match="initial weights"):
         run(toy_config(), pack, tmp_path, initial=network)
 
 
-def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(
+    pack: FacePack, toy_config: Any, tmp_path: Path
+) -> None:
     config = toy_config()
     network = initial_network(config, pack)
     torch.nn.init.constant_(network.recurrent.bias, float("nan"))
@@ -296,7 +300,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(pack: FacePac
 
 
 @pytest.mark.parametrize("count", [12, 13])
-def test_more_validation_than_faces(count: int, pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_more_validation_than_faces(count: int, pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     with pytest.raises(SrnError, match=f"validation: expected fewer faces than the pack's 12, found {count}"):
         run(toy_config(validation=count), pack, tmp_path)
 
@@ -362,7 +366,7 @@ def start_child(folder: Path, config: TrainConfig, pack: FacePack, *words: str, 
 
 
 def test_a_killed_run_goes_on_with_the_very_numbers_of_an_uninterrupted_one(
-    pack: FacePack, toy_config, tmp_path: Path
+    pack: FacePack, toy_config: Any, tmp_path: Path
 ) -> None:
     """Killed at the worst moment: the weights of step 8 are saved, their state is half written, the log is ahead."""
     config = toy_config(faces=48, augmentation=AugmentConfig())  # 12 steps, saved after 4, 8 and 12
@@ -402,7 +406,7 @@ def interrupted(config: TrainConfig, pack: FacePack, out: Path, position: int) -
             run(config, pack, out)
 
 
-def test_a_paper_run_goes_on_likewise(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_a_paper_run_goes_on_likewise(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     """Other layers, no statistics."""
     config = toy_config("paper", faces=12, batch_size=2, model={"iterations": 1})
 
@@ -412,7 +416,7 @@ def test_a_paper_run_goes_on_likewise(pack: FacePack, toy_config, tmp_path: Path
     assert_same_tensors(path, run(config, pack, tmp_path / "b"))
 
 
-def test_a_run_interrupted_before_its_first_save_starts_again(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_a_run_interrupted_before_its_first_save_starts_again(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     config = toy_config(faces=24)
 
     interrupted(config, pack, tmp_path / "a", position=13)  # two steps are logged, none is saved
@@ -422,7 +426,7 @@ def test_a_run_interrupted_before_its_first_save_starts_again(pack: FacePack, to
     assert without_speed(tmp_path / "a") == without_speed(tmp_path / "b")
 
 
-def test_a_finished_run_resumed_is_left_as_it_is(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_a_finished_run_resumed_is_left_as_it_is(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     path = run(toy_config(faces=16), pack, tmp_path)
     before, rows = path.read_bytes(), log_of(tmp_path)
 
@@ -432,7 +436,7 @@ def test_a_finished_run_resumed_is_left_as_it_is(pack: FacePack, toy_config, tmp
     assert log_of(tmp_path) == rows
 
 
-def test_a_run_can_be_made_longer(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_a_run_can_be_made_longer(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     """Resumed before its decay, with more faces, it is the longer run from the beginning."""
     short, long = toy_config(faces=40, decay_share=0.5), toy_config(faces=64, decay_share=0.5)
     assert [short.rate(step) for step in range(4)] == [long.rate(step) for step in range(4)]
@@ -457,7 +461,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def test_two_processes_learn_what_one_learns(pack: FacePack, toy_config, tmp_path: Path) -> None:
+def test_two_processes_learn_what_one_learns(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
     """Without batch norm, whose statistics are each process's own, only the order of sums differs."""
     config = toy_config("paper", faces=12, model={"iterations": 2})  # 3 steps
     together = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2"}
@@ -484,7 +488,9 @@ def test_two_processes_learn_what_one_learns(pack: FacePack, toy_config, tmp_pat
     assert [row["step"] for row in log_of(tmp_path / "two")] == ["2", "3"]
 
 
-def test_a_batch_that_does_not_divide(pack: FacePack, toy_config, tmp_path: Path, monkeypatch) -> None:
+def test_a_batch_that_does_not_divide(
+    pack: FacePack, toy_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Refused by every process before any of them waits for another."""
     for name, value in {
         "WORLD_SIZE": "1", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()),

@@ -15,11 +15,11 @@ def export(
     weights: Annotated[Path, typer.Argument(help="A training run's `weights.safetensors`, or an exported `.onnx`.")],
     out: Annotated[Path, typer.Option(help="The ONNX file.")],
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="Cascade steps: fewer cost less. As trained if left out.")
+        int | None, typer.Option(min=1, help="Cascade steps, as trained if left out; fewer are faster.")
     ] = None,
     half: Annotated[bool, typer.Option("--half/--full", help="Store weights in half precision.")] = True,
 ) -> None:
-    """Write a network as one ONNX file for the light runtime, its numbers checked against PyTorch.
+    """Write a network as one ONNX file for the runtime and compare its output with PyTorch's.
 
     Example: `srn export runs/first/weights.safetensors --out robust.onnx`
     """
@@ -31,9 +31,4 @@ def export(
         network = adapted(network, dataclasses.replace(network.config, iterations=iterations))
     difference = export_onnx(network, out, provenance=provenance, half=half)
     size = out.stat().st_size / 1e6
-    options.console.print(
-        f"{out}: {size:.1f} MB, landmarks within {difference:.1e} px of PyTorch",
-        highlight=False,
-        markup=False,
-        soft_wrap=True,
-    )
+    options.say(f"{out}: {size:.1f} MB, landmarks within {difference:.1e} px of PyTorch")

@@ -10,48 +10,55 @@ import typer
 from srn.cli import options
 from srn.cli.data import load_faces
 
-Preset = Literal["robust", "robust-hg", "paper"]
-Precision = Literal["auto", "float32", "bfloat16"]
+Preset = Annotated[
+    Literal["robust", "robust-hg", "paper"] | None,
+    typer.Option(help="Network and recipe; `robust` if left out. With --clips: --initial's."),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(help="A dataset's root, or a pack made by `srn data pack`. Needed unless a packed run resumes."),
+]
+Extra = Annotated[
+    list[Path] | None, typer.Option(help="Further datasets or folders of pictures with .pts files. Repeatable.")
+]
+Count = Annotated[int | None, typer.Option(min=1, help="Training faces to see in all. May be changed on --resume.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change a value of the recipe (`TrainConfig`), such as `batch_size=64`, `augmentation.turned=0.2`, "
+        "`model.without=g,mu` or `clips.frames=4`. Repeatable.",
+    ),
+]
+Initial = Annotated[
+    Path | None,
+    typer.Option(help="Weights (.safetensors or .onnx) to start from. With --clips the shipped ones if left out."),
+]
+Clips = Annotated[
+    bool, typer.Option("--clips", help="Fine-tune the video tracker (eq. 13) on animated faces, frame after frame.")
+]
+Hofs = Annotated[
+    Path | None, typer.Option(help="An agent of `srn hofs train`: it occludes a share of the faces or clips.")
+]
 
 
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, log, sheets of predictions.")],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="A dataset's root, or a pack made by `srn data pack`. Needed unless a packed run resumes."),
-    ] = None,
-    extra: Annotated[
-        list[Path] | None, typer.Option(help="Further datasets or folders of pictures with .pts files. Repeatable.")
-    ] = None,
-    preset: Annotated[
-        Preset | None, typer.Option(help="Network and recipe; `robust` if left out. With --clips: --initial's.")
-    ] = None,
-    faces: Annotated[
-        int | None, typer.Option(min=1, help="Training faces to see in all. May be changed on --resume.")
-    ] = None,
+    data: Data = None,
+    extra: Extra = None,
+    preset: Preset = None,
+    faces: Count = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and augmentation.")] = 0,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="Change a value of the recipe (`TrainConfig`), such as `batch_size=64`, `augmentation.turned=0.2`, "
-            "`model.without=g,mu` or `clips.frames=4`. Repeatable.",
-        ),
-    ] = None,
-    initial: Annotated[
-        Path | None,
-        typer.Option(help="Weights (.safetensors or .onnx) to start from. With --clips the shipped ones if left out."),
-    ] = None,
-    clips: Annotated[
-        bool, typer.Option("--clips", help="Fine-tune the video tracker (eq. 13) on animated faces, frame after frame.")
-    ] = False,
-    hofs: Annotated[
-        Path | None, typer.Option(help="An agent of `srn hofs train`: it occludes a share of the faces or clips.")
-    ] = None,
+    set_: Changes = None,
+    initial: Initial = None,
+    clips: Clips = False,
+    hofs: Hofs = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")] = "auto",
-    precision: Annotated[Precision, typer.Option(help="`auto`: bf16 where the hardware has it.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"], typer.Option(help="`auto`: bf16 where the hardware has it.")
+    ] = "auto",
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that prepare faces.")] = None,
 ) -> None:
     """Train a network on annotated faces.

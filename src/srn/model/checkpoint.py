@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors files with the network's description inside. No pickle anywhere."""
+"""Checkpoints: safetensors files that contain the network's config. No pickle anywhere."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], me
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what `save_tensors` wrote.
+    """Read a file of `save_tensors`: tensors and text by name.
 
     Raises:
         WeightsError: the file is missing or is not a safetensors file.
@@ -47,11 +47,11 @@ def save_network(
     provenance: Mapping[str, str] | None = None,
     half: bool = False,
 ) -> None:
-    """Write a network: weights, mean shape, config and scheme, and where it came from.
+    """Write a network: weights, mean shape, config with scheme, and provenance.
 
     Args:
         path: the `.safetensors` file.
-        network: what to write.
+        network: the network.
         provenance: free text by name (recipe, faces seen, data, ...), kept in the file.
         half: store floating-point weights in half precision.
     """
@@ -63,10 +63,10 @@ def save_network(
 
 
 def network_from(tensors: Mapping[str, Tensor], config: ModelConfig, where: Any) -> StructuralRelationNetwork:
-    """Build a network of that config and fill it.
+    """Build a network of a config and fill it with tensors.
 
     Raises:
-        WeightsError: names or sizes of the tensors do not fit; `where` is what the message calls them.
+        WeightsError: names or sizes of the tensors do not fit; the message calls their source `where`.
     """
     if "mean_shape" not in tensors:
         raise WeightsError.at(where, "a tensor 'mean_shape'", "none")
@@ -85,7 +85,7 @@ def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwor
     """Read a network, in evaluation mode and full precision, and the file's text entries.
 
     Raises:
-        WeightsError: the file is missing, not ours, or does not fit its own description.
+        WeightsError: the file is missing, of another format, or does not fit its own config.
     """
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
@@ -96,15 +96,16 @@ def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwor
 def adapted(
     network: StructuralRelationNetwork, config: ModelConfig, mean_shape: npt.NDArray[np.floating] | None = None
 ) -> StructuralRelationNetwork:
-    """The same weights at another task: crops that show the face in another size, more or fewer iterations, the state
-    carried from frame to frame (equation 13); or with more to learn: further residual blocks, which begin as
-    identities, so that they change no answer; or another starting shape (`coarse_shape`, `hourglass`) or other
-    landmarks: then what is made for the old ones begins anew, and the rest, the encoder above all, is kept.
+    """Carry weights over to a network of another config.
+
+    The size of the face in the crop, the number of iterations and the recurrence (equation 13) may differ without
+    changing any weight. Additional residual blocks begin as identities. With another initial shape (`coarse_shape`,
+    `hourglass`) or other landmarks, the layers made for the old ones begin anew, and the rest is kept.
 
     Args:
-        network: what to start from.
-        config: the network wanted.
-        mean_shape: (N, 2) of other landmarks, normalized as `StructuralRelationNetwork` takes it.
+        network: source of the weights.
+        config: config of the result.
+        mean_shape: (N, 2) of other landmarks, normalized as for `StructuralRelationNetwork`.
 
     Raises:
         InputError: `config` differs in more than that, or other landmarks come without a mean shape.

@@ -1,4 +1,4 @@
-"""From pixels to features of each landmark: the paper's patch encoder, and the shared map of the default network."""
+"""Encoders: features of each landmark from pixels, by patches (the paper) or from a shared feature pyramid."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class PatchEncoder(nn.Module):
         self.register_buffer("_offsets", offsets_tensor(PATCH_SIZE, 1.0), persistent=False)
 
     def prepare(self, image: Tensor) -> tuple[Tensor, ...]:
-        """What is computed once a face: nothing; the iterations read the picture itself."""
+        """Return the image: this encoder computes nothing once per face."""
         return (image,)
 
     def forward(self, maps: tuple[Tensor, ...], shape: Tensor) -> Tensor:
-        """Patches at the current shape (B, N, 2) -> x (B, N, positions, C)."""
+        """Encode the patches at the current shape (B, N, 2) as x (B, N, positions, C)."""
         patches = sample_patches(maps[0], shape, self._offsets)  # (B, 3, N, 36 * 36)
         batch, channels, landmarks, _ = patches.shape
         x = patches.transpose(1, 2).reshape(batch * landmarks, channels, PATCH_SIZE, PATCH_SIZE)
@@ -50,11 +50,10 @@ class PatchEncoder(nn.Module):
 
 
 class _ResidualBlock(nn.Module):
-    """Two 3 x 3 convolutions, with batch norm or without, and a shortcut (He et al. 2016); the first may halve the
-    resolution.
+    """Two 3 x 3 convolutions and a shortcut (He et al. 2016); the first convolution may halve the resolution.
 
-    A block that changes neither resolution nor width begins as the identity (its last scale is zero): deep stacks train
-    faster, and a block added to a trained network leaves its answers as they were.
+    A block that changes neither resolution nor width begins as the identity, because its last scale is zero. Deep
+    stacks train faster that way, and a block added to a trained network does not change its output.
     """
 
     def __init__(self, channels_in: int, channels: int, stride: int, batch_norm: bool) -> None:
@@ -81,7 +80,7 @@ def _norm(channels: int, batch_norm: bool) -> nn.Module:
 
 
 def _conv(channels_in: int, channels: int, kernel: int, stride: int = 1, *, batch_norm: bool) -> nn.Sequential:
-    """A convolution, and batch norm in the place of its bias where wanted."""
+    """Build a convolution, with batch norm in place of its bias where `batch_norm` is true."""
     conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, bias=not batch_norm)
     return nn.Sequential(conv, _norm(channels, batch_norm))
 
@@ -92,7 +91,7 @@ def _stage(channels_in: int, channels: int, blocks: int, stride: int = 1, *, bat
 
 
 class FeatureMaps(NamedTuple):
-    """The pyramid of one face: `fine` (B, C4, S/4, S/4), `middle` (B, C8, S/8, S/8), `coarse` (B, C16, S/16, S/16)."""
+    """Feature pyramid: `fine` (B, C4, S/4, S/4), `middle` (B, C8, S/8, S/8), `coarse` (B, C16, S/16, S/16)."""
 
     fine: Tensor
     middle: Tensor
@@ -100,11 +99,11 @@ class FeatureMaps(NamedTuple):
 
 
 class SharedMapEncoder(nn.Module):
-    """One feature pyramid a face, sampled around every landmark in every iteration.
+    """One feature pyramid per face, sampled around every landmark in every iteration.
 
-    A small residual network to stride 16, and a way back to stride 4 that brings the context along. A landmark reads
-    4 x 4 points of the fine map, 4 pixels apart, and 3 x 3 points of the middle map, 10 pixels apart: precision and a
-    wider look. A linear layer squeezes them to the landmark's features, so that the dense layers after it stay small.
+    A small residual network goes down to stride 16; a top-down path brings the context back to stride 4. A landmark
+    reads 4 x 4 points of the fine map, 4 pixels apart, for precision, and 3 x 3 points of the middle map, 10 pixels
+    apart, for context. A linear layer reduces them to the landmark's features, which keeps the following layers small.
     """
 
     _fine_offsets: Tensor
@@ -130,8 +129,8 @@ class SharedMapEncoder(nn.Module):
         self.register_buffer("_middle_offsets", offsets_tensor(3, 10.0), persistent=False)
 
     def prepare(self, image: Tensor) -> FeatureMaps:
-        """The pyramid of a face (B, 3, S, S)."""
-        # Centred to about zero mean and unit range; here rather than outside, so that every caller does the same.
+        """Compute the pyramid of crops (B, 3, S, S)."""
+        # Normalized here rather than outside, so that every caller does the same.
         level4 = self.stage4(self.stem((image - 0.5) * 4))
         level8 = self.stage8(level4)
         level16 = self.stage16(level8)
@@ -142,7 +141,7 @@ class SharedMapEncoder(nn.Module):
         return FeatureMaps(level4, level8, level16)
 
     def forward(self, maps: FeatureMaps, shape: Tensor) -> Tensor:
-        """Samples at the current shape (B, N, 2) -> x (B, N, 1, F)."""
+        """Encode samples at the current shape (B, N, 2) as x (B, N, 1, F)."""
         fine = sample_patches(maps.fine, shape, self._fine_offsets, 4)  # (B, C, N, 16)
         middle = sample_patches(maps.middle, shape, self._middle_offsets, 8)  # (B, C, N, 9)
         sampled = torch.cat([s.permute(0, 2, 1, 3).flatten(2) for s in (fine, middle)], dim=2)

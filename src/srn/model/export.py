@@ -1,8 +1,8 @@
-"""A torch network -> one ONNX file that the light runtime runs and that a torch network can be read back from.
+"""Export of a torch network to one ONNX file for the runtime, and the way back to a torch network.
 
-The file is the only copy of the weights: its initializers keep the names of the network's parameters, large ones are
-stored in half precision (ONNX Runtime folds the casts away when it loads), and its metadata hold the config, the
-scheme, the mean shape and where the weights came from.
+The file is the only copy of the weights. Its initializers keep the names of the network's parameters; large ones are
+stored in half precision, and ONNX Runtime folds the casts away when it loads. Its metadata hold the config, the scheme,
+the mean shape and the provenance.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from srn.model.network import StructuralRelationNetwork
 
 FORMAT = "srn onnx 1"
 OPSET = 18
-"""`GridSample` needs 16; 18 is what the exporter writes without a conversion."""
+"""`GridSample` needs 16; the exporter writes 18 without a conversion."""
 
 _HALF_FROM = 1024
 """Tensors of at least this many numbers are stored in half precision."""
 
 
 class ParityError(SrnError):
-    """The exported network and the torch network do not say the same."""
+    """The outputs of the exported network and of the torch network differ."""
 
 
 class _Deployed(nn.Module):
-    """The network as the runtime calls it: every input given, outputs in the runtime's units."""
+    """The network as the runtime calls it: all inputs given, outputs in the runtime's units."""
 
     def __init__(self, network: StructuralRelationNetwork) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class _Deployed(nn.Module):
         output = self.network(image, initial_shape, hidden, initial_weight)
         if output.visibility is None or output.log_scale is None:
             return output.shapes, output.hidden
-        # The error vector's model is exp(-|e| / b) / (2 pi b^2), whose mean length is 2 b.
+        # The density of the error vector is exp(-|e| / b) / (2 pi b^2); its mean length is 2 b.
         return output.shapes, output.hidden, torch.sigmoid(output.visibility), 2 * torch.exp(output.log_scale)
 
 
 def _inputs(network: StructuralRelationNetwork, batch: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Inputs that exercise every path: a random picture, half of the batch with an initial shape of its own."""
+    """Make inputs that exercise every path: random crops, every other face with an initial shape of its own."""
     generator = torch.Generator().manual_seed(seed)
     config = network.config
     image = torch.rand(batch, 3, config.crop_size, config.crop_size, generator=generator)
@@ -85,7 +85,7 @@ def _halve(model: onnx.ModelProto) -> None:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Drop what names the exporting machine (source locations) and what nobody reads (intermediate shapes)."""
+    """Drop source locations, which name the exporting machine, and unused intermediate shapes."""
     del model.graph.value_info[:]
     for node in model.graph.node:
         del node.metadata_props[:]
@@ -94,35 +94,10 @@ def _strip(model: onnx.ModelProto) -> None:
     model.producer_name, model.producer_version, model.doc_string = "srn", "", ""
 
 
-def export_onnx(
-    network: StructuralRelationNetwork,
-    path: str | os.PathLike[str],
-    *,
-    provenance: Mapping[str, str] | None = None,
-    half: bool = True,
-) -> float:
-    """Write the network as ONNX and check it against PyTorch before the file gets its name.
-
-    Args:
-        network: what to export.
-        path: the `.onnx` file.
-        provenance: text by name (data, recipe, faces seen, ...), kept in the file.
-        half: store large weights in half precision. They are rounded in the torch network of the comparison as well, so
-            that the check is about the graph.
-
-    Returns:
-        The largest difference of any landmark between ONNX Runtime and PyTorch, in crop pixels.
-
-    Raises:
-        ParityError: the two differ by more than 0.01 pixel anywhere; nothing is written.
-    """
-    state = {
-        name: t.half().float() if half and t.is_floating_point() and t.numel() >= _HALF_FROM else t
-        for name, t in network.state_dict().items()
-    }
-    rounded = network_from(state, network.config, "network").eval()
-    deployed = _Deployed(rounded).eval()
-    example = _inputs(rounded, 2)
+def _graph(network: StructuralRelationNetwork) -> onnx.ModelProto:
+    """Trace a network; initializers keep the names of its parameters."""
+    deployed = _Deployed(network).eval()
+    example = _inputs(network, 2)
     outputs = ["shapes", "hidden_out", "visibility", "expected_error"][: len(deployed(*example))]
     inputs = ["image", "initial_shape", "hidden", "initial_weight"]
     batch = torch.export.Dim("batch", min=1)
@@ -135,13 +110,44 @@ def export_onnx(
         )  # fmt: skip
     if program is None:
         raise ParityError("torch.onnx.export returned no program")
-    model = program.model_proto
+    model: onnx.ModelProto = program.model_proto
     for tensor in model.graph.initializer:
         if tensor.name.startswith("network."):
             _rename(model, tensor.name, tensor.name.removeprefix("network."))
-    missing = set(dict(rounded.named_parameters())) - {tensor.name for tensor in model.graph.initializer}
+    missing = set(dict(network.named_parameters())) - {tensor.name for tensor in model.graph.initializer}
     if missing:
         raise ParityError(f"the exporter changed {len(missing)} parameters, e.g. {sorted(missing)[0]}")
+    return model
+
+
+def export_onnx(
+    network: StructuralRelationNetwork,
+    path: str | os.PathLike[str],
+    *,
+    provenance: Mapping[str, str] | None = None,
+    half: bool = True,
+) -> float:
+    """Write a network as ONNX after checking it against PyTorch.
+
+    Args:
+        network: the network.
+        path: the `.onnx` file.
+        provenance: text by name (data, recipe, faces seen, ...), kept in the file.
+        half: store large weights in half precision. The torch network of the comparison is rounded too, so that the
+            check covers the graph alone.
+
+    Returns:
+        The largest difference of a landmark between ONNX Runtime and PyTorch, in crop pixels.
+
+    Raises:
+        ParityError: the two differ by more than 0.01 pixel anywhere; nothing is written.
+    """
+    state = {
+        name: t.half().float() if half and t.is_floating_point() and t.numel() >= _HALF_FROM else t
+        for name, t in network.state_dict().items()
+    }
+    rounded = network_from(state, network.config, "network").eval()
+    model = _graph(rounded)
     _strip(model)
     if half:
         _halve(model)
@@ -174,7 +180,7 @@ def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
 
 @torch.no_grad()
 def parity(network: StructuralRelationNetwork, content: bytes, batches: tuple[int, ...] = (1, 3)) -> float:
-    """Largest landmark difference (crop pixels) between a torch network and ONNX bytes, over some batch sizes."""
+    """Largest difference of a landmark (crop pixels) between a torch network and ONNX bytes, over some batch sizes."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -191,13 +197,13 @@ def parity(network: StructuralRelationNetwork, content: bytes, batches: tuple[in
 
 
 def load_onnx(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, dict[str, Any]]:
-    """Read a torch network back from an exported file, to go on training or to export it again.
+    """Read a torch network back from an exported file, to train it further or to export it again.
 
     Returns:
         The network in evaluation mode, and the provenance entries.
 
     Raises:
-        WeightsError: the file is missing or was not exported by us.
+        WeightsError: the file is missing or was not exported by `export_onnx`.
     """
     try:
         model = onnx.load(os.fspath(path))
@@ -210,7 +216,7 @@ def load_onnx(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, 
     mean = np.array(json.loads(metadata["mean_shape"]), np.float32)
     tensors = StructuralRelationNetwork(config, mean).state_dict()
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
-    # Counters of seen batches are no part of what the network computes, so the file does not have them.
+    # The graph does not use the counters of seen batches, so the file lacks them.
     missing = [name for name in tensors if name not in stored and not name.endswith("num_batches_tracked")]
     if missing:
         raise WeightsError.at(path, f"a tensor '{missing[0]}'", f"none ({len(missing)} are missing)")
@@ -220,10 +226,10 @@ def load_onnx(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, 
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, dict[str, str]]:
-    """A network and its provenance entries from either kind of file: `.safetensors` of a run, or exported `.onnx`.
+    """Read a network and its provenance from a run's `.safetensors` or an exported `.onnx`.
 
     Raises:
-        WeightsError: the file is missing or was not written by us.
+        WeightsError: the file is missing or of another format.
     """
     if Path(path).suffix == ".onnx":
         return load_onnx(path)

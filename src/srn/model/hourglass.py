@@ -1,4 +1,4 @@
-"""A one-stage hourglass (Newell et al. 2016) that gives the cascade its initial shape: SRN+HG (table 4)."""
+"""A one-stage hourglass (Newell et al. 2016) that predicts the initial shape of the cascade: SRN+HG (table 4)."""
 
 from __future__ import annotations
 
@@ -41,17 +41,25 @@ class _Hourglass(nn.Module):
 
 
 def soft_argmax(heatmaps: Tensor, stride: int) -> Tensor:
-    """Mean positions (B, N, 2), crop pixels, of the softmax of heat maps (B, N, H, W) whose cells are `stride` wide."""
+    """Mean position under the softmax of each heat map.
+
+    Args:
+        heatmaps: (B, N, H, W).
+        stride: width of a cell, crop pixels.
+
+    Returns:
+        (B, N, 2), crop pixels.
+    """
     height, width = heatmaps.shape[-2:]
     weights = torch.softmax(heatmaps.float().flatten(2), dim=2).view_as(heatmaps)
-    center = (stride - 1) / 2  # the middle of cell 0, in pixels
+    center = (stride - 1) / 2  # centre of cell 0, in pixels
     x = torch.arange(width, device=heatmaps.device) * stride + center
     y = torch.arange(height, device=heatmaps.device) * stride + center
     return torch.stack([(weights.sum(2) * x).sum(-1), (weights.sum(3) * y).sum(-1)], dim=-1)
 
 
 class HourglassInitializer(nn.Module):
-    """From a crop to a first shape: stem to stride 4, one hourglass, a heat map a landmark, its soft arg max.
+    """Predict a shape from a crop: stem to stride 4, one hourglass, a heat map per landmark, its soft argmax.
 
     Args:
         n_points: number of landmarks N.
@@ -74,5 +82,5 @@ class HourglassInitializer(nn.Module):
         )  # fmt: skip
 
     def forward(self, image: Tensor) -> Tensor:
-        """Crop (B, 3, S, S) in [0, 1] -> shape (B, N, 2), crop pixels."""
+        """Map crops (B, 3, S, S) in [0, 1] to shapes (B, N, 2), crop pixels."""
         return soft_argmax(self.head(self.hourglass(self.stem((image - 0.5) * 4))), self.STRIDE)

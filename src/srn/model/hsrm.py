@@ -16,7 +16,7 @@ COMPONENT_REGIONS = {
     "left_cheek": ("snout", "cheek"),
     "right_cheek": ("snout", "cheek"),
 }
-"""Which regions f reads for each component."""
+"""Regions that f reads for each component."""
 
 COMPONENT_PARTNERS = {
     "brows": ("brows", "eyes"),
@@ -26,16 +26,16 @@ COMPONENT_PARTNERS = {
     "left_cheek": ("left_cheek", "right_cheek"),
     "right_cheek": ("left_cheek", "right_cheek"),
 }
-"""Which components d reads for each component: the two of its region."""
+"""Components that d reads for each component: the two of its region."""
 
 
 class HierarchicalStructuralRelation(nn.Module):
     """Reasons from regions (g) over components (f) to landmarks (d) and the whole shape (mu).
 
     Built from the scheme: 68, 29 and 98 points give the same hierarchy with other widths. A component without points
-    (COFW has one outline point only) has no layers. A part named in `config.without` is left out and the next one reads
-    what that part would have read: f reads the regions' features, d reads the regions' codes, mu reads the components'
-    codes; without mu, d gives both coordinates of each landmark itself.
+    (COFW has a single outline point) has no layers. A part named in `config.without` is left out, and the next part
+    takes its input: without g, f reads the regions' features; without f, d reads the regions' codes; without d, mu
+    reads the components' codes. Without mu, d gives both coordinates of each landmark.
     """
 
     _back: Tensor
@@ -61,7 +61,7 @@ class HierarchicalStructuralRelation(nn.Module):
             {name: nn.Linear(code[name], config.component_size) for name in self.present if has["f"]}
         )
         self._partners = {
-            # Without f both components of a region have the regions' codes to read; without g as well, once is enough.
+            # Without f all components of a region read the same codes, so one copy is enough.
             name: tuple(p for p in COMPONENT_PARTNERS[name] if p in self.present) if has["f"] else (name,)
             for name in self.present
         }
@@ -78,26 +78,26 @@ class HierarchicalStructuralRelation(nn.Module):
         merged = scheme.n_points * per_point if has["d"] else sum(code.values())
         self.mu = nn.Linear(merged, scheme.n_points * 2) if has["mu"] else None
         if not has["d"] and not has["mu"]:
-            # Something has to give coordinates: with d and mu both gone, one linear reading of the codes does.
+            # Without d and mu, one linear layer turns the codes into coordinates.
             self.mu = nn.Linear(merged, scheme.n_points * 2)
         order = [i for name in self.present for i in scheme.components[name]]
         self.register_buffer("_back", torch.argsort(torch.tensor(order)), persistent=False)
         self._per_point = per_point
         self._n_points = scheme.n_points
         if self.mu is not None and merged == scheme.n_points * 2:
-            # mu refines a complete shape: it starts out as the identity, so that d learns from the first step on.
+            # mu refines a complete shape. It starts as the identity, so that d learns from the first step on.
             nn.init.eye_(self.mu.weight)
             nn.init.zeros_(self.mu.bias)
 
     def _disentangle(self, relational: Tensor) -> dict[str, Tensor]:
-        """g: relational features (B, N, F) -> a code for each region."""
+        """Apply g: relational features (B, N, F) -> a code for each region."""
         regions = {name: relational[:, indices].flatten(1) for name, indices in self._region_indices.items()}
         if not self.g:
             return regions
         return {name: torch.tanh(self.g[name](features)) for name, features in regions.items()}
 
     def forward(self, relational: Tensor, hidden: Tensor) -> Tensor:
-        """Relational features R (B, N, F) and state h (B, H) -> shape residual (B, N, 2), in face units."""
+        """Map relational features R (B, N, F) and state h (B, H) to the shape residual (B, N, 2), in face units."""
         regions = self._disentangle(relational)
         codes = {
             name: torch.cat([*(regions[region] for region in COMPONENT_REGIONS[name]), hidden], dim=1)

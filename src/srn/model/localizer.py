@@ -1,4 +1,4 @@
-"""A torch network as a `Localizer`: evaluation in training runs the runtime's own pre- and post-processing."""
+"""A torch network as a `Localizer`, so that training evaluates with the pre- and post-processing of the runtime."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from srn.model.precision import Precision, runs_low
 
 
 class TorchLocalizer:
-    """Runs a network in evaluation mode, on the device it is on.
+    """Run a network in evaluation mode, on the device it is on.
 
     Args:
-        network: what to run.
-        name: what results call it.
-        precision: of its passes. Measurements keep to float32; where very many answers are wanted, as in HOFS, bf16
-            moves points by some hundredths of a pixel and takes half the time.
+        network: the network.
+        name: its name in results.
+        precision: of its forward pass. bf16 takes half the time where it is native, but moves points by some hundredths
+            of a pixel; evaluation uses float32.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TorchLocalizer:
 
     @property
     def recurrence(self) -> str:
-        """`iteration` (eq. 5), or `frame` (eq. 13): the state is to be carried from frame to frame."""
+        """`iteration` (eq. 5), or `frame` (eq. 13): callers carry the state from frame to frame."""
         return self._network.config.recurrence
 
     @property

@@ -17,14 +17,14 @@ from srn.model.non_local import NonLocalBlock
 
 
 class CascadeOutput(NamedTuple):
-    """What the network says of a batch of faces.
+    """Output of the network for a batch of faces.
 
     Attributes:
-        shapes: (B, I, N, 2) crop pixels: the shape after every iteration; the last one is the answer.
-        hidden: (B, H): the recurrent state that the last iteration left.
+        shapes: (B, I, N, 2) crop pixels: the shape after every iteration; the last one is the result.
+        hidden: (B, H): recurrent state after the last iteration.
         coarse: (B, N, 2) crop pixels: the shape that the cascade started from.
-        visibility: (B, N) logits that each point can be seen; None without point heads.
-        log_scale: (B, N) logarithm of the expected error, in face units; None without point heads.
+        visibility: (B, N) logits of each point being visible; None without point heads.
+        log_scale: (B, N) logarithm of the scale of the error, in face units; None without point heads.
     """
 
     shapes: Tensor
@@ -35,7 +35,7 @@ class CascadeOutput(NamedTuple):
 
 
 class _PointHeads(nn.Module):
-    """Visibility and expected error of each point, from the features that the last iteration had anyway."""
+    """Visibility and expected error of each point, from the features of the last iteration."""
 
     def __init__(self, config: ModelConfig, width: int = 32) -> None:
         super().__init__()
@@ -43,25 +43,25 @@ class _PointHeads(nn.Module):
         self.whole = nn.Linear(config.hidden_size, width)
         n = config.scheme.n_points
         self.weight = nn.Parameter(torch.randn(n, width, 2) * width**-0.5)
-        # Points are visible more often than not, and off by about 2 % of the face before anything is learned.
+        # Initial values: most points are visible, and the error is about 2 % of the face.
         self.bias = nn.Parameter(torch.tensor([1.5, -4.0]).repeat(n, 1))
 
     def forward(self, relational: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """R (B, N, F), h (B, H) -> visibility logits (B, N), log expected error (B, N)."""
+        """Map R (B, N, F) and h (B, H) to visibility logits (B, N) and log scale of the error (B, N)."""
         code = torch.relu(self.local(relational) + self.whole(hidden)[:, None])
         both = torch.einsum("bnw,nwo->bno", code, self.weight) + self.bias
         return both[..., 0], both[..., 1]
 
 
 class StructuralRelationNetwork(nn.Module):
-    """SRN, as the paper has it (`PRESETS['paper']`) and in its lighter form (`PRESETS['robust']`).
+    """SRN as published (`PRESETS['paper']`) and in a lighter form (`PRESETS['robust']`).
 
-    Pictures and video differ only in what is passed as `initial_shape` and `hidden` and in `config.recurrence`.
+    Pictures and video differ only in `config.recurrence` and in the arguments `initial_shape` and `hidden`.
 
     Args:
         config: architecture.
-        mean_shape: (N, 2) average face in face units (origin at the box centre, 1 = the box side): where a cascade
-            without an initial shape starts.
+        mean_shape: (N, 2) mean face in face units (origin at the box centre, 1 = size of the box), the default initial
+            shape of the cascade.
     """
 
     mean_shape: Tensor
@@ -98,12 +98,12 @@ class StructuralRelationNetwork(nn.Module):
         )
 
     def mean_initial_shape(self, batch: int) -> Tensor:
-        """(B, N, 2) crop pixels: the mean shape laid into the face box."""
-        frame = self.config.crop_spec
-        return (self.mean_shape * frame.face_size + frame.center).expand(batch, -1, -1)
+        """Return the mean shape placed in the face box, (B, N, 2) crop pixels."""
+        spec = self.config.crop_spec
+        return (self.mean_shape * spec.face_size + spec.center).expand(batch, -1, -1)
 
     def initial_hidden(self, batch: int) -> Tensor:
-        """(B, H) zeros: the state before the first iteration or frame."""
+        """Return the state before the first iteration or frame, (B, H) zeros."""
         return self.mean_shape.new_zeros(batch, self.config.hidden_size)
 
     def forward(
@@ -117,17 +117,23 @@ class StructuralRelationNetwork(nn.Module):
 
         Args:
             image: (B, 3, S, S) float in [0, 1], RGB.
-            initial_shape: (B, N, 2) crop pixels to start from; the network's own start where None.
+            initial_shape: (B, N, 2) crop pixels to start from; the network's own initial shape where None.
             hidden: (B, H) state of the previous frame; zeros where None.
-            initial_weight: (B,) 1 where `initial_shape` is to be used and 0 where the network's own start is, so that
-                new and tracked faces share a batch; ones where None.
+            initial_weight: (B,) 1 for faces that start from `initial_shape` and 0 for those that start from the
+                network's own, so that new and tracked faces share a batch; ones where None.
         """
         maps, start = self.encode(image)
         return self.refine(maps, start, initial_shape, hidden, initial_weight)
 
     def encode(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """What does not depend on any other frame: the encoder's maps of (B, 3, S, S), and the network's own start
-        (B, N, 2), crop pixels. The frames of a clip are looked at in one batch and refined one after the other."""
+        """Compute the part that does not depend on other frames; the frames of a clip share one batch.
+
+        Args:
+            image: (B, 3, S, S) float in [0, 1], RGB.
+
+        Returns:
+            The encoder's maps, and the network's own initial shape (B, N, 2), crop pixels.
+        """
         batch = image.shape[0]
         maps = self.encoder.prepare(image)
         start = self.mean_initial_shape(batch)
@@ -145,7 +151,7 @@ class StructuralRelationNetwork(nn.Module):
         hidden: Tensor | None = None,
         initial_weight: Tensor | None = None,
     ) -> CascadeOutput:
-        """The cascade over what `encode` saw; the other arguments are those of `forward`."""
+        """Run the cascade on the results of `encode`; the other arguments are those of `forward`."""
         batch, face_size = start.shape[0], self.config.face_size
         shape = start
         if initial_shape is not None:
@@ -156,7 +162,7 @@ class StructuralRelationNetwork(nn.Module):
         shapes = []
         for _ in range(self.config.iterations):
             x = self.encoder(maps, shape)  # (B, N, positions, C)
-            # Equation 5, or 13, where every iteration of a frame reads what the previous frame left.
+            # Equation 5; or 13, where every iteration of a frame reads the state of the previous frame.
             memory = state if self.config.recurrence == "iteration" else previous
             state = torch.tanh(self.recurrent(torch.cat([x.flatten(1), memory], dim=1)))
             relational = x

@@ -24,7 +24,7 @@ class NonLocalBlock(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (B, positions, C) -> R, the same shape."""
+        """Map x (B, positions, C) to R, of the same shape."""
         theta, phi, pi = self.theta(x), self.phi(x), self.pi(x)
         if self.softmax:
             weights = torch.softmax(theta @ phi.transpose(1, 2) / x.shape[-1] ** 0.5, dim=-1)  # (B, P, P)

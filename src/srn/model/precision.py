@@ -1,4 +1,4 @@
-"""In which arithmetic a network's passes run."""
+"""Arithmetic of a network's forward and backward passes."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from srn.errors import InputError
 
 Precision = Literal["auto", "float32", "bfloat16"]
-"""`auto`: bf16 where the device has it natively, else float32. Shapes and losses stay in float32 either way."""
+"""`auto`: bf16 where the device has it natively, else float32. Shapes and losses are always float32."""
 
 
 def runs_low(precision: Precision, device: torch.device) -> bool:
-    """Whether passes run in bf16 on a device (emulated, bf16 is slower than float32).
+    """Tell whether passes run in bf16 on a device. Emulated bf16 is slower than float32.
 
     Raises:
         InputError: there is no such precision.

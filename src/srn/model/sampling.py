@@ -1,4 +1,4 @@
-"""Shape-indexed sampling in PyTorch (the operator rho of equation 2); equal to `srn.face.patches` number by number."""
+"""Shape-indexed sampling in PyTorch (operator rho of equation 2); equals `srn.face.patches` number by number."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from srn.face.patches import patch_offsets
 
 
 def offsets_tensor(size: int, spacing: float) -> Tensor:
-    """(size * size, 2) float32: a patch's sampling points relative to its landmark, x before y, row by row."""
+    """Return the sampling points of a patch relative to its landmark: (size * size, 2) float32, row by row."""
     return torch.from_numpy(patch_offsets(size, spacing)).float().reshape(-1, 2)
 
 
 def sample_patches(feature_map: Tensor, shape: Tensor, offsets: Tensor, stride: int = 1) -> Tensor:
-    """Bilinear samples of a map around each landmark. No gradient reaches the coordinates.
+    """Sample a map bilinearly around each landmark. No gradient reaches the coordinates.
 
     Args:
         feature_map: (B, C, H, W).
@@ -24,7 +24,7 @@ def sample_patches(feature_map: Tensor, shape: Tensor, offsets: Tensor, stride: 
         stride: crop pixels per cell of the map; cell 0 covers the pixels 0 .. stride - 1.
 
     Returns:
-        (B, C, N, K). Outside the map its edge is repeated.
+        (B, C, N, K). The edge of the map is repeated outside.
     """
     points = shape.detach()[:, :, None, :] + offsets  # (B, N, K, 2)
     if torch.onnx.is_in_onnx_export():
@@ -34,15 +34,15 @@ def sample_patches(feature_map: Tensor, shape: Tensor, offsets: Tensor, stride: 
     # align_corners) counts from -1 to 1 over the outer edges of the map, which are the same edges for both.
     size = torch.tensor([width * stride, height * stride], dtype=points.dtype, device=points.device)
     grid = (2 * points + 1) / size - 1
-    # Under autocast the map may be in half precision. The places must not be: near the edge of the crop bf16 counts in
-    # steps of a third of a pixel.
+    # Under autocast the map may be in half precision. The positions must not be: near the edge of the crop the step of
+    # bf16 is a third of a pixel.
     return functional.grid_sample(feature_map.float(), grid, "bilinear", "border", align_corners=False)
 
 
 def _sample_rows(feature_map: Tensor, points: Tensor, stride: int) -> Tensor:
-    """The same numbers by gathering whole cells: ONNX Runtime does that many times faster than its GridSample.
+    """Compute the same numbers by gathering whole cells, which ONNX Runtime runs many times faster than GridSample.
 
-    The gradient is slower than grid_sample's, which is why training does not sample this way.
+    Training does not sample this way, because the gradient is slower than that of grid_sample.
     """
     batch, channels, height, width = feature_map.shape
     last = torch.tensor([width - 1, height - 1], dtype=points.dtype, device=points.device)

@@ -1,4 +1,4 @@
-"""What a network says of its own errors, put right on faces that it was not trained on."""
+"""Calibration of a network's expected errors on held-out faces."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from srn.model.network import StructuralRelationNetwork
 from srn.training.loss import point_distances
 
 DRAWS = 10
-"""How often each face is seen, each time in another crop."""
+"""Crops of each face."""
 
 _BATCH = 32
 
@@ -21,7 +21,7 @@ _BATCH = 32
 def calibrate(
     network: StructuralRelationNetwork, faces: Dataset[tuple[Tensor, ...]], count: int, device: torch.device
 ) -> float:
-    """Let a network expect errors as large as they are; returns what it multiplied them by (`error_ratio`)."""
+    """Scale a network's expected errors to the true ones; returns the factor (`error_ratio`)."""
     assert network.point_heads is not None
     ratio = error_ratio(network, faces, count, device)
     network.point_heads.bias[:, 1] += math.log(ratio)
@@ -32,15 +32,15 @@ def calibrate(
 def error_ratio(
     network: StructuralRelationNetwork, faces: Dataset[tuple[Tensor, ...]], count: int, device: torch.device
 ) -> float:
-    """How many times larger the errors are than the network expects: the most likely factor under its own model.
+    """Ratio of the true errors to the expected ones: its maximum likelihood estimate under the network's error model.
 
-    The training loss takes an error for a radial exponential of scale b, p(e) = exp(-|e| / b) / (2 pi b^2). If the true
+    The training loss models an error as a radial exponential of scale b, p(e) = exp(-|e| / b) / (2 pi b^2). If the true
     scale is c b, the likelihood of errors e_i at b_i is highest at c = mean(|e_i| / (2 b_i)).
 
     Args:
         network: with point heads, in evaluation mode.
-        faces: examples by position, as `FaceStream` gives them.
-        count: how many of them to look at.
+        faces: examples by position, as of `FaceStream`.
+        count: number of examples to use.
         device: where the network is.
     """
     total, points = 0.0, 0

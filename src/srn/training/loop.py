@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError, WeightsError
@@ -54,7 +55,7 @@ LOG_FIELDS = ("step", "faces", "rate", "loss", "nme", "coarse_nme", "visibility_
 
 @dataclass(frozen=True)
 class Schedule:
-    """When the loop logs, saves and validates, in steps, and on what it runs. None of it changes the numbers learned.
+    """Steps between log rows, saves and validations, and the hardware. None of it changes the numbers learned.
 
     `workers` processes prepare the faces; None: as many as suit the machine.
     """
@@ -105,7 +106,7 @@ def train(
         occluder: occludes a share of the faces or clips (HOFS).
         initial: network to start from, `adapted` to the run's; random weights where None.
         resume: continue from the last save in `out`; without one the run starts from the beginning.
-        schedule: when to log, save and validate, and on what to run.
+        schedule: steps between log rows, saves and validations, and the hardware.
         console: where progress goes; the standard error stream where None.
         provenance: text to keep in the weights file.
 
@@ -117,45 +118,47 @@ def train(
             batch size does not divide.
         WeightsError: the state to resume is of another network or other faces.
     """
-    schedule, task = schedule or Schedule(), _task(config, occluder)
+    schedule = schedule or Schedule()
     device = choose_device(schedule.device)
-    low = runs_low(schedule.precision, device)
     if pack.scheme.name != config.model.scheme_name:
         raise InputError.at("training faces", f"{config.model.scheme_name} landmarks", pack.scheme.name)
     with process_group(device) as group, open_run(out, resume=resume, writes=group.rank == 0) as run:
-        learner = _Learner(config, task, pack, initial, device, group)
+        learner = _Learner(config, _task(config, occluder), pack, initial, device, group)
         first_step = learner.resume(run)
-        module = learner.module().train()
-        weights = balance_weights(learner.training, config.balance) if config.balance else None
-        loader = batches(
-            task.stream(learner.training, weights), first_step, config.steps, config.batch_size // task.faces_each,
-            workers=default_workers() if schedule.workers is None else schedule.workers,
-            rank=group.rank, world_size=group.size, pin_memory=device.type == "cuda",
-        )  # fmt: skip
         with _log(run, config, schedule, first_step, console) as log:
-            meter = _Meter(config, group)
-            for step, batch in enumerate(loader, first_step):
-                meter.loaded()
-                terms = task.loss(module, batch, device, low)
-                if device.type == "cpu":
-                    # The CPU's backward pass crashes on sampling positions that are no numbers. A GPU's does not, and
-                    # reading a value there would stall its queue.
-                    _require_finite(float(terms.total.detach()), step + 1)
-                learner.step(terms.total, step)
-                meter.add(terms)
-                done = step + 1
-                last = done == config.steps
-                if done % schedule.log_every == 0 or last:
-                    row = meter.row(done)
-                    if log is not None:
-                        _require_finite(row["loss"], done)
-                        score = learner.validate(run, done) if done % schedule.validate_every == 0 or last else None
-                        log.write(*_entry(row, score), line=done % (10 * schedule.log_every) == 0 or last)
-                    meter.restart()
-                if run.writes and (done % schedule.save_every == 0 or last):
-                    learner.save(run, done, provenance or {})
-                meter.wait()
+            _learn(learner, run, log, schedule, first_step, provenance or {})
     return run.folder / WEIGHTS_FILE
+
+
+def _learn(
+    learner: _Learner, run: Run, log: RunLog | None, schedule: Schedule, first_step: int, provenance: Mapping[str, str]
+) -> None:
+    """Take the steps of a run: load, learn, log, validate, save."""
+    config, task, device = learner.config, learner.task, learner.device
+    low = runs_low(schedule.precision, device)
+    module = learner.module().train()
+    meter = _Meter(config, learner.group)
+    for step, batch in enumerate(learner.batches(first_step, schedule.workers), first_step):
+        meter.loaded()
+        terms = task.loss(module, batch, device, low)
+        if device.type == "cpu":
+            # The CPU's backward pass crashes on sampling positions that are no numbers. A GPU's does not, and reading a
+            # value there would stall its queue.
+            _require_finite(float(terms.total.detach()), step + 1)
+        learner.step(terms.total, step)
+        meter.add(terms)
+        done = step + 1
+        last = done == config.steps
+        if done % schedule.log_every == 0 or last:
+            row = meter.row(done)
+            if log is not None:
+                _require_finite(row["loss"], done)
+                score = learner.validate(run, done) if done % schedule.validate_every == 0 or last else None
+                log.write(*_entry(row, score), line=done % (10 * schedule.log_every) == 0 or last)
+            meter.restart()
+        if run.writes and (done % schedule.save_every == 0 or last):
+            learner.save(run, done, provenance)
+        meter.wait()
 
 
 def _task(config: TrainConfig, occluder: Occluder | None) -> Task:
@@ -209,13 +212,13 @@ class _Learner:
             each = f" with {task.faces_each} faces an example" if task.faces_each > 1 else ""
             raise InputError.at("batch_size", f"a multiple of the {group.size} processes{each}", str(config.batch_size))
         videos = config.clips is not None and config.clips.videos
-        self.training, self._validation = split_validation(pack, config.validation, videos=videos)
-        self._config, self._task, self._device, self._group = config, task, device, group
-        self._faces = {"pack": pack.digest(), "training_faces": str(len(self.training))}
+        self._training, self._validation = split_validation(pack, config.validation, videos=videos)
+        self.config, self.task, self.device, self.group = config, task, device, group
+        self._faces = {"pack": pack.digest(), "training_faces": str(len(self._training))}
         torch.manual_seed(config.seed)
         if initial is not None and initial.config != config.model:
-            initial = adapted(initial, config.model, mean_shape(self.training))
-        network = initial or StructuralRelationNetwork(config.model, mean_shape(self.training))
+            initial = adapted(initial, config.model, mean_shape(self._training))
+        network = initial or StructuralRelationNetwork(config.model, mean_shape(self._training))
         self._evaluated = copy.deepcopy(network).to(device).eval()
         self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = WeightAverage(network, config.averaging)
@@ -228,23 +231,33 @@ class _Learner:
 
     def module(self) -> nn.Module:
         """Return the module that a step runs, shared by the processes that train together."""
-        on_gpu = self._device.type == "cuda"
-        if self._group.size == 1:
-            return self._task.module(self._network)
+        on_gpu = self.device.type == "cuda"
+        if self.group.size == 1:
+            return self.task.module(self._network)
         if on_gpu:
             self._network = nn.SyncBatchNorm.convert_sync_batchnorm(self._network)
-        module = self._task.module(self._network)
+        module = self.task.module(self._network)
         return nn.parallel.DistributedDataParallel(
-            module, device_ids=[self._device] if on_gpu else None, find_unused_parameters=True
+            module, device_ids=[self.device] if on_gpu else None, find_unused_parameters=True
         )
+
+    def batches(self, first_step: int, workers: int | None) -> DataLoader[tuple[Tensor, ...]]:
+        """Load this process's share of the batches, from a step to the run's last."""
+        config = self.config
+        weights = balance_weights(self._training, config.balance) if config.balance else None
+        return batches(
+            self.task.stream(self._training, weights), first_step, config.steps,
+            config.batch_size // self.task.faces_each, workers=default_workers() if workers is None else workers,
+            rank=self.group.rank, world_size=self.group.size, pin_memory=self.device.type == "cuda",
+        )  # fmt: skip
 
     def step(self, loss: Tensor, step: int) -> None:
         """Take one optimizer step; steps count from 0."""
         for group in self._optimizer.param_groups:
-            group["lr"] = self._config.rate(step)
+            group["lr"] = self.config.rate(step)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self._network.parameters(), self._config.clip_norm)
+        nn.utils.clip_grad_norm_(self._network.parameters(), self.config.clip_norm)
         self._optimizer.step()
         self._average.update(self._network, step)
 
@@ -257,15 +270,15 @@ class _Learner:
         if self._validation is None:
             return None
         sheet = run.folder / "sheets" / f"{step:07d}.jpg"
-        return self._task.validate(self._averaged(), self._validation, self._device, sheet)
+        return self.task.validate(self._averaged(), self._validation, self.device, sheet)
 
     def save(self, run: Run, step: int, provenance: Mapping[str, str]) -> None:
         """Save the averaged network, its expected errors calibrated at the end of the run, and the state."""
-        config, averaged = self._config, self._averaged()
+        config, averaged = self.config, self._averaged()
         facts = {**provenance, **self._faces}
         seen = {"faces_seen": str(step * config.batch_size), "seed": str(config.seed)}
         if step == config.steps and self._validation is not None:
-            ratio = self._task.calibrate(averaged, self._validation, self._device)
+            ratio = self.task.calibrate(averaged, self._validation, self.device)
             if ratio is not None:
                 seen["expected_error_times"] = f"{ratio:.4f}"
         save_network(run.folder / WEIGHTS_FILE, averaged, provenance={**facts, **seen})
@@ -284,7 +297,7 @@ class _Learner:
         if saved is None:
             return 0
         tensors, text = saved
-        model = self._config.model
+        model = self.config.model
         # Read, not compared as text: a run from before a setting of the network existed is the same run.
         if "model" in text and ModelConfig.from_json(text["model"]) != model:
             raise WeightsError.at(run.folder / STATE_FILE, f"the network {model.to_json()}", text["model"])

@@ -16,13 +16,14 @@ LossKind = Literal["distance", "squared"]
 """`distance`: point-to-point distance over the inter-ocular distance. `squared`: its square (equation 8)."""
 
 MINIMAL_INTEROCULAR = 0.4
-"""In face units. The eyes of a profile nearly meet in the picture; without a floor such a face outweighs all others."""
+"""In face units. In a profile the eyes nearly coincide; without a floor such a face would outweigh all others."""
 
 
 class LossTerms(NamedTuple):
-    """Scalars of one batch: `total` is what is minimized, the others are reported.
+    """Scalars of one batch: `total` is minimized, the others are reported.
 
-    `nme` is the mean error of the last iteration over the (floored) inter-ocular distance.
+    `nme` is the mean error of the last iteration over the (floored) inter-ocular distance, `coarse` that of the initial
+    shape.
     """
 
     total: Tensor
@@ -33,14 +34,14 @@ class LossTerms(NamedTuple):
 
 
 def interocular_normalizer(target_shape: Tensor, scheme: LandmarkScheme, face_size: float) -> Tensor:
-    """(B,): distance between the outer eye corners of (B, N, 2), at least `MINIMAL_INTEROCULAR` of the face."""
+    """Distance (B,) between the outer eye corners of (B, N, 2), at least `MINIMAL_INTEROCULAR` of the face."""
     left, right = scheme.eye_corners
     distance = (target_shape[:, left] - target_shape[:, right]).norm(dim=-1)
     return distance.clamp_min(MINIMAL_INTEROCULAR * face_size)
 
 
 def point_distances(shape: Tensor, target_shape: Tensor) -> Tensor:
-    """Euclidean distances (..., N) between shapes (..., N, 2); differentiable where points coincide."""
+    """Euclidean distances (..., N) between shapes (..., N, 2), differentiable where points coincide."""
     return ((shape - target_shape).square().sum(dim=-1) + 1e-8).sqrt()
 
 
@@ -52,10 +53,10 @@ def cascade_loss(
     kind: LossKind = "distance",
     heads_weight: float = 0.02,
 ) -> LossTerms:
-    """Compare a batch with its targets.
+    """Compute the loss of a batch.
 
     Args:
-        output: what the network said, crop pixels.
+        output: of the network, crop pixels.
         target_shape: (B, N, 2) crop pixels.
         visible: (B, N) bool.
         config: the network's.
@@ -73,8 +74,8 @@ def cascade_loss(
     visibility = scale = total.new_zeros(())
     if output.visibility is not None and output.log_scale is not None:
         visibility = functional.binary_cross_entropy_with_logits(output.visibility.float(), visible.float())
-        # The error vector as a radial exponential: p(e) = exp(-|e| / b) / (2 pi b^2). The heads learn b; the shape is
-        # not moved by this term, so that points are not dragged to where they are easy to be sure of.
+        # The error vector as a radial exponential: p(e) = exp(-|e| / b) / (2 pi b^2). The heads learn b. The shape gets
+        # no gradient from this term, which would favour positions with a predictable error.
         error = point_distances(output.shapes[:, -1].detach(), target_shape) / config.face_size
         log_scale = output.log_scale.float().clamp(-8, 2)
         scale = (error * torch.exp(-log_scale) + 2 * log_scale).mean()

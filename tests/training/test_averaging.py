@@ -1,0 +1,64 @@
+"""Averages of weights: of several runs, by hand and as a command's work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from srn.datasets.pack import FacePack, mean_shape
+from srn.errors import WeightsError
+from srn.model.checkpoint import load_network, save_network
+from srn.model.network import StructuralRelationNetwork
+from srn.training.averaging import average_runs
+from srn.training.config import TrainConfig
+
+from .conftest import MakeConfig
+
+
+def saved(config: TrainConfig, pack: FacePack, path: Path, seed: int) -> Path:
+    torch.manual_seed(seed)
+    save_network(path, StructuralRelationNetwork(config.model, mean_shape(pack)), provenance={"seed": str(seed)})
+    return path
+
+
+def test_the_mean_of_runs_by_hand(pack: FacePack, toy_config: MakeConfig, tmp_path: Path) -> None:
+    config = toy_config()
+    one, two = (saved(config, pack, tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2))
+
+    facts = average_runs(
+        [one, two, two], tmp_path / "mean.safetensors", config=config, pack=pack, provenance={"data": "drawn"}
+    )
+
+    mean, metadata = load_network(tmp_path / "mean.safetensors")
+    a, b = (dict(load_network(path)[0].named_parameters()) for path in (one, two))
+    for name, parameter in mean.named_parameters():
+        if name != "point_heads.bias":  # calibrated
+            torch.testing.assert_close(parameter, (a[name] + 2 * b[name]) / 3)
+    assert (facts["averaged"], facts["seeds"], facts["data"]) == (
+        "1.safetensors, 2.safetensors, 2.safetensors", "1, 2, 2", "drawn",
+    )  # fmt: skip
+    assert (facts["pack"], facts["training_faces"]) == (pack.digest(), "10")
+    assert float(facts["expected_error_times"]) > 0
+    assert facts.items() <= metadata.items()
+
+
+def test_without_validation_faces_nothing_is_calibrated(pack: FacePack, toy_config: MakeConfig, tmp_path: Path) -> None:
+    config = toy_config(validation=0)
+    one = saved(config, pack, tmp_path / "1.safetensors", 1)
+
+    facts = average_runs([one], tmp_path / "mean.safetensors", config=config, pack=pack)
+
+    assert "expected_error_times" not in facts
+    mean, kept = (dict(load_network(path)[0].named_parameters()) for path in (tmp_path / "mean.safetensors", one))
+    assert all(torch.equal(mean[name], parameter) for name, parameter in kept.items())
+
+
+def test_networks_of_another_architecture_have_no_mean(pack: FacePack, toy_config: MakeConfig, tmp_path: Path) -> None:
+    one = saved(toy_config(), pack, tmp_path / "1.safetensors", 1)
+    other = saved(toy_config(model={"hidden_size": 24}), pack, tmp_path / "2.safetensors", 2)
+
+    with pytest.raises(WeightsError, match=f"{other.name}: expected a network as in .*{one.name}, found another one"):
+        average_runs([one, other], tmp_path / "mean.safetensors", config=toy_config(), pack=pack)
+    assert not (tmp_path / "mean.safetensors").exists()
