@@ -108,7 +108,7 @@ def test_views_start_from_the_given_shapes(face: Shape, flip_average: bool) -> N
     np.testing.assert_array_equal(view.hidden, np.ones((2, 4)))
     assert [call["weight"].tolist() for call in echo.calls] == [[1, 0]] * (2 if flip_average else 1)
     np.testing.assert_array_equal(echo.calls[0]["hidden"], state)
-    mirrored = looker.mirrored_view(images, geometries, starts=[face * 100 + [110, 115], None])
+    mirrored = looker.view(images, geometries, starts=[face * 100 + [110, 115], None], mirrored=True)
     np.testing.assert_allclose(mirrored.shapes[0], face * 100 + [110, 115], atol=1e-3)
     np.testing.assert_array_equal(echo.calls[-1]["crops"], echo.calls[0]["crops"][:, :, ::-1])
     assert echo.calls[-1]["hidden"] is None

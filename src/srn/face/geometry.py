@@ -11,6 +11,7 @@ import numpy.typing as npt
 from srn.errors import InputError
 
 FloatArray = npt.NDArray[np.floating]
+Float64Array = npt.NDArray[np.float64]
 ImageArray = npt.NDArray[np.uint8]
 
 
@@ -37,11 +38,8 @@ class Box:
 
     def __post_init__(self) -> None:
         if not (np.isfinite([self.x0, self.y0, self.x1, self.y1]).all() and self.x1 > self.x0 and self.y1 > self.y0):
-            raise InputError.at(
-                "face box",
-                "finite x0 < x1 and y0 < y1",
-                f"({self.x0:g}, {self.y0:g}, {self.x1:g}, {self.y1:g})",
-            )
+            found = f"({self.x0:g}, {self.y0:g}, {self.x1:g}, {self.y1:g})"
+            raise InputError.at("face box", "finite x0 < x1 and y0 < y1", found)
 
     @classmethod
     def around(cls, points: FloatArray) -> Box:
@@ -88,8 +86,7 @@ class Box:
 
 def transform_points(matrix: FloatArray, points: FloatArray) -> npt.NDArray[np.float64]:
     """Apply an affine `matrix` (2, 3) to points (..., 2)."""
-    result: npt.NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
-    return result
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float64)
 
 
 def invert_affine(matrix: FloatArray) -> npt.NDArray[np.float64]:
@@ -165,12 +162,9 @@ class CropGeometry:
 
     @classmethod
     def from_shape(cls, shape: FloatArray, spec: CropSpec, upright_shape: FloatArray) -> CropGeometry:
-        """Place the crop tightly around a shape (N, 2), picture pixels, rotated to match an upright shape.
+        """Place the crop tightly around a shape (N, 2), picture pixels, rotated like `upright_shape` (N, 2).
 
-        Args:
-            shape: (N, 2) picture pixels.
-            spec: size of the crop.
-            upright_shape: (N, 2), such as the mean shape; only its orientation counts.
+        Only the orientation of the upright shape counts; it may be a mean shape.
         """
         turn = fit_similarity(shape, upright_shape)
         return cls.around(shape, spec, float(np.arctan2(turn[1, 0], turn[0, 0])))
@@ -191,14 +185,7 @@ class CropGeometry:
         return CropGeometry(matrix, self.spec)
 
     def displacement(self, placed: CropGeometry) -> float:
-        """Return the largest distance between corresponding corners of the two crops' face boxes.
-
-        Args:
-            placed: another crop of the same size.
-
-        Returns:
-            A share of the face box's size.
-        """
+        """Return the largest distance between corners of the two crops' face boxes, as a share of their size."""
         corners = self.spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * self.spec.face_size / 2
         off = self.to_crop(placed.to_picture(corners)) - corners
         return float(np.linalg.norm(off, axis=1).max() / self.spec.face_size)
@@ -217,16 +204,10 @@ class CropGeometry:
         return transform_points(invert_affine(self.matrix), points)
 
     def crop(self, image: ImageArray) -> ImageArray:
-        """Resample a picture to the crop.
+        """Resample a picture (H, W, 3) uint8 to the crop (size, size, 3).
 
         Interpolation is bilinear. A picture that shrinks to less than half is first reduced by area averaging, which
         prevents aliasing. Pixels outside the picture repeat its edge.
-
-        Args:
-            image: (H, W, 3) uint8.
-
-        Returns:
-            (size, size, 3) uint8.
         """
         matrix, scale = self.matrix, self.scale
         if scale < 0.5:

@@ -9,10 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import FloatArray
+from srn.face.geometry import Float64Array, FloatArray
 from srn.face.scheme import LandmarkScheme
-
-Float64Array = npt.NDArray[np.float64]
 
 
 def interocular(target_shape: FloatArray, scheme: LandmarkScheme) -> float:
@@ -75,14 +73,9 @@ def auc(errors: FloatArray, threshold: float) -> float:
 
 
 def average_precision(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> float:
-    """Return the area under the precision-recall step function: the mean precision at each positive's rank.
+    """Return the area under the precision-recall step function, in (0, 1]; NaN without a positive.
 
-    Args:
-        scores: (K,) increasing with the probability of a positive. Equal scores share the precision of their last rank.
-        positive: (K,) true labels.
-
-    Returns:
-        A value in (0, 1]; NaN without a positive.
+    Equal scores (K,) share the precision of their last rank. `positive` (K,) are the true labels.
     """
     precision, recall = precision_recall(scores, positive)
     if len(recall) == 0:
@@ -91,10 +84,9 @@ def average_precision(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> fl
 
 
 def recall_at_precision(scores: FloatArray, positive: npt.NDArray[np.bool_], precision: float = 0.8) -> float:
-    """Return the largest recall at a precision of at least `precision` (table 1: 80 %).
+    """Return the largest recall at a precision of at least `precision` (table 1: 80 %); NaN without a positive.
 
-    Returns:
-        0 if no threshold reaches the precision; NaN without a positive.
+    It is 0 if no threshold reaches the precision.
     """
     precisions, recalls = precision_recall(scores, positive)
     if len(recalls) == 0:
@@ -143,12 +135,9 @@ def clip_nme(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatAr
     """Return the normalized mean error over a clip's frames, without those that have no prediction (NaN).
 
     Args:
-        shapes: (T, N, 2) predicted, pixels.
+        shapes: (T, N, 2) predicted, pixels, consecutive frames; NaN for a frame without a prediction.
         target_shapes: (T, N, 2) true, pixels.
-        normalizers: (T,) pixels, one a frame.
-
-    Returns:
-        A fraction; NaN if no frame has a prediction.
+        normalizers: (T,) pixels.
     """
     _check_clip("clip_nme", shapes, target_shapes, normalizers)
     errors = np.linalg.norm(shapes - target_shapes, axis=-1).mean(axis=1) / normalizers
@@ -156,18 +145,10 @@ def clip_nme(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatAr
 
 
 def jitter(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray) -> float:
-    """Return the mean acceleration of the error, |e(t+1) - 2 e(t) + e(t-1)| over the normalizer.
+    """Return the mean acceleration of the error, |e(t+1) - 2 e(t) + e(t-1)| over the normalizer; see `clip_nme`.
 
     The error e is prediction minus truth. Neither motion of the face nor a constant or evenly drifting error counts.
-    Only three consecutive frames with predictions contribute.
-
-    Args:
-        shapes: (T, N, 2) predicted, pixels, consecutive frames; NaN for a frame without a prediction.
-        target_shapes: (T, N, 2) true, pixels.
-        normalizers: (T,) pixels.
-
-    Returns:
-        Mean over frames and points, a fraction of the normalizer per frame squared; NaN without three frames in a row.
+    Only three consecutive frames with predictions contribute; NaN without any.
     """
     _check_clip("jitter", shapes, target_shapes, normalizers)
     error = shapes - target_shapes
@@ -178,14 +159,8 @@ def jitter(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArra
 def flicker(shapes: FloatArray, target_shapes: FloatArray, normalizers: FloatArray, still: float = 0.002) -> float:
     """Return the mean motion of predicted points between frames while the face is still, over the normalizer.
 
-    Args:
-        shapes: (T, N, 2) predicted, pixels, consecutive frames.
-        target_shapes: (T, N, 2) true, pixels.
-        normalizers: (T,) pixels.
-        still: largest mean motion of the true points of a still face, as a share of the normalizer.
-
-    Returns:
-        Mean over still steps and all points, a fraction of the normalizer; NaN if the face is never still.
+    A face is still if the mean motion of its true points is at most the share `still` of the normalizer. The other
+    arguments are those of `clip_nme`; NaN if the face is never still.
     """
     _check_clip("flicker", shapes, target_shapes, normalizers)
     size = normalizers[1:]

@@ -25,8 +25,7 @@ def sample_bilinear(image: npt.NDArray[np.generic], points: FloatArray) -> npt.N
     source = image.astype(np.float32)
     top = source[y0, x0] * (1 - wx) + source[y0, x1] * wx
     bottom = source[y1, x0] * (1 - wx) + source[y1, x1] * wx
-    result: npt.NDArray[np.float32] = (top * (1 - wy) + bottom * wy).astype(np.float32)
-    return result
+    return (top * (1 - wy) + bottom * wy).astype(np.float32)
 
 
 def extract_patches(
@@ -41,6 +40,6 @@ def extract_patches(
         spacing: pixels between samples.
 
     Returns:
-        (N, P, P, C) float32, centred on the landmarks; outside the image its edge is repeated.
+        (N, P, P, C) float32, centred on the landmarks.
     """
     return sample_bilinear(image, shape[:, None, None, :] + patch_offsets(size, spacing))

@@ -1,8 +1,4 @@
-"""Landmark schemes as data: the part of the face to which each point belongs.
-
-The network, flips, occluders, metrics and drawing are all derived from a `LandmarkScheme`. No other module may contain
-an index literal.
-"""
+"""Landmark schemes as data: the part of the face to which each point belongs. No other module has an index literal."""
 
 from __future__ import annotations
 
@@ -66,9 +62,8 @@ class LandmarkScheme:
             raise InputError.at(f"scheme {self.name}", f"components {COMPONENTS}", str(tuple(self.components)))
         indices = sorted(i for points in self.components.values() for i in points)
         if indices != list(range(self.n_points)):
-            raise InputError.at(
-                f"scheme {self.name}", f"each of 0..{self.n_points - 1} in one component", f"{len(indices)} indices"
-            )
+            expected = f"each of 0..{self.n_points - 1} in one component"
+            raise InputError.at(f"scheme {self.name}", expected, f"{len(indices)} indices")
         object.__setattr__(self, "components", MappingProxyType(dict(self.components)))
 
     def __repr__(self) -> str:
@@ -84,10 +79,8 @@ class LandmarkScheme:
     def definition(self) -> tuple[object, ...]:
         """Return all fields in order as plain tuples; schemes with the same definition are the same scheme."""
         components = tuple((name, tuple(points)) for name, points in self.components.items())
-        return (
-            *(self.name, self.n_points, components, self.mirror_pairs, self.eye_corners, self.eyes),
-            self.contours,
-        )
+        eyes = (self.eye_corners, self.eyes)
+        return (self.name, self.n_points, components, self.mirror_pairs, *eyes, self.contours)
 
     @cached_property
     def mirror(self) -> npt.NDArray[np.int64]:
@@ -265,16 +258,13 @@ def register_scheme(scheme: LandmarkScheme) -> LandmarkScheme:
 
 
 def _registered(definition: tuple[object, ...]) -> LandmarkScheme:
-    """Rebuild a scheme from `LandmarkScheme.definition`."""
     name, n_points, components, mirror_pairs, eye_corners, eyes, contours = cast(Any, definition)
     return register_scheme(LandmarkScheme(name, n_points, dict(components), mirror_pairs, eye_corners, eyes, contours))
 
 
 def describe_scheme(scheme: LandmarkScheme) -> str:
     """Return the description stored in files: the name of a built-in scheme, the definition of any other as JSON."""
-    if scheme.name in BUILT_IN:
-        return scheme.name
-    return json.dumps(scheme.definition())
+    return scheme.name if scheme.name in BUILT_IN else json.dumps(scheme.definition())
 
 
 def described_scheme(text: str) -> LandmarkScheme:

@@ -33,8 +33,6 @@ def assign(cost: FloatArray) -> list[tuple[int, int]]:
         InputError: a cost is negative, not a number, or between 1 and `FORBIDDEN`.
     """
     rows, columns = cost.shape
-    if rows == 0 or columns == 0:
-        return []
     allowed = cost < FORBIDDEN
     if np.isnan(cost).any() or (cost[allowed] < 0).any() or (cost[allowed] > 1).any():
         raise InputError.at("assignment", "costs within [0, 1], or infinity", "others")
@@ -51,18 +49,15 @@ def assign(cost: FloatArray) -> list[tuple[int, int]]:
 def placement_cost(
     predicted: Sequence[Box], found: Sequence[Box], reach: FloatArray, stretch: FloatArray
 ) -> FloatArray:
-    """Compute the cost of assigning each found box to each track; infinity where the limits exclude it.
+    """Compute the cost (R, C) of assigning each found box to each track, in [0, 1]; infinity beyond the limits.
 
     The cost is the mean of the distance and of the ratio of sizes, each relative to its limit.
 
     Args:
-        predicted: R predicted boxes of tracks, picture pixels.
+        predicted: R boxes of tracks.
         found: C boxes of the face finder, by the same convention.
         reach: (R,) largest distance between the centres, in sizes of the larger box.
         stretch: (R,) largest absolute logarithm of the ratio of sizes.
-
-    Returns:
-        (R, C) in [0, 1], or infinity.
     """
     cost = np.full((len(predicted), len(found)), np.inf)
     for row, box in enumerate(predicted):
@@ -76,11 +71,7 @@ def placement_cost(
 
 
 def match(tracks: Sequence[Track], boxes: Sequence[Box], config: TrackerConfig) -> list[tuple[int, int]]:
-    """Assign found boxes to tracks by their predicted positions.
-
-    Returns:
-        (index of the track, index of the box) of each pair.
-    """
+    """Assign found boxes to tracks by their predicted positions: (track, box) of each pair, by index."""
     away = np.array([track.time_s - track.seen_s if track.lost else 0.0 for track in tracks])
     reach = np.minimum(config.reach + config.reach_per_s * away, config.max_reach)
     stretch = np.log(config.max_stretch) * np.minimum(1 + away / 2, 2)
@@ -88,13 +79,7 @@ def match(tracks: Sequence[Track], boxes: Sequence[Box], config: TrackerConfig) 
 
 
 def is_face(observation: Observation, mean_shape: FloatArray, config: TrackerConfig) -> bool:
-    """Whether an observation shows a face, and the face of its track if it has one.
-
-    Args:
-        observation: the observation.
-        mean_shape: (N, 2) face units.
-        config: the limits.
-    """
+    """Whether an observation shows a face, and that of its track if it has one; `mean_shape` is in face units."""
     track, shape, confidence = observation.candidate.track, observation.shape, observation.mean_confidence
     if not has_extent(shape):
         return False
@@ -140,11 +125,10 @@ def without_duplicates(observations: Iterable[Observation]) -> list[Observation]
 
 
 def has_extent(shape: FloatArray) -> bool:
-    """Whether a shape (N, 2) is finite and has a width and a height."""
     return bool(np.isfinite(shape).all() and (np.ptp(shape, axis=0) > 0).all())
 
 
 def is_same_face(shape: FloatArray, other: FloatArray) -> bool:
-    """Whether the mean distance of corresponding points of two shapes (N, 2) is below a quarter of the face size."""
+    """Whether corresponding points are nearer than a quarter of the face size, on average."""
     size = min(Box.around(shape).size, Box.around(other).size)
     return float(np.linalg.norm(shape - other, axis=1).mean()) < 0.25 * size

@@ -24,13 +24,7 @@ ResultFormat = Literal["json", "pts", "csv", "coco"]
 
 
 class Detection(NamedTuple):
-    """The faces of a picture file.
-
-    Attributes:
-        picture: the file.
-        image: (H, W, 3) uint8 RGB.
-        faces: the faces, in pixels of `image`.
-    """
+    """The faces of a picture file, in pixels of `image` (H, W, 3) uint8 RGB."""
 
     picture: PictureFile
     image: ImageArray
@@ -47,8 +41,6 @@ def detect_pictures(
     """Detect the faces of picture files, a few pictures at a time.
 
     Args:
-        landmarker: finds the faces.
-        pictures: the files.
         boxes: face boxes by picture, as `read_boxes` gives them, instead of the face finder's.
         min_score: lowest score of a face.
 
@@ -78,9 +70,6 @@ class DetectionWriter:
         overlay: whether pictures with their faces drawn are written to `out`.
         json_to: file or stream for the JSON object of all pictures.
 
-    Attributes:
-        records: the records of the pictures so far (`srn.media.results`).
-
     Raises:
         InputError: `kind` needs a folder, or `.pts` files would go beside their pictures.
     """
@@ -96,7 +85,7 @@ class DetectionWriter:
     ) -> None:
         self._pictures, self._out, self._kind = pictures, None if out is None else Path(out), kind
         self._overlay, self._json_to = overlay, json_to
-        self.records: list[dict[str, Any]] = []
+        self.records: list[dict[str, Any]] = []  # of the pictures so far (`srn.media.results`)
         if kind != "json" and self._out is None:
             raise InputError.at(f"--format {kind}", "--out DIR to write into", "none")
         if kind == "pts" and self._out is not None:

@@ -35,16 +35,12 @@ _SUBPIXEL_BITS = 4
 
 
 def draw_faces(image: ImageArray, faces: Iterable[Face], *, boxes: bool = True, contours: bool = True) -> ImageArray:
-    """Draw faces on a copy of a picture: landmarks coloured by component, hidden ones as rings.
+    """Draw faces on a copy of a picture (H, W, 3) uint8 RGB: landmarks coloured by component, hidden ones as rings.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
         faces: the faces, in pixels of this picture.
         boxes: whether the face boxes are drawn.
         contours: whether the points of a contour are joined by thin lines.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
     """
     drawn: ImageArray = np.array(image)
     for face in faces:
@@ -63,12 +59,9 @@ def draw_face(
     contours: bool = True,
     size: float | None = None,
 ) -> None:
-    """Draw one face into `image`, in place.
+    """Draw the landmarks (N, 2) of one face into `image` (H, W, 3) uint8 RGB, in place.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        shape: (N, 2) picture pixels.
-        scheme: numbering of the landmarks; determines colours and contours.
         visibility: (N,) in [0, 1]; points below 0.5 are drawn as rings. All are discs if None.
         box: drawn as a thin rectangle if given.
         contours: whether the points of a contour are joined by thin lines.
@@ -102,10 +95,7 @@ def draw_face(
 class TrackPainter:
     """Draws the frames of one video, in order: landmarks, track numbers, and a trace of each track.
 
-    Args:
-        trace_s: length of a trace in seconds; 0 for no traces.
-        contours: whether the points of a contour are joined by thin lines.
-        boxes: whether the face boxes are drawn.
+    `trace_s` is the length of a trace in seconds, 0 for none. `contours` and `boxes` are those of `draw_faces`.
     """
 
     def __init__(self, trace_s: float = 1.0, *, contours: bool = True, boxes: bool = False) -> None:
@@ -113,17 +103,9 @@ class TrackPainter:
         self._traces: dict[int, deque[tuple[float, npt.NDArray[np.float64]]]] = {}
 
     def draw(self, image: ImageArray, faces: Iterable[Face], time_s: float) -> ImageArray:
-        """Draw the faces of one frame on a copy of it.
+        """Draw the faces that `FaceTracker.update` returned for a frame (H, W, 3) uint8 RGB on a copy of it.
 
         The trace follows the middle of the nose. A lost face is the fainter, the lower its confidence.
-
-        Args:
-            image: the frame (H, W, 3) uint8 RGB.
-            faces: the faces that `FaceTracker.update` returned for it.
-            time_s: time of the frame in seconds.
-
-        Returns:
-            (H, W, 3) uint8 RGB.
         """
         drawn: ImageArray = np.array(image)
         faces = list(faces)

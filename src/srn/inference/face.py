@@ -74,16 +74,16 @@ class Face:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Face):
             return NotImplemented
-        same = (self.box, self.score, self.track_id) == (other.box, other.score, other.track_id)
         arrays = ("landmarks", "visibility", "confidence")
-        return (
-            same
-            and self.scheme is other.scheme
-            and all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
-        )
+        same_arrays = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
+        return same_arrays and self._rest == other._rest
 
     def __hash__(self) -> int:
-        return hash((self.box, self.score, self.track_id))
+        return hash(self._rest)
+
+    @property
+    def _rest(self) -> tuple[object, ...]:
+        return self.box, self.score, self.track_id, self.scheme
 
     def __repr__(self) -> str:
         corners = ", ".join(f"{value:.0f}" for value in self.box.as_array())
@@ -102,11 +102,7 @@ class Face:
         return Box.around(self.landmarks)
 
     def part(self, name: str) -> npt.NDArray[np.float64]:
-        """Return the landmarks (K, 2) of one part of the face, picture pixels.
-
-        Args:
-            name: a key of `LandmarkScheme.parts`, such as `left_eye`, `mouth` or `jaw`. Left and right are the
-                picture's.
+        """Return the landmarks (K, 2) of one of `LandmarkScheme.parts`, such as `left_eye`, picture pixels.
 
         Raises:
             InputError: there is no such part.
@@ -114,19 +110,15 @@ class Face:
         return self.landmarks[list(self.scheme.part(name))]
 
     def aligned_crop(self, image: ImageInput, size: int = 256, *, margin: float = 0.25) -> ImageArray:
-        """Cut the face out of its picture, upright and centred.
+        """Cut the face out of its picture (H, W, 3), upright and centred: (size, size, 3) uint8 RGB.
 
         The picture is rotated until the line through the two eye centres is horizontal. The tight box of the rotated
-        landmarks is centred, and scaled until its size (`Box.size`) leaves `margin` of it free on each side. Pixels
-        outside the picture repeat its edge.
+        landmarks is centred and scaled. Pixels outside the picture repeat its edge.
 
         Args:
             image: the picture the face was found in, as `FaceLandmarker.detect` takes it.
             size: side of the crop in pixels.
-            margin: free space on each side of the face, as a share of the face's size.
-
-        Returns:
-            (size, size, 3) uint8 RGB.
+            margin: free space on each side of the face, as a share of the face's size (`Box.size`).
 
         Raises:
             InputError: `size` is below 1 or `margin` is negative, or the picture is not valid.
@@ -157,25 +149,15 @@ class Face:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], scheme: LandmarkScheme = IBUG_68) -> Face:
-        """Restore a face from the output of `to_dict`.
-
-        Args:
-            values: the dictionary.
-            scheme: landmark scheme of the face, which the dictionary does not contain.
+        """Restore a face from the output of `to_dict`, which does not contain its scheme.
 
         Raises:
             InputError: the mapping does not describe a face of this scheme.
         """
         try:
-            return cls(
-                values["landmarks"],
-                values["visibility"],
-                values["confidence"],
-                Box(*values["box"]),
-                values["score"],
-                scheme,
-                values.get("track_id"),
-            )
+            points, visibility, confidence = (values[name] for name in ("landmarks", "visibility", "confidence"))
+            box, score = Box(*values["box"]), values["score"]
+            return cls(points, visibility, confidence, box, score, scheme, values.get("track_id"))
         except (KeyError, TypeError) as error:
             raise InputError.at("face", "a dictionary made by Face.to_dict", str(error)) from error
 

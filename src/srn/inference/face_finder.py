@@ -12,10 +12,9 @@ from typing import Any, ClassVar, Protocol
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from srn.errors import InputError, WeightsError
-from srn.face.geometry import Box, FloatArray, ImageArray
+from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.inputs import as_image
 from srn.inference.runtime import first_line, open_session
@@ -129,7 +128,7 @@ class CenterFaceFinder:
         pairs = zip(boxes.tolist(), scores.tolist(), strict=True)
         return [FoundFace(Box(*box), score, doubtful) for box, score in pairs]
 
-    def _find_at(self, image: ImageArray, scale: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def _find_at(self, image: ImageArray, scale: float) -> tuple[Float64Array, Float64Array]:
         """Boxes (K, 4) in picture pixels and scores (K,) of the picture resized by `scale`."""
         resized, ratio = _resized(image, scale)
         height, width = resized.shape[:2]
@@ -147,8 +146,7 @@ class YuNetFinder:
     Args:
         model: a YuNet ONNX file. OpenCV 5 is said to need one with a free input size.
         size: longer side, in pixels, to which larger pictures are reduced.
-        threshold: lowest score of a face.
-        max_iou: of two boxes that overlap by more than this, the better one is kept.
+        threshold, max_iou: as in `CenterFaceFinder`.
 
     Raises:
         InputError: an option is out of range.
@@ -195,7 +193,7 @@ class YuNetFinder:
 
 def decode_centerface(
     heat: Float32Array, scale: Float32Array, offset: Float32Array, threshold: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+) -> tuple[Float64Array, Float64Array]:
     """Decode the network's maps to boxes, without suppression (Xu et al. 2019, section 3).
 
     Args:
@@ -215,21 +213,12 @@ def decode_centerface(
     return boxes, heat[rows, columns].astype(np.float64)
 
 
-def merge_overlaps(
-    boxes: FloatArray, scores: FloatArray, max_iou: float
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Suppress overlapping boxes greedily; each box kept becomes the mean of those that agree with it.
+def merge_overlaps(boxes: FloatArray, scores: FloatArray, max_iou: float) -> tuple[Float64Array, Float64Array]:
+    """Suppress boxes (K, 4) greedily; each box kept becomes the mean of those that agree with it. Best first.
 
     Neighbouring cells and other picture sizes detect the same face again. The mean of the boxes with an IoU of at
-    least 1/2, weighted by their scores, varies less than the best box alone.
-
-    Args:
-        boxes: (K, 4) x0, y0, x1, y1.
-        scores: (K,).
-        max_iou: a box that overlaps a better one by more than this is dropped.
-
-    Returns:
-        Boxes (M, 4) and their scores (M,), best first; equal scores in their given order.
+    least 1/2, weighted by their scores, varies less than the best box alone. A box that overlaps a better one by more
+    than `max_iou` is dropped.
     """
     order = np.argsort(-scores, kind="stable")
     kept, merged = [], []
@@ -243,15 +232,13 @@ def merge_overlaps(
     return np.array(merged, dtype=np.float64).reshape(-1, 4), np.asarray(scores, dtype=np.float64)[kept]
 
 
-def _iou_with(box: FloatArray, boxes: FloatArray) -> npt.NDArray[np.float64]:
-    """(K,) intersection over union of a box (4,) with each of `boxes` (K, 4): x0, y0, x1, y1."""
+def _iou_with(box: FloatArray, boxes: FloatArray) -> Float64Array:
     overlap = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(axis=1)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    result: npt.NDArray[np.float64] = overlap / ((box[2:] - box[:2]).prod() + area - overlap)
-    return result
+    return np.asarray(overlap / ((box[2:] - box[:2]).prod() + area - overlap), np.float64)
 
 
-def _resized(image: ImageArray, scale: float) -> tuple[ImageArray, npt.NDArray[np.float64]]:
+def _resized(image: ImageArray, scale: float) -> tuple[ImageArray, Float64Array]:
     """Resize by about `scale`; also return the exact ratio of the sides (x, y) after rounding to whole pixels."""
     height, width = image.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -260,11 +247,10 @@ def _resized(image: ImageArray, scale: float) -> tuple[ImageArray, npt.NDArray[n
     return resized, np.array([size[0] / width, size[1] / height])
 
 
-def _to_picture(edges: FloatArray, ratio: FloatArray) -> npt.NDArray[np.float64]:
+def _to_picture(edges: FloatArray, ratio: FloatArray) -> Float64Array:
     """Convert edges (K, 4) of a resized picture, counted from its corner, to 0-based pixel centres of the picture."""
     # Edges scale about the picture's corner, which lies half a pixel before the centre of the first pixel.
-    result: npt.NDArray[np.float64] = np.asarray(edges, dtype=np.float64) / np.tile(ratio, 2) - 0.5
-    return result
+    return np.asarray(edges / np.tile(ratio, 2) - 0.5, np.float64)
 
 
 def _check_fraction(name: str, value: float) -> None:

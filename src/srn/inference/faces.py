@@ -16,9 +16,6 @@ class Faces(Sequence[Face]):
 
     Indexing gives a `Face`, slicing gives `Faces`. Two sequences are equal if their faces are.
 
-    Args:
-        faces: the faces, in the order to keep.
-
     Raises:
         InputError: an element is not a `Face`, or two faces have different schemes.
 
@@ -69,26 +66,18 @@ class Faces(Sequence[Face]):
         return f"Faces({len(self)} face{'s' if len(self) > 1 else ''}, {self._faces[0].scheme.name})"
 
     def above(self, *, confidence: float | None = None, score: float | None = None) -> Faces:
-        """Keep the faces that reach every given threshold.
-
-        Args:
-            confidence: lowest mean confidence of the face's points.
-            score: lowest score of the face finder.
+        """Keep the faces that reach every given threshold: of the mean confidence of the points, of the finder's score.
 
         Raises:
             InputError: `confidence` is given and the faces have none.
         """
 
-        def kept(face: Face) -> bool:
-            if score is not None and face.score < score:
-                return False
-            if confidence is None:
-                return True
-            if face.confidence is None:
+        faces = [face for face in self._faces if score is None or face.score >= score]
+        if confidence is not None:
+            if any(face.confidence is None for face in faces):
                 raise InputError.at("Faces.above", "faces with a confidence", "weights that do not predict it")
-            return float(face.confidence.mean()) >= confidence
-
-        return Faces(face for face in self._faces if kept(face))
+            faces = [f for f in faces if f.confidence is not None and float(f.confidence.mean()) >= confidence]
+        return Faces(faces)
 
     def biggest(self) -> Face | None:
         """Return the face with the largest face box (`Box.size`); None if there is no face."""
@@ -100,11 +89,7 @@ class Faces(Sequence[Face]):
 
     @classmethod
     def from_dict(cls, values: Iterable[Mapping[str, Any]], scheme: LandmarkScheme = IBUG_68) -> Faces:
-        """Restore faces from the output of `to_dict`.
-
-        Args:
-            values: one mapping a face.
-            scheme: landmark scheme of the faces, which the dictionaries do not contain.
+        """Restore faces from the output of `to_dict`, which does not contain their scheme.
 
         Raises:
             InputError: a mapping does not describe a face of this scheme.
@@ -112,14 +97,7 @@ class Faces(Sequence[Face]):
         return cls(Face.from_dict(face, scheme) for face in values)
 
     def to_coco(self, *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
-        """Return COCO key point annotations, 0-based picture pixels.
-
-        A point with a visibility below 0.5 has the flag 1 (hidden), any other the flag 2 (visible).
-
-        Args:
-            image_id: identifier of the picture in the COCO file.
-            first_id: identifier of the first annotation; the following ones count up from it.
-        """
+        """Return COCO key point annotations (`coco_annotations`) for the picture `image_id`, 0-based pixels."""
         return coco_annotations(self.to_dict(), image_id=image_id, first_id=first_id)
 
     def to_pandas(self) -> Any:

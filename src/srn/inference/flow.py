@@ -12,9 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.face.geometry import CropGeometry, CropSpec, FloatArray, ImageArray
-
-Float64Array = npt.NDArray[np.float64]
+from srn.face.geometry import CropGeometry, CropSpec, Float64Array, FloatArray, ImageArray
 
 FLOW_CROP = CropSpec(112, 84.0)
 """The crop in which the flow is computed."""
@@ -39,24 +37,14 @@ _ENOUGH = 0.3
 
 
 class Anchor(NamedTuple):
-    """The pixels of a face in one frame, for comparison with the next.
-
-    Attributes:
-        pixels: (S, S) grey crop.
-        geometry: its place in the frame.
-    """
+    """The pixels (S, S) of a face in one frame, grey, for comparison with the next."""
 
     pixels: ImageArray
     geometry: CropGeometry
 
 
 class Carried(NamedTuple):
-    """Landmarks propagated by optical flow.
-
-    Attributes:
-        points: (N, 2) picture pixels of the new frame.
-        trust: (N,) in [0, 1]; that of the whole face for hidden points.
-    """
+    """Landmarks (N, 2) propagated to a frame by optical flow, picture pixels, with trust (N,) in [0, 1]."""
 
     points: Float64Array
     trust: Float64Array
@@ -70,12 +58,8 @@ def anchored(image: ImageArray, geometry: CropGeometry) -> Anchor:
 def affine_part(points: FloatArray, targets: FloatArray, weights: FloatArray) -> Float64Array:
     """Fit the affine motion of the majority of points: iteratively reweighted least squares with Cauchy weights.
 
-    Args:
-        points, targets: (N, 2) before and after, crop pixels.
-        weights: (N,) non-negative.
-
-    Returns:
-        (N, 2): the points after that motion.
+    `points` and `targets` (N, 2) are those before and after, in crop pixels, with weights (N,) >= 0. Returns `points`
+    after that motion.
     """
     basis = np.concatenate([points - points.mean(axis=0), np.ones((len(points), 1))], axis=1)
     fitted, agreement = np.asarray(points, dtype=np.float64), np.ones(len(points))
@@ -105,15 +89,14 @@ class FaceFlow:
     def __call__(
         self, before: Anchor, now: Anchor, shape: FloatArray, visibility: npt.NDArray[np.floating] | None = None
     ) -> Carried:
-        """Propagate a shape from one frame to the next.
+        """Propagate a shape (N, 2), picture pixels, from one frame to the next.
 
         A visible point moves with its own pixels. A hidden point moves with the whole face, because the pixels there
-        are the occluder's.
+        are the occluder's; so does its trust.
 
         Args:
             before: the face in the frame of `shape`.
             now: the next frame, cropped at the predicted position of the face.
-            shape: (N, 2) picture pixels.
             visibility: (N,) in [0, 1]; ones if None.
         """
         points = before.geometry.to_crop(shape)
@@ -132,7 +115,6 @@ class FaceFlow:
 
 
 def _warped_back(pixels: ImageArray, field: npt.NDArray[np.float32]) -> ImageArray:
-    """Warp the later crop onto the earlier one by the flow."""
     rows, columns = np.mgrid[: field.shape[0], : field.shape[1]].astype(np.float32)
     return cv2.remap(
         pixels, field[..., 0] + columns, field[..., 1] + rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE

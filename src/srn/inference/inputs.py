@@ -20,9 +20,6 @@ Channels: TypeAlias = Literal["RGB", "BGR", "RGBA", "BGRA", "GREY"]
 class PilImage(Protocol):
     """A `PIL.Image.Image`, described without importing PIL."""
 
-    @property
-    def mode(self) -> str: ...
-
     def getexif(self) -> Any: ...
 
     def convert(self, mode: str) -> Any: ...

@@ -18,7 +18,7 @@ from srn.inference.face import Face
 from srn.inference.face_finder import CenterFaceFinder, FaceFinder, FoundFace
 from srn.inference.faces import Faces
 from srn.inference.inputs import Channels, ImageInput, as_image
-from srn.inference.looker import MISPLACED, Looker, View, combined
+from srn.inference.looker import MISPLACED, Looker, View, chosen, combined
 from srn.inference.runtime import Device, check_threads, open_localizer
 from srn.inference.tracker import FaceTracker
 from srn.inference.tracker_config import Start, TrackerConfig
@@ -39,7 +39,7 @@ BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
 
 
 class _Task(NamedTuple):
-    """A face to localize: the number of its picture, the picture, and the face box with its score."""
+    """A face to localize; `number` is the index of its picture."""
 
     number: int
     image: ImageArray
@@ -69,9 +69,9 @@ class FaceLandmarker:
         weights: an exported network (`.onnx`) or a training run's weights (`.safetensors`, which needs PyTorch). The
             shipped weights if None.
         localizer: a network of your own, instead of `weights`.
-        face_finder: finds the faces if `detect` gets no boxes; the built-in finder if None. Its boxes are mapped to
-            landmark boxes by `default_fit`; wrap it in `LandmarkBoxFinder` to state another `BoxFit`.
-        passes: number of views of each face. From the second pass on, the crop is placed by the landmarks of the pass
+        face_finder: finds the faces if `detect` gets no boxes; the built-in finder if None. Its boxes are mapped by
+            `default_fit`; wrap it in `LandmarkBoxFinder` to state another `BoxFit`.
+        passes: number of views of each face. From the second on, the crop is placed by the landmarks of the pass
             before. The result is the weighted mean of all views (`combined`).
         extra_passes: largest number of further passes for faces whose last crop was misplaced, if `passes` > 1.
         flip_average: average every view with the view of the mirrored crop: more accurate, at twice the cost.
@@ -119,8 +119,8 @@ class FaceLandmarker:
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB: tight landmark boxes, picture pixels, best score first.
 
-        Occlusion by a mask lowers the score of a face finder more than the confidence of the landmarks. If the finder
-        is sure of no face, its doubtful boxes are kept if their landmarks are confident.
+        A mask lowers the finder's score more than the confidence of the landmarks. If the finder is sure of no face,
+        its doubtful boxes are kept if their landmarks are confident.
         """
         if self._finder is None:  # loaded on first use, because callers with boxes of their own do not need it
             self._finder = LandmarkBoxFinder(CenterFaceFinder(doubtful_threshold=DOUBTFUL_SCORE, threads=self._threads))
@@ -145,13 +145,10 @@ class FaceLandmarker:
         channels: Channels = "RGB",
         unit_range: bool = False,
     ) -> Faces:
-        """Find every face of a picture and its landmarks.
+        """Find every face of a picture and its landmarks; `as_image` explains `image`, `channels` and `unit_range`.
 
         Args:
-            image: an array, the path of a file or a PIL image; see `as_image`.
             boxes: tight landmark boxes (brows to chin) in picture pixels, x0, y0, x1, y1, instead of the face finder's.
-            channels: channel order of an array.
-            unit_range: whether an array holds floats in [0, 1].
 
         Returns:
             The faces, best score first, or in the order of `boxes`.
@@ -161,7 +158,8 @@ class FaceLandmarker:
             DataError: the file cannot be read.
         """
         given = None if boxes is None else [boxes]
-        return self.detect_batch([image], given, channels=channels, unit_range=unit_range)[0]
+        (faces,) = self.detect_batch([image], given, channels=channels, unit_range=unit_range)
+        return faces
 
     def detect_batch(
         self,
@@ -171,14 +169,7 @@ class FaceLandmarker:
         channels: Channels = "RGB",
         unit_range: bool = False,
     ) -> list[Faces]:
-        """Run `detect` on several pictures, with their faces in common batches. The results are the same.
-
-        Args:
-            images: the pictures.
-            boxes: face boxes for each picture.
-            channels: channel order of arrays.
-            unit_range: whether arrays hold floats in [0, 1].
-        """
+        """Run `detect` on several pictures, with their faces in common batches. The results are the same."""
         if boxes is not None and len(boxes) != len(images):
             raise InputError.at("boxes", f"a list for each of {len(images)} pictures", f"{len(boxes)} lists")
         tasks: list[_Task] = []
@@ -207,14 +198,11 @@ class FaceLandmarker:
     ) -> FaceTracker:
         """Make a tracker for one video: `for frame in frames: faces = tracker.update(frame)`.
 
+        `TrackerConfig` explains the first four arguments and their defaults.
+
         Args:
-            smooth: smooth the landmarks over time and hold hidden ones; True if None.
-            start: initial shape of each frame: `mean` (as in a picture) or `previous` (the shape of the frame before).
-                `mean` if None.
-            iterations: number of iterations of the network that are used; all if None.
-            find_every: largest number of frames between two runs of the face finder; 30 if None.
             frame_rate: frames a second, for frames without a time.
-            config: all settings, instead of the four above.
+            config: all settings, instead of the first four arguments.
 
         Raises:
             InputError: a setting is out of range, or is given beside `config`.
@@ -252,12 +240,5 @@ class FaceLandmarker:
         return self.looker.view([task.image for task in tasks], geometries)
 
     def _face(self, task: _Task, view: View) -> Face:
-        confidence = view.confidence
-        return Face(
-            landmarks=view.shapes[0],
-            visibility=None if view.visibility is None else view.visibility[0],
-            confidence=None if confidence is None else confidence[0],
-            box=task.box,
-            score=task.score,
-            scheme=self.localizer.scheme,
-        )
+        visibility, confidence = chosen(view.visibility, 0), chosen(view.confidence, 0)
+        return Face(view.shapes[0], visibility, confidence, task.box, task.score, self.localizer.scheme)

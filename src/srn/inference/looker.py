@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray, flip_points
+from srn.face.geometry import Box, CropGeometry, CropSpec, Float64Array, FloatArray, ImageArray, flip_points
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
-
-Float64Array = npt.NDArray[np.float64]
 
 MISPLACED = 0.08
 """Displacement (`CropGeometry.displacement`) above which a crop was misplaced and its face is viewed again."""
@@ -26,7 +24,6 @@ class View:
     """Predictions for B faces of N landmarks, each seen in one crop.
 
     Attributes:
-        geometries: B crops.
         shapes: (B, N, 2) landmarks, picture pixels.
         visibility: (B, N) probability that the point is seen; None where the weights do not predict it.
         expected_error: (B, N) face units of the crop; None likewise.
@@ -55,24 +52,23 @@ class View:
         return View(
             tuple(self.geometries[k] for k in faces),
             self.shapes[rows],
-            None if self.visibility is None else self.visibility[rows],
-            None if self.expected_error is None else self.expected_error[rows],
+            chosen(self.visibility, rows),
+            chosen(self.expected_error, rows),
             self.hidden[rows],
         )
 
 
+def chosen(values: Float32Array | None, index: Any) -> Float32Array | None:
+    """Return `values[index]`; None if there are no values."""
+    return None if values is None else values[index]
+
+
 def combined(views: Sequence[View]) -> View:
-    """Average views of the same faces, point by point.
+    """Average one or more views of the same faces, in the order in which they were taken.
 
-    The errors of two views are partly independent, so their mean is better than either. A view is weighted by the
+    The errors of two views are partly independent, so their mean is better than either. Each point is weighted by the
     inverse square of its expected error in picture pixels, and by `EARLIER_VIEW` once for every later view. Views
-    without expected errors cannot be weighted: the last one is returned.
-
-    Args:
-        views: one or more views of the same B faces, in the order in which they were taken.
-
-    Returns:
-        The average, with the crops and the state of the last view.
+    without expected errors cannot be weighted: the last one is returned. Crops and state are those of the last view.
     """
     last = views[-1]
     errors = [view.expected_error * view.face_unit for view in views if view.expected_error is not None]
@@ -111,11 +107,9 @@ class Looker:
         return CropGeometry.from_box(box, self.localizer.crop_spec)
 
     def geometry_of_shape(self, shape: FloatArray, spec: CropSpec | None = None) -> CropGeometry:
-        """Return the crop for known landmarks, upright and tight as in training.
+        """Return the crop for landmarks (N, 2) in picture pixels, upright and tight as in training.
 
-        Args:
-            shape: (N, 2) picture pixels.
-            spec: size of the crop; the network's if None.
+        `spec` is its size; the network's if None.
         """
         upright = self.localizer.mean_shape.astype(np.float64)
         return CropGeometry.from_shape(shape, spec or self.localizer.crop_spec, upright)
@@ -128,6 +122,7 @@ class Looker:
         starts: Sequence[FloatArray | None] | None = None,
         hidden: Float32Array | None = None,
         iterations: int | None = None,
+        mirrored: bool = False,
     ) -> View:
         """View faces, all in one batch.
 
@@ -137,26 +132,18 @@ class Looker:
             starts: initial shape of each face, (N, 2) picture pixels; the network's own start where None.
             hidden: (B, H) recurrent state of the frame before; zeros if None.
             iterations: return the shape after this many iterations; after all if None.
+            mirrored: view only the mirrored crops, without `hidden`, and mirror the answer back: a second opinion.
 
         Raises:
             InputError: the network runs fewer iterations.
         """
         crops, initial, weight = self._inputs(images, geometries, starts)
+        if mirrored:
+            return _in_picture(self._predict_mirrored(crops, initial, weight), geometries, iterations)
         prediction = self.localizer(crops, initial, hidden, weight)
         if self.flip_average:
             prediction = _mean(prediction, self._predict_mirrored(crops, initial, weight))
         return _in_picture(prediction, geometries, iterations)
-
-    def mirrored_view(
-        self,
-        images: Sequence[ImageArray],
-        geometries: Sequence[CropGeometry],
-        *,
-        starts: Sequence[FloatArray | None] | None = None,
-        iterations: int | None = None,
-    ) -> View:
-        """View the mirrored crops of faces and mirror the answer back: a second opinion. See `view`."""
-        return _in_picture(self._predict_mirrored(*self._inputs(images, geometries, starts)), geometries, iterations)
 
     def _inputs(
         self,
@@ -176,7 +163,7 @@ class Looker:
     def _predict_mirrored(
         self, crops: ImageArray, initial: Float32Array | None, weight: Float32Array | None
     ) -> Prediction:
-        """Predict on the mirrored crops, from the mirrored initial shape and without a state; mirrored back."""
+        """Predict on the mirrored crops, without a state; mirrored back."""
         mirror, width = self.localizer.scheme.mirror, self.localizer.crop_spec.size
         if initial is not None:
             initial = np.stack([flip_points(shape, width, mirror) for shape in initial]).astype(np.float32)
@@ -185,8 +172,8 @@ class Looker:
         return Prediction(
             np.array(back),
             mirrored.hidden,
-            None if mirrored.visibility is None else mirrored.visibility[:, mirror],
-            None if mirrored.expected_error is None else mirrored.expected_error[:, mirror],
+            chosen(mirrored.visibility, np.s_[:, mirror]),
+            chosen(mirrored.expected_error, np.s_[:, mirror]),
         )
 
 
@@ -205,7 +192,6 @@ def _mean(one: Prediction, other: Prediction) -> Prediction:
 
 
 def _in_picture(prediction: Prediction, geometries: Sequence[CropGeometry], iterations: int | None) -> View:
-    """Map a prediction in crop pixels to the picture."""
     last = prediction.shapes.shape[1]
     wanted = last if iterations is None else iterations
     if not 1 <= wanted <= last:

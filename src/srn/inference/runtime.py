@@ -1,4 +1,4 @@
-"""Open landmark networks: exported ones in ONNX Runtime without PyTorch, and a training run's through `srn.model`."""
+"""Open landmark networks in ONNX Runtime, or a training run's through `srn.model`."""
 
 from __future__ import annotations
 
@@ -40,14 +40,7 @@ def open_localizer(
     providers: Sequence[str] | None = None,
     device: Device = "cpu",
 ) -> Localizer:
-    """Open a landmark network from its weights file.
-
-    Args:
-        weights: an exported network (`.onnx`) or the weights of a training run (`.safetensors`, which needs the extra
-            `train`); the shipped weights if None.
-        threads: CPU threads of one run; all cores if None.
-        providers: ONNX Runtime execution providers, best first, instead of `device`. For `.onnx` only.
-        device: `cpu`, or `cuda` for an NVIDIA GPU.
+    """Open a landmark network from its weights file; `FaceLandmarker` explains the arguments.
 
     Raises:
         InputError: an option is out of range, two options contradict each other, or the device is not available.
@@ -77,8 +70,7 @@ class OnnxLocalizer:
 
     Args:
         path: the `.onnx` file; the shipped weights if None.
-        threads: CPU threads of one run; all cores if None.
-        providers: ONNX Runtime execution providers, best first; the CPU if None.
+        threads, providers: as in `open_session`.
 
     Raises:
         InputError: `threads` is below 1, or a provider is not available.
@@ -106,6 +98,7 @@ class OnnxLocalizer:
         self._hidden_size = int(config["hidden_size"])
         self._recurrence = str(config.get("recurrence", "iteration"))
         self._mean_shape = np.array(json.loads(metadata["mean_shape"]), np.float32)
+        self._mean_shape.setflags(write=False)
         self._outputs = [output.name for output in self._session.get_outputs()]
         self.provenance: dict[str, str] = json.loads(metadata.get("provenance", "{}"))
 
@@ -121,7 +114,7 @@ class OnnxLocalizer:
 
     @property
     def mean_shape(self) -> Float32Array:
-        """(N, 2) mean shape in face units."""
+        """(N, 2) mean shape in face units, read-only."""
         return self._mean_shape
 
     @property
@@ -163,12 +156,10 @@ def open_session(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
 ) -> onnxruntime.InferenceSession:
-    """Open an ONNX model.
+    """Open an ONNX model, given as the path or the content of a file.
 
     Args:
-        model: path or content of the file.
-        where: name of the model in error messages.
-        expected: description of the model in error messages.
+        where, expected: name and description of the model in error messages.
         threads: CPU threads of one run; all cores if None.
         providers: execution providers, best first; the CPU if None.
 
@@ -198,7 +189,6 @@ def check_threads(threads: int | None) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or its type where the text is empty."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 

@@ -16,15 +16,10 @@ WIDTH, HEIGHT = 32, 24
 
 
 class FrameSignature(NamedTuple):
-    """A compact description of a frame.
+    """A compact description of a frame."""
 
-    Attributes:
-        thumbnail: (24, 32, 3) in [0, 1]: the frame, reduced and blurred.
-        colors: (512,) square roots of the shares of 8 x 8 x 8 colours.
-    """
-
-    thumbnail: Float32Array
-    colors: Float32Array
+    thumbnail: Float32Array  # (24, 32, 3) in [0, 1]: the frame, reduced and blurred
+    colors: Float32Array  # (512,) square roots of the shares of 8 x 8 x 8 colours
 
     @classmethod
     def of(cls, image: ImageArray) -> FrameSignature:
@@ -66,11 +61,8 @@ class _Scene:
 class SceneMemory:
     """Number the scenes of a video, from 0.
 
-    A scene that comes back gets its old number, so that tracks survive a flash of light or a cut away and back.
-
-    Args:
-        memory_s: seconds after which a scene is forgotten.
-        kept: number of earlier scenes that are remembered.
+    A scene that comes back within `memory_s` seconds gets its old number, so that tracks survive a flash of light or a
+    cut away and back. The last `kept` scenes are remembered.
     """
 
     def __init__(self, memory_s: float = 4.0, kept: int = 4) -> None:

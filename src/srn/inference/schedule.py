@@ -21,19 +21,13 @@ class FinderSchedule:
         when_empty: largest interval while there is no face.
         after_change: smallest interval after a change.
 
-    Attributes:
-        runs: number of runs so far.
-
     Raises:
         InputError: an interval is below 1.
     """
 
     def __init__(self, every: int = 30, when_empty: int = 5, after_change: int = 8) -> None:
-        for name, frames in (
-            ("find_every", every),
-            ("find_when_empty", when_empty),
-            ("find_after_change", after_change),
-        ):
+        intervals = {"find_every": every, "find_when_empty": when_empty, "find_after_change": after_change}
+        for name, frames in intervals.items():
             if frames < 1:
                 raise InputError.at(name, "at least 1 frame", str(frames))
         self.every, self.when_empty, self.after_change = every, when_empty, after_change
@@ -53,7 +47,6 @@ class FinderSchedule:
         """Whether to run the finder in this frame, which is then taken as done.
 
         Args:
-            frame: this frame.
             faces: boxes of the followed faces, picture pixels.
             doubtful: number of this scene's faces that are lost or weak.
             size: (width, height) of the frame, pixels.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srn.face.geometry import Box, FloatArray
-from srn.inference.flow import Carried, Float64Array
+from srn.face.geometry import Box, Float64Array, FloatArray
+from srn.inference.flow import Carried
 from srn.settings import NonNegative, Positive, Settings, Share
 
 SHORTEST = 1e-3
@@ -21,18 +21,10 @@ LONGEST = 0.1
 
 
 def similar_part(points: FloatArray, values: FloatArray, weights: FloatArray) -> Float64Array:
-    """Fit `values` at `points` by a similarity, v = a u + b over the complex plane, in the least-squares sense.
+    """Fit `values` (N, 2) at `points` (N, 2) by a similarity, v = a u + b of complex numbers, by least squares.
 
     Of positions, this is the similarity that maps `points` to them, never a reflection. Of velocities, it is the
-    velocity field of a shape that translates, rotates and scales.
-
-    Args:
-        points: (N, 2).
-        values: (N, 2).
-        weights: (N,) non-negative; equal weights if all are 0.
-
-    Returns:
-        (N, 2): the fitted values at the points.
+    velocity field of a shape that translates, rotates and scales. The weights (N,) are equal if all are 0.
     """
     weights = weights if weights.sum() > 0 else np.ones(len(points))
     weights = weights / weights.sum()
@@ -45,7 +37,7 @@ def similar_part(points: FloatArray, values: FloatArray, weights: FloatArray) ->
 
 
 def smoothing_factor(cutoff: float | FloatArray, dt: float) -> Float64Array:
-    """Compute the weight of the new value in an exponential filter with this cutoff (Hz) after `dt` seconds."""
+    """Return the weight of a new value in an exponential filter with this cutoff (Hz) after `dt` seconds."""
     return np.asarray(1 / (1 + 1 / (2 * np.pi * np.asarray(cutoff, dtype=np.float64) * dt)), dtype=np.float64)
 
 
@@ -122,11 +114,9 @@ class OneEuroShape:
     def __call__(
         self, shape: FloatArray, time_s: float, trust: FloatArray | None = None, carried: Carried | None = None
     ) -> Float64Array:
-        """Filter a shape (N, 2).
+        """Filter a shape (N, 2) measured at `time_s`, which is not before that of the last call.
 
         Args:
-            shape: (N, 2) as measured at `time_s`.
-            time_s: seconds, not before those of the last call.
             trust: (N,) in [0, 1]; ones if None.
             carried: the last result, propagated to `time_s` by optical flow.
         """
@@ -180,22 +170,16 @@ class ShapeMemory:
     def __call__(
         self, shape: FloatArray, time_s: float, visibility: FloatArray | None, confidence: FloatArray | None
     ) -> Float64Array:
-        """Correct the hidden points of a shape (N, 2).
+        """Correct the hidden points of a shape (N, 2) at `time_s`, by visibility and confidence (ones if None).
 
         A point moves towards its position in the recent shape by the share `hold` (1 - visibility) (1 - confidence)
         known. So visible and confident points stay, as do points never seen or not seen for long: `known` is the
         highest visibility x confidence of the point so far, decaying with `forget_s`. The same product weights what
         the recent shape takes over from a new one.
-
-        Args:
-            shape: (N, 2) as measured at `time_s`.
-            time_s: seconds, not before those of the last call.
-            visibility, confidence: (N,) in [0, 1]; ones if None.
         """
         measured = np.asarray(shape, dtype=np.float64)
-        seen, sure = (
-            np.ones(len(measured)) if v is None else np.asarray(v, dtype=np.float64) for v in (visibility, confidence)
-        )
+        ones = np.ones(len(measured))
+        seen, sure = (ones if v is None else np.asarray(v, dtype=np.float64) for v in (visibility, confidence))
         c, trust = self.config, seen * sure
         if self._recent is None:
             self._recent, self._known, self._time = measured, trust, time_s

@@ -1,9 +1,4 @@
-"""`FaceTracker`: follow faces through a video, each with a lasting number.
-
-In every frame, each known face is viewed in a crop placed by its predicted position, all in one batch. The face finder
-runs seldom (`FinderSchedule`). Confidence and geometry decide whether a face is still there. A lost face is reported
-for a while, and keeps its number if it is found again near its predicted position.
-"""
+"""`FaceTracker`: follow faces through a video, each with a lasting number."""
 
 from __future__ import annotations
 
@@ -13,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from srn.errors import InputError
-from srn.face.geometry import CropGeometry, ImageArray
+from srn.face.geometry import CropGeometry, Float64Array, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.association import has_extent, is_face, match, without_duplicates
 from srn.inference.face_finder import FoundFace
 from srn.inference.faces import Faces
-from srn.inference.flow import FLOW_CROP, FaceFlow, Float64Array, anchored
+from srn.inference.flow import FLOW_CROP, FaceFlow, anchored
 from srn.inference.inputs import Channels, ImageInput, as_image
-from srn.inference.looker import Looker
+from srn.inference.looker import Looker, chosen
 from srn.inference.scenes import FrameSignature, SceneMemory
 from srn.inference.schedule import FinderSchedule
 from srn.inference.tracker_config import TrackerConfig
@@ -30,7 +25,9 @@ from srn.inference.tracks import Candidate, Observation, Track
 class FaceTracker:
     """Follow every face of one video; `FaceLandmarker.tracker()` makes one.
 
-    Hand in the frames in order: `faces = tracker.update(frame)`.
+    In every frame, each known face is viewed in a crop placed by its predicted position, all in one batch. The face
+    finder runs seldom (`FinderSchedule`). Confidence and geometry decide whether a face is still there. A lost face is
+    reported for a while, and keeps its number if it is found again near its predicted position.
 
     Args:
         looker: views faces through the network.
@@ -70,21 +67,17 @@ class FaceTracker:
         self._time: float | None = None
         self._size: tuple[int, int] | None = None
         self._scenes = SceneMemory(self.config.memory_s)
-        self.schedule = FinderSchedule(
-            self.config.find_every, self.config.find_when_empty, self.config.find_after_change
-        )
+        c = self.config
+        self.schedule = FinderSchedule(c.find_every, c.find_when_empty, c.find_after_change)
 
     def update(
         self, frame: ImageInput, time_s: float | None = None, *, channels: Channels = "RGB", unit_range: bool = False
     ) -> Faces:
-        """Process the next frame.
+        """Process the next frame; `as_image` explains `frame`, `channels` and `unit_range`.
 
         Args:
-            frame: an array, the path of a file or a PIL image; see `as_image`.
             time_s: time of the frame in seconds, from any fixed moment; frames need not be evenly spaced. One frame of
                 `frame_rate` after the last if None.
-            channels: channel order of an array.
-            unit_range: whether an array holds floats in [0, 1].
 
         Returns:
             The faces, by rising `track_id`. `landmarks` are smoothed if configured, `box` is their tight box, and
@@ -109,9 +102,8 @@ class FaceTracker:
             for track in self._tracks:
                 if not track.lost:
                     track.anchor = anchored(image, self._looker.geometry_of_shape(track.smoothed, FLOW_CROP))
-        reported = [
-            track.face(self._looker.localizer.scheme) for track in self._tracks if track.scene == self._scenes.number
-        ]
+        scheme = self._looker.localizer.scheme
+        reported = [track.face(scheme) for track in self._tracks if track.scene == self._scenes.number]
         return Faces(face for face in reported if face is not None)
 
     def _checked_time(self, time_s: float | None) -> float:
@@ -176,7 +168,7 @@ class FaceTracker:
         return candidates
 
     def _matched(self, present: list[Track], found: list[FoundFace]) -> tuple[dict[int, FoundFace], list[FoundFace]]:
-        """Assign found faces to tracks; returns them by the track's number, and those without a track."""
+        """Assign found faces to tracks, by their numbers; also return the faces without a track."""
         placed: dict[int, FoundFace] = {}
         # Followed faces choose first, as in ByteTrack, so that lost ones cannot take their boxes.
         for tracks in ([t for t in present if not t.lost], [t for t in present if t.lost]):
@@ -215,25 +207,20 @@ class FaceTracker:
             return observations
         return self._mirror_corrected(image, observations)
 
-    def _views(self, image: ImageArray, candidates: list[Candidate]) -> list[Observation]:
+    def _views(self, image: ImageArray, candidates: list[Candidate], mirrored: bool = False) -> list[Observation]:
         if not candidates:
             return []
         view = self._looker.view(
             [image] * len(candidates),
             [candidate.geometry for candidate in candidates],
             starts=[candidate.start for candidate in candidates],
-            hidden=self._states(candidates),
+            hidden=None if mirrored else self._states(candidates),
             iterations=self.config.iterations,
+            mirrored=mirrored,
         )
         visibility, confidence = view.visibility, view.confidence
         return [
-            Observation(
-                candidate,
-                view.shapes[k],
-                view.hidden[k],
-                None if visibility is None else visibility[k],
-                None if confidence is None else confidence[k],
-            )
+            Observation(candidate, view.shapes[k], view.hidden[k], chosen(visibility, k), chosen(confidence, k))
             for k, candidate in enumerate(candidates)
         ]
 
@@ -264,14 +251,9 @@ class FaceTracker:
                 new = measured[k]
                 offset = new if offset is None else offset + self.config.mirror_gain * (new - offset)
             assert offset is not None
-            corrected.append(
-                replace(
-                    observation,
-                    shape=geometry.to_picture(geometry.to_crop(observation.shape) + offset),
-                    mirror_offset=offset,
-                    since_mirrored=0 if k in measured or track is None else track.last.since_mirrored + 1,
-                )
-            )
+            shape = geometry.to_picture(geometry.to_crop(observation.shape) + offset)
+            since = 0 if k in measured or track is None else track.last.since_mirrored + 1
+            corrected.append(replace(observation, shape=shape, mirror_offset=offset, since_mirrored=since))
         return corrected
 
     def _is_mirror_due(self, track: Track | None) -> bool:
@@ -281,18 +263,10 @@ class FaceTracker:
 
     def _mirror_offsets(self, image: ImageArray, observations: list[Observation]) -> list[Float64Array]:
         """Half the differences (N, 2) between mirrored and plain views, crop pixels."""
-        if not observations:
-            return []
-        candidates = [observation.candidate for observation in observations]
-        mirrored = self._looker.mirrored_view(
-            [image] * len(candidates),
-            [candidate.geometry for candidate in candidates],
-            starts=[candidate.start for candidate in candidates],
-            iterations=self.config.iterations,
-        )
+        mirrored = self._views(image, [observation.candidate for observation in observations], mirrored=True)
         return [
-            (geometry.to_crop(shape) - geometry.to_crop(observation.shape)) / 2
-            for geometry, shape, observation in zip(mirrored.geometries, mirrored.shapes, observations, strict=True)
+            (plain.candidate.geometry.to_crop(other.shape) - plain.candidate.geometry.to_crop(plain.shape)) / 2
+            for plain, other in zip(observations, mirrored, strict=True)
         ]
 
     # --- judgement

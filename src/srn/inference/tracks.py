@@ -6,59 +6,41 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srn.face.geometry import Box, CropGeometry, ImageArray
+from srn.face.geometry import Box, CropGeometry, Float64Array, ImageArray
 from srn.face.localizer import Float32Array
 from srn.face.scheme import LandmarkScheme
 from srn.inference.face import Face
-from srn.inference.flow import Anchor, Carried, FaceFlow, Float64Array, anchored
+from srn.inference.flow import Anchor, Carried, FaceFlow, anchored
 from srn.inference.smoothing import OneEuroShape, ShapeMemory
 from srn.inference.tracker_config import TrackerConfig
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A crop of a frame that may hold a face.
-
-    Attributes:
-        geometry: the crop.
-        track: the track that predicts the face; None for a new one.
-        score: score of the face finder.
-        start: (N, 2) initial shape, picture pixels; the network's own if None.
-        found: whether the face finder placed the crop.
-    """
+    """A crop of a frame that may hold a face."""
 
     geometry: CropGeometry
-    track: Track | None
+    track: Track | None  # which predicts the face; None for a new one
     score: float
-    start: Float64Array | None = None
-    found: bool = False
+    start: Float64Array | None = None  # (N, 2) initial shape, picture pixels; the network's own if None
+    found: bool = False  # whether the face finder placed the crop
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """A candidate with its view.
-
-    Attributes:
-        candidate: the crop.
-        shape: (N, 2) landmarks, picture pixels.
-        hidden: (H,) recurrent state of the network.
-        visibility, confidence: (N,); None where the weights do not predict them.
-        mirror_offset: (N, 2) half the difference between the mirrored and the plain view, crop pixels, averaged over
-            time; None before the first mirrored view.
-        since_mirrored: frames since the last mirrored view.
-    """
+    """A candidate with its view, in picture pixels."""
 
     candidate: Candidate
-    shape: Float64Array
-    hidden: Float32Array
+    shape: Float64Array  # (N, 2)
+    hidden: Float32Array  # (H,) recurrent state of the network
     visibility: Float32Array | None
     confidence: Float32Array | None
+    # (N, 2) half the difference between the mirrored and the plain view, crop pixels, averaged over time
     mirror_offset: Float64Array | None = None
-    since_mirrored: int = 0
+    since_mirrored: int = 0  # frames
 
     @property
     def mean_confidence(self) -> float | None:
-        """Mean confidence of the landmarks; None where the weights do not predict it."""
         return None if self.confidence is None else float(self.confidence.mean())
 
     def is_weak(self, config: TrackerConfig) -> bool:
@@ -67,43 +49,26 @@ class Observation:
 
 
 class Track:
-    """One face through a video.
+    """One face through a video, from its first observation on.
 
-    Args:
-        number: the `track_id` of its faces.
-        scene: number of the scene that it belongs to.
-        observation: its first observation.
-        time_s: time of that observation.
-        config: settings of the tracker.
-
-    Attributes:
-        last: its last accepted observation.
-        time_s: time of `shape` and `smoothed`.
-        seen_s, born_s: times of the last and of the first observation.
-        score: score of the face finder when it last found the face.
-        shape: (N, 2) landmarks, picture pixels: observed, or predicted for `time_s`.
-        smoothed: (N, 2) the same after the filters; the next position is predicted from it.
-        velocity: (2,) picture pixels a second.
-        missed: number of consecutive runs of the face finder that have not found the face.
-        lost: whether the last frame did not show the face.
-        anchor: pixels of the face in the last frame, for the optical flow.
-        carried: position of `smoothed` in this frame by the optical flow; None where it is not trusted.
+    `shape` (N, 2) is observed, or predicted for `time_s`, in picture pixels. `smoothed` is the same after the filters;
+    the next position is predicted from it.
     """
 
     def __init__(self, number: int, scene: int, observation: Observation, time_s: float, config: TrackerConfig) -> None:
         self.number, self.scene, self.config = number, scene, config
         self.last, self.shape, self.score = observation, observation.shape, observation.candidate.score
         self.time_s = self.seen_s = self.born_s = time_s
-        self.velocity: Float64Array = np.zeros(2)
-        self.missed, self.lost = 0, False
-        self.anchor: Anchor | None = None
-        self.carried: Carried | None = None
+        self.velocity: Float64Array = np.zeros(2)  # picture pixels a second
+        self.missed = 0  # consecutive runs of the face finder without this face
+        self.lost = False
+        self.anchor: Anchor | None = None  # the face's pixels in the last frame
+        self.carried: Carried | None = None  # `smoothed` by the optical flow; None where it is not trusted
         self._memory, self._filter = ShapeMemory(config.smoothing), OneEuroShape(config.smoothing)
         self.smoothed = self._filtered()
 
     @property
     def box(self) -> Box:
-        """Tight box of `shape`."""
         return Box.around(self.shape)
 
     def predict(self, time_s: float) -> None:
@@ -119,7 +84,6 @@ class Track:
 
         Args:
             image: this frame, (H, W, 3) uint8 RGB.
-            flow: computes the optical flow.
             before: (N, 2) `smoothed` of the frame before, picture pixels.
             dt: seconds since then.
         """

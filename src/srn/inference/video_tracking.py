@@ -15,19 +15,12 @@ from srn.media.video_writing import VideoWriter
 
 @dataclass
 class TrackedVideo:
-    """Outcome of `track_video`.
-
-    Attributes:
-        frames: number of frames written.
-        track_ids: numbers of the tracks in them.
-        problem: why the video ended early; None where it did not.
-        interrupted: whether Ctrl-C ended it.
-    """
+    """Outcome of `track_video`."""
 
     frames: int = 0
     track_ids: set[int] = field(default_factory=set)
-    problem: str | None = None
-    interrupted: bool = False
+    problem: str | None = None  # why the video ended early
+    interrupted: bool = False  # by Ctrl-C
 
 
 def track_video(

@@ -32,14 +32,11 @@ def _csv_rows(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, st
 
 
 def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
-    """Read tight landmark boxes, picture pixels.
+    """Read tight landmark boxes, picture pixels, by picture (a path or a bare file name, as in the file).
 
     Args:
         path: a `.json` file contains `{"picture.jpg": [[x0, y0, x1, y1], ...]}`. Any other file is CSV with lines
             `picture.jpg,x0,y0,x1,y1`.
-
-    Returns:
-        The boxes by picture. The key is the file's name for it: a path or a bare file name.
 
     Raises:
         DataError: the file is missing or broken; the message names the line.

@@ -15,12 +15,7 @@ OVERLAY_SUFFIX = "_landmarks"
 
 
 class PictureFile(NamedTuple):
-    """A picture of a run.
-
-    Attributes:
-        path: the file.
-        stem: relative path of its results, without suffix; no other picture of the run has it.
-    """
+    """A picture of a run. `stem` is the relative path of its results, without suffix; no other picture has it."""
 
     path: Path
     stem: Path

@@ -21,17 +21,10 @@ _WITH_ALPHA = cv2.IMREAD_LOAD_GDAL
 
 
 def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """Decode an encoded picture.
+    """Decode an encoded picture to (H, W, 3) uint8 RGB; `name` is its name in error messages.
 
     The EXIF orientation is applied, grey becomes RGB and 16 bits become 8. Transparent pixels are laid over white: the
     colour stored below full transparency is arbitrary and often black.
-
-    Args:
-        content: the bytes of the file.
-        name: the picture's name in error messages.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
 
     Raises:
         DataError: `content` is not a picture.
@@ -73,12 +66,7 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
 
 
 def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 92) -> bytes:
-    """Encode a picture.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        suffix: the format, as a file suffix (`.jpg`, `.png`, ...).
-        quality: of a JPEG, 0 to 100.
+    """Encode a picture (H, W, 3) uint8 RGB in the format of a file suffix; `quality` is that of a JPEG, 0 to 100.
 
     Raises:
         DataError: OpenCV cannot write that format.

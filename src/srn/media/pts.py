@@ -15,14 +15,7 @@ from srn.files import write_atomically
 
 
 def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.NDArray[np.float64]:
-    """Read the points of a `.pts` file.
-
-    Args:
-        path: a file with `version`, `n_points` and a `{ x y ... }` block, 1-based.
-        n_points: required number of points; any if None.
-
-    Returns:
-        (N, 2) 0-based picture pixels.
+    """Read the points (N, 2) of a `.pts` file, 0-based picture pixels; there must be `n_points` of them if it is given.
 
     Raises:
         DataError: the file is missing or broken, or has another number of points.
@@ -34,9 +27,8 @@ def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.N
     declared = re.search(r"n_points\s*:\s*(\d+)", text)
     block = re.search(r"\{(.*?)\}", text, re.DOTALL)
     if declared is None or block is None:
-        raise DataError.at(
-            path, "'n_points: N' and a block of '{ x y ... }'", "neither" if not text.strip() else "other text"
-        )
+        found = "other text" if text.strip() else "neither"
+        raise DataError.at(path, "'n_points: N' and a block of '{ x y ... }'", found)
     try:
         numbers = np.array([float(word) for word in block[1].split()])
     except ValueError as error:

@@ -25,7 +25,6 @@ def picture_record(path: Path, size: tuple[int, int], faces: Sequence[Record]) -
 
 
 def frame_record(number: int, time_s: float, faces: Sequence[Record]) -> dict[str, Any]:
-    """Make the record of a frame."""
     return {"frame": number, "time_s": round(time_s, 6), "faces": list(faces)}
 
 
@@ -63,14 +62,9 @@ def write_pictures_coco(path: Path, pictures: Sequence[Record]) -> None:
 
 
 def coco_annotations(faces: Sequence[Record], *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
-    """Make the COCO key point annotations of the faces of a picture.
+    """Make the COCO key point annotations of the faces of a picture, numbered from `first_id`.
 
     A landmark with a visibility below 0.5 has the flag 1 (hidden), any other the flag 2 (visible).
-
-    Args:
-        faces: the records of the faces.
-        image_id: identifier of the picture in the COCO file.
-        first_id: identifier of the first annotation; the others count up from it.
     """
     annotations = []
     for number, face in enumerate(faces, first_id):

@@ -199,8 +199,6 @@ def _check_count(path: Path, stated: int | None, number: int, by_time: float) ->
 
 
 class _Capture:
-    """An OpenCV capture of a file or camera."""
-
     def __init__(self, source: str | int, error: DataError) -> None:
         self._capture = cv2.VideoCapture(source)
         if not self._capture.isOpened():
