@@ -15,8 +15,7 @@ from srn.errors import DataError, InputError
 from srn.face.geometry import Box
 from srn.inference.batch import PICTURES_AT_ONCE, Detection, DetectionWriter, detect_pictures
 from srn.inference.landmarker import FaceLandmarker
-from srn.media.picture_files import PictureFile, pictures_in
-from srn.media.pictures import write_image
+from srn.media.pictures import PictureFile, pictures_in, write_image
 
 BOX = Box(70, 70, 180, 190)
 

@@ -12,7 +12,7 @@ from srn.cli import options
 from srn.errors import DataError
 from srn.inference.batch import DetectionWriter, ResultFormat, detect_pictures
 from srn.media.boxes import boxes_of, read_boxes
-from srn.media.picture_files import pictures_in
+from srn.media.pictures import pictures_in
 
 
 def detect(

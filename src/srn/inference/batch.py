@@ -13,8 +13,7 @@ from srn.inference.drawing import draw_faces
 from srn.inference.faces import Faces
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.boxes import boxes_of
-from srn.media.picture_files import OVERLAY_SUFFIX, PictureFile, point_files
-from srn.media.pictures import read_image, write_image
+from srn.media.pictures import OVERLAY_SUFFIX, PictureFile, point_files, read_image, write_image
 from srn.media.pts import write_pts
 from srn.media.results import picture_record, write_pictures_coco, write_pictures_csv, write_pictures_json
 

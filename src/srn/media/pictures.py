@@ -1,10 +1,12 @@
-"""Read and write pictures: any format that OpenCV knows <-> (H, W, 3) uint8 RGB, upright."""
+"""Find, read and write pictures: any format that OpenCV knows <-> (H, W, 3) uint8 RGB, upright."""
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,6 +16,9 @@ from srn.errors import DataError
 from srn.files import write_atomically
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".jp2"})
+
+OVERLAY_SUFFIX = "_landmarks"
+"""End of the stem of a picture on which landmarks are drawn."""
 
 # As stored, with alpha channel and all bits, but upright: IMREAD_UNCHANGED would ignore the EXIF orientation. No file
 # is opened here, so GDAL itself never takes part.
@@ -84,3 +89,62 @@ def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 92) -
 def write_image(path: str | os.PathLike[str], image: npt.NDArray[np.uint8], quality: int = 92) -> None:
     """Write a picture (H, W, 3) uint8 RGB; the suffix of the file chooses the format, PNG where it has none."""
     write_atomically(path, encode_image(image, Path(path).suffix or ".png", quality))
+
+
+class PictureFile(NamedTuple):
+    """A picture of a run. `stem` is the relative path of its results, without suffix; no other picture has it."""
+
+    path: Path
+    stem: Path
+
+
+def pictures_in(paths: Iterable[Path]) -> list[PictureFile]:
+    """List the pictures of files and folders (with the folders inside), without overlays of earlier runs.
+
+    Raises:
+        DataError: a path does not exist, or a folder contains no picture.
+    """
+    pictures: list[PictureFile] = []
+    taken: set[Path] = set()
+    for path, relative in _files_of(paths):
+        stem, number = relative.with_suffix(""), 1
+        while stem in taken:  # `a.jpg` and `a.png` must not overwrite each other's results
+            number += 1
+            stem = relative.with_name(f"{relative.stem}_{number}")
+        taken.add(stem)
+        pictures.append(PictureFile(path, stem))
+    return pictures
+
+
+def _files_of(paths: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+    """Yield every picture with its path relative to the folder it was found in."""
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+            siblings = {p.with_suffix(p.suffix.lower()) for p in inside}
+            inside = [p for p in inside if not _is_overlay(p, siblings)]
+            if not inside:
+                raise DataError.at(path, "a folder with pictures", "none")
+            yield from ((picture, picture.relative_to(path)) for picture in inside)
+        elif path.exists():
+            yield path, Path(path.name)
+        else:
+            raise DataError.at(path, "a picture or a folder", "no such file")
+
+
+def _is_overlay(path: Path, siblings: set[Path]) -> bool:
+    """Whether an earlier run drew this picture from one beside it."""
+    if not path.stem.endswith(OVERLAY_SUFFIX):
+        return False
+    source = path.with_name(path.stem.removesuffix(OVERLAY_SUFFIX))
+    return any(source.with_name(source.name + suffix) in siblings for suffix in IMAGE_SUFFIXES)
+
+
+def point_files(picture: PictureFile, pictures: Sequence[PictureFile]) -> Iterator[Path]:
+    """Yield relative names for the faces of a picture: `<stem>.pts`, `<stem>_2.pts`, ..., skipping other pictures'."""
+    stem, stems = picture.stem, {other.stem for other in pictures}
+    yield stem.with_name(f"{stem.name}.pts")
+    for number in itertools.count(2):
+        further = stem.with_name(f"{stem.name}_{number}")
+        if further not in stems:
+            yield further.with_name(f"{further.name}.pts")

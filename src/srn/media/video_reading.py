@@ -1,7 +1,4 @@
-"""Read videos and cameras frame by frame: no more than a few frames are ever in memory.
-
-With PyAV (extra `video`) every frame keeps its exact time. Without it OpenCV reads the file.
-"""
+"""Read videos and cameras frame by frame: by PyAV (extra `video`) with exact times, else by OpenCV."""
 
 from __future__ import annotations
 
@@ -15,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from srn.errors import DataError
+from srn.face.geometry import ImageArray
 from srn.media import ffmpeg
 
 if TYPE_CHECKING:
@@ -31,44 +28,36 @@ DEFAULT_RATE = 30.0
 
 
 class TimedFrame(NamedTuple):
-    """A frame of a video.
+    """A frame of a video: its index from 0, its time by the video's own clock, which never runs back, and its picture.
 
-    Attributes:
-        number: index from 0, in the order of presentation.
-        time_s: time of presentation in seconds, by the video's own clock; never earlier than the frame before.
-        image: (H, W, 3) uint8 RGB, upright.
+    The picture is (H, W, 3) uint8 RGB, upright.
     """
 
     number: int
     time_s: float
-    image: npt.NDArray[np.uint8]
+    image: ImageArray
 
 
 class VideoReader(Protocol):
-    """A video that is read once, from the first frame on."""
+    """A video that is read once, from the first frame on, with no more than a few frames in memory."""
 
     @property
     def frame_rate(self) -> float:
         """Average frames per second."""
-        ...
 
     @property
     def time_base(self) -> Fraction:
         """Unit of the video's clock in seconds."""
-        ...
 
     @property
     def length(self) -> int | None:
         """Expected number of frames; None where it is unknown."""
-        ...
 
     def __iter__(self) -> Iterator[TimedFrame]:
         """Yield the frames. A broken video yields its readable frames, then raises `DataError`."""
-        ...
 
     def close(self) -> None:
         """Release the file or camera."""
-        ...
 
 
 def open_video(source: str | os.PathLike[str] | int) -> VideoReader:
@@ -86,8 +75,6 @@ def open_video(source: str | os.PathLike[str] | int) -> VideoReader:
 
 
 class PyAvReader:
-    """A video file, read by PyAV."""
-
     def __init__(self, path: Path) -> None:
         import av
 
@@ -103,8 +90,7 @@ class PyAvReader:
 
     @property
     def frame_rate(self) -> float:
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        return float(rate) if rate else DEFAULT_RATE
+        return float(self._stream.average_rate or self._stream.guessed_rate or DEFAULT_RATE)
 
     @property
     def time_base(self) -> Fraction:
@@ -139,10 +125,11 @@ class PyAvReader:
                 continue
             for frame in frames:
                 broken += bool(frame.is_corrupt)
-                moment = None if frame.pts is None else float(frame.pts * (frame.time_base or self.time_base))
-                if moment is None:  # a stream without a clock
-                    moment = time_s + 1 / self.frame_rate if number else 0.0
-                time_s = max(moment, time_s) if number else moment
+                if frame.pts is not None:
+                    moment = float(frame.pts * (frame.time_base or self.time_base))
+                    time_s = max(moment, time_s) if number else moment
+                elif number:  # a stream without a clock
+                    time_s += 1 / self.frame_rate
                 yield TimedFrame(number, time_s, _upright(frame))
                 number += 1
         self._check(number, time_s, broken)
@@ -181,7 +168,7 @@ class PyAvReader:
         self._container.close()
 
 
-def _upright(frame: VideoFrame) -> npt.NDArray[np.uint8]:
+def _upright(frame: VideoFrame) -> ImageArray:
     """Convert a decoded frame to (H, W, 3) uint8 RGB, rotated as its metadata state."""
     image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     turns = round(frame.rotation / 90) % 4  # counterclockwise, as NumPy's
@@ -209,7 +196,7 @@ class _Capture:
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         return rate if np.isfinite(rate) and 0 < rate < 1000 else DEFAULT_RATE
 
-    def _images(self) -> Iterator[npt.NDArray[np.uint8]]:
+    def _images(self) -> Iterator[ImageArray]:
         while True:
             got, image = self._capture.read()
             if not got or image is None:

@@ -1,8 +1,4 @@
-"""Write videos frame by frame.
-
-With PyAV (extra `video`) each frame is shown at its exact time, sound is copied unchanged, and the codec is H.264.
-Without it OpenCV writes at one constant frame rate, without sound, as MPEG-4.
-"""
+"""Write videos: by PyAV (extra `video`) as H.264 with exact times and sound, else by OpenCV as MPEG-4."""
 
 from __future__ import annotations
 
@@ -14,9 +10,9 @@ from typing import TYPE_CHECKING, Self, cast
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from srn.errors import DataError, InputError
+from srn.face.geometry import ImageArray
 from srn.files import growing_file
 from srn.media import ffmpeg
 
@@ -26,28 +22,26 @@ if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.stream import VideoStream
 
-Frame = npt.NDArray[np.uint8]
-
 CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".avi": "mpeg4", ".webm": "vp9"}
 """Suffixes of the videos that PyAV can write, with the codec."""
 
 FOURCC = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
 """Likewise for OpenCV."""
 
+QUALITY = {"libx264": {"crf": "18", "preset": "veryfast"}, "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "6"}}
+
 
 class VideoWriter:
     """Write a video to a temporary file, renamed on exit: an interrupted video can be played, too.
 
-    Use as a context: `with VideoWriter(path, 30.0) as video: video.write(image, time_s)`.
+    Use as a context: `with VideoWriter(path, 30.0) as video: video.write(image, time_s)`. Without PyAV the frame rate
+    is constant, and there is no sound; `sound_lost` is the reason why the sound of `sound_from` is missing.
 
     Args:
         path: `.mp4`, `.m4v`, `.mov`, `.mkv`, `.avi`, and with PyAV `.webm`.
-        frame_rate: average frames per second; OpenCV's constant rate.
+        frame_rate: average frames per second.
         time_base: unit of the clock in seconds.
-        sound_from: a video whose sound is copied unchanged; needs PyAV.
-
-    Attributes:
-        sound_lost: reason why the sound of `sound_from` is missing; None where it is copied or there is none.
+        sound_from: a video whose sound is copied unchanged.
 
     Raises:
         InputError: the suffix is not supported, or the file cannot be written.
@@ -78,27 +72,20 @@ class VideoWriter:
         self._beside = self._file.__enter__()
         return self
 
-    def write(self, image: Frame, time_s: float) -> None:
-        """Add a frame.
+    def write(self, image: ImageArray, time_s: float) -> None:
+        """Add a frame (H, W, 3) uint8 RGB, scaled to the size of the first one.
 
-        Args:
-            image: (H, W, 3) uint8 RGB; scaled to the size of the first frame.
-            time_s: time of presentation in seconds, not before that of the previous frame.
+        Its time of presentation in seconds is not before that of the previous frame.
         """
         if self._beside is None:
             raise InputError.at(self.path, "a video opened with 'with'", "a closed one")
         if self._sink is None:
-            self._sink = self._opened(self._beside, image)
+            if ffmpeg.find_pyav() is None:
+                self._sink = _OpenCvSink(self._beside, image, self._rate, time_s, self._sound_from)
+            else:
+                self._sink = _PyAvSink(self._beside, image, self._rate, self._time_base, self._sound_from)
+            self.sound_lost = self._sink.sound_lost
         self._sink.write(image, time_s)
-
-    def _opened(self, path: Path, first: Frame) -> _PyAvSink | _OpenCvSink:
-        if ffmpeg.find_pyav() is None:
-            if self._sound_from is not None:
-                self.sound_lost = "sound is copied only with PyAV: pip install 'srn[video]'"
-            return _OpenCvSink(path, first, self._rate)
-        sink = _PyAvSink(path, first, self._rate, self._time_base, self._sound_from)
-        self.sound_lost = sink.sound_lost
-        return sink
 
     def complete(self) -> None:
         """Declare the last frame the end of the video: sound that outlasts it is copied as well."""
@@ -116,10 +103,8 @@ class VideoWriter:
 
 
 class _PyAvSink:
-    """An open output file of PyAV."""
-
     def __init__(
-        self, path: Path, first: Frame, rate: float, time_base: Fraction, sound_from: str | os.PathLike[str] | None
+        self, path: Path, first: ImageArray, rate: float, time_base: Fraction, sound_from: str | os.PathLike[str] | None
     ) -> None:
         import av
 
@@ -146,13 +131,9 @@ class _PyAvSink:
         codec = CODECS[self._path.suffix.lower()]
         if codec not in self._av.codecs_available:
             codec = {"libx264": "mpeg4", "vp9": "libvpx-vp9"}[codec]
-        options = {
-            "libx264": {"crf": "18", "preset": "veryfast"},
-            "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "6"},
-        }
         fraction = Fraction(rate).limit_denominator(1001)
-        added = self._container.add_stream(codec, rate=fraction, options=options.get(codec, {"qscale": "3"}))
-        stream = cast("VideoStream", added)
+        options = QUALITY.get(codec, {"qscale": "3"})
+        stream = cast("VideoStream", self._container.add_stream(codec, rate=fraction, options=options))
         height, width = self._size
         # Colour is stored at half the resolution, in blocks of two by two: an odd edge is repeated once.
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
@@ -169,10 +150,9 @@ class _PyAvSink:
             self._sound = self._container.add_stream_from_template(self._source.streams.audio[0])
         self._container.start_encoding()
 
-    def write(self, image: Frame, time_s: float) -> None:
+    def write(self, image: ImageArray, time_s: float) -> None:
         height, width = self._size
-        image = _fitted(image, width, height)
-        padded = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        padded = np.pad(_fitted(image, width, height), ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
         self._last = max(round(time_s / self._time_base), self._last + 1)  # no two frames at one time
         frame.pts, frame.time_base = self._last, self._time_base
@@ -218,31 +198,30 @@ def _opened_sound(path: str | os.PathLike[str]) -> InputContainer | None:
     return None
 
 
-def _fitted(image: Frame, width: int, height: int) -> Frame:
-    """Scale a frame to a size, where it has another."""
+def _fitted(image: ImageArray, width: int, height: int) -> ImageArray:
     if image.shape[:2] == (height, width):
         return image
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 class _OpenCvSink:
-    """An open output file of OpenCV: frames are repeated or left out to keep pace with their times."""
+    """Frames are repeated or left out to keep pace with their times."""
 
-    def __init__(self, path: Path, first: Frame, rate: float) -> None:
+    def __init__(
+        self, path: Path, first: ImageArray, rate: float, begin_s: float, sound_from: str | os.PathLike[str] | None
+    ) -> None:
         height, width = first.shape[:2]
-        self._size, self._rate = (width, height), rate
+        self._size, self._rate, self._begin = (width, height), rate, begin_s
+        self._count, self._last = 0, first
+        no_sound = "sound is copied only with PyAV: pip install 'srn[video]'"
+        self.sound_lost = None if sound_from is None else no_sound
         code = cv2.VideoWriter.fourcc(*FOURCC[path.suffix.lower()])
         self._writer = cv2.VideoWriter(str(path), code, rate, self._size)
         if not self._writer.isOpened():
             raise InputError.at(path, "a video that OpenCV can write", "none")
-        self._begin: float | None = None
-        self._count = 0
-        self._last: Frame = first
 
-    def write(self, image: Frame, time_s: float) -> None:
+    def write(self, image: ImageArray, time_s: float) -> None:
         image = _fitted(image, *self._size)
-        if self._begin is None:
-            self._begin = time_s
         place = round((time_s - self._begin) * self._rate)
         while self._count < place:
             self._put(self._last)
@@ -250,7 +229,7 @@ class _OpenCvSink:
             self._put(image)
         self._last = image
 
-    def _put(self, image: Frame) -> None:
+    def _put(self, image: ImageArray) -> None:
         self._writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         self._count += 1
 
