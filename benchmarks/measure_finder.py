@@ -27,13 +27,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import srn.inference.box_fit as box_fit_module
+import srn.inference
 from results import argument_parser, provenance
 from srn.errors import SrnError
 from srn.face.geometry import Box
 from srn.files import write_atomically
-from srn.inference.box_fit import BoxFit, default_fit
-from srn.inference.face_finder import CENTERFACE_SIZES, CenterFaceFinder, FaceFinder, FoundFace, YuNetFinder
+from srn.inference.face_finder import (
+    CENTERFACE_SIZES,
+    BoxFit,
+    CenterFaceFinder,
+    FaceFinder,
+    FoundFace,
+    YuNetFinder,
+    default_fit,
+)
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts
 
@@ -41,7 +48,7 @@ TRAINING_FOLDERS = ("300W/afw", "300W/helen/trainset", "300W/lfpw/trainset")
 REPORT_FOLDERS = ("300W/helen/testset", "300W/lfpw/testset", "300W/ibug", "masked_300W/ibug")
 MATCH_IOU = 0.4
 SIDES = ("left", "top", "right", "bottom")
-BOX_FIT_FILE = Path(box_fit_module.__file__).with_name("box_fit.json")
+BOX_FIT_FILE = Path(srn.inference.__path__[0]) / "box_fit.json"
 HEADER = (
     f"{'faces of':22} {'n':>5}  {'recall':>6}  "
     + "  ".join(f"{side + ' %':>13}" for side in SIDES)

@@ -20,10 +20,9 @@ from srn.errors import InputError, SrnError
 from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import Localizer, Prediction
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
-from srn.inference.box_fit import BoxFit, LandmarkBoxFinder
 from srn.inference.drawing import TrackPainter, draw_faces
 from srn.inference.face import Face
-from srn.inference.face_finder import FaceFinder, FoundFace
+from srn.inference.face_finder import BoxFit, FaceFinder, FoundFace, LandmarkBoxFinder
 from srn.inference.faces import Faces
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer

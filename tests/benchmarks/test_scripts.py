@@ -16,10 +16,9 @@ import measure_recovery
 from srn.datasets.pack import pack_faces
 from srn.datasets.sample import Sample
 from srn.face.geometry import Box, CropSpec
-from srn.face.localizer import Prediction
+from srn.face.localizer import Localizer
 from srn.face.scheme import IBUG_68
-from srn.inference.box_fit import BoxFit
-from srn.inference.face_finder import FoundFace
+from srn.inference.face_finder import BoxFit, FoundFace
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 from srn.media.pictures import write_image
@@ -158,7 +157,7 @@ def test_weights_are_measured(data: Path, tiny_weights: Path, tmp_path: Path, mo
 
 
 def test_recipes_are_compared_on_the_same_cases(
-    tmp_path: Path, face: np.ndarray, fake_localizer: Callable[..., Callable[..., Prediction]]
+    tmp_path: Path, face: np.ndarray, fake_localizer: Callable[..., Localizer]
 ) -> None:
     pytest.importorskip("torch")
     import measure_recipes

@@ -1,10 +1,13 @@
-"""Face finders: CenterFace, which is built in, and YuNet. Each draws boxes by its own convention; see `box_fit`."""
+"""Face finders: CenterFace, which is built in, and YuNet; and `BoxFit`, from their boxes to tight landmark boxes."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -189,6 +192,64 @@ class YuNetFinder:
         self._network.setInputSize((width, height))
         rows: Any = self._network.detect(image[:, :, ::-1].copy())[1]  # OpenCV takes BGR and returns None for no face
         return np.empty((0, 15), dtype=np.float32) if rows is None else np.asarray(rows, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class BoxFit:
+    """Map from a finder's box to the tight landmark box: shift the centre, then scale the sides.
+
+    The shift `dx` (to the right), `dy` (downwards) and the factors `sx`, `sy` are in widths and heights of the finder's
+    box. `BoxFit()` leaves boxes as they are.
+
+    Raises:
+        InputError: a number is not finite, or `sx` or `sy` is not positive.
+    """
+
+    dx: float = 0.0
+    dy: float = 0.0
+    sx: float = 1.0
+    sy: float = 1.0
+
+    def __post_init__(self) -> None:
+        numbers = (self.dx, self.dy, self.sx, self.sy)
+        if not (all(math.isfinite(n) for n in numbers) and self.sx > 0 and self.sy > 0):
+            raise InputError.at("box fit", "finite dx, dy and positive sx, sy", str(numbers))
+
+    def apply(self, box: Box) -> Box:
+        """Return the landmark box for a finder's box, both in picture pixels."""
+        return box.adjusted(np.array([self.dx * box.width, self.dy * box.height]), (self.sx, self.sy))
+
+
+@cache
+def measured_fits() -> dict[str, BoxFit]:
+    """Return the fits measured on training faces, by the finder's name (`box_fit.json`)."""
+    content = json.loads((resources.files("srn.inference") / "box_fit.json").read_text(encoding="utf-8"))
+    return {name: BoxFit(fit["dx"], fit["dy"], fit["sx"], fit["sy"]) for name, fit in content.items()}
+
+
+def default_fit(finder: FaceFinder) -> BoxFit:
+    """Return the fit measured for a finder, or CenterFace's for a finder that was not measured.
+
+    CenterFace's boxes follow the annotation of WIDER FACE (forehead to chin), as those of most face detectors do.
+    """
+    return measured_fits().get(getattr(finder, "name", ""), measured_fits()[CenterFaceFinder.name])
+
+
+class LandmarkBoxFinder:
+    """A face finder whose boxes are tight landmark boxes.
+
+    Args:
+        finder: the face finder; the built-in one if None.
+        fit: map of its boxes; `default_fit` if None. Pass `BoxFit()` for a finder that gives landmark boxes itself.
+    """
+
+    def __init__(self, finder: FaceFinder | None = None, fit: BoxFit | None = None) -> None:
+        self.finder: FaceFinder = finder if finder is not None else CenterFaceFinder()
+        self.fit = fit if fit is not None else default_fit(self.finder)
+
+    def find(self, image: ImageArray) -> list[FoundFace]:
+        """Find the faces of a picture (H, W, 3) uint8 RGB; their landmark boxes in picture pixels, best score first."""
+        return [replace(found, box=self.fit.apply(found.box)) for found in self.finder.find(image)]
 
 
 def decode_centerface(

@@ -13,9 +13,8 @@ import numpy.typing as npt
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
-from srn.inference.box_fit import LandmarkBoxFinder
 from srn.inference.face import Face
-from srn.inference.face_finder import CenterFaceFinder, FaceFinder, FoundFace
+from srn.inference.face_finder import CenterFaceFinder, FaceFinder, FoundFace, LandmarkBoxFinder
 from srn.inference.faces import Faces
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import MISPLACED, Looker, View, chosen, combined
