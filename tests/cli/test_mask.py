@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def write_face(stem: Path, shape: np.ndarray) -> None:
     write_pts(stem.with_suffix(".pts"), shape)
 
 
-def test_pictures(srn, tmp_path: Path, shape: np.ndarray) -> None:
+def test_pictures(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:
     for name in ("a", "b"):
         write_face(tmp_path / "faces" / name, shape)
 
@@ -32,7 +33,7 @@ def test_pictures(srn, tmp_path: Path, shape: np.ndarray) -> None:
     assert {p.name for p in (tmp_path / "out").rglob("*.*")} == {"a.jpg", "a.pts", "b.jpg", "b.pts", "manifest.csv"}
 
 
-def test_videos_and_a_broken_frame(srn, tmp_path: Path, shape: np.ndarray) -> None:
+def test_videos_and_a_broken_frame(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:
     clip = tmp_path / "videos" / "first"
     for number in (1, 2):
         write_image(clip / "imgs" / f"{number:06d}.png", np.full((200, 200, 3), 128, np.uint8))
@@ -47,7 +48,7 @@ def test_videos_and_a_broken_frame(srn, tmp_path: Path, shape: np.ndarray) -> No
     assert [p.name for p in (tmp_path / "out" / "first" / "imgs").iterdir()] == ["000001.jpg"]
 
 
-def test_a_kind_that_needs_templates_asks_for_them(srn, tmp_path: Path, shape: np.ndarray) -> None:
+def test_a_kind_that_needs_templates_asks_for_them(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:
     write_face(tmp_path / "faces" / "a", shape)
 
     ran = srn("mask", tmp_path / "faces", tmp_path / "out", "--kind", "surgical")

@@ -20,7 +20,7 @@ from srn.model.network import StructuralRelationNetwork
 
 
 @pytest.fixture
-def network(small_config, make_network) -> StructuralRelationNetwork:
+def network(small_config: Any, make_network: Any) -> StructuralRelationNetwork:
     return make_network(small_config("robust", hidden_size=18, without=("mu",)))
 
 
@@ -220,7 +220,7 @@ def test_the_content_is_on_the_disk_before_the_file_gets_its_name(
     assert happened == ["fsync True", "replace t"]
 
 
-def test_a_deepened_network_gives_the_same_answers_and_has_more_to_learn(small_config) -> None:
+def test_a_deepened_network_gives_the_same_answers_and_has_more_to_learn(small_config: Any) -> None:
     torch.manual_seed(0)
     shallow = StructuralRelationNetwork(
         small_config("robust", blocks=(1, 2, 1)), np.random.default_rng(0).random((68, 2))
@@ -234,13 +234,13 @@ def test_a_deepened_network_gives_the_same_answers_and_has_more_to_learn(small_c
     assert torch.equal(deep(image).shapes, shallow(image).shapes)
     assert sum(p.numel() for p in deep.parameters()) > sum(p.numel() for p in shallow.parameters())
     deep.train()(image).shapes.sum().backward()
-    gradient = deep.encoder.stage4[2].norm2.weight.grad
+    gradient = deep.get_parameter("encoder.stage4.2.norm2.weight").grad
     assert gradient is not None
     assert gradient.abs().max() > 0
 
 
 @pytest.mark.parametrize("changes", [{"blocks": (1, 1, 1)}, {"blocks": (2, 2, 2), "hidden_size": 24}])
-def test_a_network_cannot_be_adapted_into_another_one(small_config, changes: dict[str, Any]) -> None:
+def test_a_network_cannot_be_adapted_into_another_one(small_config: Any, changes: dict[str, Any]) -> None:
     config = small_config("robust", blocks=(1, 2, 1))
     shallow = StructuralRelationNetwork(config, np.zeros((68, 2)))
 
@@ -248,7 +248,7 @@ def test_a_network_cannot_be_adapted_into_another_one(small_config, changes: dic
         adapted(shallow, dataclasses.replace(config, **changes))
 
 
-def test_an_adapted_network_may_see_faces_in_another_size(small_config) -> None:
+def test_an_adapted_network_may_see_faces_in_another_size(small_config: Any) -> None:
     torch.manual_seed(0)
     config = small_config("robust")
     network = StructuralRelationNetwork(config, np.random.default_rng(0).random((68, 2))).eval()
@@ -262,7 +262,7 @@ def test_an_adapted_network_may_see_faces_in_another_size(small_config) -> None:
     torch.testing.assert_close(grown - middle, (coarse - middle) * 1.1, rtol=1e-4, atol=1e-4)
 
 
-def test_a_network_adapted_to_other_landmarks_keeps_its_encoder(small_config) -> None:
+def test_a_network_adapted_to_other_landmarks_keeps_its_encoder(small_config: Any) -> None:
     torch.manual_seed(0)
     network = StructuralRelationNetwork(small_config("robust"), np.random.default_rng(0).random((68, 2)))
     config = small_config("robust", scheme_name="wflw98")
@@ -277,7 +277,7 @@ def test_a_network_adapted_to_other_landmarks_keeps_its_encoder(small_config) ->
         adapted(network, config)
 
 
-def test_a_network_with_an_hourglass_may_start_from_one_without(small_config) -> None:
+def test_a_network_with_an_hourglass_may_start_from_one_without(small_config: Any) -> None:
     network = StructuralRelationNetwork(small_config("robust"), np.random.default_rng(0).random((68, 2)))
     for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)

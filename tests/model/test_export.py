@@ -116,6 +116,9 @@ def test_the_runtime_says_what_torch_says(which: str, batch: int, request: pytes
             assert ours.visibility is None
             assert ours.expected_error is None
         else:
+            assert ours.visibility is not None
+            assert ours.expected_error is not None
+            assert theirs.expected_error is not None
             np.testing.assert_allclose(ours.visibility, theirs.visibility, atol=1e-4, rtol=0)
             np.testing.assert_allclose(ours.expected_error, theirs.expected_error, atol=1e-4, rtol=0)
 
@@ -128,7 +131,7 @@ def test_the_reported_difference_is_small_and_measured(which: str, request: pyte
     # Against weights that are not the file's own there is a difference to see.
     other = rounded(network, half=which == "robust")
     with torch.no_grad():
-        other.recurrent.bias += 0.5
+        other.recurrent.bias.add_(0.5)
     assert parity(other, path.read_bytes()) > 10 * difference
 
 
@@ -320,6 +323,7 @@ def test_nothing_is_left_behind_where_the_numbers_differ(
 def test_a_network_of_nans_has_no_parity(paper: tuple[StructuralRelationNetwork, Path, float]) -> None:
     network, path, _ = paper
     broken = rounded(network, half=False)
+    assert broken.hsrm.mu is not None
     torch.nn.init.constant_(broken.hsrm.mu.bias, float("nan"))
 
     assert np.isnan(parity(broken, path.read_bytes()))

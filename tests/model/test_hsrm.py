@@ -44,7 +44,7 @@ def inputs(config: ModelConfig, batch: int = 2) -> tuple[torch.Tensor, torch.Ten
     return relational.requires_grad_(), torch.randn(batch, config.hidden_size, generator=generator).requires_grad_()
 
 
-def build(config: ModelConfig) -> HierarchicalStructuralRelation:
+def build(config: ModelConfig) -> Any:
     torch.manual_seed(4)
     return HierarchicalStructuralRelation(config)
 
@@ -73,7 +73,8 @@ def test_it_builds_runs_and_learns_with_all_of_its_weights(scheme: LandmarkSchem
         assert bool(parameter.grad.abs().sum() > 0), name
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter -= 1e-3 * parameter.grad
+            assert parameter.grad is not None
+            parameter.sub_(1e-3 * parameter.grad)
     assert (module(relational, hidden) - target).square().mean() < before
 
 
@@ -165,7 +166,7 @@ def test_mu_reads_every_landmark() -> None:
 # --- the order of the landmarks
 
 
-def numbered(module: HierarchicalStructuralRelation, value: Callable[[int], list[float]]) -> None:
+def numbered(module: Any, value: Callable[[int], list[float]]) -> None:
     """Make d answer `value(landmark)` whatever it is asked."""
     config_scheme = next(s for s in SCHEMES.values() if s.n_points == module._n_points)
     with torch.no_grad():
@@ -262,7 +263,7 @@ def test_layers_of_the_paper() -> None:
     with torch.device("meta"):
         module = HierarchicalStructuralRelation(preset("paper"))
 
-    def sizes(part: torch.nn.ModuleDict) -> dict[str, tuple[int, int]]:
+    def sizes(part: Any) -> dict[str, tuple[int, int]]:
         return {name: (layer.in_features, layer.out_features) for name, layer in part.items()}
 
     assert sizes(module.g) == {"ocular": (5632, 512), "snout": (7424, 512), "cheek": (4352, 512)}
@@ -282,6 +283,7 @@ def test_layers_of_the_paper() -> None:
         "left_cheek": (512, 9),
         "right_cheek": (512, 8),
     }
+    assert module.mu is not None
     assert (module.mu.in_features, module.mu.out_features) == (68, 136)
     assert (count(module.g), count(module.f), count(module.d), count(module.mu)) == (G, F, D, MU)
 

@@ -103,7 +103,7 @@ def test_shapes_of_the_layer_table_flow_through_the_paper() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["ibug68", "cofw29", "wflw98"])
-def test_the_same_network_for_every_scheme(scheme: str, small_config, make_network) -> None:
+def test_the_same_network_for_every_scheme(scheme: str, small_config: Any, make_network: Any) -> None:
     for name in ("paper", "robust"):
         config = small_config(name, scheme_name=scheme)
         network = make_network(config)
@@ -136,7 +136,7 @@ def test_robust_stays_within_6_million_parameters_and_0_4_gmac() -> None:
 
 
 @both
-def test_a_batch_is_its_faces(name: str, small_config, make_network) -> None:
+def test_a_batch_is_its_faces(name: str, small_config: Any, make_network: Any) -> None:
     config = small_config(name)
     network = make_network(config)
     image, shape = pictures(config, 4), shapes_near(network, 4)
@@ -153,7 +153,7 @@ def test_a_batch_is_its_faces(name: str, small_config, make_network) -> None:
                 torch.testing.assert_close(together.log_scale[i], alone.log_scale[0], atol=1e-4, rtol=0)
 
 
-def test_the_mean_shape_lies_in_the_face_box(small_config) -> None:
+def test_the_mean_shape_lies_in_the_face_box(small_config: Any) -> None:
     """Face units count from the centre of the box, which is the centre of the crop."""
     config = small_config("paper", crop_size=65, face_size=40.0)
     mean = zero_face(config)
@@ -169,7 +169,7 @@ def test_the_mean_shape_lies_in_the_face_box(small_config) -> None:
     np.testing.assert_allclose(start[0], config.crop_spec.place(mean))
 
 
-def test_the_paper_starts_from_the_mean_shape(small_config, make_network) -> None:
+def test_the_paper_starts_from_the_mean_shape(small_config: Any, make_network: Any) -> None:
     config = small_config("paper")
     network = make_network(config)
 
@@ -181,7 +181,7 @@ def test_the_paper_starts_from_the_mean_shape(small_config, make_network) -> Non
     torch.testing.assert_close(by_itself.shapes, told.shapes, atol=1e-4, rtol=0)
 
 
-def test_robust_starts_from_a_shape_it_reads_off_the_face(small_config, make_network) -> None:
+def test_robust_starts_from_a_shape_it_reads_off_the_face(small_config: Any, make_network: Any) -> None:
     config = small_config("robust")
     network = make_network(config)
     with torch.no_grad():
@@ -198,7 +198,7 @@ def test_robust_starts_from_a_shape_it_reads_off_the_face(small_config, make_net
 
 
 @both
-def test_the_initial_weight_chooses_between_the_two_starts(name: str, small_config, make_network) -> None:
+def test_the_initial_weight_chooses_between_the_two_starts(name: str, small_config: Any, make_network: Any) -> None:
     config = small_config(name)
     network = make_network(config)
     image, shape = pictures(config, 3), shapes_near(network, 3)
@@ -217,7 +217,7 @@ def test_the_initial_weight_chooses_between_the_two_starts(name: str, small_conf
     torch.testing.assert_close(mixed.coarse, own.coarse)
 
 
-def test_no_state_is_a_state_of_zeros(small_config, make_network) -> None:
+def test_no_state_is_a_state_of_zeros(small_config: Any, make_network: Any) -> None:
     config = small_config("paper")
     network = make_network(config)
 
@@ -262,7 +262,9 @@ def unrolled(
 @both
 @pytest.mark.parametrize("recurrence", ["iteration", "frame"])
 @pytest.mark.parametrize("non_local", [True, False], ids=["non-local", "no non-local"])
-def test_forward_is_the_equations(name: str, recurrence: str, non_local: bool, small_config, make_network) -> None:
+def test_forward_is_the_equations(
+    name: str, recurrence: str, non_local: bool, small_config: Any, make_network: Any
+) -> None:
     config = small_config(name, recurrence=recurrence, non_local=non_local)
     network = make_network(config)
     hidden = torch.randn(2, config.hidden_size, generator=torch.Generator().manual_seed(7))
@@ -276,7 +278,7 @@ def test_forward_is_the_equations(name: str, recurrence: str, non_local: bool, s
     torch.testing.assert_close(output.hidden, state, atol=1e-5, rtol=0)
 
 
-def test_pictures_and_video_share_their_first_iteration_only(small_config, make_network) -> None:
+def test_pictures_and_video_share_their_first_iteration_only(small_config: Any, make_network: Any) -> None:
     """Both read the same state at first; after that a picture reads its own, a frame its predecessor's."""
     config = small_config("paper")
     picture, video = make_network(config), make_network(small_config("paper", recurrence="frame"))
@@ -289,7 +291,7 @@ def test_pictures_and_video_share_their_first_iteration_only(small_config, make_
     assert not torch.allclose(one.shapes[:, 1], other.shapes[:, 1], atol=1e-4)
 
 
-def test_point_heads_by_hand(small_config, make_network) -> None:
+def test_point_heads_by_hand(small_config: Any, make_network: Any) -> None:
     """Both answers of each point come from its own relational features and the last state."""
     config = small_config("robust", iterations=1, non_local=False)
     network = make_network(config)
@@ -310,7 +312,9 @@ def test_point_heads_by_hand(small_config, make_network) -> None:
 
 
 @both
-def test_the_last_loss_reaches_every_residual_and_no_coordinates(name: str, small_config, make_network) -> None:
+def test_the_last_loss_reaches_every_residual_and_no_coordinates(
+    name: str, small_config: Any, make_network: Any
+) -> None:
     """Through the sum of residuals each arrives whole; a path through coordinates would add to it."""
     config = small_config(name)
     network = make_network(config)
@@ -329,7 +333,7 @@ def test_the_last_loss_reaches_every_residual_and_no_coordinates(name: str, smal
 
 
 @both
-def test_every_weight_learns(name: str, small_config, make_network) -> None:
+def test_every_weight_learns(name: str, small_config: Any, make_network: Any) -> None:
     config = small_config(name)
     network = make_network(config).train()
 
@@ -344,7 +348,7 @@ def test_every_weight_learns(name: str, small_config, make_network) -> None:
     assert [n for n in idle if not (config.non_local_softmax and n == "non_local.phi.bias")] == []
 
 
-def test_the_first_shape_gets_no_gradient_where_it_is_given(small_config, make_network) -> None:
+def test_the_first_shape_gets_no_gradient_where_it_is_given(small_config: Any, make_network: Any) -> None:
     config = small_config("paper")
     network = make_network(config)
     shape = shapes_near(network, 1).requires_grad_()

@@ -31,8 +31,8 @@ def naive_cell(feature_map: npt.NDArray[np.float32], x: float, y: float, stride:
     Cell k covers the pixels k * stride .. k * stride + stride - 1; its centre is the mean of these.
     """
     height, width, channels = feature_map.shape
-    centers_x = [np.mean([k * stride + i for i in range(stride)]) for k in range(width)]
-    centers_y = [np.mean([k * stride + i for i in range(stride)]) for k in range(height)]
+    centers_x = [float(np.mean([k * stride + i for i in range(stride)])) for k in range(width)]
+    centers_y = [float(np.mean([k * stride + i for i in range(stride)])) for k in range(height)]
     x, y = min(max(x, centers_x[0]), centers_x[-1]), min(max(y, centers_y[0]), centers_y[-1])
     total = np.zeros(channels)
     for row in range(height):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ GEOMETRY = dataclasses.replace(
 )  # fmt: skip
 
 
-def only(**values: float) -> MotionConfig:
+def only(**values: Any) -> MotionConfig:
     return dataclasses.replace(NO_MOTION, **values)
 
 
@@ -65,7 +66,7 @@ def center_of_mass(crop: Picture, point: npt.NDArray[np.floating], radius: int =
 
 
 @pytest.mark.parametrize("crop", ["tracked", "fixed"])
-def test_landmarks_lie_where_the_pixels_went(landmarks: Shape, crop: str) -> None:
+def test_landmarks_lie_where_the_pixels_went(landmarks: Shape, crop: Any) -> None:
     picture, chosen = marked_picture(landmarks, 280)
     assert len(chosen) >= 12
     config = dataclasses.replace(GEOMETRY, crop=crop)
@@ -95,7 +96,7 @@ def test_no_motion_is_the_ground_truth_crop_in_every_frame(landmarks: Shape, gra
     frame = CropGeometry.from_box(Box.around(landmarks), SPEC)
     clip = animate(grain, landmarks, SPEC, IBUG_68, NO_MOTION, np.random.default_rng(0), 3)
     assert clip.images.shape == (3, 160, 160, 3)
-    assert (clip.images.dtype, clip.landmarks.dtype, clip.visible.dtype) == (np.uint8, np.float32, bool)
+    assert [values.dtype for values in clip] == [np.uint8, np.float32, bool]
     np.testing.assert_allclose(clip.landmarks, np.broadcast_to(frame.to_crop(landmarks), (3, 68, 2)), atol=1e-3)
     assert np.abs(clip.images.astype(int) - frame.crop(grain)).max() <= 2  # 1/32 pixel, in which OpenCV samples
     assert clip.visible.all()
@@ -137,7 +138,7 @@ def test_hidden_landmarks_lie_on_pixels_that_changed(landmarks: Shape, grain: Pi
     for seed in range(25):
         plain = animate(grain, landmarks, SPEC, IBUG_68, NO_MOTION, np.random.default_rng(seed), 4)
         clip = animate(grain, landmarks, SPEC, IBUG_68, only(**{what: 1.0}), np.random.default_rng(seed), 4)
-        changed = (np.abs(plain.images.astype(int) - clip.images) > 2).any(-1)
+        changed = np.asarray((np.abs(plain.images.astype(int) - clip.images) > 2).any(-1))
         for t in range(4):
             for x, y in np.floor(clip.landmarks[t, ~clip.visible[t]] + 0.5).astype(int):
                 hidden += 1
@@ -151,7 +152,7 @@ def test_what_is_worn_moves_with_the_face(landmarks: Shape, grain: Picture) -> N
     config = dataclasses.replace(GEOMETRY, masks=1, box_edge=0, box_shift=0, box_scale=0, shift=0.05)
     for seed in range(5):
         clip = animate(grain, landmarks, SPEC, IBUG_68, config, np.random.default_rng(seed), 5)
-        inside = ((clip.landmarks > 1) & (clip.landmarks < 158)).all(axis=(0, 2))
+        inside = np.asarray(((clip.landmarks > 1) & (clip.landmarks < 158)).all(axis=(0, 2)))
         assert (clip.visible[:, inside] == clip.visible[0, inside]).all()
         mouth = [i for i in IBUG_68.components["mouth"] if inside[i]]
         assert np.ptp(clip.landmarks, axis=0).max() > 2
@@ -280,7 +281,8 @@ def test_a_whole_picture_becomes_a_clip(landmarks: Shape, tmp_path: Path) -> Non
 def test_frames_that_move_by_themselves_keep_their_points(landmarks: Shape) -> None:
     """Each frame shows its own picture, moved in addition; the dots are where the points say."""
     shapes = np.stack([landmarks + [4.0 * t, -3.0 * t] for t in range(4)])
-    pictures, chosen = [], []
+    pictures: list[Picture] = []
+    chosen: list[int] = []
     for shape in shapes:
         picture, chosen = marked_picture(shape, 280)
         pictures.append(picture)

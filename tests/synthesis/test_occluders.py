@@ -47,8 +47,8 @@ def face_of(scheme: LandmarkScheme) -> Shape:
     else:
         angle = np.linspace(np.pi, 0, len(outline))
         shape[outline] = np.stack([0.5 * np.cos(angle), -0.15 + 0.65 * np.sin(angle)], 1)
-    for points, sign in zip(scheme.eyes, (-1, 1), strict=True):
-        shape[list(points), 0] = 0.23 * sign + np.linspace(-0.06, 0.06, len(points)) * (len(points) > 1)
+    for eye, sign in zip(scheme.eyes, (-1, 1), strict=True):
+        shape[list(eye), 0] = 0.23 * sign + np.linspace(-0.06, 0.06, len(eye)) * (len(eye) > 1)
     return shape * 108 + 79.5
 
 
