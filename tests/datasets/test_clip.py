@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -10,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.datasets import clip as clip_module
-from srn.datasets.clip import Clip, FrameFolder, FramePicture, VideoFile
+from srn.datasets.clip import Clip, FrameFolder, VideoFile
 from srn.errors import DataError
 from srn.face.scheme import IBUG_68
 from srn.media.pictures import write_image
@@ -56,7 +56,12 @@ def test_frames_of_a_video_count_from_one_in_any_order(video: Path) -> None:
 def test_reading_forward_decodes_every_frame_once(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
     real = cv2.VideoCapture
-    monkeypatch.setattr(clip_module.cv2, "VideoCapture", lambda path: opened.append(path) or real(path))
+
+    def capture(path: str) -> cv2.VideoCapture:
+        opened.append(path)
+        return real(path)
+
+    monkeypatch.setattr(cv2, "VideoCapture", capture)
     source = VideoFile(video)
     for number in range(1, LENGTH + 1):
         source.read(number)
@@ -93,8 +98,8 @@ def test_what_is_no_video_is_named(tmp_path: Path) -> None:
 def test_a_source_travels_to_another_process(video: Path) -> None:
     source = VideoFile(video)
     source.read(7)
-    other = pickle.loads(pickle.dumps(FramePicture(source, 3)))
-    assert number_of(other.load()) == 3
+    other = pickle.loads(pickle.dumps(partial(source.read, 3)))
+    assert number_of(other()) == 3
 
 
 def test_a_folder_of_frames(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.datasets.catalogue import open_faces
-from srn.datasets.cofw import MatPicture, read_cofw
+from srn.datasets.cofw import read_cofw, read_mat_picture
 from srn.datasets.cofw68 import read_cofw68
 from srn.datasets.matlab import read_mat5
 from srn.errors import DataError, MissingDependencyError
@@ -28,6 +28,7 @@ from srn.media.pictures import read_image, write_image
 h5py = pytest.importorskip("h5py", reason="the .mat files of COFW need srn[eval]")
 
 Picture = npt.NDArray[np.uint8]
+Faces = tuple[list[Picture], npt.NDArray[np.float64], npt.NDArray[np.float64]]
 SUFFIX = {"train": "Tr", "test": "T"}
 
 
@@ -64,7 +65,7 @@ def faces(rng: np.random.Generator) -> tuple[list[Picture], npt.NDArray[np.float
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
-def test_the_official_file(tmp_path: Path, faces: tuple[list[Picture], ...], split: str) -> None:
+def test_the_official_file(tmp_path: Path, faces: Faces, split: str) -> None:
     pictures, phis, boxes = faces
     write_mat(tmp_path / f"COFW_{split}_color.mat", split, pictures, phis, boxes)
     samples, report = read_cofw(tmp_path)
@@ -84,14 +85,14 @@ def test_the_official_file(tmp_path: Path, faces: tuple[list[Picture], ...], spl
     assert len(open_faces(tmp_path).report.shortfalls) == 2
 
 
-def test_pictures_travel_to_other_processes(tmp_path: Path, faces: tuple[list[Picture], ...]) -> None:
+def test_pictures_travel_to_other_processes(tmp_path: Path, faces: Faces) -> None:
     write_mat(tmp_path / "COFW_test.mat", "test", *faces)
     samples, _ = read_cofw(tmp_path, ["test"])
     copy = pickle.loads(pickle.dumps(samples[0]))
     np.testing.assert_array_equal(copy.load(), faces[0][0])
 
 
-def test_color_is_preferred_and_said(tmp_path: Path, faces: tuple[list[Picture], ...]) -> None:
+def test_color_is_preferred_and_said(tmp_path: Path, faces: Faces) -> None:
     for name in ("COFW_test.mat", "COFW_test_color.mat"):
         write_mat(tmp_path / name, "test", *faces)
     samples, report = read_cofw(tmp_path, ["test"])
@@ -101,7 +102,7 @@ def test_color_is_preferred_and_said(tmp_path: Path, faces: tuple[list[Picture],
     ]
 
 
-def test_broken_faces_have_a_line(tmp_path: Path, faces: tuple[list[Picture], ...]) -> None:
+def test_broken_faces_have_a_line(tmp_path: Path, faces: Faces) -> None:
     pictures, phis, boxes = faces
     phis[0, 3] = np.nan
     boxes[1, 2] = 0
@@ -134,7 +135,7 @@ def test_what_is_no_such_file_is_named(tmp_path: Path, content: bytes, message: 
     assert message in str(caught.value)
 
 
-def test_another_layout_is_named(tmp_path: Path, faces: tuple[list[Picture], ...]) -> None:
+def test_another_layout_is_named(tmp_path: Path, faces: Faces) -> None:
     file = write_mat(tmp_path / "COFW_test.mat", "train", *faces)
     with pytest.raises(DataError, match=r"expected the variables IsT, phisT and bboxesT, found no IsT and no phisT"):
         read_cofw(tmp_path)
@@ -148,7 +149,7 @@ def test_another_layout_is_named(tmp_path: Path, faces: tuple[list[Picture], ...
     with pytest.raises(DataError, match=r"IsT, picture 2: expected one or three channels, found 2"):
         samples[1].load()
     with pytest.raises(DataError, match=r"COFW_test\.mat: expected a MATLAB version 7\.3 file"):
-        MatPicture(file, "IsT", 9).load()
+        read_mat_picture(file, "IsT", 9)
 
 
 def test_no_cofw_at_all(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_no_cofw_at_all(tmp_path: Path) -> None:
         read_cofw(tmp_path)
 
 
-def test_without_h5py(tmp_path: Path, faces: tuple[list[Picture], ...], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_h5py(tmp_path: Path, faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
     write_mat(tmp_path / "COFW_test.mat", "test", *faces)
     monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(MissingDependencyError, match=r"needs h5py; install it with: pip install 'srn\[eval\]'"):
@@ -212,9 +213,7 @@ def test_the_real_annotations_joined_with_real_pictures(shared_data: Path) -> No
         assert sample.detector_box.iou(sample.box) > 0.5
 
 
-def test_all_real_annotations_with_a_picture_each(
-    shared_data: Path, tmp_path: Path, faces: tuple[list[Picture], ...]
-) -> None:
+def test_all_real_annotations_with_a_picture_each(shared_data: Path, tmp_path: Path, faces: Faces) -> None:
     """Every annotation file reads: each gets a place in a replica of COFW's file."""
     _, phis, _ = faces
     grey = np.zeros((2, 3), np.uint8)

@@ -34,12 +34,13 @@ def sample(path: Path, image: Picture, shape: Shape, quality: int = 92) -> Sampl
 def test_the_same_the_nearly_same_and_others(tmp_path: Path, rng: np.random.Generator, face: Shape) -> None:
     shape = face * 90 + [80, 100]
     first, second, third = someone(rng), someone(rng), someone(rng)
+    half = cv2.resize(second[10:, 4:], None, fx=0.5, fy=0.5).astype(np.uint8)
     samples = [
         sample(tmp_path / "0.png", first, shape),
         sample(tmp_path / "1.png", second, shape),
         sample(tmp_path / "2.png", first, shape),
         # Half the size, cut at the border, compressed, annotated by somebody else.
-        sample(tmp_path / "3.jpg", cv2.resize(second[10:, 4:], None, fx=0.5, fy=0.5), (shape - [4, 10]) / 2 + 0.7, 60),
+        sample(tmp_path / "3.jpg", half, (shape - [4, 10]) / 2 + 0.7, 60),
         sample(tmp_path / "4.png", third, shape),
     ]
     steps: list[tuple[int, int]] = []
@@ -82,12 +83,11 @@ def test_faces_of_one_picture_read_it_once(tmp_path: Path, rng: np.random.Genera
     first = sample(tmp_path / "a.png", someone(rng), face * 40 + [40, 60])
     reads = []
 
-    class Source:
-        def load(self) -> Picture:
-            reads.append(1)
-            return np.zeros((20, 20, 3), np.uint8)
+    def source() -> Picture:
+        reads.append(1)
+        return np.zeros((20, 20, 3), np.uint8)
 
-    twice = [replace(first, source=Source()), replace(first, source=Source())]
+    twice = [replace(first, source=source), replace(first, source=source)]
     scanned = scan(twice)
     assert len(reads) == 1
     assert not scanned.thumbnails.any()  # of one colour: like nothing else

@@ -31,10 +31,10 @@ class Dataset:
         kind: its record in `KINDS`; `plain` for packs and for faces of several kinds.
         root: its folder, or the pack's file; of a single folder of pictures, the dataset around it.
         samples: the faces; of clips, every annotated frame, clip after clip.
-        report: counts, notes, shortfalls and problems found while reading.
+        report: the findings while reading.
         clips: the videos of a video dataset.
         packed: the pack that the faces come from.
-        label: which of several versions of one dataset; empty where there is one.
+        label: which of several versions of one dataset.
     """
 
     kind: DatasetKind
@@ -59,11 +59,7 @@ class Dataset:
         return {name: tuple(indices) for name, indices in found.items() if indices}
 
     def part(self, name: str) -> list[Sample]:
-        """Return the faces of a part.
-
-        Raises:
-            InputError: the part does not exist or has no face.
-        """
+        """Return the faces of a part; raise `InputError` where it does not exist or has no face."""
         if name not in self.parts:
             raise InputError.at(self.root, f"one of the parts {', '.join(self.parts) or '(none)'}", repr(name))
         return [self.samples[index] for index in self.parts[name]]
@@ -83,15 +79,7 @@ class Dataset:
     def to_pack(
         self, *, quality: int = PACK_QUALITY, progress: Callable[[int, int], None] | None = None
     ) -> tuple[FacePack, list[str]]:
-        """Return the faces as a pack (as it is where they come from one), and a line for each unreadable picture.
-
-        Args:
-            quality: JPEG quality of newly packed faces.
-            progress: called with (faces done, faces in all).
-
-        Raises:
-            DataError: no face, or faces of several landmark schemes.
-        """
+        """Return the pack that the faces come from, or else a new one, as `pack_faces` does."""
         if self.packed is not None:
             return self.packed, []
         return pack_faces(self.samples, quality=quality, progress=progress)
@@ -99,14 +87,11 @@ class Dataset:
 
 def _parts_of(sample: Sample, kind: DatasetKind) -> list[str]:
     """Names of the parts that a face belongs to; its own subset where no group of its dataset contains that."""
-    names = [
-        name
-        for name, subsets in kind.groups.items()
-        if any(sample.subset == subset or sample.subset.startswith(f"{subset}/") for subset in subsets)
-    ]
+    within = f"{sample.subset}/"
+    names = [name for name, subsets in kind.groups.items() if any(within.startswith(f"{s}/") for s in subsets)]
     if not names:
         split = split_of(sample.subset) if kind is KINDS["plain"] else None
-        return list(dict.fromkeys([*([split] if split else []), sample.subset]))
+        return list(dict.fromkeys([split or sample.subset, sample.subset]))
     return names + [name for name in kind.attributes if TEST in names and name in sample.attributes]
 
 
@@ -138,9 +123,6 @@ def open_faces(
             several. Told by the files where None.
         pictures: COFW's test pictures, for COFW68 (a folder or a `.mat` file); looked for in its folder where None.
         allow_empty: return a dataset without a face, whose report tells the reason, instead of raising `DataError`.
-
-    Returns:
-        The faces with the report on reading them.
 
     Raises:
         DataError: a path is no dataset, not one of this kind, or holds no face.
@@ -192,11 +174,12 @@ def _open(place: Path, name: str | None, request: Request, split: str | None) ->
 def _compare_with_release(dataset: Dataset) -> None:
     """Report every subset and attribute that was read and has another number of faces than the official release."""
     report, kind = dataset.report, dataset.kind
+    counts = dict(report.counts)
+    if TEST in counts:
+        counts |= {name: len(dataset.parts.get(name, ())) for name in kind.attributes}
     for name, official in kind.official.items():
-        if name in report.counts:
-            report.compare(dataset.root / name, report.counts[name], official, kind.unit)
-        elif name in kind.attributes and TEST in report.counts:
-            report.compare(dataset.root / name, len(dataset.parts.get(name, ())), official, kind.unit)
+        if name in counts:
+            report.compare(dataset.root / name, counts[name], official, kind.unit)
 
 
 def _of_split(dataset: Dataset, place: Path, split: str) -> Dataset:
@@ -205,11 +188,11 @@ def _of_split(dataset: Dataset, place: Path, split: str) -> Dataset:
     if len(chosen) == len(dataset.samples):
         return dataset
     notes = dataset.report.notes
-    if not any(name in dataset.parts for name in SPLITS):
-        notes.append(f"{place}: nothing says which faces are to {split} with: all are taken")
-        return dataset
-    if dataset.kind is KINDS["plain"] and is_single_folder(place):
-        notes.append(f"{place}: a single folder of pictures: all its faces are taken to {split} with")
+    untold = not any(name in dataset.parts for name in SPLITS)
+    if untold or (dataset.kind is KINDS["plain"] and is_single_folder(place)):
+        told = f"nothing says which faces are to {split} with: all are taken"
+        single = f"a single folder of pictures: all its faces are taken to {split} with"
+        notes.append(f"{place}: {told if untold else single}")
         return dataset
     notes.append(f"{place}: only the faces to {split} with are taken: {len(chosen)}")
     samples = [dataset.samples[index] for index in chosen]
@@ -221,17 +204,15 @@ def _of_split(dataset: Dataset, place: Path, split: str) -> Dataset:
 def _joined(datasets: Sequence[Dataset]) -> Dataset:
     """Join datasets, with the dataset's name before a subset that several of them have."""
     roots: dict[str, set[Path]] = {}
-    report = ReadingReport()
+    report, samples = ReadingReport(), []
     for dataset in datasets:
         report.add(dataset.report)
         for sample in dataset.samples:
             roots.setdefault(sample.subset, set()).add(dataset.root)
-    samples = [
-        dataclasses.replace(sample, subset=f"{dataset.root.name}/{sample.subset}")
-        if len(roots[sample.subset]) > 1
-        else sample
-        for dataset in datasets
-        for sample in dataset.samples
-    ]
+    for dataset in datasets:
+        for sample in dataset.samples:
+            several = len(roots[sample.subset]) > 1
+            subset = f"{dataset.root.name}/{sample.subset}" if several else sample.subset
+            samples.append(dataclasses.replace(sample, subset=subset))
     kind = datasets[0].kind if len({dataset.kind.name for dataset in datasets}) == 1 else KINDS["plain"]
     return Dataset(kind, datasets[0].root, samples, report, [clip for dataset in datasets for clip in dataset.clips])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -110,18 +111,6 @@ class VideoFile:
 
 
 @dataclass(frozen=True)
-class FramePicture:
-    """One frame as the picture of a `Sample`."""
-
-    frames: FrameSource
-    number: int
-
-    def load(self) -> Picture:
-        """Return the frame, (H, W, 3) uint8 RGB."""
-        return self.frames.read(self.number)
-
-
-@dataclass(frozen=True)
 class Clip:
     """A video of one annotated face.
 
@@ -172,11 +161,15 @@ class Clip:
         """Return every annotated frame as a sample, in order."""
         made = []
         for index, number in enumerate(self.numbers.tolist()):
-            occluded = None if self.occluded is None else self.occluded[index]
+            sample = Sample(
+                self.frames.path / f"{number:06d}",
+                self.landmarks[index],
+                self.scheme,
+                self.subset,
+                occluded=None if self.occluded is None else self.occluded[index],
+                source=partial(self.frames.read, number),
+            )
             if isinstance(self.frames, FrameFolder):
-                path, source = self.frames.frame_path(number), None
-            else:
-                path, source = self.frames.path / f"{number:06d}", FramePicture(self.frames, number)
-            landmarks = self.landmarks[index]
-            made.append(Sample(path, landmarks, self.scheme, self.subset, occluded=occluded, source=source))
+                sample = replace(sample, path=self.frames.frame_path(number), source=None)
+            made.append(sample)
         return made

@@ -8,7 +8,6 @@ comes from a set without occlusion flags.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from srn.datasets.checks import box_of_corner_and_size, check_landmarks, check_picture
-from srn.datasets.report import ReadingReport
+from srn.datasets.report import ReadingReport, check_landmarks, check_picture, read_corner_box
 from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import LandmarkScheme
@@ -39,52 +37,45 @@ def is_coco(path: Path) -> bool:
 
 
 def read_coco(
-    path: str | os.PathLike[str],
+    path: Path,
     scheme: LandmarkScheme,
     report: ReadingReport,
     *,
     subset: str | Callable[[str], str] | None = None,
-    pictures: str | os.PathLike[str] | None = None,
     first_pixel: float = 0.0,
     boxes: bool = True,
 ) -> list[Sample]:
     """Read the faces of a COCO key-point file, in the order of its annotations.
+
+    Pictures are looked for beside the file, in `images` there, and in `images` beside its folder.
 
     Args:
         path: the JSON file.
         scheme: numbering of the landmarks.
         report: receives the counts and the problems.
         subset: the faces' subset, or a function from the picture's name to it; the file's stem where None.
-        pictures: folder of the pictures; beside the file, in `images` there or in `images` beside its folder if None.
         first_pixel: coordinate of the first pixel's centre in the file.
         boxes: whether `bbox` (x, y, width, height) is a detected face box.
 
     Raises:
         DataError: the file is missing or no COCO file.
     """
-    file = Path(path)
-    names, annotations = _content(file)
-    if pictures is not None:
-        places: tuple[Path, ...] = (Path(pictures),)
-    else:
-        places = (file.parent, file.parent / "images", file.parent.parent / "images")
+    names, annotations = _content(path)
+    places = (path.parent, path.parent / "images", path.parent.parent / "images")
     samples = []
     for number, annotation in enumerate(annotations):
-        where = f"{file}: annotation {annotation.get('id', number)}"
+        where = f"{path}: annotation {annotation.get('id', number)}"
         with report.catching():
             if annotation.get("image_id") not in names:
                 raise DataError.at(where, "an 'image_id' of the file's images", str(annotation.get("image_id")))
             name = names[annotation["image_id"]]
             points = _points(annotation, scheme, where)
             landmarks = check_landmarks(points[:, :2] - first_pixel, where)
-            picture = next((p / name for p in places if (p / name).exists()), places[0] / name)
-            part = file.stem if subset is None else subset if isinstance(subset, str) else subset(name)
-            sample = Sample(check_picture(picture), landmarks, scheme, part, occluded=points[:, 2] == OCCLUDED)
-            if boxes and annotation.get("bbox") is not None:
-                with report.catching(""):
-                    box = box_of_corner_and_size(annotation["bbox"], f"{where}: bbox", first_pixel)
-                    sample = replace(sample, detector_box=box)
-            samples.append(sample)
+            picture = check_picture(next((p / name for p in places if (p / name).exists()), places[0] / name))
+            part = subset(name) if callable(subset) else subset or path.stem
+            corner = annotation.get("bbox") if boxes else None
+            box = None if corner is None else read_corner_box(corner, f"{where}: bbox", first_pixel, report)
+            samples.append(Sample(picture, landmarks, scheme, part, box, points[:, 2] == OCCLUDED))
             report.count(part, 1)
     if all(sample.occluded is not None and sample.occluded.all() for sample in samples):
         return [replace(sample, occluded=None) for sample in samples]

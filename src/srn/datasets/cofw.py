@@ -8,28 +8,26 @@ HDF5 stores its arrays transposed.
 The extracted layout of MMPose is read as well: COCO files (`cofw_train.json`, `cofw_test.json`) and pictures
 `images/000001.jpg`. Training faces are 1 to 1345, test faces 1346 to 1852.
 
-The `.mat` layout was tested on a replica written from its description and from other readers, not on the official
-files; the extracted layout was tested on two of its real pictures. Reading `.mat` files needs `srn[eval]` (h5py).
+The `.mat` layout was tested on a replica written from its description, not on the official files. Reading it needs
+`srn[eval]` (h5py).
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from srn.datasets.checks import box_of_corner_and_size, check_landmarks
 from srn.datasets.coco import read_coco
 from srn.datasets.matlab import is_hdf5
-from srn.datasets.report import ReadingReport
+from srn.datasets.report import ReadingReport, check_landmarks, read_corner_box
 from srn.datasets.sample import SPLITS, Sample
 from srn.errors import DataError, MissingDependencyError
+from srn.face.geometry import ImageArray
 from srn.face.scheme import COFW_29
 
 TRAINING_PICTURES = 1345
@@ -54,76 +52,47 @@ def _opened(path: Path) -> Any:
         raise DataError.at(path, "a MATLAB version 7.3 file of COFW", found) from error
 
 
-@dataclass(frozen=True)
-class MatPicture:
-    """A picture in a cell array of a version 7.3 `.mat` file.
+def read_mat_picture(file: Path, variable: str, index: int) -> ImageArray:
+    """Return picture `index` (from 0) of a cell array such as `IsT`, (H, W, 3) uint8 RGB; grey becomes RGB.
 
-    Attributes:
-        path: the file.
-        variable: the cell array, e.g. `IsT`.
-        index: number of the cell, from 0.
+    Raises:
+        DataError: it cannot be read.
     """
-
-    path: Path
-    variable: str
-    index: int
-
-    def load(self) -> npt.NDArray[np.uint8]:
-        """Return the picture, (H, W, 3) uint8 RGB; grey becomes RGB.
-
-        Raises:
-            DataError: it cannot be read.
-        """
-        where = f"{self.path}: {self.variable}, picture {self.index + 1}"
-        with _opened(self.path) as file:
-            cell = file[file[self.variable][()].ravel()[self.index]]
-            stored: npt.NDArray[Any] = cell[()]
-            if "MATLAB_empty" in cell.attrs or stored.ndim not in (2, 3) or stored.dtype != np.uint8:
-                raise DataError.at(where, "uint8 pixels (H, W) or (H, W, 3)", f"{stored.dtype} {stored.shape[::-1]}")
-        pixels = stored.T  # HDF5 stores MATLAB's (H, W) or (H, W, 3) as (W, H) or (3, W, H)
-        if pixels.ndim == 3 and pixels.shape[2] not in (1, 3):
-            raise DataError.at(where, "one or three channels", str(pixels.shape[2]))
-        if pixels.ndim == 2:
-            pixels = pixels[:, :, None]
-        return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    where = f"{file}: {variable}, picture {index + 1}"
+    with _opened(file) as content:
+        cell = content[content[variable][()].ravel()[index]]
+        pixels = cell[()].T  # HDF5 stores MATLAB's (H, W) or (H, W, 3) as (W, H) or (3, W, H)
+        if "MATLAB_empty" in cell.attrs or pixels.ndim not in (2, 3) or pixels.dtype != np.uint8:
+            raise DataError.at(where, "uint8 pixels (H, W) or (H, W, 3)", f"{pixels.dtype} {pixels.shape}")
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.shape[2] not in (1, 3):
+        raise DataError.at(where, "one or three channels", str(pixels.shape[2]))
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
-def mat_file(root: str | os.PathLike[str], split: str, report: ReadingReport | None = None) -> Path | None:
+def mat_file(root: Path, split: str, report: ReadingReport | None = None) -> Path | None:
     """Return the `.mat` file of a split, the colour one if it exists; None where there is none."""
     names = (f"cofw_{split}_color.mat", f"cofw_{split}.mat")
-    try:
-        there = {path.name.lower(): path for path in sorted(Path(root).iterdir())}
-    except OSError:
-        return None
+    there = {path.name.lower(): path for path in sorted(root.iterdir())} if root.is_dir() else {}
     found = [there[name] for name in names if name in there]
     if len(found) > 1 and report is not None:
         report.notes.append(f"{found[1]}: not read: {found[0].name} has the same pictures in colour")
     return found[0] if found else None
 
 
-def coco_file(root: str | os.PathLike[str], split: str) -> Path | None:
-    """Return the COCO file of a split in the extracted layout; None where there is none."""
+def _coco_file(root: Path, split: str) -> Path | None:
     names = (f"annotations/cofw_{split}.json", f"cofw_{split}.json", f"{split}_cofw.json")
-    return next((Path(root) / name for name in names if (Path(root) / name).is_file()), None)
+    return next((root / name for name in names if (root / name).is_file()), None)
 
 
 def is_cofw(root: Path) -> bool:
     """Return whether a folder holds COFW in either layout."""
-    return any(mat_file(root, split) or coco_file(root, split) for split in SPLITS)
+    return any(mat_file(root, split) or _coco_file(root, split) for split in SPLITS)
 
 
-def read_cofw_mat(path: str | os.PathLike[str], split: str, report: ReadingReport) -> list[Sample]:
-    """Read the faces of one official `.mat` file; their pictures are read from it on demand.
-
-    Args:
-        path: the file.
-        split: `train` or `test`, which determines the names of its variables.
-        report: receives the counts and the problems.
-
-    Raises:
-        DataError: the file cannot be read or has another layout.
-    """
-    file = Path(path)
+def _read_mat(file: Path, split: str, report: ReadingReport) -> list[Sample]:
+    """Read the faces of one official `.mat` file; their pictures are read from it on demand."""
     pictures, phis, boxes = (f"{name}{_SUFFIX[split]}" for name in ("Is", "phis", "bboxes"))
     n = COFW_29.n_points
     with _opened(file) as content:
@@ -139,31 +108,25 @@ def read_cofw_mat(path: str | os.PathLike[str], split: str, report: ReadingRepor
         report.problems.append(str(DataError.at(f"{file}: {boxes}", f"({faces}, 4)", str(corners.shape))))
         corners = None
     samples = []
-    for index in range(faces):
+    for index, shape in enumerate(shapes):
         with report.catching():
-            landmarks = np.stack([shapes[index, :n], shapes[index, n : 2 * n]], axis=1) - FIRST_PIXEL
+            landmarks = np.stack([shape[:n], shape[n : 2 * n]], axis=1) - FIRST_PIXEL
             check_landmarks(landmarks, f"{file}: {phis}, face {index + 1}")
-            name = file / f"{index + 1:04d}"  # the file that holds the picture, and its number there
-            occluded, source = shapes[index, 2 * n :] > 0.5, MatPicture(file, pictures, index)
-            sample = Sample(name, landmarks, COFW_29, split, occluded=occluded, source=source)
+            box = None
             if corners is not None:
-                with report.catching(""):
-                    box = box_of_corner_and_size(corners[index], f"{file}: {boxes}, face {index + 1}", FIRST_PIXEL)
-                    sample = replace(sample, detector_box=box)
-            samples.append(sample)
+                box = read_corner_box(corners[index], f"{file}: {boxes}, face {index + 1}", FIRST_PIXEL, report)
+            name, source = file / f"{index + 1:04d}", partial(read_mat_picture, file, pictures, index)
+            samples.append(Sample(name, landmarks, COFW_29, split, box, shape[2 * n :] > 0.5, source=source))
     report.count(split, len(samples))
     return samples
 
 
-def read_cofw(root: str | os.PathLike[str], splits: Iterable[str] = SPLITS) -> tuple[list[Sample], ReadingReport]:
-    """Read COFW with its 29 points.
+def read_cofw(root: Path, splits: Iterable[str] = SPLITS) -> tuple[list[Sample], ReadingReport]:
+    """Read COFW with its 29 points, occlusion flags and detected face boxes, split by split.
 
     Args:
         root: folder of the `.mat` files, or of the extracted pictures with their COCO files.
         splits: `train`, `test` or both.
-
-    Returns:
-        The faces with occlusion flags and detected face boxes, split by split, and the report.
 
     Raises:
         DataError: neither layout exists.
@@ -172,10 +135,10 @@ def read_cofw(root: str | os.PathLike[str], splits: Iterable[str] = SPLITS) -> t
     samples: list[Sample] = []
     found = False
     for split in splits:
-        mat, coco = mat_file(root, split, report), coco_file(root, split)
+        mat, coco = mat_file(root, split, report), _coco_file(root, split)
         report.count(split, 0)
         if mat is not None:
-            samples += read_cofw_mat(mat, split, report)
+            samples += _read_mat(mat, split, report)
         elif coco is not None:
             samples += read_coco(coco, COFW_29, report, subset=split)
         found = found or mat is not None or coco is not None

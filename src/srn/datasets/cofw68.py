@@ -5,22 +5,21 @@ ROOT/cofw68_test_bboxes.mat: `bboxes` (507, 4), x, y, width and height of boxes 
 The pictures are COFW's: COFW_test_color.mat or COFW_test.mat (in ROOT, as the authors' page says, or anywhere), or
 extracted ones: <i>.png, or MMPose's images/001346.jpg (= 1) to 001852.jpg (= 507).
 
-MATLAB counts pixels from 1. All 507 annotations were read, and two joined with their real pictures.
+MATLAB counts pixels from 1.
 """
 
 from __future__ import annotations
 
-import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from srn.datasets.checks import box_of_corner_and_size, check_landmarks, check_picture
-from srn.datasets.cofw import FIRST_PIXEL, TRAINING_PICTURES, MatPicture, mat_file
+from srn.datasets.cofw import FIRST_PIXEL, TRAINING_PICTURES, mat_file, read_mat_picture
 from srn.datasets.matlab import read_mat5
-from srn.datasets.report import ReadingReport
+from srn.datasets.report import ReadingReport, check_landmarks, check_picture, read_corner_box
 from srn.datasets.sample import TEST, Sample
 from srn.errors import DataError
 from srn.face.geometry import Box
@@ -30,25 +29,18 @@ from srn.media.pictures import IMAGE_SUFFIXES
 BOXES_FILE = "cofw68_test_bboxes.mat"
 
 
-def annotation_folder(root: str | os.PathLike[str]) -> Path | None:
+def annotation_folder(root: Path) -> Path | None:
     """Return the folder that holds `test_annotations`: `root` or `COFW68_Data` in it; None where neither does."""
-    places = (Path(root), Path(root) / "COFW68_Data")
-    return next((place for place in places if (place / "test_annotations").is_dir()), None)
+    return next((place for place in (root, root / "COFW68_Data") if (place / "test_annotations").is_dir()), None)
 
 
-def read_cofw68(
-    root: str | os.PathLike[str], pictures: str | os.PathLike[str] | None = None
-) -> tuple[list[Sample], ReadingReport]:
-    """Read the 68 points of COFW's test faces, joined with their pictures.
+def read_cofw68(root: Path, pictures: Path | None = None) -> tuple[list[Sample], ReadingReport]:
+    """Read the 68 points of COFW's test faces that have a picture, in the order of their numbers.
 
     Args:
         root: folder with `test_annotations`.
         pictures: COFW's test pictures: its `.mat` file, or a folder with that or with extracted pictures; `root` itself
-            where None.
-
-    Returns:
-        The faces that have a picture, in the order of their numbers, and the report. Without any picture there is no
-        face, and the report has one problem.
+            where None. Without any picture the report has one problem.
 
     Raises:
         DataError: there are no annotations.
@@ -58,7 +50,7 @@ def read_cofw68(
     files = sorted((base / "test_annotations").glob("*_points.mat")) if base is not None else []
     if base is None or not files:
         raise DataError.at(root, "'test_annotations' with <number>_points.mat files", "none")
-    place = Path(pictures) if pictures is not None else base
+    place = pictures or base
     mat = place if place.suffix.lower() == ".mat" else mat_file(place, TEST) or mat_file(root, TEST)
     extracted = {} if mat is not None else _extracted(place)
     report.count(TEST, 0)
@@ -74,10 +66,8 @@ def read_cofw68(
             continue
         with report.catching():
             landmarks, occluded = _read_points(file)
-            if mat is None:
-                picture, source = check_picture(extracted[number]), None
-            else:
-                picture, source = mat / f"{number:04d}", MatPicture(mat, "IsT", number - 1)
+            picture = check_picture(extracted[number]) if mat is None else mat / f"{number:04d}"
+            source = None if mat is None else partial(read_mat_picture, mat, "IsT", number - 1)
             samples.append(Sample(picture, landmarks, IBUG_68, TEST, boxes.get(number), occluded, source=source))
     report.count(TEST, len(samples))
     without = 0 if mat is not None else len(numbered.keys() - extracted.keys())
@@ -98,17 +88,16 @@ def _extracted(folder: Path) -> dict[int, Path]:
     return pictures
 
 
-def _boxes(path: Path, report: ReadingReport) -> dict[int, Box]:
-    boxes: dict[int, Box] = {}
+def _boxes(path: Path, report: ReadingReport) -> dict[int, Box | None]:
+    """Return the face boxes by the number of the face."""
     if path.is_file():
         with report.catching(""):
             rows = read_mat5(path).get("bboxes", np.zeros(0)).astype(np.float64)
             if rows.ndim != 2 or rows.shape[1] != 4:
                 raise DataError.at(path, "'bboxes' (F, 4)", str(rows.shape))
-            for number, row in enumerate(rows, 1):
-                with report.catching(""):
-                    boxes[number] = box_of_corner_and_size(row, f"{path}: row {number}", FIRST_PIXEL)
-    return boxes
+            numbered = enumerate(rows, 1)
+            return {i: read_corner_box(row, f"{path}: row {i}", FIRST_PIXEL, report) for i, row in numbered}
+    return {}
 
 
 def _read_points(file: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,13 +30,11 @@ _SMOOTH = 4  # a pixel of the thumbnail is the mean of 4 x 4
 def thumbnail(image: ImageArray, sample: Sample) -> npt.NDArray[np.float32]:
     """Return a face in grey, 24 x 24, as a vector (576,) of mean 0 and length 1; zeros for a uniform picture."""
     spec = CropSpec(THUMBNAIL.size * _SMOOTH, THUMBNAIL.face_size * _SMOOTH)
-    frame = CropGeometry.from_box(sample.box, spec)
-    grey = cv2.cvtColor(frame.crop(image), cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(CropGeometry.from_box(sample.box, spec).crop(image), cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (THUMBNAIL.size, THUMBNAIL.size), interpolation=cv2.INTER_AREA).astype(np.float32)
     small -= small.mean()
     length = float(np.linalg.norm(small))
-    flat: npt.NDArray[np.float32] = (small / length if length > 1e-3 else np.zeros_like(small)).ravel()
-    return flat
+    return np.asarray(small / length if length > 1e-3 else np.zeros_like(small)).ravel()
 
 
 @dataclass(frozen=True)
@@ -58,40 +57,35 @@ class Scan:
 def scan(samples: Sequence[Sample], progress: Callable[[int, int], None] | None = None) -> Scan:
     """Read the picture of every face, once for consecutive faces of one picture.
 
-    Args:
-        samples: the faces.
-        progress: called with (faces done, faces in all).
+    `progress` is called with (faces done, faces in all).
     """
-    digests, outside, problems = [], [], []
+    digests, problems = [], []
+    outside = np.zeros(len(samples), np.int64)
     thumbnails = np.zeros((len(samples), THUMBNAIL.size**2), np.float32)
-    last, image, digest = None, None, ""
+    path, image, digest = None, None, ""
     for index, sample in enumerate(samples):
-        if sample.path != last:
-            last, image, digest = sample.path, None, ""
+        if sample.path != path:
+            path, image, digest = sample.path, None, ""
             try:
                 image = sample.load()
                 digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
             except DataError as error:
                 problems.append(str(error))
         digests.append(digest)
-        beyond = 0
         if image is not None:
             thumbnails[index] = thumbnail(image, sample)
-            size = np.array(image.shape[1::-1])
             # A point may lie on the outer half of the border's pixels: they reach from -0.5 to size - 0.5.
-            beyond = int(((sample.landmarks < -0.5) | (sample.landmarks > size - 0.5)).any(axis=1).sum())
-        outside.append(beyond)
+            last = np.array(image.shape[1::-1]) - 0.5
+            outside[index] = ((sample.landmarks < -0.5) | (sample.landmarks > last)).any(axis=1).sum()
         if progress is not None:
             progress(index + 1, len(samples))
-    return Scan(tuple(digests), thumbnails, np.array(outside, dtype=np.int64), tuple(problems))
+    return Scan(tuple(digests), thumbnails, outside, tuple(problems))
 
 
-@dataclass(frozen=True)
-class Duplicate:
-    """Two faces of identical or nearly identical pictures.
+class Duplicate(NamedTuple):
+    """Indices of two faces of identical or nearly identical pictures.
 
     Attributes:
-        first, second: their indices.
         exact: whether all decoded pixels are equal.
         similarity: correlation of the two faces' thumbnails, up to 1.
     """
@@ -107,12 +101,8 @@ def duplicates(
 ) -> Iterator[Duplicate]:
     """Yield pairs of a face of `first` and a face of `second` with identical or nearly identical pictures.
 
-    Two faces of one photograph are such a pair as well.
-
-    Args:
-        scanned: the result of `scan`.
-        first, second: indices of the two parts, e.g. the test faces and the training faces.
-        near: correlation of the thumbnails from which two pictures count as nearly identical.
+    Two faces of one photograph are such a pair as well. `first` and `second` are indices of two parts, e.g. of the test
+    faces and of the training faces.
     """
     others: dict[str, list[int]] = {}
     for j in second:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from srn.datasets.catalogue import Dataset, open_faces, recognize
-from srn.datasets.kinds import KINDS
+from srn.datasets.kinds import KINDS, DatasetKind
 from srn.datasets.sample import TEST
 from srn.errors import DataError
 
@@ -18,7 +18,7 @@ class DataFolder:
     """The test sets in a folder that holds datasets.
 
     Attributes:
-        root: the folder.
+        root: that folder.
         limit: number of faces to keep of each dataset, evenly spread; all where None.
         mask: makes the masked version of a dataset (`srn.synthesis.masked.MaskedVersions`); none is made where None.
     """
@@ -38,18 +38,16 @@ class DataFolder:
         found: dict[str, Path] = {}
         for path in sorted(p for p in self.root.iterdir() if p.is_dir()):
             kind = recognize(path)
-            if kind is None or kind == "plain":
-                continue
-            known = found.get(kind)
-            if known is None or _likeness(path, kind) > _likeness(known, kind):
-                found[kind] = path
+            if kind is not None and kind != "plain":
+                known = found.setdefault(kind, path)
+                if _likeness(path, kind) > _likeness(known, kind):
+                    found[kind] = path
         return found
 
     def sets(self, name: str) -> list[Dataset] | str:
-        """Return the versions of a dataset's test set, or the reason why there is none.
+        """Return the versions of a test set (a key of `KINDS`), or the reason why there is none.
 
-        Args:
-            name: a name of `KINDS`. A masked set has two versions: the authors' pictures, and masks made here.
+        A masked set has two versions: the authors' pictures, and masks made here.
         """
         kind = KINDS[name]
         opened = self._open(name)
@@ -70,22 +68,20 @@ class DataFolder:
         return [dataset.limited(self.limit) for dataset in found]
 
     def _open(self, name: str) -> Dataset | str:
+        """Open a dataset, once; return the reason where there is none."""
         if name not in self._opened:
-            self._opened[name] = self._open_now(name)
+            self._opened[name] = self._read(KINDS[name])
         return self._opened[name]
 
-    def _open_now(self, name: str) -> Dataset | str:
-        kind = KINDS[name]
-        folder = self.folders.get(name)
-        if folder is None:
+    def _read(self, kind: DatasetKind) -> Dataset | str:
+        if kind.name not in self.folders:
             return f"no data: {kind.title}"
-        pictures = self.folders.get("cofw29") if name == "cofw68" else None
+        pictures = self.folders.get("cofw29") if kind.name == "cofw68" else None
         try:
-            dataset = open_faces(folder, kind=name, split=TEST, pictures=pictures)
+            dataset = open_faces(self.folders[kind.name], kind=kind.name, split=TEST, pictures=pictures)
         except DataError as error:
             return f"no data: {kind.title} ({error})"
-        label = "the authors' pictures" if kind.masked_from is not None else ""
-        return replace(dataset, label=label)
+        return replace(dataset, label="the authors' pictures" if kind.masked_from is not None else "")
 
 
 def _likeness(folder: Path, kind: str) -> int:

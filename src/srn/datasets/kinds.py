@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from srn.datasets import cofw, cofw68, plain, three_hundred_vw, three_hundred_w, wflw
 from srn.datasets.clip import Clip
-from srn.datasets.cofw import is_cofw, read_cofw
-from srn.datasets.cofw68 import annotation_folder, read_cofw68
-from srn.datasets.plain import annotation_files, read_plain
 from srn.datasets.report import ReadingReport
 from srn.datasets.sample import TEST, TRAIN, Sample
-from srn.datasets.three_hundred_vw import CATEGORIES, is_300vw, read_300vw
-from srn.datasets.three_hundred_w import (
-    CHALLENGING_SUBSETS,
-    COMMON_SUBSETS,
-    FULL_SUBSETS,
-    PRIVATE_SUBSETS,
-    TRAINING_SUBSETS,
-    is_300w,
-    is_masked,
-    is_private,
-    read_300w,
-    read_300w_private,
-    read_masked_300w,
-)
-from srn.datasets.wflw import ATTRIBUTES, has_lists, read_wflw
+from srn.datasets.three_hundred_vw import CATEGORIES
+from srn.datasets.three_hundred_w import CHALLENGING_SUBSETS, COMMON_SUBSETS, FULL_SUBSETS, PRIVATE_SUBSETS
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
 
 Subsets = Mapping[str, Sequence[str]]
@@ -35,13 +20,7 @@ Found = tuple[Sequence[Sample] | Sequence[Clip], ReadingReport]
 
 @dataclass(frozen=True)
 class Request:
-    """The faces to read of a dataset.
-
-    Attributes:
-        splits: `train`, `test` or both.
-        pictures: COFW's test pictures, for COFW68; looked for in the dataset's folder where None.
-        scheme: numbering of the landmarks in own annotations; told by the files where None.
-    """
+    """The faces to read of a dataset: of both or one split; `pictures` and `scheme` as for `open_faces`."""
 
     splits: Sequence[str]
     pictures: Path | None = None
@@ -90,10 +69,8 @@ class DatasetKind:
 _300W_TEST: Subsets = {TEST: FULL_SUBSETS, "Common": COMMON_SUBSETS, "Challenging": CHALLENGING_SUBSETS}
 _300W_TEST_COUNTS = {"helen/testset": 330, "lfpw/testset": 224, "ibug": 135}
 _300W_UNIONS: Subsets = {"Full": ("Common", "Challenging")}
-_300W_SPLITS = {TRAIN: TRAINING_SUBSETS, TEST: FULL_SUBSETS}
+_300W_SPLITS = {TRAIN: three_hundred_w.TRAINING_SUBSETS, TEST: FULL_SUBSETS}
 _300VW_SPLITS: Subsets = {TRAIN: (TRAIN,), TEST: CATEGORIES}
-_300VW_PARTS: Subsets = {**_300VW_SPLITS, **{name: (name,) for name in CATEGORIES}}
-_300VW_COUNTS = {TRAIN: 95_192, "category 1": 62_135, "category 2": 32_805, "category 3": 26_338}
 _SPLITS: Subsets = {TRAIN: (TRAIN,), TEST: (TEST,)}
 _WFLW_COUNTS = {TRAIN: 7500, TEST: 2500}
 _WFLW_ATTRIBUTE_COUNTS = {
@@ -106,29 +83,49 @@ def _subsets(request: Request, splits: Subsets) -> list[str]:
 
 
 def _read_300vw(root: Path, request: Request) -> Found:
-    return read_300vw(root, _subsets(request, _300VW_SPLITS), scheme=request.scheme or IBUG_68)
+    parts = _subsets(request, _300VW_SPLITS)
+    return three_hundred_vw.read_300vw(root, parts, scheme=request.scheme or IBUG_68)
 
 
+def _wflw(name: str, title: str, scheme: LandmarkScheme, official: Mapping[str, int]) -> DatasetKind:
+    return DatasetKind(
+        name, title, scheme,
+        recognize=lambda root: wflw.has_lists(root, scheme),
+        read=lambda root, request: wflw.read_wflw(root, request.splits, scheme=scheme),
+        groups=_SPLITS,
+        attributes=wflw.ATTRIBUTES,
+        official=official,
+    )  # fmt: skip
+
+
+_300VW = DatasetKind(
+    "300vw", "300VW", IBUG_68,
+    recognize=three_hundred_vw.is_300vw,
+    read=_read_300vw,
+    groups={**_300VW_SPLITS, **{name: (name,) for name in CATEGORIES}},
+    official={TRAIN: 95_192, "category 1": 62_135, "category 2": 32_805, "category 3": 26_338},
+    unit="frames",
+)  # fmt: skip
 _ALL = (
     DatasetKind(
         "300w", "300W", IBUG_68,
-        recognize=lambda root: is_300w(root) and not is_masked(root),
-        read=lambda root, request: read_300w(root, _subsets(request, _300W_SPLITS)),
-        groups={TRAIN: TRAINING_SUBSETS, **_300W_TEST},
+        recognize=lambda root: three_hundred_w.is_300w(root) and not three_hundred_w.is_masked(root),
+        read=lambda root, request: three_hundred_w.read_300w(root, _subsets(request, _300W_SPLITS)),
+        groups={TRAIN: three_hundred_w.TRAINING_SUBSETS, **_300W_TEST},
         unions=_300W_UNIONS,
         official={"afw": 337, "helen/trainset": 2000, "lfpw/trainset": 811, **_300W_TEST_COUNTS},
     ),
     DatasetKind(
         "300w-private", "300W, private test set", IBUG_68,
-        recognize=is_private,
-        read=lambda root, _: read_300w_private(root),
+        recognize=three_hundred_w.is_private,
+        read=lambda root, _: three_hundred_w.read_300w_private(root),
         groups={TEST: PRIVATE_SUBSETS, "Indoor": PRIVATE_SUBSETS[:1], "Outdoor": PRIVATE_SUBSETS[1:]},
         official=dict.fromkeys(PRIVATE_SUBSETS, 300),
     ),
     DatasetKind(
         "masked-300w", "Masked 300W", IBUG_68,
-        recognize=lambda root: is_300w(root) and is_masked(root),
-        read=lambda root, _: read_masked_300w(root),
+        recognize=lambda root: three_hundred_w.is_300w(root) and three_hundred_w.is_masked(root),
+        read=lambda root, _: three_hundred_w.read_masked_300w(root),
         groups=_300W_TEST,
         unions=_300W_UNIONS,
         official=_300W_TEST_COUNTS,
@@ -136,55 +133,27 @@ _ALL = (
     ),
     DatasetKind(
         "cofw68", "COFW68", IBUG_68,
-        recognize=lambda root: annotation_folder(root) is not None,
-        read=lambda root, request: read_cofw68(root, request.pictures),
+        recognize=lambda root: cofw68.annotation_folder(root) is not None,
+        read=lambda root, request: cofw68.read_cofw68(root, request.pictures),
         groups={TEST: (TEST,)},
         official={TEST: 507},
     ),
     DatasetKind(
         "cofw29", "COFW", COFW_29,
-        recognize=is_cofw,
-        read=lambda root, request: read_cofw(root, request.splits),
+        recognize=cofw.is_cofw,
+        read=lambda root, request: cofw.read_cofw(root, request.splits),
         groups=_SPLITS,
         official={TRAIN: 1345, TEST: 507},
     ),
-    DatasetKind(
-        "wflw", "WFLW", WFLW_98,
-        recognize=lambda root: has_lists(root, WFLW_98),
-        read=lambda root, request: read_wflw(root, request.splits, scheme=WFLW_98),
-        groups=_SPLITS,
-        attributes=ATTRIBUTES,
-        official={**_WFLW_COUNTS, **_WFLW_ATTRIBUTE_COUNTS},
-    ),
-    DatasetKind(
-        "wflw68", "WFLW, 68-point lists", IBUG_68,
-        recognize=lambda root: has_lists(root, IBUG_68),
-        read=lambda root, request: read_wflw(root, request.splits, scheme=IBUG_68),
-        groups=_SPLITS,
-        attributes=ATTRIBUTES,
-        official=_WFLW_COUNTS,
-    ),
-    DatasetKind(
-        "300vw", "300VW", IBUG_68,
-        recognize=is_300vw,
-        read=_read_300vw,
-        groups=_300VW_PARTS,
-        official=_300VW_COUNTS,
-        unit="frames",
-    ),
-    DatasetKind(
-        "masked-300vw", "masked 300VW", IBUG_68,
-        recognize=lambda _: False,  # its layout is that of 300VW
-        read=_read_300vw,
-        groups=_300VW_PARTS,
-        official=_300VW_COUNTS,
-        masked_from="300vw",
-        unit="frames",
-    ),
+    _wflw("wflw", "WFLW", WFLW_98, {**_WFLW_COUNTS, **_WFLW_ATTRIBUTE_COUNTS}),
+    _wflw("wflw68", "WFLW, 68-point lists", IBUG_68, _WFLW_COUNTS),
+    _300VW,
+    # Its layout is that of 300VW.
+    replace(_300VW, name="masked-300vw", title="masked 300VW", recognize=lambda _: False, masked_from="300vw"),
     DatasetKind(
         "plain", "annotated pictures", None,
-        recognize=lambda root: any(annotation_files(root)),
-        read=lambda root, request: read_plain(root, request.scheme),
+        recognize=lambda root: any(plain.annotation_files(root)),
+        read=lambda root, request: plain.read_plain(root, request.scheme),
     ),
 )  # fmt: skip
 KINDS: Mapping[str, DatasetKind] = {kind.name: kind for kind in _ALL}

@@ -6,12 +6,12 @@ import csv
 import hashlib
 import io
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from srn.datasets.sample import Sample
 from srn.errors import DataError
@@ -20,13 +20,13 @@ from srn.face.scheme import LandmarkScheme
 MANIFEST = "manifest.csv"
 
 
-def read_visible(root: str | os.PathLike[str]) -> dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+def read_visible(root: Path) -> dict[str, npt.NDArray[np.bool_]]:
     """Return the visibility flags (N,) of a masked set by `<subset>/<stem>`; nothing without such a manifest.
 
     Raises:
         DataError: the manifest's flags cannot be read.
     """
-    path = Path(root) / MANIFEST
+    path = root / MANIFEST
     if not path.exists():
         return {}
     flags = {}
@@ -41,7 +41,7 @@ def read_visible(root: str | os.PathLike[str]) -> dict[str, np.ndarray[tuple[int
     return flags
 
 
-def mark_occluded(samples: Iterable[Sample], root: str | os.PathLike[str]) -> list[Sample]:
+def mark_occluded(samples: Iterable[Sample], root: Path) -> list[Sample]:
     """Return the samples with the occlusion flags of a masked set's manifest, where it lists them."""
     visible = read_visible(root)
     keys = [(sample, f"{sample.subset}/{sample.path.stem}") for sample in samples]
@@ -67,7 +67,7 @@ def manifest_digest(samples: Iterable[Sample]) -> str:
 
 
 def _picture_file(path: Path) -> tuple[Path, int, int]:
-    """Return a picture's file, its size and time of change; of a picture in a file (`x.mat/12`), those of that file."""
+    """Return the file of a picture, or of a picture in a file (`x.mat/12`), its size and its time of change."""
     for candidate in (path, path.parent):
         if candidate.is_file():
             facts = candidate.stat()

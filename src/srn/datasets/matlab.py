@@ -1,14 +1,11 @@
 """Reader of MATLAB's level-5 `.mat` files with real numeric arrays, plain or compressed.
 
 The format is described in MathWorks' "MAT-File Format". Cells, structs, text, sparse and complex arrays are refused by
-name. Version 7.3 files are HDF5: see `cofw`.
-
-SciPy's reader is not used, because damaged files can crash the process in it.
+name. Version 7.3 files are HDF5: see `cofw`. Damaged files can crash the process in SciPy's reader.
 """
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -27,10 +24,10 @@ _COMPLEX = 0x0800
 _HEADER = 128
 
 
-def is_hdf5(path: str | os.PathLike[str]) -> bool:
+def is_hdf5(path: Path) -> bool:
     """Return whether a `.mat` file is of version 7.3, i.e. HDF5, possibly after a header block."""
     try:
-        with Path(path).open("rb") as file:
+        with path.open("rb") as file:
             start = file.read(520)
     except OSError:
         return False
@@ -64,7 +61,7 @@ def _array(content: bytes, order: str) -> tuple[str, npt.NDArray[np.generic]]:
     return label, np.frombuffer(values[1], order + _NUMBERS[values[0]]).reshape(sizes, order="F")
 
 
-def read_mat5(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[np.generic]]:
+def read_mat5(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     """Read the numeric arrays of a level-5 `.mat` file by their names, in the shape that MATLAB shows.
 
     Raises:
@@ -72,7 +69,7 @@ def read_mat5(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[np.generic]
     """
     expected = "a MATLAB level-5 file of numeric arrays"
     try:
-        content = Path(path).read_bytes()
+        content = path.read_bytes()
     except OSError as error:
         raise DataError.at(path, expected, error.strerror or "an error") from error
     mark = content[126:_HEADER]

@@ -12,6 +12,7 @@ import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
-from srn.face.geometry import CropGeometry, CropSpec
+from srn.face.geometry import CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import LandmarkScheme, describe_scheme, described_scheme
 from srn.files import write_atomically
 from srn.media.pictures import decode_image, encode_image
@@ -35,18 +36,6 @@ _FORMAT = "srn face pack 1"
 
 
 @dataclass(frozen=True)
-class PackedPicture:
-    """One crop of a pack as the picture of a `Sample`."""
-
-    pack: FacePack
-    index: int
-
-    def load(self) -> npt.NDArray[np.uint8]:
-        """Return the crop (size, size, 3) uint8 RGB."""
-        return self.pack.image(self.index)
-
-
-@dataclass(frozen=True)
 class FacePack:
     """Training faces, stored as JPEG bytes and decoded one at a time.
 
@@ -55,7 +44,7 @@ class FacePack:
         landmarks: (F, N, 2) float32, pixels of the packed crops.
         names: (F,) `subset/stem` of each face.
         spec: size of the crops and of the face in them.
-        occluded: (F, N) bool, the occluded points where the dataset annotates them (COFW), else None.
+        occluded: (F, N) bool, the occluded points where the dataset annotates them (COFW).
     """
 
     scheme: LandmarkScheme
@@ -69,35 +58,33 @@ class FacePack:
     def __len__(self) -> int:
         return len(self.landmarks)
 
-    def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Return the crop (size, size, 3) uint8 RGB of one face."""
-        return decode_image(self._bytes[self._offsets[index] : self._offsets[index + 1]].tobytes(), self.names[index])
+    def _code(self, index: int) -> npt.NDArray[np.uint8]:
+        return self._bytes[self._offsets[index] : self._offsets[index + 1]]
 
-    def samples(self, path: str | os.PathLike[str]) -> list[Sample]:
+    def image(self, index: int) -> ImageArray:
+        """Return the crop (size, size, 3) uint8 RGB of one face."""
+        return decode_image(self._code(index).tobytes(), self.names[index])
+
+    def samples(self, path: Path) -> list[Sample]:
         """Return the faces as samples, coordinates in pixels of the crops; `path` is the pack's file."""
-        found = []
-        for index, name in enumerate(self.names.tolist()):
-            occluded = None if self.occluded is None else self.occluded[index]
-            found.append(
-                Sample(
-                    Path(path) / f"{index + 1:05d}",
-                    self.landmarks[index].astype(np.float64),
-                    self.scheme,
-                    name.rpartition("/")[0],
-                    occluded=occluded,
-                    source=PackedPicture(self, index),
-                )
+        return [
+            Sample(
+                path / f"{index + 1:05d}",
+                self.landmarks[index].astype(np.float64),
+                self.scheme,
+                name.rpartition("/")[0],
+                occluded=None if self.occluded is None else self.occluded[index],
+                source=partial(self.image, index),
             )
-        return found
+            for index, name in enumerate(self.names.tolist())
+        ]
 
     def subset(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> FacePack:
         """Return a pack of some of the faces, in the given order."""
         chosen = np.asarray(indices, dtype=np.int64)
-        parts = [self._bytes[self._offsets[i] : self._offsets[i + 1]] for i in chosen]
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts], dtype=np.int64)])
-        joined = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
+        codes = _joined([self._code(index) for index in chosen])
         occluded = None if self.occluded is None else self.occluded[chosen]
-        return FacePack(self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, joined, offsets, occluded)
+        return FacePack(self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, *codes, occluded)
 
     def digest(self) -> str:
         """Return a short hash of pictures, landmarks and flags, by which a run records its training faces."""
@@ -107,18 +94,18 @@ class FacePack:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pack atomically."""
         buffer = io.BytesIO()
-        parts: dict[str, Any] = {
-            "format": np.array(_FORMAT),
-            "scheme": np.array(describe_scheme(self.scheme)),
-            "frame": np.array([self.spec.size, self.spec.face_size]),
-            "landmarks": self.landmarks,
-            "names": self.names,
-            "bytes": self._bytes,
-            "offsets": self._offsets,
-        }
-        if self.occluded is not None:
-            parts["occluded"] = self.occluded
-        np.savez(buffer, **parts)
+        optional: dict[str, Any] = {} if self.occluded is None else {"occluded": self.occluded}
+        np.savez(
+            buffer,
+            format=np.array(_FORMAT),
+            scheme=np.array(describe_scheme(self.scheme)),
+            frame=np.array([self.spec.size, self.spec.face_size]),
+            landmarks=self.landmarks,
+            names=self.names,
+            bytes=self._bytes,
+            offsets=self._offsets,
+            **optional,
+        )
         write_atomically(path, buffer.getvalue())
 
     @classmethod
@@ -133,15 +120,9 @@ class FacePack:
                 if str(archive["format"]) != _FORMAT:
                     raise DataError.at(path, _FORMAT, str(archive["format"]))
                 size, face_size = archive["frame"]
-                return cls(
-                    described_scheme(str(archive["scheme"])),
-                    archive["landmarks"],
-                    archive["names"],
-                    CropSpec(int(size), float(face_size)),
-                    archive["bytes"],
-                    archive["offsets"],
-                    archive.get("occluded"),
-                )
+                spec, scheme = CropSpec(int(size), float(face_size)), described_scheme(str(archive["scheme"]))
+                landmarks, names, code, offsets = (archive[key] for key in ("landmarks", "names", "bytes", "offsets"))
+                return cls(scheme, landmarks, names, spec, code, offsets, archive.get("occluded"))
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, InputError) as error:
             raise DataError.at(path, "a face pack (.npz)", f"{type(error).__name__}: {error}") from error
 
@@ -163,11 +144,15 @@ def pack_faces(
 
     Returns:
         The pack, and one line for each picture that could not be read.
+
+    Raises:
+        DataError: no readable face, or faces of several landmark schemes.
     """
     schemes = {sample.scheme.name for sample in samples}
     if len(schemes) != 1:
         raise DataError.at("face pack", "faces of one landmark scheme", ", ".join(sorted(schemes)) or "no face")
-    landmarks, names, parts, flags, problems = [], [], [], [], []
+    kept: list[Sample] = []
+    landmarks, codes, problems = [], [], []
     last_path, image = None, None
     for done, sample in enumerate(samples):
         if progress is not None:
@@ -179,19 +164,25 @@ def pack_faces(
             problems.append(f"{error}; left out")
             continue
         crop = CropGeometry.from_box(sample.box, spec)
-        parts.append(np.frombuffer(encode_image(crop.crop(image), ".jpg", quality), np.uint8))
+        codes.append(np.frombuffer(encode_image(crop.crop(image), ".jpg", quality), np.uint8))
         landmarks.append(crop.to_crop(sample.landmarks).astype(np.float32))
-        names.append(f"{sample.subset}/{sample.path.stem}")
-        flags.append(np.zeros(len(sample.landmarks), bool) if sample.occluded is None else sample.occluded)
-    if not parts:
+        kept.append(sample)
+    if not kept:
         raise DataError.at("face pack", "at least one readable picture", f"{len(problems)} that are not")
     if progress is not None:
         progress(len(samples), len(samples))
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts], dtype=np.int64)])
-    occluded = None if all(sample.occluded is None for sample in samples) else np.stack(flags)
-    joined = np.concatenate(parts)
-    pack = FacePack(samples[0].scheme, np.stack(landmarks), np.array(names), spec, joined, offsets, occluded)
-    return pack, problems
+    names = np.array([f"{sample.subset}/{sample.path.stem}" for sample in kept])
+    occluded = None
+    if any(sample.occluded is not None for sample in samples):
+        none = np.zeros(landmarks[0].shape[0], bool)
+        occluded = np.stack([none if sample.occluded is None else sample.occluded for sample in kept])
+    return FacePack(kept[0].scheme, np.stack(landmarks), names, spec, *_joined(codes), occluded), problems
+
+
+def _joined(codes: Sequence[npt.NDArray[np.uint8]]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return the bytes of all pictures, and where each begins and the last ends."""
+    offsets = np.concatenate([[0], np.cumsum([len(code) for code in codes], dtype=np.int64)])
+    return np.concatenate(codes) if codes else np.zeros(0, np.uint8), offsets
 
 
 def mean_shape(pack: FacePack) -> npt.NDArray[np.float32]:

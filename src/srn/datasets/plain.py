@@ -14,17 +14,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from srn.datasets.checks import check_landmarks, check_picture
 from srn.datasets.coco import is_coco, read_coco
 from srn.datasets.manifest import MANIFEST, mark_occluded
 from srn.datasets.pts_folder import BOXES_FOLDER, read_pts_folder
-from srn.datasets.report import ReadingReport
+from srn.datasets.report import ReadingReport, check_landmarks, check_picture
 from srn.datasets.sample import SPLITS, Sample
 from srn.datasets.scheme_file import SCHEME_FILE, read_scheme
 from srn.errors import DataError
@@ -69,23 +67,15 @@ def is_single_folder(folder: Path) -> bool:
     return annotation_files(folder) == ([folder], [], [])
 
 
-def read_plain(
-    root: str | os.PathLike[str], scheme: LandmarkScheme | None = None
-) -> tuple[list[Sample], ReadingReport]:
+def read_plain(base: Path, scheme: LandmarkScheme | None = None) -> tuple[list[Sample], ReadingReport]:
     """Read a folder of own annotations, in all of the plain layouts that it has.
 
-    Args:
-        root: the folder.
-        scheme: numbering of the landmarks. Where None, that of `scheme.toml` in the folder, else that of 68, 98 or 29
-            points.
-
-    Returns:
-        The faces and the report.
+    A scheme of None stands for that of `scheme.toml` in the folder, else for that of 68, 98 or 29 points.
 
     Raises:
         DataError: there is no annotation, or the scheme is unknown.
     """
-    base, report = Path(root), ReadingReport()
+    report = ReadingReport()
     if not base.is_dir():
         raise DataError.at(base, "a folder of annotated pictures", "no such folder")
     folders, coco, tables = annotation_files(base)
@@ -95,9 +85,9 @@ def read_plain(
     samples: list[Sample] = []
     home = home_of(base)
     for folder in folders:
-        alone = folder == base  # then the dataset around it gives its subset's name and its boxes
-        directory, root_of = (base.resolve(), home) if alone else (folder, base)
-        samples += read_pts_folder(directory, report, root=root_of, scheme=scheme)
+        # The dataset around a single folder gives its subset's name and its boxes.
+        directory, root = (base.resolve(), home) if folder == base else (folder, base)
+        samples += read_pts_folder(directory, report, root=root, scheme=scheme)
     samples = mark_occluded(samples, home)
     for path in coco:
         samples += read_coco(path, scheme, report)
@@ -107,18 +97,13 @@ def read_plain(
     return samples, report
 
 
-def read_table(path: str | os.PathLike[str], scheme: LandmarkScheme, report: ReadingReport) -> list[Sample]:
-    """Read the faces of a CSV table, in the order of its lines.
-
-    Args:
-        path: the table; the module's description lists its columns.
-        scheme: numbering of the landmarks.
-        report: receives the counts and the problems.
+def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> list[Sample]:
+    """Read the faces of a CSV table (columns as the module lists them), in the order of its lines.
 
     Raises:
         DataError: the table is missing or lacks a column.
     """
-    file, n = Path(path), scheme.n_points
+    n = scheme.n_points
     try:
         rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"))))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -133,9 +118,8 @@ def read_table(path: str | os.PathLike[str], scheme: LandmarkScheme, report: Rea
         if "".join(values).strip():
             row = dict(zip(header, (value.strip() for value in values), strict=False))
             with report.catching():
-                sample = _read_row(row, header, f"{file}: line {number}", file, scheme)
-                samples.append(sample)
-                report.count(sample.subset, 1)
+                samples.append(_read_row(row, header, f"{file}: line {number}", file, scheme))
+                report.count(samples[-1].subset, 1)
     return samples
 
 
@@ -198,11 +182,8 @@ def _note_unused(root: Path, folders: Sequence[Path], samples: Sequence[Sample],
     """Note the pictures outside the folders of `.pts` files that no annotation belongs to."""
     told = {line.split(":")[0] for line in report.problems}
     used = {sample.path.resolve() for sample in samples}
-    unused = [
-        path
-        for path in sorted(root.rglob("*"))
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.parent not in folders and str(path) not in told
-        if path.resolve() not in used
-    ]
+    pictures = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
+    others = (path for path in pictures if path.parent not in folders and str(path) not in told)
+    unused = [path for path in others if path.resolve() not in used]
     if unused:
         report.notes.append(f"{root}: {len(unused)} pictures without an annotation, the first {unused[0]}")

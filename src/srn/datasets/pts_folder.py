@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from srn.datasets.checks import check_picture
-from srn.datasets.report import ReadingReport
+from srn.datasets.report import ReadingReport, check_picture
 from srn.datasets.sample import Sample
 from srn.errors import DataError
-from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import box_around, read_box_pts, read_pts
@@ -19,16 +16,12 @@ BOXES_FOLDER = "bbs"
 
 
 def read_pts_folder(
-    folder: str | os.PathLike[str],
-    report: ReadingReport,
-    *,
-    root: str | os.PathLike[str] | None = None,
-    scheme: LandmarkScheme = IBUG_68,
+    folder: Path, report: ReadingReport, *, root: Path | None = None, scheme: LandmarkScheme = IBUG_68
 ) -> list[Sample]:
-    """Read the faces of one folder of pictures with `.pts` files beside them, in the order of their names.
+    """Read the faces of one folder, without the folders inside it, in the order of their names.
 
     Args:
-        folder: the folder; folders inside it are not entered.
+        folder: the folder.
         report: receives the counts and the problems.
         root: the dataset's root, for the subset's name and the face boxes; the folder's parent where None.
         scheme: numbering of the landmarks.
@@ -36,13 +29,12 @@ def read_pts_folder(
     Raises:
         DataError: the folder does not exist.
     """
-    directory = Path(folder)
-    base = Path(root) if root is not None else directory.parent
-    if not directory.is_dir():
-        raise DataError.at(directory, "a folder of pictures with .pts files", "no such folder")
-    pictures, annotations = _files(directory, report)
-    place = directory.relative_to(base)
-    subset = place.as_posix() if place.parts else directory.resolve().name
+    root = root or folder.parent
+    if not folder.is_dir():
+        raise DataError.at(folder, "a folder of pictures with .pts files", "no such folder")
+    pictures, annotations = _files(folder, report)
+    place = folder.relative_to(root)
+    subset = place.as_posix() if place.parts else folder.resolve().name
     samples = []
     for stem in sorted(pictures.keys() | annotations.keys()):
         if stem not in annotations:
@@ -53,31 +45,25 @@ def read_pts_folder(
             with report.catching():
                 landmarks = read_pts(annotations[stem], scheme.n_points)
                 box_around(landmarks, annotations[stem])  # a face without an extent is an annotation error
-                picture = check_picture(pictures[stem])
-                box = _face_box(base / BOXES_FOLDER / place / f"{stem}.pts", report)
+                picture, box = check_picture(pictures[stem]), None
+                box_file = root / BOXES_FOLDER / place / f"{stem}.pts"
+                if box_file.exists():
+                    with report.catching(""):
+                        box = read_box_pts(box_file)
                 samples.append(Sample(picture, landmarks, scheme, subset, box))
     report.count(subset, len(samples))
     return samples
 
 
-def _files(directory: Path, report: ReadingReport) -> tuple[dict[str, Path], dict[str, Path]]:
+def _files(folder: Path, report: ReadingReport) -> tuple[dict[str, Path], dict[str, Path]]:
     """Return the pictures and the `.pts` files of a folder by their stems."""
     pictures: dict[str, Path] = {}
     annotations: dict[str, Path] = {}
-    for path in sorted(directory.iterdir()):
+    for path in sorted(folder.iterdir()):
         if path.suffix.lower() == ".pts":
             annotations[path.stem] = path
         elif path.suffix.lower() in IMAGE_SUFFIXES:
-            if path.stem in pictures:
-                first = pictures[path.stem].name
-                report.problems.append(f"{path}: a second picture with the name of {first}; left out")
-            else:
-                pictures[path.stem] = path
+            first = pictures.setdefault(path.stem, path)
+            if first != path:
+                report.problems.append(f"{path}: a second picture with the name of {first.name}; left out")
     return pictures, annotations
-
-
-def _face_box(path: Path, report: ReadingReport) -> Box | None:
-    if path.exists():
-        with report.catching(""):
-            return read_box_pts(path)
-    return None

@@ -1,23 +1,30 @@
-"""`ReadingReport`: the findings of a reader. Nothing is dropped without a line in it."""
+"""`ReadingReport`, the findings of a reader, and the checks that all readers share."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from srn.errors import DataError
+import numpy as np
+import numpy.typing as npt
+
+from srn.errors import DataError, InputError
+from srn.face.geometry import Box
+from srn.media.pts import box_around
 
 
 @dataclass
 class ReadingReport:
-    """The findings of a reader.
+    """The findings of a reader. Nothing is dropped without a line in it.
 
     Attributes:
         counts: faces read, by subset.
-        problems: one line for each picture or annotation that could not be used.
-        shortfalls: one line for each subset with another number of faces than the official release.
+        problems: pictures and annotations that could not be used.
+        shortfalls: subsets with another number of faces than the official release.
         notes: facts that need no action, e.g. the frames that a protocol excludes.
     """
 
@@ -38,9 +45,9 @@ class ReadingReport:
         except DataError as error:
             self.problems.append(f"{error}{consequence}")
 
-    def compare(self, where: Path, faces: int, official: int | None, unit: str = "faces") -> None:
+    def compare(self, where: Path, faces: int, official: int, unit: str = "faces") -> None:
         """Record a shortfall where the official release has another number."""
-        if official is not None and faces != official:
+        if faces != official:
             self.shortfalls.append(f"{where}: {faces} {unit}, the official release has {official}")
 
     def add(self, other: ReadingReport) -> None:
@@ -55,3 +62,36 @@ class ReadingReport:
         """Return the report as printable lines, the counts first."""
         total = f"{sum(self.counts.values())} faces: " + ", ".join(f"{name} {n}" for name, n in self.counts.items())
         return [total, *self.notes, *self.shortfalls, *self.problems]
+
+
+def check_landmarks(landmarks: npt.NDArray[np.float64], where: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
+    """Return landmarks (N, 2) unchanged; raise `DataError` unless they are finite and have an extent."""
+    if not np.isfinite(landmarks).all():
+        raise DataError.at(where, "finite coordinates", f"{landmarks[~np.isfinite(landmarks)][0]}")
+    box_around(landmarks, where)
+    return landmarks
+
+
+def check_picture(path: Path) -> Path:
+    """Return the path unchanged; raise `DataError` where the file is missing or empty. It is not decoded."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise DataError.at(path, "a picture", error.strerror or "an error") from error
+    if size == 0:
+        raise DataError.at(path, "a picture", "an empty file")
+    return path
+
+
+def read_corner_box(values: Any, where: str, first_pixel: float, report: ReadingReport) -> Box | None:
+    """Convert x, y, width and height (MATLAB, COCO) to a 0-based box; `first_pixel` is their first pixel's centre.
+
+    Values without an extent give None and a problem in the report.
+    """
+    try:
+        x, y, width, height = (float(v) for v in np.asarray(values, dtype=np.float64).ravel())
+        return Box(x - first_pixel, y - first_pixel, x - first_pixel + width, y - first_pixel + height)
+    except (ValueError, InputError):
+        found = " ".join(str(v) for v in np.asarray(values).ravel())
+        report.problems.append(str(DataError.at(where, "a box: x, y, width > 0, height > 0", found)))
+        return None

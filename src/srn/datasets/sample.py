@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Protocol
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from srn.errors import DataError
-from srn.face.geometry import Box
+from srn.face.geometry import Box, ImageArray
 from srn.face.scheme import LandmarkScheme
 from srn.media.pictures import read_image
 
@@ -19,13 +20,8 @@ TRAIN: Final = "train"
 TEST: Final = "test"
 SPLITS = (TRAIN, TEST)
 
-
-class PictureSource(Protocol):
-    """Reader of a picture that is no file of its own: one in a `.mat` file or a pack, or a frame of a video."""
-
-    def load(self) -> npt.NDArray[np.uint8]:
-        """Return the picture, (H, W, 3) uint8 RGB; raise `DataError` where it cannot be read."""
-        ...
+PictureSource = Callable[[], ImageArray]
+"""Returns a picture (H, W, 3) uint8 RGB that is no file of its own; raises `DataError` where it cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,8 @@ class Sample:
         landmarks: (N, 2) picture pixels, 0-based.
         scheme: numbering of the landmarks.
         subset: its part of the dataset, e.g. `helen/testset`.
-        detector_box: detected face box of the dataset, picture pixels; None where it has none.
-        occluded: (N,) bool where the dataset annotates occlusion, else None.
+        detector_box: detected face box of the dataset, picture pixels.
+        occluded: (N,) bool where the dataset annotates occlusion.
         attributes: attributes that the dataset gives the face (WFLW: `pose`, `occlusion`, ...).
         source: reader of a picture inside another file.
     """
@@ -61,6 +57,6 @@ class Sample:
         """The tight box of the landmarks, which is the ground-truth box of the protocols."""
         return Box.around(self.landmarks)
 
-    def load(self) -> npt.NDArray[np.uint8]:
+    def load(self) -> ImageArray:
         """Return the picture, (H, W, 3) uint8 RGB."""
-        return read_image(self.path) if self.source is None else self.source.load()
+        return read_image(self.path) if self.source is None else self.source()

@@ -22,7 +22,6 @@ Points count from 0; left and right are the picture's.
 
 from __future__ import annotations
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -36,11 +35,10 @@ _MIRRORED = {"left_cheek": "right_cheek", "right_cheek": "left_cheek"}
 
 
 def _indices(value: Any, where: str, n_points: int, count: int | None = None) -> tuple[int, ...]:
-    expected = f"{'points' if count is None else f'{count} points'} as numbers from 0 to {n_points - 1}"
-    if not isinstance(value, list) or not all(type(v) is int and 0 <= v < n_points for v in value):
-        raise DataError.at(where, expected, str(value))
-    if len(set(value)) != len(value) or (count is not None and len(value) != count):
-        raise DataError.at(where, expected, str(value))
+    valid = isinstance(value, list) and all(type(v) is int and 0 <= v < n_points for v in value)
+    if not valid or len(set(value)) != len(value) or (count is not None and len(value) != count):
+        points = "points" if count is None else f"{count} points"
+        raise DataError.at(where, f"{points} as numbers from 0 to {n_points - 1}", str(value))
     return tuple(value)
 
 
@@ -72,10 +70,8 @@ def _content(file: Path) -> dict[str, Any]:
     """Return the file's content with all keys that are needed and no unknown one."""
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError.at(file, "a scheme (.toml)", error.strerror or "an error") from error
-    except ValueError as error:  # also invalid TOML and UTF-8
-        raise DataError.at(file, "a scheme (.toml)", str(error)) from error
+    except (OSError, ValueError) as error:  # also invalid TOML and UTF-8
+        raise DataError.at(file, "a scheme (.toml)", getattr(error, "strerror", None) or str(error)) from error
     unknown = sorted(content.keys() - _KEYS)
     missing = sorted({"name", "n_points", "eye_corners", "eyes", "components"} - content.keys())
     if unknown or missing:
@@ -84,13 +80,12 @@ def _content(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_scheme(path: str | os.PathLike[str]) -> LandmarkScheme:
+def read_scheme(file: Path) -> LandmarkScheme:
     """Read a scheme and register it for `scheme_by_name`.
 
     Raises:
         DataError: the file is missing or describes no scheme; the message names the key.
     """
-    file = Path(path)
     content = _content(file)
     name, n = content["name"], content["n_points"]
     if not isinstance(name, str) or not name:
@@ -106,10 +101,8 @@ def read_scheme(path: str | os.PathLike[str]) -> LandmarkScheme:
     eyes = tuple(_indices(eye, f"{file}: eyes", n) for eye in _lists(content["eyes"], f"{file}: eyes"))
     if len(eyes) != 2 or not all(eyes):
         raise DataError.at(f"{file}: eyes", "the points of two eyes", str(content["eyes"]))
-    pairs = tuple(
-        _indices(pair, f"{file}: mirror_pairs", n, 2)
-        for pair in _lists(content.get("mirror_pairs", []), f"{file}: mirror_pairs")
-    )
+    where = f"{file}: mirror_pairs"
+    pairs = [_indices(pair, where, n, 2) for pair in _lists(content.get("mirror_pairs", []), where)]
     contours = []
     for number, contour in enumerate(_lists(content.get("contours", []), f"{file}: contours"), 1):
         where = f"{file}: contour {number}"
@@ -118,14 +111,9 @@ def read_scheme(path: str | os.PathLike[str]) -> LandmarkScheme:
         line = _indices(contour.get("points"), where, n)
         contours.append((str(contour["component"]), line, bool(contour.get("closed", False))))
     try:
+        mirror_pairs = tuple((left, right) for left, right in pairs)
         scheme = LandmarkScheme(
-            name,
-            n,
-            components,
-            tuple((left, right) for left, right in pairs),
-            (corners[0], corners[1]),
-            (eyes[0], eyes[1]),
-            tuple(contours),
+            name, n, components, mirror_pairs, (corners[0], corners[1]), (eyes[0], eyes[1]), tuple(contours)
         )
         _check_mirror(scheme, file)
         return register_scheme(scheme)

@@ -4,8 +4,7 @@ ROOT/<id>/vid.avi + ROOT/<id>/annot/000001.pts, as distributed: frames are decod
 ROOT/<id>/imgs/000001.jpg or .png + ROOT/<id>/annot/000001.pts: the frames extracted
 ROOT/broken_frames.npy or ROOT/excluded_frames.json: the annotated frames that the organisers exclude
 
-Frame 1 is the video's first. The extracted layout was tested on real frames of 300VW and on whole videos of another
-set, reading from `vid.avi` on videos written for the test.
+Frame 1 is the video's first. Reading from `vid.avi` was tested on videos written for the test.
 """
 
 from __future__ import annotations
@@ -13,37 +12,29 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from srn.datasets.checks import check_landmarks, check_picture
 from srn.datasets.clip import Clip, FrameFolder, FrameSource, VideoFile
-from srn.datasets.report import ReadingReport
+from srn.datasets.report import ReadingReport, check_landmarks, check_picture
 from srn.datasets.sample import TRAIN
 from srn.errors import DataError
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.media.pts import read_pts
 
-
-def _videos(names: str) -> tuple[str, ...]:
-    return tuple(names.split())
-
-
-OFFICIAL_VIDEOS = {
-    TRAIN: _videos(
-        """001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035 037 039 041
-        043 044 046 047 048 049 053 057 059 112 113 115 119 120 123 138 143 144 160 204 205 223 225"""
-    ),
-    "category 1": _videos(
-        """114 124 125 126 150 158 401 402 505 506 507 508 509 510 511 514 515 518 519 520 521 522 524 525 537 538 540
-        541 546 547 548"""
-    ),
-    "category 2": _videos("203 208 211 212 213 214 218 224 403 404 405 406 407 408 409 412 550 551 553"),
-    "category 3": _videos("410 411 516 517 526 528 529 530 531 533 557 558 559 562"),
+_VIDEOS = {
+    TRAIN: """001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035 037 039
+        041 043 044 046 047 048 049 053 057 059 112 113 115 119 120 123 138 143 144 160 204 205 223 225""",
+    "category 1": """114 124 125 126 150 158 401 402 505 506 507 508 509 510 511 514 515 518 519 520 521 522 524 525
+        537 538 540 541 546 547 548""",
+    "category 2": "203 208 211 212 213 214 218 224 403 404 405 406 407 408 409 412 550 551 553",
+    "category 3": "410 411 516 517 526 528 529 530 531 533 557 558 559 562",
 }
+OFFICIAL_VIDEOS = {part: tuple(names.split()) for part, names in _VIDEOS.items()}
 """Videos of each part. The test categories are well-lit, unconstrained, and arbitrary conditions."""
 
 CATEGORIES = tuple(OFFICIAL_VIDEOS)[1:]
@@ -66,50 +57,37 @@ class _StandIn:
 class _DataOnly(pickle.Unpickler):
     """Unpickles lists, dicts, texts and numbers; classes named in the file are never imported."""
 
-    _known = frozenset(
-        {
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-        }
-    )
-
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._known:
+        if not re.fullmatch(r"numpy\.(ndarray|dtype|_?core\.multiarray\._reconstruct)", f"{module}.{name}"):
             raise pickle.UnpicklingError(f"{module}.{name} in it")
         return _StandIn
 
 
-def read_excluded_frames(path: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
+def read_excluded_frames(file: Path) -> dict[str, tuple[int, ...]]:
     """Read the frames that the protocol excludes, by video; frames count from 1.
 
-    Args:
-        path: `.json` holds `{"410": [148, 150, ...], ...}`. `.npy`, in which the list is distributed, holds the same as
-            a pickled dict in an array. Only lists, texts and numbers are unpickled; no code in it can run.
+    A `.json` file holds `{"410": [148, 150, ...], ...}`. `.npy`, in which the list is distributed, holds the same as a
+    pickled dict in an array. Only lists, texts and numbers are unpickled; no code in it can run.
 
     Raises:
         DataError: the file is missing or holds something else.
     """
-    file = Path(path)
     expected = "frame numbers by video: {'410': [148, 150], ...}"
     try:
         content = json.loads(file.read_bytes()) if file.suffix.lower() == ".json" else _unpickled(file)
-        frames = {str(video): tuple(sorted(int(n) for n in numbers)) for video, numbers in content.items()}
+        return {str(video): tuple(sorted(int(n) for n in numbers)) for video, numbers in content.items()}
     except OSError as error:
         raise DataError.at(file, expected, error.strerror or "an error") from error
     except (ValueError, TypeError, AttributeError, IndexError, EOFError, KeyError, pickle.UnpicklingError) as error:
         raise DataError.at(file, expected, str(error) or type(error).__name__) from error
-    return frames
 
 
 def _unpickled(file: Path) -> Any:
     """Return the object in a `.npy` file of one element."""
     with file.open("rb") as stream:
-        version = np.lib.format.read_magic(stream)
-        reader = np.lib.format
-        header = reader.read_array_header_1_0 if version == (1, 0) else reader.read_array_header_2_0
-        shape, _, kind = header(stream)
+        npy = np.lib.format
+        read_header = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
+        shape, _, kind = read_header(stream)
         if shape != () or not kind.hasobject:
             raise ValueError(f"an array {shape} of {kind}")
         array = _DataOnly(stream).load()
@@ -129,21 +107,19 @@ def _open_frames(folder: Path) -> tuple[FrameSource, set[int]]:
     return video, set(range(1, video.length() + 1))
 
 
-def is_clip_folder(folder: Path) -> bool:
-    """Return whether a folder is a video of this layout."""
+def _is_clip_folder(folder: Path) -> bool:
     frames = any((folder / name).is_dir() for name in _FRAME_FOLDERS) or any(folder.glob("vid.*"))
     return frames and (folder / "annot").is_dir()
 
 
 def is_300vw(root: Path) -> bool:
     """Return whether a folder holds videos of this layout."""
-    return any(path.is_dir() and is_clip_folder(path) for path in root.iterdir())
+    return any(path.is_dir() and _is_clip_folder(path) for path in root.iterdir())
 
 
 def read_clip(
-    folder: str | os.PathLike[str],
+    folder: Path,
     report: ReadingReport,
-    *,
     subset: str | None = None,
     excluded: Iterable[int] = (),
     scheme: LandmarkScheme = IBUG_68,
@@ -160,10 +136,9 @@ def read_clip(
     Raises:
         DataError: there are no frames, or none of them is annotated.
     """
-    directory = Path(folder)
-    source, there = _open_frames(directory)
+    source, there = _open_frames(folder)
     annotated: dict[int, Path] = {}
-    for path in sorted((directory / "annot").glob("*.pts")):
+    for path in sorted((folder / "annot").glob("*.pts")):
         if path.stem.isdecimal():
             annotated[int(path.stem)] = path
         else:
@@ -185,33 +160,25 @@ def read_clip(
     if bare:
         report.notes.append(f"{source.path}: frames without points: {bare} of {len(there)}")
     if left_out:
-        report.notes.append(f"{directory / 'annot'}: frames excluded by the protocol: {len(left_out)}")
+        report.notes.append(f"{folder / 'annot'}: frames excluded by the protocol: {len(left_out)}")
     if not numbers:
-        raise DataError.at(directory / "annot", "a .pts file for a frame", "none")
-    name = directory.name
-    return Clip(name, source, np.array(numbers), np.stack(landmarks), scheme, subset or name, tuple(left_out))
+        raise DataError.at(folder / "annot", "a .pts file for a frame", "none")
+    name, points = folder.name, np.stack(landmarks)
+    return Clip(name, source, np.array(numbers), points, scheme, subset or name, tuple(left_out))
 
 
 def read_300vw(
-    root: str | os.PathLike[str],
-    parts: Iterable[str] = tuple(OFFICIAL_VIDEOS),
-    *,
-    excluded: str | os.PathLike[str] | None = None,
-    scheme: LandmarkScheme = IBUG_68,
+    root: str | os.PathLike[str], parts: Iterable[str] = tuple(OFFICIAL_VIDEOS), *, scheme: LandmarkScheme = IBUG_68
 ) -> tuple[list[Clip], ReadingReport]:
-    """Read 300VW, or own videos in its layout.
+    """Read 300VW, or own videos in its layout, in the order of their names.
+
+    A clip's subset is its part and its name, e.g. `category 1/114`. The report counts frames by part.
 
     Args:
         root: folder of the videos' folders.
         parts: `train`, `category 1`, `category 2`, `category 3`. Videos that are not 300VW's are always read; their
             subset is their name.
-        excluded: file of the frames that the protocol excludes; `excluded_frames.json` or `broken_frames.npy` in
-            `root` where None.
         scheme: numbering of the landmarks.
-
-    Returns:
-        The clips in the order of their names, and the report, its counts in frames by part. A clip's subset is its part
-        and its name, e.g. `category 1/114`.
 
     Raises:
         DataError: there is no video, or an unknown part.
@@ -220,10 +187,10 @@ def read_300vw(
     for part in wanted:
         if part not in OFFICIAL_VIDEOS:
             raise DataError.at("300VW", f"one of {', '.join(OFFICIAL_VIDEOS)}", repr(part))
-    folders = [path for path in sorted(base.iterdir()) if is_clip_folder(path)] if base.is_dir() else []
+    folders = [path for path in sorted(base.iterdir()) if _is_clip_folder(path)] if base.is_dir() else []
     if not folders:
         raise DataError.at(base, "folders of videos: <id>/vid.avi or <id>/imgs, and <id>/annot", "none")
-    lists = [Path(excluded)] if excluded is not None else [base / n for n in EXCLUSION_FILES if (base / n).is_file()]
+    lists = [base / name for name in EXCLUSION_FILES if (base / name).is_file()]
     skipped = read_excluded_frames(lists[0]) if lists else {}
     official = any(folder.name in _PART_OF for folder in folders)
     clips = []
@@ -233,9 +200,8 @@ def read_300vw(
             continue
         subset = folder.name if own is None else f"{own}/{folder.name}"
         with report.catching():
-            clip = read_clip(folder, report, subset=subset, excluded=skipped.get(folder.name, ()), scheme=scheme)
-            clips.append(clip)
-            report.count(own or folder.name, len(clip))
+            clips.append(read_clip(folder, report, subset, skipped.get(folder.name, ()), scheme))
+            report.count(own or folder.name, len(clips[-1]))
     if official:
         for part in wanted:
             report.count(part, 0)

@@ -9,7 +9,6 @@ Masked 300W (Zhu et al. 2021): the test folders of 300W with masks painted over 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -48,17 +47,8 @@ def is_private(root: Path) -> bool:
     return _private_folder(root) is not None or (root / PRIVATE_EXTRACT).is_file()
 
 
-def read_300w(
-    root: str | os.PathLike[str], subsets: Iterable[str] = TRAINING_SUBSETS
-) -> tuple[list[Sample], ReadingReport]:
-    """Read subsets of 300W.
-
-    Args:
-        root: folder that holds `afw`, `helen`, `lfpw` and `ibug`.
-        subsets: names such as `helen/trainset`; see `TRAINING_SUBSETS`, `FULL_SUBSETS`.
-
-    Returns:
-        The faces, subset by subset in the order of their names, and the report.
+def read_300w(root: Path, subsets: Iterable[str] = TRAINING_SUBSETS) -> tuple[list[Sample], ReadingReport]:
+    """Read subsets of 300W, such as `helen/trainset`, in the order of their names.
 
     Raises:
         DataError: none of the subsets exists.
@@ -66,8 +56,8 @@ def read_300w(
     report = ReadingReport()
     samples: list[Sample] = []
     for subset in subsets:
-        if (Path(root) / subset).is_dir():
-            samples += read_pts_folder(Path(root) / subset, report, root=root)
+        if (root / subset).is_dir():
+            samples += read_pts_folder(root / subset, report, root=root)
         else:
             report.count(subset, 0)
     if not samples:
@@ -76,7 +66,7 @@ def read_300w(
     return samples, report
 
 
-def read_masked_300w(root: str | os.PathLike[str]) -> tuple[list[Sample], ReadingReport]:
+def read_masked_300w(root: Path) -> tuple[list[Sample], ReadingReport]:
     """Read Masked 300W: the test folders of 300W that exist, of the authors' set or of one made by `srn mask`.
 
     The authors' face boxes are the tight boxes of the true landmarks, not detected ones as in 300W. The manifest of a
@@ -89,21 +79,19 @@ def read_masked_300w(root: str | os.PathLike[str]) -> tuple[list[Sample], Readin
     return mark_occluded(samples, root), report
 
 
-def read_300w_private(root: str | os.PathLike[str]) -> tuple[list[Sample], ReadingReport]:
+def read_300w_private(root: Path) -> tuple[list[Sample], ReadingReport]:
     """Read the private test set of the 300W challenge, 300 indoor and 300 outdoor pictures.
 
-    Args:
-        root: folder that holds `01_Indoor` and `02_Outdoor`, or `300W` with both. MMPose's extract is read as well:
-            `test_300w.json` with pictures `indoor_*.png`, `outdoor_*.png`. It kept the 1-based coordinates of the
-            `.pts` files, and its boxes come from the true landmarks.
+    MMPose's extract is read as well: `test_300w.json` with pictures `indoor_*.png`, `outdoor_*.png`. It kept the
+    1-based coordinates of the `.pts` files, and its boxes come from the true landmarks.
 
     Raises:
         DataError: neither layout exists.
     """
-    base = _private_folder(Path(root))
-    if base is not None:
-        return read_300w(base, PRIVATE_SUBSETS)
-    extract = Path(root) / PRIVATE_EXTRACT
+    folder = _private_folder(root)
+    if folder is not None:
+        return read_300w(folder, PRIVATE_SUBSETS)
+    extract = root / PRIVATE_EXTRACT
     if not extract.is_file():
         expected = f"the folders {' and '.join(PRIVATE_SUBSETS)}, or {PRIVATE_EXTRACT}"
         raise DataError.at(root, expected, "none of them")
@@ -116,6 +104,5 @@ def read_300w_private(root: str | os.PathLike[str]) -> tuple[list[Sample], Readi
 
 
 def _private_folder(root: Path) -> Path | None:
-    """Return the folder that holds `01_Indoor` or `02_Outdoor`: `root` or `300W` in it; None where neither does."""
     places = (root, root / "300W")
     return next((place for place in places if any((place / name).is_dir() for name in PRIVATE_SUBSETS)), None)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from srn.datasets.catalogue import Dataset
-from srn.datasets.duplicates import Scan, duplicates, scan
-from srn.datasets.sample import SPLITS, Sample
+from srn.datasets.duplicates import duplicates, scan
+from srn.datasets.sample import SPLITS
 
 
 @dataclass(frozen=True)
@@ -32,12 +32,9 @@ class Validation:
 def validate(
     dataset: Dataset, *, read_pictures: bool = True, progress: Callable[[int, int], None] | None = None
 ) -> Validation:
-    """Validate a dataset.
+    """Validate a dataset, with every picture decoded (of a video, its first annotated frame) unless told otherwise.
 
-    Args:
-        dataset: the dataset.
-        read_pictures: decode every picture (of a video, its first annotated frame).
-        progress: called with (pictures done, pictures in all).
+    `progress` is called with (pictures done, pictures in all).
     """
     report = dataset.report
     pictures, broken = _check_pictures(dataset, progress) if read_pictures else ([], [])
@@ -62,10 +59,9 @@ def _summary(dataset: Dataset) -> list[str]:
 
 def _check_pictures(dataset: Dataset, progress: Callable[[int, int], None] | None) -> tuple[list[str], list[str]]:
     """Return lines about the pictures, and lines about those that do not decode."""
+    starts = list(range(len(dataset.samples)))
     if dataset.clips:
-        starts = [sum(len(clip) for clip in dataset.clips[:k]) for k in range(len(dataset.clips))]
-    else:
-        starts = list(range(len(dataset.samples)))
+        starts = [sum(map(len, dataset.clips[:k])) for k in range(len(dataset.clips))]
     samples = [dataset.samples[index] for index in starts]
     found = scan(samples, progress=progress)
     lines = []
@@ -75,15 +71,10 @@ def _check_pictures(dataset: Dataset, progress: Callable[[int, int], None] | Non
     members = [set(dataset.parts.get(split, ())) for split in SPLITS]
     training, test = ([i for i, index in enumerate(starts) if index in chosen] for chosen in members)
     if training and test:
-        lines += _shared_pictures(samples, found, training, test)
+        pairs = list(duplicates(found, test, training))
+        exact = sum(pair.exact for pair in pairs)
+        lines.append(f"in training and test both: {exact} the same picture, {len(pairs) - exact} nearly the same")
+        for pair in pairs:
+            how = "the same picture" if pair.exact else f"nearly the same ({pair.similarity:.3f})"
+            lines.append(f"{samples[pair.first].path} and {samples[pair.second].path}: {how}")
     return lines, list(found.problems)
-
-
-def _shared_pictures(samples: list[Sample], found: Scan, training: list[int], test: list[int]) -> list[str]:
-    pairs = list(duplicates(found, test, training))
-    exact = sum(pair.exact for pair in pairs)
-    lines = [f"in training and test both: {exact} the same picture, {len(pairs) - exact} nearly the same"]
-    for pair in pairs:
-        how = "the same picture" if pair.exact else f"nearly the same ({pair.similarity:.3f})"
-        lines.append(f"{samples[pair.first].path} and {samples[pair.second].path}: {how}")
-    return lines

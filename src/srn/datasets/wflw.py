@@ -11,14 +11,12 @@ The 68-point lists that others derived (`list_68pt_rect_attr_...`, 136 coordinat
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from srn.datasets.checks import check_landmarks, check_picture
-from srn.datasets.report import ReadingReport
+from srn.datasets.report import ReadingReport, check_landmarks, check_picture
 from srn.datasets.sample import SPLITS, TEST, Sample
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
@@ -30,10 +28,10 @@ ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blu
 _LIST_NAMES = {"pose": "largepose", "make-up": "makeup"}
 
 
-def list_file(root: str | os.PathLike[str], split: str, scheme: LandmarkScheme = WFLW_98) -> Path:
+def list_file(root: Path, split: str, scheme: LandmarkScheme = WFLW_98) -> Path:
     """Return the path of the list of a split."""
     name = f"list_{scheme.n_points}pt_rect_attr"
-    places = (Path(root) / "WFLW_annotations", Path(root))
+    places = (root / "WFLW_annotations", root)
     files = [place / f"{name}_train_test" / f"{name}_{split}.txt" for place in places]
     return next((file for file in files if file.is_file()), files[0])
 
@@ -41,11 +39,6 @@ def list_file(root: str | os.PathLike[str], split: str, scheme: LandmarkScheme =
 def has_lists(root: Path, scheme: LandmarkScheme) -> bool:
     """Return whether a folder has a list of a split with this many points."""
     return any(list_file(root, split, scheme).is_file() for split in SPLITS)
-
-
-def _subset_list(root: Path, attribute: str) -> Path:
-    name = _LIST_NAMES.get(attribute, attribute)
-    return root / "WFLW_annotations" / "list_98pt_test" / f"list_98pt_test_{name}.txt"
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
@@ -83,7 +76,8 @@ def _read_face(
 
 def _compare_with_list(root: Path, attribute: str, samples: list[Sample], report: ReadingReport) -> None:
     """Note differences between an official subset list and the flags. Picture and first point identify a face."""
-    path = _subset_list(root, attribute)
+    name = _LIST_NAMES.get(attribute, attribute)
+    path = root / "WFLW_annotations" / "list_98pt_test" / f"list_98pt_test_{name}.txt"
     if not path.is_file():
         return
     listed = set()
@@ -106,34 +100,31 @@ def _compare_with_list(root: Path, attribute: str, samples: list[Sample], report
 
 
 def read_wflw(
-    root: str | os.PathLike[str], splits: Iterable[str] = SPLITS, *, scheme: LandmarkScheme = WFLW_98
+    root: Path, splits: Iterable[str] = SPLITS, *, scheme: LandmarkScheme = WFLW_98
 ) -> tuple[list[Sample], ReadingReport]:
-    """Read WFLW.
+    """Read WFLW with its face boxes and attributes, in the order of the lists.
 
     Args:
         root: folder with `WFLW_images` and `WFLW_annotations`.
         splits: `train`, `test` or both.
         scheme: `WFLW_98`, or `IBUG_68` for the lists that others derived.
 
-    Returns:
-        The faces with their boxes and attributes, in the order of the lists, and the report.
-
     Raises:
         DataError: none of the lists exists.
     """
-    base, report = Path(root), ReadingReport()
-    wanted = {split: list_file(base, split, scheme) for split in splits}
+    report = ReadingReport()
+    wanted = {split: list_file(root, split, scheme) for split in splits}
     if not any(file.is_file() for file in wanted.values()):
-        raise DataError.at(base, f"WFLW's lists ({next(iter(wanted.values())).relative_to(base)})", "none of them")
+        raise DataError.at(root, f"WFLW's lists ({next(iter(wanted.values())).relative_to(root)})", "none of them")
     samples: list[Sample] = []
     for split, file in wanted.items():
         found: list[Sample] = []
         for number, line in _lines(file) if file.is_file() else []:
             with report.catching():
-                found.append(_read_face(line, f"{file}: line {number}", scheme, base / "WFLW_images", split, report))
+                found.append(_read_face(line, f"{file}: line {number}", scheme, root / "WFLW_images", split, report))
         report.count(split, len(found))
         if split == TEST and scheme is WFLW_98:
             for attribute in ATTRIBUTES:
-                _compare_with_list(base, attribute, found, report)
+                _compare_with_list(root, attribute, found, report)
         samples += found
     return samples, report

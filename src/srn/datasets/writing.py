@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,15 +15,10 @@ from srn.media.pts import write_pts
 
 
 class AnnotationWriter:
-    """Writes annotated pictures or frames, and their table.
+    """Writes annotated pictures or frames, and their table: the given columns, then `visible`."""
 
-    Args:
-        table: file of the table.
-        columns: its columns, without the last one, `visible`.
-    """
-
-    def __init__(self, table: str | os.PathLike[str], columns: Sequence[str]) -> None:
-        self._table = Path(table)
+    def __init__(self, table: Path, columns: Sequence[str]) -> None:
+        self._table = table
         self._rows: list[Sequence[object]] = [(*columns, "visible")]
 
     def picture(
