@@ -240,7 +240,7 @@ def cost(landmarker: FaceLandmarker, portrait: Portrait, faces: int, frames: int
     scene = rows_of(portrait, faces)
     pictures = [scene(k)[0] for k in range(frames)]
     finder = TimedFinder()
-    tracker = FaceLandmarker(localizer=landmarker.localizer, face_finder=finder, threads=1).tracker()
+    tracker = FaceLandmarker(localizer=landmarker.localizer, face_finder=finder).tracker()
     tracker.update(pictures[0], 0.0)  # loads the finder
     finder.seconds, finder.runs = 0.0, 0
     begin = time.process_time()

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import pytest
 
 from srn.cli import main as command_line
-from srn.cli import options
 from srn.media.pictures import write_image
 
 
@@ -58,7 +57,7 @@ def use_localizer(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Makes every command localize with the given localizer, whatever weights it is told."""
 
     def use(localizer: Any) -> None:
-        monkeypatch.setattr(options, "open_localizer", lambda weights, threads: localizer)
+        monkeypatch.setattr("srn.inference.landmarker.open_localizer", lambda weights, **options: localizer)
 
     return use
 

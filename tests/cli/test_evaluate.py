@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.cli import options
 from srn.cli.evaluate import Normalizer
 from srn.face.metrics import NORMALIZERS
 from srn.media.pictures import read_image
@@ -99,7 +98,9 @@ def test_two_networks_on_the_same_faces(
 ) -> None:
     """The other network is off by twice as much: the difference is one error, on every face."""
     good, bad = true_localizer(truths, (3.0, 4.0)), true_localizer(truths, (6.0, 8.0))
-    monkeypatch.setattr(options, "open_localizer", lambda weights, threads: good if weights is None else bad)
+    monkeypatch.setattr(
+        "srn.inference.landmarker.open_localizer", lambda weights, **options: good if weights is None else bad
+    )
     (tmp_path / "other.onnx").touch()
     ran, values = evaluate(
         srn, tmp_path, root / "one", root / "two", "--compare", tmp_path / "other.onnx", "--no-cache"

@@ -236,6 +236,8 @@ def test_contradictory_options(fake_localizer: Any, tmp_path: Path) -> None:
     for wrong in ({"weights": tmp_path / "a.onnx"}, {"device": "cuda"}, {"providers": ["CPUExecutionProvider"]}):
         with pytest.raises(InputError, match="a localizer, or weights with their providers or device, found both"):
             FaceLandmarker(localizer=localizer, **wrong)
+    with pytest.raises(InputError, match="threads: expected none with a localizer and a face finder of your own"):
+        FaceLandmarker(localizer=localizer, face_finder=LandmarkBoxFinder(), threads=1)
     landmarker = FaceLandmarker(localizer=localizer)
     for wrong in ({"smooth": False}, {"smooth": True}, {"start": "mean"}, {"iterations": 1}, {"find_every": 30}):
         with pytest.raises(InputError, match=f"config or {next(iter(wrong))}, found both"):

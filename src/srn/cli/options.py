@@ -12,8 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressC
 
 from srn.errors import MissingDependencyError
 from srn.evaluation.cache import EvaluationCache, default_folder
-from srn.face.localizer import Localizer
-from srn.inference import runtime
 from srn.inference.face_finder import YuNetFinder
 from srn.inference.landmarker import FaceLandmarker
 
@@ -45,16 +43,11 @@ CacheFolder = Annotated[
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew, and keep nothing.")]
 
 
-def open_localizer(weights: Path | None, threads: int | None) -> Localizer:
-    return runtime.open_localizer(weights, threads=threads)
-
-
 def open_landmarker(
     weights: Path | None, passes: int, flip: bool, threads: int | None, yunet: Path | None
 ) -> FaceLandmarker:
     finder = None if yunet is None else YuNetFinder(yunet)
-    localizer = open_localizer(weights, threads)
-    return FaceLandmarker(localizer=localizer, face_finder=finder, passes=passes, flip_average=flip, threads=threads)
+    return FaceLandmarker(weights, face_finder=finder, passes=passes, flip_average=flip, threads=threads)
 
 
 def open_cache(folder: Path | None, none: bool) -> EvaluationCache | None:

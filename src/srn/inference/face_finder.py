@@ -89,15 +89,10 @@ class CenterFaceFinder:
             raise InputError.at("face finder's sizes", "one or more sizes of at least 32 pixels", str(tuple(sizes)))
         if last_size is not None and last_size < 32:
             raise InputError.at("face finder's last_size", "a size of at least 32 pixels, or None", str(last_size))
-        _check_fraction("face finder's threshold", threshold)
-        _check_fraction("face finder's max_iou", max_iou)
-        if doubtful_threshold is not None:
-            _check_fraction("face finder's doubtful_threshold", doubtful_threshold)
-        self.sizes = tuple(sorted(set(sizes)))
-        self.last_size = last_size
-        self.threshold = threshold
+        _check_fractions(threshold=threshold, max_iou=max_iou, doubtful_threshold=doubtful_threshold)
+        self.sizes, self.last_size = tuple(sorted(set(sizes))), last_size
+        self.threshold, self.max_iou = threshold, max_iou
         self.least = threshold if doubtful_threshold is None else min(threshold, doubtful_threshold)
-        self.max_iou = max_iou
         where = model if model is not None else resources.files("srn") / "weights" / "centerface.onnx"
         content = _read_bytes(where, "CenterFace's ONNX file")
         self._session = open_session(content, str(where), "an ONNX model that ONNX Runtime reads", threads=threads)
@@ -112,10 +107,8 @@ class CenterFaceFinder:
         longer_side = max(image.shape[:2])
         used = self.sizes[0]
         found = [self._find_at(image, used / longer_side)]
-        steps = [(size, True) for size in self.sizes[1:]]
-        if self.last_size is not None:
-            steps.append((self.last_size, False))
-        for size, always in steps:
+        last = [] if self.last_size is None else [(self.last_size, False)]
+        for size, always in [*((size, True) for size in self.sizes[1:]), *last]:
             # Enlarging adds no information, nor does a size that is hardly above the previous one.
             available = min(size, longer_side)
             if available >= 1.25 * used and (always or not any((scores > self.threshold).any() for _, scores in found)):
@@ -163,8 +156,7 @@ class YuNetFinder:
     ) -> None:
         if size < 32:
             raise InputError.at("face finder's size", "at least 32 pixels", str(size))
-        _check_fraction("face finder's threshold", threshold)
-        _check_fraction("face finder's max_iou", max_iou)
+        _check_fractions(threshold=threshold, max_iou=max_iou)
         self.size = size
         expected = "a YuNet ONNX file that OpenCV's FaceDetectorYN runs"
         content = np.frombuffer(_read_bytes(model, expected), dtype=np.uint8)
@@ -236,11 +228,9 @@ def default_fit(finder: FaceFinder) -> BoxFit:
 
 
 class LandmarkBoxFinder:
-    """A face finder whose boxes are tight landmark boxes.
+    """A face finder whose boxes are tight landmark boxes: those of `finder`, mapped by `fit`.
 
-    Args:
-        finder: the face finder; the built-in one if None.
-        fit: map of its boxes; `default_fit` if None. Pass `BoxFit()` for a finder that gives landmark boxes itself.
+    They are the built-in finder and `default_fit` if None. Pass `BoxFit()` for a finder of landmark boxes.
     """
 
     def __init__(self, finder: FaceFinder | None = None, fit: BoxFit | None = None) -> None:
@@ -314,9 +304,10 @@ def _to_picture(edges: FloatArray, ratio: FloatArray) -> Float64Array:
     return np.asarray(edges / np.tile(ratio, 2) - 0.5, np.float64)
 
 
-def _check_fraction(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise InputError.at(name, "a number from 0 to 1", f"{value:g}")
+def _check_fractions(**values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not 0 <= value <= 1:
+            raise InputError.at(f"face finder's {name}", "a number from 0 to 1", f"{value:g}")
 
 
 def _read_bytes(where: str | os.PathLike[str] | Traversable, expected: str) -> bytes:

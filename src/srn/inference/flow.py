@@ -1,8 +1,4 @@
-"""Propagate landmarks from one frame to the next by optical flow in the face's crop.
-
-The network predicts every frame independently, so its errors jump from frame to frame. Optical flow measures motion
-precisely but drifts. The tracker moves points with the flow and corrects them slowly by the network.
-"""
+"""Propagate landmarks from one frame to the next by optical flow in the face's crop."""
 
 from __future__ import annotations
 
@@ -78,7 +74,11 @@ def _closeness(one: FloatArray, other: FloatArray, scale: float) -> Float64Array
 
 
 class FaceFlow:
-    """Propagate landmarks of faces from frame to frame by OpenCV's DIS optical flow (Kroeger et al., ECCV 2016)."""
+    """Propagate landmarks of faces from frame to frame by OpenCV's DIS optical flow (Kroeger et al., ECCV 2016).
+
+    The network predicts every frame independently, so its errors jump. Optical flow measures motion precisely but
+    drifts. The tracker moves points with the flow and corrects them slowly by the network.
+    """
 
     def __init__(self) -> None:
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

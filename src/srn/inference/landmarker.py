@@ -107,6 +107,8 @@ class FaceLandmarker:
             localizer = open_localizer(weights, threads=threads, providers=providers, device=device)
         elif weights is not None or providers is not None or device != "cpu":
             raise InputError.at("FaceLandmarker", "a localizer, or weights with their providers or device", "both")
+        elif threads is not None and face_finder is not None:
+            raise InputError.at("threads", "none with a localizer and a face finder of your own", str(threads))
         self.localizer = localizer
         self.looker = Looker(self.localizer, flip_average=flip_average)
         self._finder: LandmarkBoxFinder | None = None

@@ -134,7 +134,7 @@ class OnnxLocalizer:
         hidden: Float32Array | None = None,
         initial_weight: Float32Array | None = None,
     ) -> Prediction:
-        """Localize landmarks in crops (B, S, S, 3) uint8 RGB; see `Localizer`."""
+        """Localize landmarks in crops; see `Localizer`."""
         batch, n = len(crops), self._scheme.n_points
         if initial_weight is None:
             initial_weight = np.full(batch, 0.0 if initial_shape is None else 1.0, np.float32)

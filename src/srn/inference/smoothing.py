@@ -1,7 +1,4 @@
-"""Smooth landmarks over time with little lag, and hold hidden points in place.
-
-Both filters take shapes (N, 2) in picture pixels with times in seconds, so the frame rate may vary.
-"""
+"""Smooth landmarks over time with little lag, and hold hidden points in place, at any frame rate."""
 
 from __future__ import annotations
 
@@ -52,12 +49,9 @@ class SmoothingConfig(Settings):
         rigid_beta: increase of the cutoffs by the speed of the whole face.
         shock_beta: increase of the whole face's cutoff by the speed of its prediction error, in excess of
             `shock_floor`. It follows jolts of the camera.
-        shock_floor: that speed at which the increase begins.
-        speed_cutoff: cutoff for the speeds of single points.
-        rigid_speed_cutoff: cutoff for the speed of the whole face.
-        carried_cutoff: cutoff for a point propagated by optical flow, in place of `min_cutoff` and the betas.
-        rigid_carried_cutoff: the same for the whole face.
-        carried_shock_floor: replaces `shock_floor` likewise.
+        speed_cutoff, rigid_speed_cutoff: cutoffs for the speeds of single points and of the whole face.
+        carried_cutoff, rigid_carried_cutoff, carried_shock_floor: the same for points propagated by optical flow, in
+            place of `min_cutoff` and the betas.
         least_weight: weight of a point with zero confidence, relative to a certain one.
         hold: share of the correction of a hidden point without confidence towards its position in the recent shape.
         memory_s: time constant with which the recent shape follows the measured one, seconds.

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from srn.errors import InputError
-from srn.face.geometry import CropGeometry, Float64Array, ImageArray
+from srn.face.geometry import CropGeometry, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.association import has_extent, is_face, match, without_duplicates
 from srn.inference.face_finder import FoundFace
@@ -240,33 +240,22 @@ class FaceTracker:
 
     def _mirror_corrected(self, image: ImageArray, observations: list[Observation]) -> list[Observation]:
         """Add to every shape its track's mirror offset, which mirrored views of those that are due keep up to date."""
-        due = [k for k, observation in enumerate(observations) if self._is_mirror_due(observation.candidate.track)]
-        measured = dict(zip(due, self._mirror_offsets(image, [observations[k] for k in due]), strict=True))
+        last = [None if (t := o.candidate.track) is None or t.lost else t.last for o in observations]
+        offsets = {k: o.mirror_offset for k, o in enumerate(last) if o is not None and o.mirror_offset is not None}
+        ages = {k: o.since_mirrored + 1 for k, o in enumerate(last) if o is not None}
+        due = [k for k in range(len(last)) if k not in offsets or ages[k] >= self.config.mirror_every]
+        mirrored = self._views(image, [observations[k].candidate for k in due], mirrored=True)
+        for k, other in zip(due, mirrored, strict=True):
+            to_crop = other.candidate.geometry.to_crop
+            new = (to_crop(other.shape) - to_crop(observations[k].shape)) / 2
+            old = offsets.get(k, new)
+            offsets[k], ages[k] = old + self.config.mirror_gain * (new - old), 0
         corrected = []
         for k, observation in enumerate(observations):
-            track, geometry = observation.candidate.track, observation.candidate.geometry
-            offset = None if track is None or track.lost else track.last.mirror_offset
-            if k in measured:
-                new = measured[k]
-                offset = new if offset is None else offset + self.config.mirror_gain * (new - offset)
-            assert offset is not None
-            shape = geometry.to_picture(geometry.to_crop(observation.shape) + offset)
-            since = 0 if k in measured or track is None else track.last.since_mirrored + 1
-            corrected.append(replace(observation, shape=shape, mirror_offset=offset, since_mirrored=since))
+            geometry = observation.candidate.geometry
+            shape = geometry.to_picture(geometry.to_crop(observation.shape) + offsets[k])
+            corrected.append(replace(observation, shape=shape, mirror_offset=offsets[k], since_mirrored=ages[k]))
         return corrected
-
-    def _is_mirror_due(self, track: Track | None) -> bool:
-        if track is None or track.lost or track.last.mirror_offset is None:
-            return True
-        return track.last.since_mirrored + 1 >= self.config.mirror_every
-
-    def _mirror_offsets(self, image: ImageArray, observations: list[Observation]) -> list[Float64Array]:
-        """Half the differences (N, 2) between mirrored and plain views, crop pixels."""
-        mirrored = self._views(image, [observation.candidate for observation in observations], mirrored=True)
-        return [
-            (plain.candidate.geometry.to_crop(other.shape) - plain.candidate.geometry.to_crop(plain.shape)) / 2
-            for plain, other in zip(observations, mirrored, strict=True)
-        ]
 
     # --- judgement
 

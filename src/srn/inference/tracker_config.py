@@ -28,24 +28,19 @@ class TrackerConfig(Settings):
         start: initial shape of the network in each frame. `mean`: as in a picture; `previous`: the shape of the frame
             before.
         iterations: number of iterations of the network that are used; all if None.
-        find_every: largest interval between two runs of the face finder.
-        find_when_empty: the same while there is no face.
-        find_after_change: smallest such interval after a change in the picture away from the faces.
+        find_every, find_when_empty, find_after_change: intervals of `FinderSchedule`.
         max_displacement: displacement of its crop above which a tracked face is viewed again.
         keep_confidence: mean confidence below which a face is lost.
         accept_confidence: lowest mean confidence of a new face, or of a lost one that is found again.
-        max_shift: largest distance of a face from its predicted position.
-        max_stretch: largest ratio of a face's size to its predicted size.
+        max_shift, max_stretch: largest distance of a face from its predicted position, and ratio of its sizes.
         max_misfit: largest root mean square distance between the mean shape and a face aligned to it, in face units.
         max_misses: number of consecutive runs of the finder that may miss a face without, or with low, confidence.
         min_age_s: age below which a track that is lost is discarded.
         coast_s: time for which a lost face is still reported, with falling confidence.
         memory_s: time for which the number of a lost face is kept.
-        fade_s: time in which the confidence of a lost face falls to 1/e.
-        slow_s: time in which its speed does.
-        reach: largest distance of a found box from a face's predicted position.
-        reach_per_s: what each second since the face was lost adds to it.
-        max_reach: upper limit of the sum.
+        fade_s, slow_s: times in which the confidence and the speed of a lost face fall to 1/e.
+        reach, reach_per_s, max_reach: largest distance of a found box from a face's predicted position, its growth
+            with each second since the face was lost, and the upper limit of the sum.
     """
 
     smooth: bool = True
