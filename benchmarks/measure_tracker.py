@@ -71,16 +71,9 @@ class PictureFrames:
         return read_image(self.files[number - 1])
 
 
-@dataclass(frozen=True)
-class CutPicture:
-    """A crop of a picture (a `PictureSource`)."""
-
-    sample: Sample
-    geometry: CropGeometry
-
-    def load(self) -> Picture:
-        """Read the crop, (S, S, 3) uint8 RGB."""
-        return self.geometry.crop(self.sample.load())
+def cropped_picture(sample: Sample, geometry: CropGeometry) -> Picture:
+    """Read a crop (S, S, 3) uint8 RGB of a sample's picture."""
+    return geometry.crop(sample.load())
 
 
 def youtube_clips(folder: Path) -> list[Clip]:
@@ -102,9 +95,8 @@ def animated_clips(samples: list[Sample], frames: int) -> Iterator[Clip]:
     """Animate test faces, each with its own random generator."""
     for index, sample in enumerate(samples):
         geometry = CropGeometry.from_box(sample.box, ANIMATED_FRAME)
-        cut = dataclasses.replace(
-            sample, landmarks=geometry.to_crop(sample.landmarks), source=CutPicture(sample, geometry), occluded=None
-        )
+        source = functools.partial(cropped_picture, sample, geometry)
+        cut = dataclasses.replace(sample, landmarks=geometry.to_crop(sample.landmarks), source=source, occluded=None)
         yield animate_picture(cut, TEST_MOTION, np.random.default_rng([SEED, index]), frames)
 
 
