@@ -11,7 +11,7 @@ import typer
 
 from srn.cli import options
 from srn.errors import InputError
-from srn.inference.video_tracking import TrackedVideo, track_video
+from srn.inference.batch import TrackedVideo, track_video
 from srn.media.ffmpeg import quiet
 from srn.media.results import json_lines
 from srn.media.video_reading import open_video

@@ -13,8 +13,7 @@ from srn.inference.smoothing import similar_part
 from srn.inference.tracker_config import TrackerConfig
 from srn.inference.tracks import Observation, Track
 
-FORBIDDEN = 1e6
-"""Cost from which, as from infinity, a pair is never made."""
+FORBIDDEN = 1e6  # cost from which, as from infinity, a pair is never made
 
 
 def assign(cost: FloatArray) -> list[tuple[int, int]]:

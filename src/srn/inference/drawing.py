@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections import deque
+import itertools
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -11,11 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.face.geometry import Box, FloatArray, ImageArray
+from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
 from srn.inference.face import Face
 
 Color = tuple[int, int, int]
+Trace = list[tuple[float, Float64Array]]
 
 COMPONENT_COLORS: Mapping[str, Color] = MappingProxyType(
     {
@@ -100,7 +101,7 @@ class TrackPainter:
 
     def __init__(self, trace_s: float = 1.0, *, contours: bool = True, boxes: bool = False) -> None:
         self.trace_s, self.contours, self.boxes = trace_s, contours, boxes
-        self._traces: dict[int, deque[tuple[float, npt.NDArray[np.float64]]]] = {}
+        self._traces: dict[int, Trace] = {}
 
     def draw(self, image: ImageArray, faces: Iterable[Face], time_s: float) -> ImageArray:
         """Draw the faces that `FaceTracker.update` returned for a frame (H, W, 3) uint8 RGB on a copy of it.
@@ -112,12 +113,9 @@ class TrackPainter:
         for face in faces:
             if face.track_id is not None:
                 nose = face.part("nose").mean(axis=0)
-                self._traces.setdefault(face.track_id, deque()).append((time_s, nose))
-        for number, trace in list(self._traces.items()):
-            while trace and time_s - trace[0][0] > self.trace_s:
-                trace.popleft()
-            if not trace:
-                del self._traces[number]
+                self._traces.setdefault(face.track_id, []).append((time_s, nose))
+        recent = {n: [p for p in trace if time_s - p[0] <= self.trace_s] for n, trace in self._traces.items()}
+        self._traces = {number: trace for number, trace in recent.items() if trace}
         shown = {face.track_id for face in faces}
         for number, trace in self._traces.items():
             if number in shown:
@@ -126,9 +124,7 @@ class TrackPainter:
             self._draw_face(drawn, face)
         return drawn
 
-    def _draw_trace(
-        self, image: ImageArray, trace: deque[tuple[float, npt.NDArray[np.float64]]], time_s: float, color: Color
-    ) -> None:
+    def _draw_trace(self, image: ImageArray, trace: Trace, time_s: float, color: Color) -> None:
         """Draw one thin line that fades towards its older end."""
         if len(trace) < 2:
             return
@@ -142,7 +138,7 @@ class TrackPainter:
         window = image[top:bottom, left:right]
         strength = np.zeros(window.shape[:2], np.uint8)
         thick = max(round(min(height, width) / 240), 1)
-        for (_, before), (moment, after) in zip(trace, list(trace)[1:], strict=False):
+        for (_, before), (moment, after) in itertools.pairwise(trace):
             age = (time_s - moment) / self.trace_s
             ends = [_fixed_point(point - (left, top)).tolist() for point in (before, after)]
             cv2.line(strength, ends[0], ends[1], int(255 * 0.85 * (1 - age)), thick, cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -22,17 +22,12 @@ from srn.inference.runtime import Device, check_threads, open_localizer
 from srn.inference.tracker import FaceTracker
 from srn.inference.tracker_config import Start, TrackerConfig
 
-DOUBTFUL_SCORE = 0.1
-"""Lowest score of the boxes that are viewed when the built-in face finder is sure of no face."""
+# If the built-in finder is sure of no face, its best boxes are viewed; confident landmarks show which hold a face.
+DOUBTFUL_SCORE = 0.1  # lowest score of such a box
+DOUBTFUL_FACES = 4  # largest number of them
+BELIEVED_CONFIDENCE = 0.4  # lowest mean confidence of the landmarks (`docs/face_finder.md`)
 
-DOUBTFUL_FACES = 4
-"""Largest number of such boxes, best first."""
-
-BELIEVED_CONFIDENCE = 0.4
-"""Mean confidence of the landmarks from which such a box holds a face (`docs/face_finder.md`)."""
-
-EXTRA_PASSES = 2
-"""Default limit of the passes that are added for faces whose crop was misplaced."""
+EXTRA_PASSES = 2  # default limit
 
 BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
 
@@ -120,8 +115,7 @@ class FaceLandmarker:
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB: tight landmark boxes, picture pixels, best score first.
 
-        A mask lowers the finder's score more than the confidence of the landmarks. If the finder is sure of no face,
-        its doubtful boxes are kept if their landmarks are confident.
+        Doubtful boxes are kept if their landmarks are confident: a mask lowers the finder's score more than theirs.
         """
         if self._finder is None:  # loaded on first use, because callers with boxes of their own do not need it
             self._finder = LandmarkBoxFinder(CenterFaceFinder(doubtful_threshold=DOUBTFUL_SCORE, threads=self._threads))

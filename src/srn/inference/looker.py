@@ -12,11 +12,8 @@ from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, Float64Array, FloatArray, ImageArray, flip_points
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
 
-MISPLACED = 0.08
-"""Displacement (`CropGeometry.displacement`) above which a crop was misplaced and its face is viewed again."""
-
-EARLIER_VIEW = 0.4
-"""Weight of a view relative to the next one of the same face, at equal expected errors (`docs/experiments.md`)."""
+MISPLACED = 0.08  # displacement (`CropGeometry.displacement`) above which a face is viewed again
+EARLIER_VIEW = 0.4  # weight of a view relative to the next one, at equal expected errors (`docs/experiments.md`)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +91,7 @@ def combined(views: Sequence[View]) -> View:
 class Looker:
     """Views faces through a localizer: crop, predict, map back to the picture.
 
-    Args:
-        localizer: the network.
-        flip_average: average every view with the view of the mirrored crop, at twice the cost.
+    `flip_average` averages every view with the view of the mirrored crop, at twice the cost.
     """
 
     def __init__(self, localizer: Localizer, *, flip_average: bool = False) -> None:

@@ -10,11 +10,8 @@ from srn.face.geometry import Box, Float64Array, FloatArray
 from srn.inference.flow import Carried
 from srn.settings import NonNegative, Positive, Settings, Share
 
-SHORTEST = 1e-3
-"""Smallest interval between two frames, seconds: it keeps the speeds of simultaneous frames finite."""
-
-LONGEST = 0.1
-"""Longest time over which a speed is extrapolated, seconds."""
+SHORTEST = 1e-3  # seconds between two frames at least: it keeps the speeds of simultaneous frames finite
+LONGEST = 0.1  # seconds over which a speed is extrapolated at most
 
 
 def similar_part(points: FloatArray, values: FloatArray, weights: FloatArray) -> Float64Array:
@@ -77,11 +74,10 @@ class SmoothingConfig(Settings):
 class OneEuroShape:
     """The One-Euro filter (Casiez, Roussel, Vogel, CHI 2012) for a whole shape, in units of the face.
 
-    As in the paper, the cutoff of an exponential filter grows with the filtered speed. Three things are added for
-    faces. First, the velocity v of the points is split into the rigid motion u of the whole face, by least squares,
-    and the motion p = v - u of each point, weighted by its trust w. Second, the filter moves with the rigid motion, so
-    that a moving face does not lag. Third, the prediction error e is split into a rigid part r and the rest. A shaking
-    camera moves all points alike, which is followed at once, while the points are still smoothed within the face. With
+    As in the paper, the cutoff of an exponential filter grows with the filtered speed. The velocity v of the points is
+    split into the rigid motion u of the whole face, by least squares, and the motion p = v - u of each point, weighted
+    by its trust w. The filter moves with the rigid motion, so that a moving face does not lag. The prediction error e
+    is split into a rigid part r and the rest: a shaking camera moves all points alike, which is followed at once. With
     s(f) the `smoothing_factor`, h the face size and |r| the root mean square over the points:
 
         u_t = u + s(rigid_speed_cutoff) (rigid part of v_t - u)
