@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.cli import options
 from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
@@ -52,7 +51,7 @@ def test_sets_of_one_name_are_told_apart(srn: Run, knowing: Any, root: Path, tmp
 def test_the_second_run_measures_nothing(
     srn: Run, knowing: Any, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(options, "weights_digest", lambda landmarker, weights: "w")
+    monkeypatch.setattr("srn.cli.evaluate.weights_digest", lambda landmarker, weights: "w")
 
     def run(*arguments: object) -> tuple[int, dict[str, Any]]:
         batches = len(knowing.batches)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.datasets.manifest import manifest_digest
 from srn.datasets.sample import Sample
 from srn.evaluation import cache as module
 from srn.evaluation.cache import (
@@ -19,7 +20,6 @@ from srn.evaluation.cache import (
     code_digest,
     default_folder,
     file_digest,
-    manifest_digest,
     weights_digest,
 )
 from srn.evaluation.protocol import evaluate

@@ -149,8 +149,8 @@ def _print(outcome: Outcome) -> None:
             cell = ours.cells[column.name]
             cells.append(tabulate.cell_text(cell).replace(" ", "\n", 1) if cell.value is not None else "n/a")
             if cell.value is None:  # the reason is printed below, because a narrow column would hide it
-                lacking[f"{ours.method.removeprefix('ours: ')}, {column.label}: {cell.reason}"] = None
-        printed.add_row(f"{ours.method}\n[dim]{options.escaped(ours.detail)}[/]", *map(options.escaped, cells))
+                lacking[f"{ours.method}, {column.label}: {cell.reason}"] = None
+        printed.add_row(f"ours: {ours.method}\n[dim]{options.escaped(ours.detail)}[/]", *map(options.escaped, cells))
     options.console.print(printed)
     for line in [*lacking, *outcome.notes]:
         options.say(line)

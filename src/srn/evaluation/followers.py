@@ -25,12 +25,7 @@ Start = Literal["mean", "previous"]
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """A follower's answer for a clip.
-
-    Attributes:
-        shapes: (T, N, 2) frame pixels; NaN in frames without the face.
-        seconds: (T,) time per frame, without reading it.
-    """
+    """A follower's answer: (T, N, 2) in frame pixels, NaN without the face, and (T,) seconds, without reading."""
 
     shapes: Float64Array
     seconds: Float64Array
@@ -74,8 +69,8 @@ class CascadeFollower:
     """The cascade through a clip, one view per frame.
 
     This is the paper's tracker, and the study of starts and iterations announced in its section 4.4. The first crop is
-    placed by the tight box of the true landmarks. A face is lost when its box overlaps the true one
-    by less than `MINIMAL_OVERLAP`: that frame counts with its error, and the next restarts from the true box.
+    placed by the tight box of the true landmarks. A face is lost when its box overlaps the true one by less than
+    `MINIMAL_OVERLAP`: that frame counts with its error, and the next restarts from the true box.
 
     Attributes:
         landmarker: its `passes` are not used.

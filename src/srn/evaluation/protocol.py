@@ -27,11 +27,7 @@ def evaluate(
     normalizer: str = "interocular",
     progress: Callable[[], None] | None = None,
 ) -> Evaluation:
-    """Localize every annotated face and measure its error.
-
-    Args:
-        normalizer: length that errors are divided by, one of `metrics.NORMALIZERS`.
-        progress: called after every face.
+    """Localize every annotated face and measure its error. `progress` is called after every face.
 
     Raises:
         InputError: unknown normalizer, a missing detector box, another landmark scheme, or no readable picture.

@@ -29,33 +29,13 @@ def measure_speed(landmarker: FaceLandmarker, face: tuple[ImageArray, Box] | Non
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
     image, box = face or (noise, Box(220, 140, 420, 340))
     size = landmarker.batch_size
-    one = _median_seconds(lambda: landmarker.detect(image, [box]), repeats)
-    many = _median_seconds(lambda: landmarker.detect(image, [box] * size), max(repeats // 5, 1)) / size
+    one = median_seconds(lambda: landmarker.detect(image, [box]), repeats)
+    many = median_seconds(lambda: landmarker.detect(image, [box] * size), max(repeats // 5, 1)) / size
     return Speed(one, many, size, processor())
 
 
-def timed_steps(
-    one_pass: FaceLandmarker, two_passes: FaceLandmarker, image: ImageArray, box: Box
-) -> dict[str, Callable[[int], float]]:
-    """Prepare the timing of the face finder and of the landmarks on a picture and a box in it.
-
-    Returns:
-        By step, a function of the number of runs that returns their median seconds per picture or face.
-    """
-    steps: dict[str, tuple[int, Callable[[], object]]] = {
-        "face finder, one picture": (1, lambda: one_pass.find(image)),
-        "landmarks, one face": (1, lambda: one_pass.detect(image, [box])),
-        "landmarks, one face, two passes": (1, lambda: two_passes.detect(image, [box])),
-        "landmarks, 16 faces at once": (16, lambda: one_pass.detect(image, [box] * 16)),
-    }
-
-    def measured(count: int, step: Callable[[], object]) -> Callable[[int], float]:
-        return lambda repeats: _median_seconds(step, repeats) / count
-
-    return {name: measured(count, step) for name, (count, step) in steps.items()}
-
-
-def _median_seconds(step: Callable[[], object], repeats: int) -> float:
+def median_seconds(step: Callable[[], object], repeats: int) -> float:
+    """Return the median time of several runs, after one that does not count."""
     step()  # the first run allocates
     times = []
     for _ in range(repeats):

@@ -152,8 +152,7 @@ class PairedComparison:
         faces, both_found: number of common faces, and of those that both found.
         difference: mean of second minus first over these, with its interval; below 0 the second is better.
         share_better: share of all faces on which the second is better; a face found by one only counts for that one.
-        share_worse: share on which the first is better.
-        p_value: two-sided sign-flip permutation test of a mean difference of 0.
+        p_value: see `sign_flip_p_value`.
     """
 
     faces: int

@@ -55,12 +55,7 @@ class VideoEvaluation:
     normalizer: str
 
     def summary(self) -> dict[str, Any]:
-        """Average over the clips, weighted by their frames.
-
-        Returns:
-            `clips`, `frames`, `missed`, `lost`, `nme`, `jitter`, `flicker`, `nme_hidden`, `nme_visible` (None if
-            undefined), and `ms` per frame.
-        """
+        """Average the errors over the clips, weighted by their frames (None if undefined), and sum the counts."""
         whole: dict[str, Any] = {"clips": len(self.clips), "frames": sum(clip.frames for clip in self.clips)}
         whole["missed"] = whole["frames"] - sum(clip.found for clip in self.clips)
         whole["lost"] = sum(clip.lost for clip in self.clips)
@@ -82,14 +77,7 @@ class VideoEvaluation:
 
 
 def score_track(track: Track, clip: Clip, normalizer: str = "interocular") -> ClipScore:
-    """Measure a track against a clip's landmarks.
-
-    Args:
-        normalizer: one of `metrics.NORMALIZERS`, taken from each frame's true shape.
-
-    Raises:
-        InputError: unknown normalizer.
-    """
+    """Measure a track against a clip's landmarks; the normalizer is that of each frame's true shape."""
     check_normalizer(normalizer)
     measure = metrics.NORMALIZERS[normalizer]
     normalizers = np.array([measure(shape, clip.scheme) for shape in clip.landmarks])
@@ -162,10 +150,7 @@ def evaluate_followers(
 
 
 def read_clips(folders: Iterable[Path], scheme: LandmarkScheme) -> tuple[list[Clip], list[str]]:
-    """Read the test videos of folders in 300VW's layout.
-
-    Returns:
-        The clips, and a line for each unusable one.
+    """Return the test videos of folders in 300VW's layout, and a line for each unusable one.
 
     Raises:
         DataError: a folder holds no annotated video.

@@ -17,9 +17,9 @@ from srn.datasets.folder import DataFolder
 from srn.errors import InputError
 from srn.evaluation.cache import EvaluationCache
 from srn.evaluation.paper import tabulate
-from srn.evaluation.paper.figures import curves, sheets
 from srn.evaluation.paper.networks import Network, find_runs, variant_of
 from srn.evaluation.paper.outcome import Cell, Outcome
+from srn.evaluation.paper.publish import curves, sheets
 from srn.evaluation.paper.published import published
 from srn.evaluation.paper.reproduce import Reproduction
 from srn.evaluation.statistics import Interval

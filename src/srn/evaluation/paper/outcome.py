@@ -40,13 +40,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class OurRow:
-    """A measured row.
-
-    Attributes:
-        method: name of the network.
-        variant: its variant, one of `published.VARIANTS`.
-        cells: by column name.
-    """
+    """The measured cells of a network, by column name."""
 
     method: str
     variant: str

@@ -22,8 +22,6 @@ class Column:
     """A column of a table: faces and measure.
 
     Attributes:
-        name: identifier, unique in its table.
-        label: heading.
         dataset: a name of `KINDS`, or `none`.
         metric: `nme`, `failure-rate`, `recall-at-80-precision` or `frames-per-second`.
         normalizer: one of `metrics.NORMALIZERS`; empty for measures without one.
@@ -44,7 +42,6 @@ class Row:
     """A method's published numbers.
 
     Attributes:
-        method: its name as printed.
         reference: its number in the paper's list; 0 for the paper's own.
         values: by column name, in the column's unit; empty cells are missing.
         variant: one of `VARIANTS` for the paper's own networks; else empty.
@@ -61,7 +58,7 @@ class Table:
     """A table of the paper.
 
     Attributes:
-        name, title, source: identifier, heading, and place in the paper.
+        source: place in the paper.
         notes: remarks on doubtful numbers.
         ablation: whether its rows are networks of one training budget.
     """

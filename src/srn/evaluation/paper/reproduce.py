@@ -7,18 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
+import cv2
 import numpy as np
 
 from srn.datasets.catalogue import Dataset
 from srn.datasets.folder import DataFolder
 from srn.datasets.kinds import KINDS
-from srn.errors import InputError
+from srn.datasets.sample import Sample
+from srn.errors import DataError, InputError
 from srn.evaluation.cache import EvaluationCache, cached_evaluate
-from srn.evaluation.paper.agreement import compare_covered_points, compare_errors_under_masks
 from srn.evaluation.paper.networks import Network, by_variant
 from srn.evaluation.paper.outcome import Cell, OurRow, Outcome
 from srn.evaluation.paper.published import Column, Table
-from srn.evaluation.results import Evaluation, Initialization
+from srn.evaluation.results import Evaluation, Initialization, compare_evaluations
 from srn.evaluation.speed import measure_speed
 from srn.evaluation.statistics import Interval
 from srn.face.scheme import LandmarkScheme
@@ -27,6 +28,9 @@ from srn.inference.landmarker import FaceLandmarker
 Sets = Mapping[str, list[Dataset] | str]
 """The versions of each dataset, or the reason why there is none."""
 
+CHANGED = 30
+"""A pixel is masked if a colour differs by more from the unmasked picture; JPEG changes it by less."""
+
 
 class Reproduction:
     """Measures networks on the available faces.
@@ -34,7 +38,6 @@ class Reproduction:
     Args:
         networks: weights of the tables, one for each variant and landmark scheme.
         ablations: weights of the ablations' runs, used instead of `networks` in the ablation tables.
-        cache: the kept results; None measures in any case.
         inits: sources of the face boxes; a row for each.
         progress: begins a measurement of a name and a number of faces; the result is called after each face.
 
@@ -105,7 +108,7 @@ class Reproduction:
             found = sets[column.dataset]
             faces = found if isinstance(found, str) else found[min(version, len(found) - 1)]
             cells[column.name] = self._measured(network, variant, faces, column, init)
-        return OurRow(f"ours: {method}", variant, cells, init)
+        return OurRow(method, variant, cells, init)
 
     def _measured(
         self, network: Network | None, variant: str, faces: Dataset | str, column: Column, init: Initialization
@@ -157,9 +160,8 @@ class Reproduction:
             return []
         theirs, ours = found[:2]
         errors = (self.evaluate(network, theirs, "gt-box"), self.evaluate(network, ours, "gt-box"))
-        note = compare_errors_under_masks(*errors, ours.label)
-        clean = self.data.sets("300w")
-        covered = None if note is None or isinstance(clean, str) else compare_covered_points(clean[0], theirs, ours)
+        note, clean = _errors_under_masks(*errors, ours.label), self.data.sets("300w")
+        covered = None if note is None or isinstance(clean, str) else _covered_points(clean[0], theirs, ours)
         return [line for line in (note, covered) if line is not None]
 
 
@@ -189,3 +191,56 @@ def _measure(part: Evaluation, metric: str) -> Interval | None:
     intervals = part.intervals()
     chosen = intervals.nme if metric == "nme" else intervals.failure_rate
     return Interval(chosen.value * 100, chosen.low * 100, chosen.high * 100)
+
+
+def _errors_under_masks(theirs: Evaluation, ours: Evaluation, label: str) -> str | None:
+    """Compare a network's errors under the authors' masks and under masks made here; None for fewer than two faces."""
+    try:
+        pair = compare_evaluations(theirs, ours)
+    except InputError:  # no face in common
+        return None
+    if pair.faces < 2:
+        return None
+    common = set.intersection(*({(r.subset, r.path.stem) for r in one.results} for one in (theirs, ours)))
+    means = [np.mean([r.nme for r in one.results if (r.subset, r.path.stem) in common]) * 100 for one in (theirs, ours)]
+    gap, low, high = (v * 100 for v in (pair.difference.value, pair.difference.low, pair.difference.high))
+    return (
+        f"The same {pair.faces} faces: {means[0]:.2f} % under the authors' masks, {means[1]:.2f} % under {label}; "
+        f"difference {gap:+.2f} (95 % interval {low:+.2f} to {high:+.2f}), sign-flip p {pair.p_text}."
+    )
+
+
+def _covered_points(clean: Dataset, theirs: Dataset, ours: Dataset) -> str | None:
+    """Compare the shares of each component's points under the masks; None without a face in common."""
+    originals, made = ({(s.subset, s.path.stem): s for s in one.samples} for one in (clean, ours))
+    covered = []
+    for sample in theirs.samples:
+        original, ourselves = (faces.get((sample.subset, sample.path.stem)) for faces in (originals, made))
+        if original is None or ourselves is None or ourselves.occluded is None:
+            continue
+        changed = _changed_points(original, sample)
+        if changed is not None:
+            covered.append((changed, ourselves.occluded))
+    if not covered:
+        return None
+    authors, here = (np.mean(flags, axis=0) for flags in zip(*covered, strict=True))
+    texts = [
+        f"{name.replace('_', ' ')} {authors[list(points)].mean():.0%} and {here[list(points)].mean():.0%}"
+        for name, points in theirs.samples[0].scheme.components.items()
+        if points
+    ]
+    return f"Points covered by the authors' masks and by {ours.label}: {', '.join(texts)}."
+
+
+def _changed_points(clean: Sample, masked: Sample) -> np.ndarray | None:
+    """(N,) whether the picture differs at each point; None for pictures that cannot be read or compared."""
+    try:
+        before, after = clean.load(), masked.load()
+    except DataError:
+        return None
+    if before.shape != after.shape:
+        return None
+    changed = (np.abs(before.astype(np.int16) - after).max(axis=2) > CHANGED).astype(np.uint8)
+    changed = cv2.medianBlur(changed, 5)  # removes single pixels, which are noise
+    x, y = np.clip(np.round(masked.landmarks).astype(int), 0, np.array(changed.shape[::-1]) - 1).T
+    return np.asarray(changed[y, x] > 0)

@@ -54,7 +54,7 @@ def markdown(outcome: Outcome) -> str:
         numbers = [f"{row.values[c.name]:.2f}" if c.name in row.values else "–" for c in table.columns]
         lines.append(_line([name, *numbers]))
     for ours in outcome.rows:
-        name = f"**{ours.method}**" + (f"<br>{ours.detail}" if ours.detail else "")
+        name = f"**ours: {ours.method}**" + (f"<br>{ours.detail}" if ours.detail else "")
         texts = []
         for column in table.columns:
             gap = difference(table, ours, column)
@@ -102,8 +102,8 @@ def _records(outcome: Outcome) -> list[dict[str, Any]]:
     for ours in outcome.rows:
         row_of = table.row_of(ours.variant)
         for column in table.columns:
-            cell, method = ours.cells[column.name], ours.method.removeprefix("ours: ")
-            record = {**base(column), "kind": "ours", "method": method, "detail": ours.detail}
+            cell = ours.cells[column.name]
+            record = {**base(column), "kind": "ours", "method": ours.method, "detail": ours.detail}
             if cell.interval is None:
                 record["reason"] = cell.reason
             else:

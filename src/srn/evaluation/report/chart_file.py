@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from srn.errors import MissingDependencyError
-from srn.evaluation.report.charts import COLORS, DASHES, HEIGHT, LineChart, nice_ticks, style
+from srn.evaluation.report.charts import COLORS, DASHES, HEIGHT, LineChart, asset, nice_ticks
 from srn.evaluation.report.markup import Markup, element
 from srn.files import write_atomically
 
@@ -27,7 +27,6 @@ def write_charts(path: str | os.PathLike[str], *charts: LineChart) -> None:
 
 
 def _svg_file(charts: Sequence[LineChart]) -> bytes:
-    """One drawing with its style, on a background."""
     drawn = [chart.svg() for chart in charts]
     heights = [float(re.findall(r'viewBox="0 0 \S+ (\S+)"', svg)[0]) for svg in drawn]
     left, parts = 0, []
@@ -37,14 +36,13 @@ def _svg_file(charts: Sequence[LineChart]) -> bytes:
         left += chart.width
     background = element("rect", width="100%", height="100%", fill="var(--paper)")
     whole = element(
-        "svg", element("style", Markup(style())), background, *parts,
+        "svg", element("style", Markup(asset("chart.css"))), background, *parts,
         xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {left} {max(heights):g}",
     )  # fmt: skip
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{whole}\n'.encode()
 
 
 def _plotted(charts: Sequence[LineChart], file_format: str) -> bytes:
-    """The same charts by Matplotlib, in the light theme's colours."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -58,7 +56,7 @@ def _plotted(charts: Sequence[LineChart], file_format: str) -> bytes:
 
 
 def _plot(axes: Any, chart: LineChart) -> None:
-    colors = dict(re.findall(r"--(\w+): (#\w+)", style().partition("@media")[0]))
+    colors = dict(re.findall(r"--(\w+): (#\w+)", asset("chart.css").partition("@media")[0]))
     if chart.columns is not None:
         one = chart.columns
         axes.bar(one.x, one.y, width=one.width * 0.92, color=colors["line"], label=one.name)

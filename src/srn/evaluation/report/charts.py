@@ -1,7 +1,4 @@
-"""Charts, described once and drawn as SVG: sharp at any size, in the page's light or dark theme, without a package.
-
-`chart_file.write_charts` makes files of the same charts. Colours are the variables of `chart.css`.
-"""
+"""Charts, described once and drawn as SVG. Colours are the variables of `chart.css`, for light and dark pages."""
 
 from __future__ import annotations
 
@@ -63,11 +60,7 @@ class LineChart:
 
     Attributes:
         title, description: for screen readers.
-        x_label, y_label: labels of the axes.
         x_range, y_range: ends of the axes; curves are cut off at the plot's edge.
-        lines: the curves.
-        columns: bars behind the curves.
-        marks: single points, named beside them.
         diagonal: draw a dashed line from corner to corner, for calibration.
         width: width of the drawing; text keeps its size.
     """
@@ -85,7 +78,6 @@ class LineChart:
     width: int = WIDTH
 
     def svg(self) -> Markup:
-        """Draw the chart."""
         plot = _Plot(self)
         entries, height = plot.legend()
         return _svg(self.width, height, self.title, self.description, [*plot.axes(), *plot.content(), *entries])
@@ -111,7 +103,6 @@ class BarChart:
     bars: Sequence[Bar]
 
     def svg(self) -> Markup:
-        """Draw the chart."""
         left, step, thick, top = 150, 30, 16, 8
         bottom = top + step * len(self.bars)
         finite = [v for bar in self.bars for v in (bar.value, bar.high) if v is not None and np.isfinite(v)]
@@ -155,7 +146,6 @@ class _Plot:
         return _BOTTOM - (y - self.y0) / (self.y1 - self.y0) * (_BOTTOM - _TOP)
 
     def axes(self) -> list[Markup]:
-        """Grid, ticks and labels."""
         parts = []
         for tick in nice_ticks(self.y0, self.y1):
             parts.append(element("line", class_="grid", x1=_LEFT, x2=self.right, y1=self.py(tick), y2=self.py(tick)))
@@ -245,9 +235,9 @@ def nice_ticks(low: float, high: float, wanted: int = 6) -> list[float]:
 
 
 @cache
-def style() -> str:
-    """Return the style sheet of charts, with the colours of both themes."""
-    return (resources.files("srn") / "evaluation" / "report" / "chart.css").read_text(encoding="utf-8")
+def asset(name: str) -> str:
+    """Return the text of `chart.css`, `page.css` or `page.html`."""
+    return (resources.files("srn") / "evaluation" / "report" / name).read_text(encoding="utf-8")
 
 
 def _color(index: int) -> str:
@@ -255,7 +245,6 @@ def _color(index: int) -> str:
 
 
 def _stroke(index: int) -> dict[str, object]:
-    """How a curve is drawn: by another pattern where the colours repeat."""
     pattern = " ".join(map(str, DASHES[index // COLORS % len(DASHES)])) or None
     return {
         "fill": "none", "stroke": _color(index), "stroke_width": "2.25", "stroke_dasharray": pattern,

@@ -21,10 +21,8 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
     """Build an element.
 
     Args:
-        tag: its name.
-        children: its content; text is escaped.
-        attributes: its attributes, without those that are None. `class_` is `class`, `text_anchor` is `text-anchor`.
-            Floats are written with one digit, enough for a position in pixels.
+        attributes: those that are None are left out. `class_` is `class`, `text_anchor` is `text-anchor`. Floats are
+            written with one digit, enough for a position in pixels.
     """
     opened = tag
     for name, value in attributes.items():
@@ -35,14 +33,7 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
 
 
 def table(caption: str, header: Iterable[str], rows: Iterable[Iterable[str]], *, total: bool = False) -> Markup:
-    """Build a table that scrolls by itself on narrow screens.
-
-    Args:
-        caption: its heading.
-        header: headings of the columns.
-        rows: cells; the first of a row is its heading.
-        total: whether the last row is the total.
-    """
+    """Build a table that scrolls by itself on narrow screens; `total` says that the last row is the total."""
     cells = [list(row) for row in rows]
     body = [
         element(
@@ -57,5 +48,4 @@ def table(caption: str, header: Iterable[str], rows: Iterable[Iterable[str]], *,
 
 
 def figure(content: Markup, caption: str = "") -> Markup:
-    """Build a figure."""
     return element("figure", content, *([element("figcaption", caption)] if caption else []))

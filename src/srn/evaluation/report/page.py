@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib import resources
 from pathlib import Path
 from string import Template
 
@@ -17,7 +16,7 @@ from srn.datasets.sample import PictureSource
 from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.provenance import versions_text
 from srn.evaluation.report import pictures
-from srn.evaluation.report.charts import style
+from srn.evaluation.report.charts import asset
 from srn.evaluation.report.evaluation_charts import (
     NORMALIZER_NAMES,
     box_charts,
@@ -49,14 +48,7 @@ class Report:
     """The content of the page.
 
     Attributes:
-        evaluation: the numbers.
-        command: the command line.
-        date: the time of the evaluation.
         weights_digest: SHA-256 of the weights; None for weights that are no file.
-        settings: further options by name.
-        speed: speed on this machine; None leaves it out.
-        box_curve: errors with shifted and scaled boxes; None leaves them out.
-        box_curve_faces: number of faces of the box curve.
         sources: readers of pictures that are no files of their own, by path.
         problems: one line for each unreadable picture.
     """
@@ -81,11 +73,11 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
 
 
 def render(report: Report) -> str:
-    """Return the page as text."""
     result = report.evaluation
+    curve = figure(ced_chart(result.parts()).svg(), "Share of faces up to an error. Higher and further left is better.")
     sections = {
         "numbers": ("Numbers", _numbers(result)),
-        "curve": ("Cumulative errors", _curve(result)),
+        "curve": ("Cumulative errors", curve),
         "components": ("By facial component", _components(result)),
         "attributes": ("By attribute", _attributes(result)),
         "hidden": ("Visible and occluded points", _visibility(result)),
@@ -96,36 +88,27 @@ def render(report: Report) -> str:
         "origin": ("Origin", _origin(report)),
     }
     shown = {name: section for name, section in sections.items() if section[1]}
-    sets = ", ".join(result.subsets[:4]) + (" and more" if len(result.subsets) > 4 else "")
     fields = {
-        "sets": sets,
-        "style": Markup(style() + _file("page.css")),
+        "sets": ", ".join(result.subsets[:4]) + (" and more" if len(result.subsets) > 4 else ""),
+        "style": Markup(asset("chart.css") + asset("page.css")),
         "weights": result.weights,
         "boxes": INIT_NAMES[result.init],
         "normalizer": NORMALIZER_NAMES[result.normalizer],
         "date": report.date.strftime("%d %B %Y, %H:%M"),
         "cards": _cards(result),
         "contents": joined((element("a", heading, href=f"#{name}") for name, (heading, _) in shown.items()), " "),
-        "sections": joined(
-            (
-                element(
-                    "section", element("h2", heading, id=f"{name}-title"), content,
-                    id=name, aria_labelledby=f"{name}-title",
-                )
-                for name, (heading, content) in shown.items()
-            ),
-            "\n",
-        ),
-    }  # fmt: skip
-    return Template(_file("page.html")).substitute({name: joined([value]) for name, value in fields.items()})
+        "sections": joined((_section(name, *section) for name, section in shown.items()), "\n"),
+    }
+    return Template(asset("page.html")).substitute({name: joined([value]) for name, value in fields.items()})
 
 
-def _file(name: str) -> str:
-    return (resources.files("srn") / "evaluation" / "report" / name).read_text(encoding="utf-8")
+def _section(name: str, heading: str, content: Markup) -> Markup:
+    title = element("h2", heading, id=f"{name}-title")
+    return element("section", title, content, id=name, aria_labelledby=f"{name}-title")
 
 
-def _percent(value: float) -> str:
-    return f"{value * 100:.2f}" if np.isfinite(value) else "–"
+def _number(value: float, scale: float = 100, digits: int = 2) -> str:
+    return f"{value * scale:.{digits}f}" if np.isfinite(value) else "–"
 
 
 def _range(interval: Interval, scale: float = 100, digits: int = 2) -> str:
@@ -134,9 +117,9 @@ def _range(interval: Interval, scale: float = 100, digits: int = 2) -> str:
     return f"{interval.low * scale:.{digits}f}–{interval.high * scale:.{digits}f}"
 
 
-def _with_range(value: str, interval: Interval, scale: float = 100, digits: int = 2) -> Markup:
+def _with_range(interval: Interval, scale: float = 100, digits: int = 2) -> Markup:
     text = _range(interval, scale, digits)
-    return joined([value, *([element("small", text)] if text else [])])
+    return joined([_number(interval.value, scale, digits), *([element("small", text)] if text else [])])
 
 
 def _words(name: str) -> str:
@@ -147,18 +130,15 @@ def _cards(result: Evaluation) -> Markup:
     intervals, limit = result.intervals(), f"{result.threshold * 100:.3g} %"
     nme, rate, auc = intervals.nme, intervals.failure_rate, intervals.auc
     cards = [
-        ("Mean error (NME)", f"{_percent(nme.value)} %", f"95 %: {_range(nme)}"),
-        (f"Failures above {limit}", f"{_percent(rate.value)} %", f"95 %: {_range(rate)}"),
+        ("Mean error (NME)", f"{_number(nme.value)} %", f"95 %: {_range(nme)}"),
+        (f"Failures above {limit}", f"{_number(rate.value)} %", f"95 %: {_range(rate)}"),
         (f"Area under the curve to {limit}", f"{auc.value:.3f}", f"95 %: {_range(auc, 1, 3)}"),
         ("Faces", f"{len(result.results)}", f"{result.missed} of them not found"),
     ]
-    items = [
-        element(
-            "div", element("dt", name), element("dd", value, class_="big"), element("dd", note, class_="small"),
-            class_="card",
-        )
-        for name, value, note in cards
-    ]  # fmt: skip
+    items = []
+    for name, value, note in cards:
+        parts = (element("dt", name), element("dd", value, class_="big"), element("dd", note, class_="small"))
+        items.append(element("div", *parts, class_="card"))
     return element("dl", *items, class_="cards")
 
 
@@ -167,37 +147,23 @@ def _numbers(result: Evaluation) -> Markup:
     rows = []
     for name, part in parts.items():
         intervals = part.intervals()
-        rows.append(
-            [
-                name,
-                str(len(part.results)),
-                str(part.missed),
-                _with_range(_percent(part.nme), intervals.nme),
-                _percent(part.mean_shape_nme),
-                _with_range(_percent(intervals.failure_rate.value), intervals.failure_rate),
-                _with_range(f"{intervals.auc.value:.3f}", intervals.auc, 1, 3),
-            ]
-        )
+        errors = [_with_range(intervals.nme), _number(part.mean_shape_nme), _with_range(intervals.failure_rate)]
+        rows.append([name, str(len(part.results)), str(part.missed), *errors, _with_range(intervals.auc, 1, 3)])
     header = ["set", "faces", "missed", "NME %", "mean shape %", "failures %", "AUC"]
+    note = (
+        "The mean shape in the same box is the error without looking at the picture. "
+        "A face that was not found is a failure, and is left out of the mean."
+    )
     content = [
         table("By set, with bootstrap 95 % intervals", header, rows, total=len(parts) > 1),
-        element(
-            "p",
-            "The mean shape in the same box is the error without looking at the picture. "
-            "A face that was not found is a failure, and is left out of the mean.",
-            class_="quiet",
-        ),
+        element("p", note, class_="quiet"),
     ]
     if result.scheme is not None and all(r.target_landmarks is not None for r in result.results):
         names = list(metrics.NORMALIZERS)
-        by_length = [[name, *(_percent(part.by(length).nme) for length in names)] for name, part in parts.items()]
+        by_length = [[name, *(_number(part.by(length).nme) for length in names)] for name, part in parts.items()]
         header = ["set", *(NORMALIZER_NAMES[name] for name in names)]
         content.append(table("NME % of the same predictions, divided by", header, by_length, total=len(parts) > 1))
     return joined(content)
-
-
-def _curve(result: Evaluation) -> Markup:
-    return figure(ced_chart(result.parts()).svg(), "Share of faces up to an error. Higher and further left is better.")
 
 
 def _components(result: Evaluation) -> Markup:
@@ -209,7 +175,7 @@ def _components(result: Evaluation) -> Markup:
         return content
     keys = ("nme", "nme_visible", "nme_occluded")
     rows = [
-        [_words(name), str(values["points"]), *(_percent(values.get(key, np.nan)) for key in keys)]
+        [_words(name), str(values["points"]), *(_number(values.get(key, np.nan)) for key in keys)]
         for name, values in summary.items()
     ]
     header = ["component", "points", "NME %", "visible %", "occluded %"]
@@ -221,15 +187,8 @@ def _attributes(result: Evaluation) -> Markup:
     for name in result.attributes:
         part = result.with_attribute(name)
         intervals = part.intervals()
-        rows.append(
-            [
-                name,
-                str(len(part.results)),
-                _with_range(_percent(part.nme), intervals.nme),
-                _with_range(_percent(intervals.failure_rate.value), intervals.failure_rate),
-                f"{intervals.auc.value:.3f}",
-            ]
-        )
+        errors = [_with_range(intervals.nme), _with_range(intervals.failure_rate)]
+        rows.append([name, str(len(part.results)), *errors, f"{intervals.auc.value:.3f}"])
     header = ["attribute", "faces", "NME %", "failures %", "AUC"]
     return table("Faces by the dataset's attributes; a face may have several", header, rows) if rows else Markup()
 
@@ -256,19 +215,13 @@ def _faces(result: Evaluation, sources: Mapping[Path, PictureSource]) -> Markup:
     best = ordered[: min(BEST, len(ordered) - len(worst))]
     colors = {  # left and right components share a colour
         _words(name).removeprefix("left ").removeprefix("right "): f"rgb{rgb}" for name, rgb in COMPONENT_COLORS.items()
-    }
-    key = [
-        element("li", element("i", style=f"background:{color}"), name)
-        for name, color in {**colors, "truth": "#fff"}.items()
-    ]
-    content = [
-        element(
-            "p",
-            "Predicted points are coloured, and hollow if predicted to be occluded. "
-            "True points are white dots, joined to their predictions by lines.",
-        ),
-        element("ul", *key, class_="key", aria_label="Colours"),
-    ]
+    } | {"truth": "#fff"}
+    key = [element("li", element("i", style=f"background:{color}"), name) for name, color in colors.items()]
+    note = (
+        "Predicted points are coloured, and hollow if predicted to be occluded. "
+        "True points are white dots, joined to their predictions by lines."
+    )
+    content = [element("p", note), element("ul", *key, class_="key", aria_label="Colours")]
     for title, faces in ((f"The {len(worst)} worst", worst), (f"The {len(best)} best", best)):
         tiles = [tile for face in faces if (tile := _tile(face, result, sources))]
         if tiles:
@@ -283,7 +236,7 @@ def _tile(result: FaceResult, evaluation: Evaluation, sources: Mapping[Path, Pic
     if tile is None:
         return Markup()
     encoded = base64.b64encode(encode_image(tile, ".jpg", 85)).decode()
-    error = f"{_percent(result.nme)} %" if np.isfinite(result.nme) else "not found"
+    error = f"{_number(result.nme)} %" if np.isfinite(result.nme) else "not found"
     image = element(
         "img", width=pictures.TILE, height=pictures.TILE, loading="lazy", src=f"data:image/jpeg;base64,{encoded}",
         alt=f"Face {result.path.stem} of {result.subset} with predicted and true points, error {error}",

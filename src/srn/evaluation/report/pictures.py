@@ -34,12 +34,7 @@ def draw_result(
 ) -> ImageArray | None:
     """Draw the crop of a face: predicted points in colour, true points as white dots joined to them by lines.
 
-    Args:
-        result: the face.
-        scheme: numbering of the landmarks.
-        size: width and height of the crop in pixels.
-        truth: whether to draw the true points.
-        source: reader of a picture that is no file of its own.
+    `source` reads a picture that is no file of its own.
 
     Returns:
         (size, size, 3) uint8 RGB; None without true points, or if the picture cannot be read any more.
@@ -63,25 +58,18 @@ def draw_result(
         shape = crop.to_crop(result.landmarks)
         if truth:
             for a, b in zip(true, shape, strict=True):
-                _line(tile, a, b)
+                cv2.line(tile, _fixed(a), _fixed(b), TRUTH_COLOR, 1, cv2.LINE_AA, 4)
         draw_face(tile, shape, scheme, visibility=result.visibility, contours=not truth, size=size / 150)
     if truth:
         for point in true:
-            _dot(tile, point, size / 400)
+            cv2.circle(tile, _fixed(point), round(max(size / 400, 0.8) * 16), TRUTH_COLOR, -1, cv2.LINE_AA, 4)
     return tile
 
 
 def _fixed(point: np.ndarray) -> tuple[int, int]:
+    """Fixed-point coordinates of OpenCV, with 4 binary digits after the point."""
     x, y = np.round(np.clip(point, -30000, 30000) * 16).astype(int).tolist()
     return x, y
-
-
-def _line(tile: ImageArray, start: np.ndarray, end: np.ndarray) -> None:
-    cv2.line(tile, _fixed(start), _fixed(end), TRUTH_COLOR, 1, cv2.LINE_AA, 4)
-
-
-def _dot(tile: ImageArray, center: np.ndarray, radius: float) -> None:
-    cv2.circle(tile, _fixed(center), round(max(radius, 0.8) * 16), TRUTH_COLOR, -1, cv2.LINE_AA, 4)
 
 
 def sheet(tiles: Sequence[ImageArray], columns: int = 5, gap: int = 6) -> ImageArray:
