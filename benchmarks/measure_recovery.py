@@ -25,9 +25,8 @@ from matplotlib.cbook import get_sample_data
 from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 from srn import Box, FaceLandmarker, FaceTracker
 from srn.face.geometry import similarity, transform_points
-from srn.inference.face import Face
+from srn.inference.face import Face, Faces
 from srn.inference.face_finder import CenterFaceFinder, FoundFace
-from srn.inference.faces import Faces
 from srn.media.pictures import read_image
 
 WIDTH, HEIGHT, RATE = 640, 480, 30

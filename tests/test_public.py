@@ -165,7 +165,6 @@ def test_all_public_things_are_documented() -> None:
         "srn.face.geometry",
         "srn.face.scheme",
         "srn.inference.face",
-        "srn.inference.faces",
         "srn.inference.inputs",
     ],
 )

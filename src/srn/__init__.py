@@ -21,9 +21,8 @@ from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import Localizer, Prediction
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
 from srn.inference.drawing import TrackPainter, draw_faces
-from srn.inference.face import Face
+from srn.inference.face import Face, Faces
 from srn.inference.face_finder import BoxFit, FaceFinder, FoundFace, LandmarkBoxFinder
-from srn.inference.faces import Faces
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 from srn.inference.smoothing import SmoothingConfig

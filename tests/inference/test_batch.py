@@ -23,8 +23,7 @@ from srn.inference.batch import (
     detect_pictures,
     track_video,
 )
-from srn.inference.face import Face
-from srn.inference.faces import Faces
+from srn.inference.face import Face, Faces
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.pictures import PictureFile, pictures_in, write_image
 from srn.media.video_reading import TimedFrame, open_video

@@ -17,9 +17,8 @@ from srn.errors import DataError, InputError
 from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
-from srn.inference.face import Face
+from srn.inference.face import Face, Faces
 from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder, default_fit
-from srn.inference.faces import Faces
 from srn.inference.landmarker import FaceLandmarker, as_box
 from srn.inference.tracker_config import TrackerConfig
 from srn.media.pictures import read_image

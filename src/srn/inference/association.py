@@ -50,13 +50,8 @@ def placement_cost(
 ) -> FloatArray:
     """Compute the cost (R, C) of assigning each found box to each track, in [0, 1]; infinity beyond the limits.
 
-    The cost is the mean of the distance and of the ratio of sizes, each relative to its limit.
-
-    Args:
-        predicted: R boxes of tracks.
-        found: C boxes of the face finder, by the same convention.
-        reach: (R,) largest distance between the centres, in sizes of the larger box.
-        stretch: (R,) largest absolute logarithm of the ratio of sizes.
+    The cost is the mean of the distance between the centres, in sizes of the larger box, and of the absolute logarithm
+    of the ratio of sizes, each relative to its limit (R,).
     """
     cost = np.full((len(predicted), len(found)), np.inf)
     for row, box in enumerate(predicted):

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Self, TextIO
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box, ImageArray
 from srn.inference.drawing import TrackPainter, draw_faces
-from srn.inference.faces import Faces
+from srn.inference.face import Faces
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracker import FaceTracker
 from srn.media.boxes import boxes_of
@@ -151,8 +151,6 @@ def track_video(
     """Track the faces of a video from the first frame to the last. A broken or interrupted video keeps its frames.
 
     Args:
-        reader: the video.
-        tracker: a fresh tracker.
         write_record: takes the record of each frame (`srn.media.results`).
         writer: an open video that gets the frames with their faces drawn.
         trace_s: length of the trace drawn behind each face, in seconds.

@@ -13,9 +13,8 @@ import numpy.typing as npt
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
-from srn.inference.face import Face
+from srn.inference.face import Face, Faces
 from srn.inference.face_finder import CenterFaceFinder, FaceFinder, FoundFace, LandmarkBoxFinder
-from srn.inference.faces import Faces
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import MISPLACED, Looker, View, chosen, combined
 from srn.inference.runtime import Device, check_threads, open_localizer
@@ -42,11 +41,7 @@ class _Task(NamedTuple):
 
 
 def as_box(values: BoxLike) -> Box:
-    """Convert four numbers x0, y0, x1, y1 to a `Box`.
-
-    Raises:
-        InputError: these are not four finite numbers, or the box is empty.
-    """
+    """Convert four numbers x0, y0, x1, y1 to a `Box`; anything else is an `InputError`."""
     if isinstance(values, Box):
         return values
     try:

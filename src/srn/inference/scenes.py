@@ -151,12 +151,9 @@ class FinderSchedule:
         self._alarm, self._doubt_interval = True, 1
 
     def due(self, frame: FrameSignature, faces: Sequence[Box], doubtful: int, size: tuple[int, int]) -> bool:
-        """Whether to run the finder in this frame, which is then taken as done.
+        """Whether to run the finder in this frame of `size` (width, height), which is then taken as done.
 
-        Args:
-            faces: boxes of the followed faces, picture pixels.
-            doubtful: number of this scene's faces that are lost or weak.
-            size: (width, height) of the frame, pixels.
+        `faces` are the boxes of the followed faces, in picture pixels. `doubtful` faces are lost or weak.
         """
         self._age += 1
         limit = self.every if faces else min(self.every, self.when_empty)

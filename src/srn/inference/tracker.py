@@ -11,8 +11,8 @@ from srn.errors import InputError
 from srn.face.geometry import CropGeometry, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.association import has_extent, is_face, match, without_duplicates
+from srn.inference.face import Faces
 from srn.inference.face_finder import FoundFace
-from srn.inference.faces import Faces
 from srn.inference.flow import FLOW_CROP, FaceFlow, anchored
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import Looker, chosen

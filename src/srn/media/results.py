@@ -1,8 +1,4 @@
-"""Write landmarks as JSON, JSON Lines, CSV or COCO key points, from plain records (`.pts`: `media.pts`).
-
-The record of a picture is `{"path", "width", "height", "faces"}`, that of a frame `{"frame", "time_s", "faces"}`. The
-record of a face is the dictionary that `Face.to_dict` returns. Coordinates are 0-based pixels.
-"""
+"""Write landmarks as JSON, JSON Lines, CSV or COCO key points, from records: plain dictionaries, 0-based pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ Record = Mapping[str, Any]
 
 
 def picture_record(path: Path, size: tuple[int, int], faces: Sequence[Record]) -> dict[str, Any]:
-    """Make the record of a picture; `size` is (height, width)."""
+    """Make the record of a picture of `size` (height, width); that of a face is what `Face.to_dict` returns."""
     height, width = size
     return {"path": str(path), "width": width, "height": height, "faces": list(faces)}
 

@@ -73,10 +73,7 @@ class VideoWriter:
         return self
 
     def write(self, image: ImageArray, time_s: float) -> None:
-        """Add a frame (H, W, 3) uint8 RGB, scaled to the size of the first one.
-
-        Its time of presentation in seconds is not before that of the previous frame.
-        """
+        """Add a frame (H, W, 3) uint8 RGB, scaled to the first one's size; times (seconds) never fall."""
         if self._beside is None:
             raise InputError.at(self.path, "a video opened with 'with'", "a closed one")
         if self._sink is None:
