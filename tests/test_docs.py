@@ -22,7 +22,12 @@ from srn.media.pictures import read_image
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "srn"
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "benchmarks" / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 PAGES = [*DOCUMENTS, *sorted((ROOT / "docs" / "results").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

@@ -24,9 +24,10 @@ from srn.face.geometry import (
     transform_points,
 )
 from srn.face.scheme import LandmarkScheme
-from srn.synthesis.config import AugmentConfig
-from srn.synthesis.motion import MotionStrength, Movement, random_movement
+from srn.synthesis.config import AugmentConfig, MotionConfig
+from srn.synthesis.motion import Movement, random_movement
 from srn.synthesis.occluders import (
+    Covered,
     blob,
     drawn_mask,
     fingers,
@@ -41,7 +42,7 @@ from srn.synthesis.occluders import (
     visible_landmarks,
 )
 
-TURNED = MotionStrength(period=1, shift=0, zoom=0, roll_deg=0, turn_deg=14, perspective=0.08, expression=0.03, shake=0)
+TURNED = MotionConfig(shift=0, zoom=0, roll_deg=0, turn_deg=14, perspective=0.08, expression=0.03, shake=0)
 """Strength of the out-of-plane rotation of `AugmentConfig.turned`."""
 
 
@@ -127,59 +128,60 @@ def occlude(
     scheme: LandmarkScheme,
     config: AugmentConfig,
     rng: np.random.Generator,
-) -> npt.NDArray[np.bool_]:
-    """Paint random occluders on a crop, in place.
+) -> Covered:
+    """Paint random occluders on a crop (S, S, 3), in place, and return the covered pixels (S, S).
 
-    Args:
-        image: (S, S, 3) uint8 RGB crop, painted on.
-        landmarks: (N, 2) crop pixels.
-        other: gives another face's picture; called only when needed.
-        face_size: size of the face box, crop pixels.
-        scheme: numbering of the landmarks.
-        config: probabilities of the occluders.
-        rng: the only source of randomness.
-
-    Returns:
-        (S, S) bool: the covered pixels.
+    Landmarks (N, 2) and `face_size` are in crop pixels; the rest is as for `augment`.
     """
-
-    def anywhere() -> FloatArray:
-        return landmarks[int(rng.integers(scheme.n_points))]
-
-    def worn() -> FloatArray:
-        return misfitted(landmarks, config.misfit * abs(rng.normal()), rng) if config.misfit else landmarks
 
     covered = np.zeros(image.shape[:2], bool)
     if rng.random() < config.masks:
-        covered |= drawn_mask(image, worn(), scheme, rng)
+        covered |= drawn_mask(image, _worn_on(landmarks, config, rng), scheme, rng)
         if rng.random() < 0.15:
-            covered |= sunglasses(image, worn(), scheme, rng)
+            covered |= sunglasses(image, _worn_on(landmarks, config, rng), scheme, rng)
     elif rng.random() < config.occluders:
         for _ in range(1 + int(rng.random() < 0.5)):
-            size = face_size * rng.uniform(0.15, 0.6)
-            kind = int(rng.integers(10))
-            if kind <= 1 and other is not None:
-                donor = cv2.resize(other(), image.shape[1::-1], interpolation=cv2.INTER_AREA).astype(
-                    np.uint8, copy=False
-                )
-                covered |= pasted_patch(image, donor, anywhere(), size * 1.3, rng)
-            elif kind <= 3:
-                covered |= blob(image, anywhere(), size * 1.3, rng)
-            elif kind == 4:
-                covered |= textured_rectangle(image, anywhere(), size, rng)
-            elif kind == 5:
-                covered |= fingers(image, anywhere(), size, rng)
-            elif kind == 6:
-                covered |= sunglasses(image, worn(), scheme, rng)
-            elif kind == 7:
-                covered |= hair(image, worn(), scheme, rng)
-            elif kind == 8:
-                covered |= hat(image, worn(), scheme, rng)
-            else:
-                covered |= half_shadow(image, landmarks, scheme, rng)
+            covered |= _random_occluder(image, landmarks, other, face_size, scheme, config, rng)
     if rng.random() < config.noise_patch:
-        covered |= noise_patch(image, anywhere(), face_size * config.noise_patch_size, rng)
+        covered |= noise_patch(image, _any_of(landmarks, rng), face_size * config.noise_patch_size, rng)
     return covered
+
+
+def _random_occluder(
+    image: ImageArray,
+    landmarks: FloatArray,
+    other: Callable[[], ImageArray] | None,
+    face_size: float,
+    scheme: LandmarkScheme,
+    config: AugmentConfig,
+    rng: np.random.Generator,
+) -> Covered:
+    """Paint one occluder of a random kind; arguments and result as for `occlude`."""
+    size = face_size * rng.uniform(0.15, 0.6)
+    kind = int(rng.integers(10))
+    if kind <= 1 and other is not None:
+        donor = cv2.resize(other(), image.shape[1::-1], interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        return pasted_patch(image, donor, _any_of(landmarks, rng), size * 1.3, rng)
+    if kind <= 3:
+        return blob(image, _any_of(landmarks, rng), size * 1.3, rng)
+    if kind == 4:
+        return textured_rectangle(image, _any_of(landmarks, rng), size, rng)
+    if kind == 5:
+        return fingers(image, _any_of(landmarks, rng), size, rng)
+    if kind == 9:
+        return half_shadow(image, landmarks, scheme, rng)
+    paint = {6: sunglasses, 7: hair, 8: hat}[kind]
+    return paint(image, _worn_on(landmarks, config, rng), scheme, rng)
+
+
+def _any_of(landmarks: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Choose one of the landmarks (N, 2)."""
+    return landmarks[int(rng.integers(len(landmarks)))]
+
+
+def _worn_on(landmarks: FloatArray, config: AugmentConfig, rng: np.random.Generator) -> FloatArray:
+    """Disturb the landmarks that something is fitted to."""
+    return misfitted(landmarks, config.misfit * abs(rng.normal()), rng) if config.misfit else landmarks
 
 
 def _random_geometry(
@@ -253,7 +255,7 @@ def augment(
     """
     movement = None
     if config.turned and rng.random() < config.turned:
-        movement = random_movement(landmarks, scheme, TURNED, 1, rng)
+        movement = random_movement(landmarks, scheme, TURNED, 1, rng, period=1)
         landmarks = movement.points(landmarks)[0]
     geometry = _random_geometry(landmarks, spec, config, rng, upright_shape)
     crop = _crop(image, geometry, movement)
