@@ -26,6 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from made_clips import animate_picture, masked_clip, passed_clip
 from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 from srn import FaceLandmarker
 from srn.cli.options import progress_bar
@@ -44,9 +45,7 @@ from srn.media.pts import read_pts
 from srn.model.checkpoint import adapted
 from srn.model.export import export_onnx, load_weights
 from srn.model.network import StructuralRelationNetwork
-from srn.synthesis.animated_clip import animate_picture
 from srn.synthesis.config import MotionConfig
-from srn.synthesis.covered_clips import masked_clip, passed_clip
 from srn.synthesis.masked import DRAWN, MIXED
 from srn.synthesis.wardrobe import MaskWardrobe
 

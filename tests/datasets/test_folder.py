@@ -32,13 +32,18 @@ def data(tmp_path: Path, face: Shape) -> Path:
     return tmp_path
 
 
+def versions(folder: DataFolder, name: str) -> list[Dataset]:
+    found = folder.sets(name)
+    assert not isinstance(found, str), found
+    return found
+
+
 def test_folders_are_recognized_by_layout_and_name(data: Path) -> None:
     folder = DataFolder(data)
     assert {kind: path.name for kind, path in folder.folders.items()} == {
         "300w": "300W", "masked-300w": "masked_300W", "300vw": "CK_plus",
     }  # fmt: skip
-    (videos,) = folder.sets("300vw")
-    assert isinstance(videos, Dataset)
+    (videos,) = versions(folder, "300vw")
     assert "category 1" not in videos.parts  # videos in its layout are not its test videos
     with pytest.raises(DataError, match="expected a folder that holds datasets"):
         DataFolder(data / "nowhere").sets("300w")
@@ -51,8 +56,7 @@ def test_of_two_folders_the_one_with_the_datasets_name_is_taken(data: Path) -> N
 
 
 def test_a_limit_takes_faces_evenly(data: Path) -> None:
-    (limited,) = DataFolder(data, limit=2).sets("300w")
-    assert isinstance(limited, Dataset)
+    (limited,) = versions(DataFolder(data, limit=2), "300w")
     assert [sample.path.stem for sample in limited.samples] == ["c", "b"]
     assert [sample.path.stem for sample in limited.part("Challenging")] == ["b"]
     assert limited.parts["Full"] == (0, 1)
@@ -76,9 +80,7 @@ def test_the_masked_version_stands_after_the_authors_pictures_and_is_made_once(d
 
     folder = DataFolder(data, mask=mask)
     for _ in range(2):
-        theirs, ours = folder.sets("masked-300w")
-        assert isinstance(theirs, Dataset)
-        assert isinstance(ours, Dataset)
+        theirs, ours = versions(folder, "masked-300w")
         assert [(one.label, len(one.samples)) for one in (theirs, ours)] == [("the authors' pictures", 1), ("ours", 4)]
     assert [dataset.kind.name for dataset in made] == ["300w"]
     assert "Full" not in theirs.parts  # challenging faces alone

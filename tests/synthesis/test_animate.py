@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from made_clips import animate_picture
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, invert_affine, transform_points
 from srn.face.scheme import IBUG_68
 from srn.media.pictures import write_image
-from srn.synthesis.animate import MovingFace, animate, animate_placed, move_frames
-from srn.synthesis.animated_clip import animate_picture
+from srn.synthesis.animate import MovingFace, animate_placed, move_frames
 from srn.synthesis.camera import blur_along
 from srn.synthesis.config import NO_MOTION, RANDOM_PATCH_MOTION, UNOCCLUDED_MOTION, MotionConfig
 
@@ -28,6 +28,10 @@ GEOMETRY = dataclasses.replace(
     NO_MOTION, flip=0, rotation_deg=15, period=(6, 12), still=0, shift=0.2, zoom=0.1, roll_deg=12, turn_deg=12,
     perspective=0.08, expression=0.03, shake=0.02, box_edge=0.03, box_shift=0.03, box_scale=0.06, box_fresh=0.02,
 )  # fmt: skip
+
+
+def animate(*arguments: Any) -> MovingFace:
+    return animate_placed(*arguments).face
 
 
 def only(**values: Any) -> MotionConfig:

@@ -10,24 +10,14 @@ import pytest
 
 from srn.face.geometry import similarity
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
-from srn.synthesis.motion import (
-    NOSE_DEPTH,
-    STEEPEST,
-    MotionStrength,
-    Movement,
-    face_angle,
-    random_movement,
-    smooth_curve,
-)
+from srn.synthesis.config import NO_MOTION
+from srn.synthesis.motion import NOSE_DEPTH, STEEPEST, Movement, face_angle, random_movement, smooth_curve
 
 Shape = npt.NDArray[np.float64]
 
-STRONG = MotionStrength(
-    period=15, shift=0.2, zoom=0.1, roll_deg=12, turn_deg=15, perspective=0.1, expression=0.04, shake=0.02
+STRONG = dataclasses.replace(
+    NO_MOTION, shift=0.2, zoom=0.1, roll_deg=12, turn_deg=15, perspective=0.1, expression=0.04, shake=0.02
 )
-NOTHING = MotionStrength(
-    period=15, shift=0, zoom=0, roll_deg=0, turn_deg=0, perspective=0, expression=0, shake=0
-)  # fmt: skip
 
 
 @pytest.fixture
@@ -50,7 +40,7 @@ def bilinear(field: npt.NDArray[np.float32], points: Shape) -> Shape:
 @pytest.mark.parametrize("seed", range(6))
 def test_points_lie_where_their_pixels_went(landmarks: Shape, seed: int) -> None:
     """The map that the picture is sampled by, read at a moved point, gives the point of the still."""
-    movement = random_movement(landmarks, IBUG_68, STRONG, 5, np.random.default_rng(seed))
+    movement = random_movement(landmarks, IBUG_68, STRONG, 5, np.random.default_rng(seed), period=15)
     view = similarity(0.8, 0.3, np.array([150.0, 140.0]), np.array([130.0, 125.0]))
     moved = movement.points(landmarks)
     assert moved.shape == (5, 68, 2)
@@ -67,7 +57,7 @@ def test_points_lie_where_their_pixels_went(landmarks: Shape, seed: int) -> None
 def test_nothing_folds(landmarks: Shape) -> None:
     """Where the map's Jacobian is positive everywhere, every place of the still is seen at most once."""
     for seed in range(20):
-        movement = random_movement(landmarks, IBUG_68, STRONG, 3, np.random.default_rng(seed))
+        movement = random_movement(landmarks, IBUG_68, STRONG, 3, np.random.default_rng(seed), period=15)
         slopes = np.linalg.norm(movement.pushes, axis=-1) * np.exp(-0.5) / movement.widths
         assert slopes.sum(axis=1).max() <= STEEPEST + 1e-9
         for t in range(3):
@@ -77,27 +67,29 @@ def test_nothing_folds(landmarks: Shape) -> None:
 
 
 def test_no_strength_is_the_still_itself(landmarks: Shape) -> None:
-    movement = random_movement(landmarks, IBUG_68, NOTHING, 4, np.random.default_rng(0))
+    movement = random_movement(landmarks, IBUG_68, NO_MOTION, 4, np.random.default_rng(0), period=15)
     np.testing.assert_allclose(movement.points(landmarks), np.broadcast_to(landmarks, (4, 68, 2)), atol=1e-9)
     y, x = np.mgrid[:50, :60]
     np.testing.assert_allclose(movement.source_map(2, np.eye(2, 3), (60, 50)), np.stack([x, y], -1), atol=1e-4)
 
 
 def test_still_holds_one_pose_that_is_not_the_stills(landmarks: Shape) -> None:
-    shapes = random_movement(landmarks, IBUG_68, STRONG, 6, np.random.default_rng(1), still=True).points(landmarks)
+    shapes = random_movement(landmarks, IBUG_68, STRONG, 6, np.random.default_rng(1), period=15, still=True).points(
+        landmarks
+    )
     np.testing.assert_array_equal(shapes, np.broadcast_to(shapes[0], shapes.shape))
     assert np.abs(shapes[0] - landmarks).max() > 5
-    moving = random_movement(landmarks, IBUG_68, STRONG, 6, np.random.default_rng(1)).points(landmarks)
+    moving = random_movement(landmarks, IBUG_68, STRONG, 6, np.random.default_rng(1), period=15).points(landmarks)
     assert np.abs(np.diff(moving, axis=0)).max() > 1
 
 
 def test_a_turned_head_moves_its_middle_against_its_outline(face: Shape) -> None:
     """The nose runs ahead of the ends of the jaw, by about the sine of the angle times the difference in depth."""
     side = 200.0
-    strength = dataclasses.replace(NOTHING, turn_deg=12)
+    strength = dataclasses.replace(NO_MOTION, turn_deg=12)
     landmarks = face * side
     for seed in range(5):
-        movement = random_movement(landmarks, IBUG_68, strength, 1, np.random.default_rng(seed), still=True)
+        movement = random_movement(landmarks, IBUG_68, strength, 1, np.random.default_rng(seed), period=15, still=True)
         shape = movement.points(landmarks)[0]
         push = movement.pushes[0, 1] / (NOSE_DEPTH * side)  # the sines of yaw and pitch, as the nose has them
         nose, jaw = shape[30] - landmarks[30], (shape[[0, 16]] - landmarks[[0, 16]]).mean(axis=0)
@@ -118,7 +110,7 @@ def test_curves_have_unit_variance_and_no_jumps() -> None:
 @pytest.mark.parametrize("scheme", [IBUG_68, COFW_29, WFLW_98], ids=lambda s: s.name)
 def test_any_scheme_moves(scheme: LandmarkScheme) -> None:
     points = np.random.default_rng(3).uniform(50, 150, (scheme.n_points, 2))
-    movement = random_movement(points, scheme, STRONG, 2, np.random.default_rng(0))
+    movement = random_movement(points, scheme, STRONG, 2, np.random.default_rng(0), period=15)
     assert len(movement) == 2
     assert np.isfinite(movement.points(points)).all()
 

@@ -14,7 +14,7 @@ from srn.datasets.three_hundred_vw import read_300vw
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
-from srn.synthesis.animate import MovingFace, animate
+from srn.synthesis.animate import MovingFace, animate_placed
 from srn.synthesis.config import UNOCCLUDED_MOTION, MotionConfig
 
 
@@ -107,10 +107,10 @@ class AnimatedClips:
         def another() -> ImageArray:
             return self.pack.image(int(rng.integers(len(self.pack))))
 
-        return animate(
+        return animate_placed(
             self.pack.image(face), self.pack.landmarks[face], self.spec, self.scheme, self.motion, rng, self.frames,
             another,
-        )  # fmt: skip
+        ).face  # fmt: skip
 
 
 def cropped(frames: Sequence[ImageArray], landmarks: FloatArray, spec: CropSpec) -> MovingFace:

@@ -14,11 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray, fit_similarity, similarity
+from srn.face.geometry import (
+    Box,
+    CropGeometry,
+    CropSpec,
+    Float64Array,
+    FloatArray,
+    ImageArray,
+    fit_similarity,
+    similarity,
+    transform_points,
+)
 from srn.face.scheme import LandmarkScheme
 from srn.synthesis.animated_face import AnimatedFace, random_animation
 from srn.synthesis.config import MotionConfig
-from srn.synthesis.motion import Float64Array
 
 WORKING_MARGIN = 1.2
 """A face much larger than its crop is first reduced to this many times the crop's scale."""
@@ -42,44 +51,12 @@ class PlacedFace(NamedTuple):
     """A training clip with the placement of its crops.
 
     Attributes:
-        face: images, landmarks and visibility.
         crops: (T, 2, 3) float64, common scene -> crop of each frame. `crops[t]` after the inverse of `crops[t - 1]`
             maps a shape from the crop of frame t - 1 to that of frame t.
     """
 
     face: MovingFace
     crops: Float64Array
-
-
-def animate(
-    image: ImageArray,
-    landmarks: FloatArray,
-    spec: CropSpec,
-    scheme: LandmarkScheme,
-    config: MotionConfig,
-    rng: np.random.Generator,
-    frames: int,
-    other: Callable[[], ImageArray] | None = None,
-) -> MovingFace:
-    """Animate a still and crop the face from every frame.
-
-    Args:
-        image: (H, W, 3) uint8 RGB, a picture or a packed face. Its edge is repeated outside.
-        landmarks: (N, 2) pixels of `image`.
-        spec: crop that the network sees.
-        scheme: numbering of the landmarks.
-        config: strength of the animation; `config.crop` selects how crops follow the face.
-        rng: the only source of randomness: the same generator gives the same clip.
-        frames: number of frames T.
-        other: gives another face's picture, pieces of which may pass in front; called only when needed.
-
-    Returns:
-        T crops, their landmarks in crop pixels, and the visibility of each.
-
-    Raises:
-        InputError: landmarks that do not fit the scheme, or no frame.
-    """
-    return animate_placed(image, landmarks, spec, scheme, config, rng, frames, other).face
 
 
 def animate_placed(
@@ -93,10 +70,17 @@ def animate_placed(
     other: Callable[[], ImageArray] | None = None,
     occluded: npt.NDArray[np.bool_] | None = None,
 ) -> PlacedFace:
-    """Animate a still as `animate` does, and return the placement of each crop as well.
+    """Animate a still and crop the face from every frame.
 
     Args:
-        image, landmarks, spec, scheme, config, rng, frames, other: as for `animate`.
+        image: (H, W, 3) uint8 RGB, a picture or a packed face. Its edge is repeated outside.
+        landmarks: (N, 2) pixels of `image`.
+        spec: crop that the network sees.
+        scheme: numbering of the landmarks.
+        config: strength of the animation; `config.crop` selects how crops follow the face.
+        rng: the only source of randomness: the same generator gives the same clip.
+        frames: number of frames T.
+        other: gives another face's picture, pieces of which may pass in front; called only when needed.
         occluded: (N,) points that are hidden in the still itself.
 
     Raises:
@@ -125,7 +109,7 @@ def move_frames(
     Args:
         images: T consecutive frames or crops of them, (H, W, 3) uint8 RGB.
         landmarks: (T, N, 2) pixels of each frame's own picture.
-        spec, scheme, config, rng, other: as for `animate`.
+        spec, scheme, config, rng, other: as for `animate_placed`.
 
     Raises:
         InputError: no frame, or landmarks that do not fit the frames or the scheme.
@@ -173,7 +157,7 @@ def _place_crops(
         angle = float(np.arctan2(turn[1, 0], turn[0, 0]))  # undoes the roll since the first frame
         middle = basis.mean(axis=0)
         upright = similarity(1.0, angle, middle, middle)
-        box = Box.around(basis @ upright[:, :2].T + upright[:, 2])
+        box = Box.around(transform_points(upright, basis))
         jitter = edges + (fresh[index] if config.crop == "tracked" else 0)
         corners = box.as_array() + np.clip(jitter * box.size, -0.3 * box.height, 0.3 * box.height)
         if corners[2] - corners[0] < 0.3 * box.width or corners[3] - corners[1] < 0.3 * box.height:

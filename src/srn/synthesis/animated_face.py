@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import Box, FloatArray, ImageArray, flip_points
+from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray, flip_points, transform_points
 from srn.face.scheme import LandmarkScheme
 from srn.synthesis.camera import Camera, random_camera
 from srn.synthesis.config import MotionConfig
-from srn.synthesis.motion import Float64Array, MotionStrength, Movement, random_movement
+from srn.synthesis.motion import Movement, random_movement
 from srn.synthesis.moving_occluders import MovingOccluder, random_passage, random_sprite, wandering_patch
 from srn.synthesis.occluders import drawn_mask, sunglasses, visible_landmarks
 
@@ -43,13 +43,7 @@ class AnimatedFace:
     camera: Camera
 
     def render(self, index: int, view: FloatArray, size: tuple[int, int]) -> ImageArray:
-        """Render frame `index` as (height, width, 3) uint8 RGB.
-
-        Args:
-            index: number of the frame, from 0.
-            view: (2, 3) similarity, scene -> pixels of the result.
-            size: width and height of the result.
-        """
+        """Render frame `index` (from 0) at `size` (width, height); `view` (2, 3) maps scene -> pixels of the result."""
         places = self.movement.source_map(index, view, size)
         source = self.sources[index % len(self.sources)]
         image = cv2.remap(source, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
@@ -62,8 +56,7 @@ class AnimatedFace:
 
     def visible(self, index: int, view: FloatArray, size: tuple[int, int]) -> npt.NDArray[np.bool_]:
         """Visibility (N,) of the points of frame `index`; arguments as for `render`."""
-        points = self.shapes[index] @ view[:, :2].T + view[:, 2]
-        inside = visible_landmarks(np.zeros((size[1], size[0]), bool), points)
+        inside = visible_landmarks(np.zeros((size[1], size[0]), bool), transform_points(view, self.shapes[index]))
         seen = self.uncovered[index] & inside
         for occluder in self.occluders:
             seen &= ~occluder.hides(index, self.shapes[index])
@@ -84,11 +77,7 @@ def random_animation(
     Args:
         images: one still, or a picture of each of T frames.
         landmarks: (T, N, 2) pixels of each frame's picture.
-        scheme: numbering of the landmarks.
-        config: strength of the animation.
-        rng: the only source of randomness.
-        other: gives another face's picture for occluders; called only when needed.
-        occluded: (N,) points that are hidden in the pictures themselves.
+        scheme, config, rng, other, occluded: as for `srn.synthesis.animate.animate_placed`.
 
     Raises:
         InputError: no frame, or landmarks that do not fit the scheme.
@@ -108,13 +97,8 @@ def random_animation(
     if occluded is not None:
         uncovered = uncovered & ~occluded
     period = float(np.exp(rng.uniform(*np.log(config.period))))
-    still = bool(rng.random() < config.still)
-    shake = config.shake if rng.random() < 0.5 else 0.0
-    strength = MotionStrength(
-        period, config.shift, config.zoom, config.roll_deg, config.turn_deg, config.perspective, config.expression,
-        shake,
-    )  # fmt: skip
-    movement = random_movement(points[0], scheme, strength, frames, rng, still=still)
+    still, shaky = bool(rng.random() < config.still), bool(rng.random() < 0.5)
+    movement = random_movement(points[0], scheme, config, frames, rng, period=period, still=still, shaky=shaky)
     shapes = movement.points(points)
     occluders = _random_occluders(shapes, Box.around(points[0]).size, scheme, config, rng, other)
     camera = random_camera(config, period, frames, rng)
@@ -155,12 +139,11 @@ def _random_occluders(
     other: Callable[[], ImageArray] | None,
 ) -> tuple[MovingOccluder, ...]:
     """Draw the occluders that pass in front of shapes (T, N, 2)."""
-    frames = len(shapes)
     occluders: list[MovingOccluder] = []
-    for first in range(0, frames, PASSAGE_FRAMES):
+    for first in range(0, len(shapes), PASSAGE_FRAMES):
         if rng.random() < config.occluders:
             sprite = random_sprite(face_size, other, scheme, rng)
-            occluders.append(random_passage(sprite, shapes, first, min(first + PASSAGE_FRAMES, frames), rng))
+            occluders.append(random_passage(sprite, shapes, first, min(first + PASSAGE_FRAMES, len(shapes)), rng))
     if rng.random() < config.noise_patch:
         occluders.append(wandering_patch(face_size * config.noise_patch_size, shapes, rng))
     return tuple(occluders)

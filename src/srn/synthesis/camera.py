@@ -6,12 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from srn.face.geometry import FloatArray, ImageArray
+from srn.face.geometry import Float64Array, FloatArray, ImageArray
 from srn.synthesis.config import MotionConfig
-
-Float64Array = npt.NDArray[np.float64]
 
 LONGEST_BLUR = 25.0
 """Motion blur reaches over at most this many pixels."""

@@ -78,12 +78,7 @@ def mask_samples(
     The mask of a face depends on the seed and the face's name alone. A part of a set therefore gets the same masks as
     the whole, and a second run writes the same bytes.
 
-    Args:
-        samples: the faces.
-        out: folder for the masked ones.
-        kind, wardrobe, misfit: as in `masked_picture`.
-        seed: seed of all masks.
-        progress: called after each face.
+    `kind`, `wardrobe` and `misfit` are as in `masked_picture`; `progress` is called after each face.
 
     Returns:
         One line for each picture that could not be read.
@@ -99,8 +94,8 @@ def mask_samples(
         rng = np.random.default_rng([seed, *name.encode()])
         with report.catching():
             image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
-            stem = folder / name
-            writer.picture(stem, image, sample.landmarks, visible, (sample.subset, stem.name, mask, seed, misfit))
+            row = (sample.subset, (folder / name).name, mask, seed, misfit)
+            writer.picture(folder / name, image, sample.landmarks, visible, row)
         if progress is not None:
             progress()
     writer.write_table()
@@ -121,14 +116,8 @@ def mask_clips(
 
     A person wears one mask for the whole clip, chosen by the seed and the clip's name alone; only its side follows the
     turning head. Each clip ends with its `masks.csv` (frame, mask, kind, seed, misfit, visible). A clip that has one
-    for the same kind, seed and misfit is finished and is skipped, so that an interrupted job can be continued.
-
-    Args:
-        clips: the annotated videos.
-        out: folder for the masked ones.
-        kind, wardrobe, misfit: as in `masked_picture`.
-        seed: seed of all masks.
-        progress: called after each frame.
+    for the same kind, seed and misfit is finished and is skipped, so that an interrupted job can be continued. The
+    arguments are those of `mask_samples`.
 
     Returns:
         One line for each frame that could not be read.

@@ -33,12 +33,11 @@ class MaskTemplate:
     key_points: npt.NDArray[np.float64]
 
     def __post_init__(self) -> None:
-        if self.image.ndim != 3 or self.image.shape[2] != 4 or self.image.dtype != np.uint8:
-            raise InputError.at(
-                f"mask template {self.name}", "(H, W, 4) uint8", f"{self.image.dtype} {self.image.shape}"
-            )
+        image, where = self.image, f"mask template {self.name}"
+        if image.ndim != 3 or image.shape[2] != 4 or image.dtype != np.uint8:
+            raise InputError.at(where, "(H, W, 4) uint8", f"{image.dtype} {image.shape}")
         if self.key_points.shape != (6, 2):
-            raise InputError.at(f"mask template {self.name}", "key points (6, 2)", str(self.key_points.shape))
+            raise InputError.at(where, "key points (6, 2)", str(self.key_points.shape))
 
 
 def outline(scheme: LandmarkScheme) -> tuple[int, ...]:
@@ -66,8 +65,7 @@ def mask_anchors(shape: FloatArray, scheme: LandmarkScheme) -> npt.NDArray[np.fl
         """Interpolate the outline: 0 is the left temple, 1 the right one."""
         position = share * last
         below = min(int(position), last - 1)
-        point: FloatArray = edge[below] + (edge[below + 1] - edge[below]) * (position - below)
-        return point
+        return edge[below] + (edge[below + 1] - edge[below]) * (position - below)
 
     left, right = (shape[list(points)].mean(axis=0) for points in scheme.eyes)
     nose = shape[list(scheme.components["nose"])]
@@ -97,13 +95,13 @@ def turned_side(shape: FloatArray, scheme: LandmarkScheme) -> str:
 
 def _perspective(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
     """Fit a homography (3, 3) to six points by least squares, or an affine map where it would fold the template."""
-    affine, *_ = np.linalg.lstsq(np.hstack([source, np.ones((len(source), 1))]), target, rcond=None)
+    homogeneous = np.hstack([source, np.ones((len(source), 1))])
+    affine, *_ = np.linalg.lstsq(homogeneous, target, rcond=None)
     plain = np.vstack([affine.T, [0.0, 0.0, 1.0]])
-    found: npt.NDArray[np.float64] | None = cv2.findHomography(source, target, 0)[0]  # type: ignore[assignment]
-    if found is None:
+    matrix: npt.NDArray[np.float64] | None = cv2.findHomography(source, target, 0)[0]  # type: ignore[assignment]
+    if matrix is None:
         return plain
-    matrix = np.asarray(found, dtype=np.float64)
-    depth = np.hstack([source, np.ones((len(source), 1))]) @ matrix[2]
+    depth = homogeneous @ matrix[2]
     same_sign = float(depth.min()) * float(depth.max()) > 0
     if not same_sign or np.abs(depth).max() > 3 * np.abs(depth).min() or np.linalg.det(matrix[:2, :2]) <= 0:
         return plain
@@ -111,16 +109,9 @@ def _perspective(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float
 
 
 def fit_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, template: MaskTemplate) -> Covered:
-    """Paint a mask template over a face, in place, by the homography that fits its six key points best.
+    """Paint a mask template over a face of a shape (N, 2), in place, and return the covered pixels (H, W).
 
-    Args:
-        image: (H, W, 3) uint8 RGB, painted on.
-        shape: (N, 2) picture pixels.
-        scheme: numbering of the landmarks.
-        template: the mask.
-
-    Returns:
-        (H, W) bool: the covered pixels.
+    The homography that fits the six key points best maps the template.
     """
     height, width = image.shape[:2]
     anchors = mask_anchors(shape, scheme)
@@ -130,8 +121,7 @@ def fit_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, templ
     painted = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
     opacity = np.clip(painted[:, :, 3:], 0, 1)
     image[:] = np.clip(np.round(image * (1 - opacity) + painted[:, :, :3]), 0, 255).astype(np.uint8)
-    covered: Covered = opacity[:, :, 0] > 0.5
-    return covered
+    return np.asarray(opacity[:, :, 0] > 0.5)
 
 
 def patterned(template: MaskTemplate, texture: ImageArray, name: str) -> MaskTemplate:

@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.face.geometry import Box, FloatArray, invert_affine, similarity, transform_points
+from srn.face.geometry import Box, Float64Array, FloatArray, invert_affine, similarity, transform_points
 from srn.face.scheme import LandmarkScheme
-
-Float64Array = npt.NDArray[np.float64]
+from srn.synthesis.config import MotionConfig
 
 HEAD_DEPTH, HEAD_WIDTH = 0.4, 0.42
 NOSE_DEPTH, NOSE_WIDTH = 0.12, 0.12
@@ -33,21 +32,15 @@ _INVERSION_STEPS = 60  # the error shrinks by `STEEPEST` at least in each: 0.7^6
 
 
 def smooth_curve(frames: int, columns: int, period: float, rng: np.random.Generator, *, still: bool) -> Float64Array:
-    """Draw smooth random paths (frames, columns) of zero mean and unit variance over all phases.
+    """Draw independent smooth paths (frames, columns) of zero mean and unit variance over all phases.
 
-    Args:
-        frames: number of frames.
-        columns: number of independent paths.
-        period: frames of one oscillation; each path mixes three similar periods.
-        rng: the source of randomness.
-        still: keep each path at its first value: a constant, but random, pose.
+    Each path mixes three periods near `period`, in frames. `still` keeps it at its first value: a random constant.
     """
     time = np.zeros(frames) if still else np.arange(frames, dtype=np.float64)
     periods = period * np.exp(rng.uniform(-0.7, 0.7, (3, columns)))
     phases = rng.uniform(0, 2 * np.pi, (3, columns))
     waves = np.sin(2 * np.pi * time[:, None, None] / periods + phases)
-    curve: Float64Array = waves.sum(axis=1) * np.sqrt(2 / 3)
-    return curve
+    return waves.sum(axis=1) * np.sqrt(2 / 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +68,11 @@ class Movement:
         sources = np.broadcast_to(source, (len(self), *source.shape[-2:]))
         pairs = zip(self.homographies, sources, strict=True)
         flat = np.stack([_apply_homography(np.linalg.inv(h), points) for h, points in pairs])  # (T, N, 2)
-        plane = flat.copy()
+        plane = flat
         for _ in range(_INVERSION_STEPS):
             squares = ((plane[:, :, None] - self.centers) ** 2).sum(axis=-1)  # (T, N, K)
-            bulge = np.exp(-squares / (2 * self.widths**2)) @ self.pushes  # (T, N, 2)
-            moved = flat + bulge
-            step = np.abs(moved - plane).max(initial=0.0)
-            plane = moved
-            if step < 1e-9:
+            before, plane = plane, flat + np.exp(-squares / (2 * self.widths**2)) @ self.pushes
+            if np.abs(plane - before).max(initial=0.0) < 1e-9:
                 break
         return np.stack([transform_points(m, p) for m, p in zip(self.similarities, plane, strict=True)])
 
@@ -112,31 +102,7 @@ class Movement:
 def _apply_homography(matrix: FloatArray, points: FloatArray) -> Float64Array:
     """Apply a homography (3, 3) to points (N, 2)."""
     mapped = np.hstack([points, np.ones((len(points), 1))]) @ matrix.T
-    result: Float64Array = mapped[:, :2] / mapped[:, 2:]
-    return result
-
-
-@dataclass(frozen=True)
-class MotionStrength:
-    """Standard deviations of the paths of a movement; lengths are in units of the face box's size.
-
-    Attributes:
-        period: frames of one oscillation.
-        shift, zoom, roll_deg: position, log size and tilt of the head in the scene.
-        turn_deg: yaw and pitch relative to the pose of the still.
-        perspective: change of scale over the length of a face.
-        expression: movement of facial parts against each other.
-        shake: jump of a hand-held camera between frames.
-    """
-
-    period: float
-    shift: float
-    zoom: float
-    roll_deg: float
-    turn_deg: float
-    perspective: float
-    expression: float
-    shake: float
+    return mapped[:, :2] / mapped[:, 2:]
 
 
 def face_angle(landmarks: FloatArray, scheme: LandmarkScheme) -> float:
@@ -151,39 +117,39 @@ def face_angle(landmarks: FloatArray, scheme: LandmarkScheme) -> float:
 def random_movement(
     landmarks: FloatArray,
     scheme: LandmarkScheme,
-    strength: MotionStrength,
+    strength: MotionConfig,
     frames: int,
     rng: np.random.Generator,
     *,
+    period: float,
     still: bool = False,
+    shaky: bool = True,
 ) -> Movement:
     """Draw a movement of a face.
 
     Args:
         landmarks: (N, 2) source pixels.
         scheme: numbering of the landmarks.
-        strength: standard deviations of the movement.
+        strength: standard deviations, from `shift` to `shake`.
         frames: number of frames T.
         rng: the only source of randomness.
+        period: frames of one oscillation.
         still: keep the pose of the first frame, without camera shake.
+        shaky: whether a hand-held camera jumps between frames.
     """
     box = Box.around(landmarks)
     side, center, angle = box.size, box.center, face_angle(landmarks, scheme)
 
     def curve(columns: int, deviation: float) -> Float64Array:
-        values = smooth_curve(frames, columns, strength.period, rng, still=still)
-        return np.clip(values, -2, 2) * deviation
+        return np.clip(smooth_curve(frames, columns, period, rng, still=still), -2, 2) * deviation
 
     shift, roll, zoom = curve(2, strength.shift), curve(1, np.deg2rad(strength.roll_deg)), curve(1, strength.zoom)
     if not still:
-        shift = shift + rng.normal(0, strength.shake, (frames, 2))
-        roll = roll + rng.normal(0, strength.shake, (frames, 1)) / 2
-    similarities = np.stack(
-        [
-            similarity(float(np.exp(z[0])), float(r[0]), center, center + s * side)
-            for s, r, z in zip(shift, roll, zoom, strict=True)
-        ]
-    )
+        shake = strength.shake if shaky else 0.0
+        shift = shift + rng.normal(0, shake, (frames, 2))
+        roll = roll + rng.normal(0, shake, (frames, 1)) / 2
+    poses = zip(zoom[:, 0], roll[:, 0], shift, strict=True)
+    similarities = np.stack([similarity(np.exp(z), r, center, center + s * side) for z, r, s in poses])
 
     turns = np.clip(curve(2, np.deg2rad(strength.turn_deg)), -0.45, 0.45)  # yaw, pitch; (T, 2)
     axes = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])  # rows: the face's x and y
@@ -205,11 +171,8 @@ def random_movement(
 
 def _facing(center: FloatArray, axes: FloatArray, turn: FloatArray, tilt: FloatArray) -> Float64Array:
     """Homography (3, 3) plane -> source that undoes foreshortening and applies a change of scale over the picture."""
-    linear = axes.T @ np.diag(1 / np.cos(turn)) @ axes
-    about = np.eye(3)
-    about[:2, :2] = linear
+    about, here, back = np.eye(3), np.eye(3), np.eye(3)
+    about[:2, :2] = axes.T @ np.diag(1 / np.cos(turn)) @ axes
     about[2, :2] = tilt
-    here, back = np.eye(3), np.eye(3)
     here[:2, 2], back[:2, 2] = -np.asarray(center), center
-    matrix: Float64Array = back @ about @ here
-    return matrix
+    return back @ about @ here

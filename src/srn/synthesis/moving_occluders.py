@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.face.geometry import Box, FloatArray, ImageArray, invert_affine, similarity, transform_points
+from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray, invert_affine, similarity, transform_points
 from srn.face.scheme import LandmarkScheme
 from srn.synthesis.occluders import Covered, blob, fingers, half_shadow, noise_patch, pasted_patch, textured_rectangle
 
-Float64Array = npt.NDArray[np.float64]
 Painter = Callable[[ImageArray, np.random.Generator], Covered]
 
 FAR = 1.9
@@ -38,13 +37,8 @@ class Sprite:
 def cut_out(paint: Painter, side: int, rng: np.random.Generator, *, hides: bool = True) -> Sprite:
     """Separate an occluder of `srn.synthesis.occluders` from its background.
 
-    It is painted on black and on white: where both agree it is opaque, where they differ by 255 it is transparent.
-
-    Args:
-        paint: paints on a picture with the given generator.
-        side: side of the sprite, pixels.
-        rng: the only source of randomness.
-        hides: whether landmarks under the sprite count as hidden.
+    It is painted on black and on white, `side` pixels square: where both agree it is opaque, where they differ by 255
+    it is transparent.
     """
     seed = int(rng.integers(2**62))
     on_black, on_white = np.zeros((side, side, 3), np.uint8), np.full((side, side, 3), 255, np.uint8)
@@ -66,23 +60,18 @@ def random_sprite(
         rng: the only source of randomness.
     """
     size = face_size * rng.uniform(0.2, 0.65)
-    side = max(round(size * 3), 8)
-    middle = np.full(2, (side - 1) / 2)
     kind = int(rng.integers(8))
+    side = max(round(size * 3), 8) if kind < 6 else round(face_size * 4)  # hands and shadows extend beyond any crop
+    middle = np.full(2, (side - 1) / 2)
     if kind <= 1 and other is not None:
         donor = cv2.resize(other(), (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
         return cut_out(lambda image, chance: pasted_patch(image, donor, middle, size * 1.3, chance), side, rng)
     if kind <= 3:
         return cut_out(lambda image, chance: blob(image, middle, size * 1.3, chance), side, rng)
-    if kind == 4:
-        return cut_out(lambda image, chance: textured_rectangle(image, middle, size, chance), side, rng)
-    if kind == 5:
-        return cut_out(lambda image, chance: noise_patch(image, middle, size, chance), side, rng)
-    wide = round(face_size * 4)  # hands and shadows extend beyond any crop
-    middle = np.full(2, (wide - 1) / 2)
-    if kind == 6:
-        return cut_out(lambda image, chance: fingers(image, middle, size, chance), wide, rng)
-    return cut_out(lambda image, chance: half_shadow(image, middle[None], scheme, chance), wide, rng, hides=False)
+    if kind == 7:
+        return cut_out(lambda image, chance: half_shadow(image, middle[None], scheme, chance), side, rng, hides=False)
+    occluder = {4: textured_rectangle, 5: noise_patch, 6: fingers}[kind]
+    return cut_out(lambda image, chance: occluder(image, middle, size, chance), side, rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +83,7 @@ class MovingOccluder:
 
     def paint(self, image: ImageArray, index: int, view: FloatArray) -> ImageArray:
         """Paint the occluder over a picture (H, W, 3) of frame `index`; `view` (2, 3) maps scene -> picture."""
-        matrix = self._to_view(index, view)
+        matrix = (np.vstack([view, [0, 0, 1]]) @ np.vstack([self.places[index], [0, 0, 1]]))[:2]
         size = (image.shape[1], image.shape[0])
         corners = transform_points(matrix, np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (len(self.sprite.alpha) - 1.0))
         if (corners.max(axis=0) < 0).any() or (corners.min(axis=0) > np.array(size) - 1).any():
@@ -111,16 +100,11 @@ class MovingOccluder:
         alpha = cv2.remap(self.sprite.alpha, there, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)  # type: ignore[call-overload]
         return np.asarray(alpha[:, 0] > 0.5)
 
-    def _to_view(self, index: int, view: FloatArray) -> Float64Array:
-        both: Float64Array = (np.vstack([view, [0, 0, 1]]) @ np.vstack([self.places[index], [0, 0, 1]]))[:2]
-        return both
-
 
 def presence(time: Float64Array, enters: float, travel: float, stay: float) -> Float64Array:
     """Ramp (T,) smoothly from 0 (away) to 1 (in place) in `travel` frames from `enters` on, and back after `stay`."""
     ramp = np.clip(np.minimum(time - enters, enters + 2 * travel + stay - time) / travel, 0, 1)
-    smooth: Float64Array = ramp**2 * (3 - 2 * ramp)
-    return smooth
+    return ramp**2 * (3 - 2 * ramp)
 
 
 def random_passage(
@@ -129,13 +113,8 @@ def random_passage(
     """Draw the passage of an occluder that is in front of the face at some time in frames [first, last).
 
     It enters from outside to one of the landmarks in 3 to 10 frames, stays for 4 to 30, and leaves in another
-    direction. Half of the occluders follow the face meanwhile (a hand, a cup); the others rest in the scene.
-
-    Args:
-        sprite: the occluder.
-        shapes: (T, N, 2) scene pixels.
-        first, last: frames.
-        rng: the only source of randomness.
+    direction. Half of the occluders follow the face meanwhile (a hand, a cup); the others rest in the scene. `shapes`
+    are (T, N, 2) scene pixels.
     """
     frames = len(shapes)
     time = np.arange(frames, dtype=np.float64)
@@ -147,8 +126,8 @@ def random_passage(
     target = shapes[:, landmark].copy()
     if rng.random() < 0.5:
         target[:] = target[int(np.clip(enters + travel, 0, frames - 1))]
-    came, went = rng.uniform(0, 2 * np.pi, 2)
-    direction = np.where((time < enters + travel + stay / 2)[:, None], _unit(came), _unit(went))
+    came, went = ((np.cos(angle), np.sin(angle)) for angle in rng.uniform(0, 2 * np.pi, 2))
+    direction = np.where((time < enters + travel + stay / 2)[:, None], came, went)
     centers = target + direction * (1 - there[:, None]) * FAR * side
     angle, swing = rng.uniform(0, 2 * np.pi), rng.normal(0, 0.25)
     middle = np.full(2, (len(sprite.alpha) - 1) / 2)
@@ -167,7 +146,3 @@ def wandering_patch(size: float, shapes: Float64Array, rng: np.random.Generator)
     middle = np.full(2, (side - 1) / 2)
     places = [similarity(1.0, 0.0, middle, shape[i]) for shape, i in zip(shapes, indices, strict=True)]
     return MovingOccluder(Sprite(noise, np.ones((side, side), np.float32)), np.stack(places))
-
-
-def _unit(angle: float) -> Float64Array:
-    return np.array([np.cos(angle), np.sin(angle)])

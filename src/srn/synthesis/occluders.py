@@ -18,6 +18,7 @@ from srn.face.geometry import Box, FloatArray, ImageArray, similarity, transform
 from srn.face.scheme import LandmarkScheme
 
 Covered = npt.NDArray[np.bool_]
+_SQUARE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
 
 def visible_landmarks(covered: Covered, shape: FloatArray) -> npt.NDArray[np.bool_]:
@@ -33,11 +34,8 @@ def visible_landmarks(covered: Covered, shape: FloatArray) -> npt.NDArray[np.boo
 def misfitted(shape: FloatArray, misfit: float, rng: np.random.Generator) -> FloatArray:
     """Shift, scale and rotate a shape (N, 2) at random, as the error of a detector would.
 
-    Args:
-        shape: the true points.
-        misfit: standard deviation of each shift in units of the face box's size, of the log scale, and of the rotation
-            in radians.
-        rng: the only source of randomness.
+    `misfit` is the standard deviation of each shift in units of the face box's size, of the log scale, and of the
+    rotation in radians.
     """
     box = Box.around(shape)
     shift, (scale, turn) = rng.normal(0, misfit, 2) * box.size, rng.normal(0, misfit, 2)
@@ -104,8 +102,7 @@ def _paint(image: ImageArray, outline: FloatArray, surface: ImageArray | None, r
     filling = _texture(h, w, rng) if surface is None else surface[window]
     alpha = cv2.GaussianBlur(stencil, (3, 3), 0)[window][..., None].astype(np.float32) / 255
     image[window] = np.round(image[window] * (1 - alpha) + filling * alpha).astype(np.uint8)
-    covered: Covered = stencil > 127
-    return covered
+    return np.asarray(stencil > 127)
 
 
 def textured_rectangle(image: ImageArray, center: FloatArray, size: float, rng: np.random.Generator) -> Covered:
@@ -113,15 +110,13 @@ def textured_rectangle(image: ImageArray, center: FloatArray, size: float, rng: 
     half = size * rng.uniform(0.6, 1.4, 2) / 2
     angle = rng.uniform(0, np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
-    return _paint(image, corners @ turn.T + center, None, rng)
+    return _paint(image, _SQUARE * half @ turn.T + center, None, rng)
 
 
 def blob(image: ImageArray, center: FloatArray, size: float, rng: np.random.Generator) -> Covered:
     """Paint a rounded irregular shape about `size` across, such as a fist, a scarf or a microphone."""
-    n = 24
-    angles = np.arange(n) * 2 * np.pi / n
-    radius = np.ones(n)
+    angles = np.arange(24) * 2 * np.pi / 24
+    radius = np.ones(24)
     for order in (2, 3, 4):
         radius += rng.normal(0, 0.35 / order) * np.cos(order * angles + rng.uniform(0, 2 * np.pi))
     radius = np.clip(radius, 0.35, 1.8) * size / 2
@@ -197,10 +192,7 @@ def _cup_outline(shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Gener
     along = np.where(along < 0, along * (1 - 0.25 * np.abs(across)), along)  # narrower towards the nose
     half_width = np.linalg.norm(aside) * rng.uniform(0.85, 1.5)
     aside_unit = aside / (np.linalg.norm(aside) + 1e-6)
-    outline: npt.NDArray[np.float64] = (
-        center + across[:, None] * aside_unit * half_width + along[:, None] * down * (bottom - top) / 2
-    )
-    return outline
+    return center + across[:, None] * aside_unit * half_width + along[:, None] * down * (bottom - top) / 2
 
 
 def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
@@ -265,8 +257,7 @@ def sunglasses(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
         cv2.line(stencil, np.round(a).astype(int).tolist(), np.round(b).astype(int).tolist(), 255, thick, cv2.LINE_AA)
     alpha = stencil[..., None].astype(np.float32) / 255 * rng.uniform(0.85, 1.0)
     image[:] = np.round(image * (1 - alpha) + np.array(color) * alpha).astype(np.uint8)
-    covered: Covered = stencil > 127
-    return covered
+    return np.asarray(stencil > 127)
 
 
 def hair(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
@@ -322,7 +313,7 @@ def pasted_patch(
     angles = np.arange(20) * 2 * np.pi / 20
     outline = np.stack([np.cos(angles), np.sin(angles)], 1)
     if rng.random() < 0.4:
-        outline = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+        outline = _SQUARE
     shift = rng.integers(-image.shape[0] // 3, image.shape[0] // 3 + 1, 2)
     shifted = np.roll(other, (int(shift[0]), int(shift[1])), axis=(0, 1))
     return _paint(image, outline * half + center, shifted, rng)

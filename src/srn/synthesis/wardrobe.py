@@ -37,9 +37,8 @@ class MaskWardrobe:
     def load(cls, folder: str | os.PathLike[str]) -> MaskWardrobe:
         """Read templates: PNGs with alpha, and `key_points.csv` (file, then x and y of six points).
 
-        Args:
-            folder: the templates. `NAME_left.png` and `NAME_right.png` are the side versions of `NAME.png`. Patterns
-                are read from the folder `textures` beside it.
+        `NAME_left.png` and `NAME_right.png` are the side versions of `NAME.png`. Patterns are read from the folder
+        `textures` beside it.
 
         Raises:
             DataError: the folder or a file in it is missing or broken.
@@ -70,12 +69,7 @@ class MaskWardrobe:
         return (*sorted(self.kinds), *((PATTERNED,) if self.textures else ()))
 
     def template(self, kind: str, side: str, rng: np.random.Generator) -> MaskTemplate:
-        """Return the template of a kind that suits a face's orientation.
-
-        Args:
-            kind: one of `choices`; `patterned` is a surgical or cloth template in a random pattern.
-            side: `front`, `left` or `right`.
-            rng: the only source of chance.
+        """Return the template of a kind for one of `SIDES`; `patterned` is a surgical or cloth one in a random pattern.
 
         Raises:
             InputError: unknown kind.

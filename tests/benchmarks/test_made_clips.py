@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from made_clips import masked_clip, passed_clip
 from srn.datasets.clip import Clip
 from srn.errors import InputError
 from srn.face.scheme import IBUG_68
-from srn.synthesis.covered_clips import masked_clip, passed_clip
 from srn.synthesis.masks import MaskTemplate
 from srn.synthesis.wardrobe import MaskWardrobe
 

@@ -1,17 +1,21 @@
-"""Clips whose frames are occluded when they are read: by a worn mask or by passing objects."""
+"""Clips for measuring the tracker: animated pictures, and clips whose frames are occluded when they are read."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from srn.datasets.clip import Clip, FrameSource, Picture
-from srn.face.geometry import Box, ImageArray
-from srn.synthesis.animated_face import PASSAGE_FRAMES
+from srn.datasets.sample import Sample
+from srn.errors import DataError, InputError
+from srn.face.geometry import Box
+from srn.synthesis.animated_face import PASSAGE_FRAMES, AnimatedFace, random_animation
+from srn.synthesis.config import MotionConfig
 from srn.synthesis.masked import masked_picture
 from srn.synthesis.moving_occluders import MovingOccluder, random_passage, random_sprite
 from srn.synthesis.wardrobe import MaskWardrobe
@@ -20,19 +24,65 @@ Covered = Callable[[int], tuple[Picture, npt.NDArray[np.bool_]]]
 """Maps an index to that annotated frame with an occluder, and the visibility of its landmarks (N,)."""
 
 
-class CoveredFrames:
-    """Occluded frames of another source (a `FrameSource`); frames without landmarks are unchanged."""
+@dataclass(frozen=True)
+class AnimatedFrames:
+    """Frames of an animated still, `size` (width, height), rendered on request in any order."""
 
-    def __init__(self, frames: FrameSource, numbers: npt.NDArray[np.int64], covered: Covered) -> None:
-        self._frames, self._covered = frames, covered
-        self._index = {int(number): index for index, number in enumerate(numbers)}
-
-    @property
-    def path(self) -> Path:
-        return self._frames.path
+    path: Path
+    animated: AnimatedFace
+    size: tuple[int, int]
 
     def read(self, number: int) -> Picture:
-        """Return a frame, (H, W, 3) uint8 RGB."""
+        if not 1 <= number <= len(self.animated.shapes):
+            raise DataError.at(self.path, f"a frame from 1 to {len(self.animated.shapes)}", str(number))
+        return self.animated.render(number - 1, np.eye(2, 3), self.size)
+
+
+def animate_picture(
+    sample: Sample,
+    config: MotionConfig,
+    rng: np.random.Generator,
+    frames: int,
+    other: Callable[[], Picture] | None = None,
+) -> Clip:
+    """Animate a whole picture into a clip of frames of its size, named after it, with `occluded` set.
+
+    There is no crop, so `config.crop` and the jitter of its box have no effect. Other faces of the picture move along
+    without annotation.
+
+    Args:
+        sample: the face.
+        config: strength of the animation.
+        rng: the only source of randomness.
+        frames: number of frames.
+        other: as for `srn.synthesis.animate.animate_placed`.
+    """
+    if frames < 1:
+        raise InputError.at("frames", "at least 1", str(frames))
+    image = sample.load()
+    size = (image.shape[1], image.shape[0])
+    repeated = np.broadcast_to(sample.landmarks, (frames, *sample.landmarks.shape))
+    animated = random_animation([image], repeated, sample.scheme, config, rng, other)
+    occluded = np.stack([~animated.visible(t, np.eye(2, 3), size) for t in range(frames)])
+    return Clip(
+        name=sample.path.stem,
+        frames=AnimatedFrames(sample.path, animated, size),
+        numbers=np.arange(1, frames + 1, dtype=np.int64),
+        landmarks=animated.shapes,
+        scheme=sample.scheme,
+        subset=sample.subset,
+        occluded=occluded,
+    )
+
+
+class CoveredFrames:
+    """Occluded frames of another source; frames without landmarks are unchanged."""
+
+    def __init__(self, frames: FrameSource, numbers: npt.NDArray[np.int64], covered: Covered) -> None:
+        self.path, self._frames, self._covered = frames.path, frames, covered
+        self._index = {int(number): index for index, number in enumerate(numbers)}
+
+    def read(self, number: int) -> Picture:
         return self._covered(self._index[number])[0] if number in self._index else self._frames.read(number)
 
 
@@ -45,17 +95,8 @@ def _occluded(clip: Clip, covered: Covered, visible: npt.NDArray[np.bool_]) -> C
 def masked_clip(clip: Clip, kind: str, wardrobe: MaskWardrobe | None, rng: np.random.Generator) -> Clip:
     """Return the clip with one mask on the face, like those that `srn.synthesis.masked.mask_clips` writes.
 
-    Args:
-        clip: the clip; every frame is read once here, since the covered landmarks depend on the picture.
-        kind, wardrobe: as in `srn.synthesis.masked.masked_picture`.
-        rng: the only source of chance.
-
-    Returns:
-        A clip whose frames are masked when they are read, with `occluded` set.
-
-    Raises:
-        DataError: a frame cannot be read.
-        InputError: templates are needed, or the kind is unknown.
+    Every frame is read once here, since the covered landmarks depend on the picture. `kind` and `wardrobe` are as in
+    `srn.synthesis.masked.masked_picture`.
     """
     seed = int(rng.integers(2**62))
     samples = clip.samples()
@@ -69,19 +110,9 @@ def masked_clip(clip: Clip, kind: str, wardrobe: MaskWardrobe | None, rng: np.ra
 
 
 def passed_clip(
-    clip: Clip, rng: np.random.Generator, other: Callable[[], ImageArray] | None = None, share: float = 1.0
+    clip: Clip, rng: np.random.Generator, other: Callable[[], Picture] | None = None, share: float = 1.0
 ) -> Clip:
-    """Return the clip with objects that pass in front of the face (`srn.synthesis.moving_occluders`).
-
-    Args:
-        clip: the clip.
-        rng: the only source of chance.
-        other: returns another face's picture, pieces of which may pass; called only when needed.
-        share: probability of an object in each 30 frames.
-
-    Returns:
-        A clip whose frames are occluded when they are read, with `occluded` set.
-    """
+    """Return the clip with an object that passes in front of the face in each 30 frames, with probability `share`."""
     occluders: list[MovingOccluder] = []
     for first in range(0, len(clip), PASSAGE_FRAMES):
         if rng.random() < share:
