@@ -26,6 +26,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cascade_follower import CascadeFollower
 from made_clips import animate_picture, masked_clip, passed_clip
 from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 from srn import FaceLandmarker
@@ -34,7 +35,7 @@ from srn.datasets.catalogue import open_faces
 from srn.datasets.clip import Clip, Picture
 from srn.datasets.sample import Sample
 from srn.datasets.three_hundred_w import CHALLENGING_SUBSETS, COMMON_SUBSETS
-from srn.evaluation.followers import CascadeFollower, Follower, FrameByFrame, TrackerFollower
+from srn.evaluation.followers import Follower, FrameByFrame, TrackerFollower
 from srn.evaluation.video import VideoEvaluation, evaluate_followers
 from srn.face.geometry import CropGeometry, CropSpec
 from srn.face.scheme import IBUG_68

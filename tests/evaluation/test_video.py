@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from cascade_follower import CascadeFollower
 from srn.datasets.clip import Clip
 from srn.errors import InputError
-from srn.evaluation.followers import CascadeFollower, FrameByFrame, Track, TrackerFollower
+from srn.evaluation.followers import FrameByFrame, Track, TrackerFollower
 from srn.evaluation.video import evaluate_followers, score_track
 from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import Float32Array, Prediction

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from srn.cli import options
 from srn.errors import InputError
@@ -32,10 +31,8 @@ def benchmark(
     found = one_pass.find(image)
     if not found:
         raise InputError.at(picture, "a picture with a face", "no face in it")
-    table = Table(title=f"{one_pass.localizer.name} on {os.cpu_count()} cores, {platform.machine()}")
-    table.add_column("step")
-    for column in ("ms", "a second"):
-        table.add_column(column, justify="right")
+    title = f"{one_pass.localizer.name} on {os.cpu_count()} cores, {platform.machine()}"
+    table = options.number_table(title, "step", ("ms", "a second"))
     box = found[0].box
     steps: dict[str, tuple[int, Callable[[], object]]] = {
         "face finder, one picture": (1, lambda: one_pass.find(image)),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from srn.cli import options
 from srn.datasets.catalogue import open_faces
@@ -16,7 +15,7 @@ from srn.evaluation.cache import cached_evaluate, file_digest, weights_digest
 from srn.evaluation.followers import standard_followers
 from srn.evaluation.outputs import Measured, Outputs, write_outputs
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, Initialization, compare_evaluations
-from srn.evaluation.video import VideoEvaluation, evaluate_followers, read_clips, write_video_evaluations
+from srn.evaluation.video import evaluate_followers, read_clips, write_video_evaluations
 from srn.inference.landmarker import FaceLandmarker
 
 Normalizer = Literal["interocular", "interpupil", "bbox", "bbox-diagonal"]
@@ -90,14 +89,14 @@ def evaluate(
     """
     opened = functools.partial(options.open_landmarker, passes=passes, flip=flip_average, threads=threads, yunet=yunet)
     if video:
-        _refuse_with_video(
-            {"--init": init != "gt-box", "--compare": compare, "--ced": ced, "--reliability": reliability,
-             "--box-curve": box_curve, "--report": report_folder}
-        )  # fmt: skip
+        given = {"--init": init != "gt-box", "--compare": compare, "--ced": ced, "--reliability": reliability}
+        for name, value in (given | {"--box-curve": box_curve, "--report": report_folder}).items():
+            if value:
+                raise InputError.at(name, "no such option with --video", "one")
         _evaluate_videos(folders, opened(weights), normalizer, json_file)
         return
     landmarker = opened(weights)
-    faces = open_faces([folder.resolve() for folder in folders], split="test", scheme=landmarker.localizer.scheme)
+    faces = open_faces(folders, split="test", scheme=landmarker.localizer.scheme)
     measure = functools.partial(
         cached_evaluate, cache=options.open_cache(cache_folder, no_cache), init=init, normalizer=normalizer,
         threshold=threshold, finder="built-in" if yunet is None else file_digest(yunet),
@@ -120,9 +119,9 @@ def evaluate(
 
 
 def _print(result: Evaluation, other: Evaluation | None) -> None:
-    table = Table(title=f"{result.weights}, {result.init} boxes, by {result.normalizer}")
-    for column in ("set", "faces", "missed", "NME %", "mean shape %", "failures %", "AUC"):
-        table.add_column(column, justify="left" if column == "set" else "right")
+    title = f"{result.weights}, {result.init} boxes, by {result.normalizer}"
+    columns = ("faces", "missed", "NME %", "mean shape %", "failures %", "AUC")
+    table = options.number_table(title, "set", columns)
     for name, part in result.parts().items():
         s = part.summary()
         numbers = (part.nme * 100, part.mean_shape_nme * 100, s["failure_rate"] * 100)
@@ -151,12 +150,6 @@ def _print(result: Evaluation, other: Evaluation | None) -> None:
         options.say(f"confidence: expected calibration error {confidence['expected_calibration_error']:.3f}")
 
 
-def _refuse_with_video(others: dict[str, object]) -> None:
-    for name, given in others.items():
-        if given:
-            raise InputError.at(name, "no such option with --video", "one")
-
-
 def _evaluate_videos(folders: list[Path], landmarker: FaceLandmarker, normalizer: str, json_file: Path | None) -> None:
     clips, problems = read_clips(folders, landmarker.localizer.scheme)
     with options.progress_bar("clips") as progress:
@@ -165,16 +158,12 @@ def _evaluate_videos(folders: list[Path], landmarker: FaceLandmarker, normalizer
     if json_file is not None:
         write_video_evaluations(json_file, results, landmarker)
     frames = sum(len(clip) for clip in clips)
-    _print_videos(f"{landmarker.localizer.name}, {options.counted(len(clips), 'video')}, {frames} frames", results)
-    options.exit_if_failed(problems)
-
-
-def _print_videos(title: str, results: list[VideoEvaluation]) -> None:
-    table = Table(title=title)
-    for column in ("method", "missed", "lost", "NME %", "jitter %", "flicker %", "ms a frame"):
-        table.add_column(column, justify="left" if column == "method" else "right")
+    title = f"{landmarker.localizer.name}, {options.counted(len(clips), 'video')}, {frames} frames"
+    columns = ("missed", "lost", "NME %", "jitter %", "flicker %", "ms a frame")
+    table = options.number_table(title, "method", columns)
     for result in results:
         whole = result.summary()
         percent = ["–" if whole[k] is None else f"{whole[k] * 100:.2f}" for k in ("nme", "jitter", "flicker")]
         table.add_row(result.method, str(whole["missed"]), str(whole["lost"]), *percent, f"{whole['ms']:.1f}")
     options.console.print(table)
+    options.exit_if_failed(problems)

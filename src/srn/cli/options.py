@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from srn.errors import MissingDependencyError
 from srn.evaluation.cache import EvaluationCache, default_folder
@@ -58,6 +59,15 @@ def open_cache(folder: Path | None, none: bool) -> EvaluationCache | None:
 def counted(number: int, noun: str) -> str:
     """Return `1 face`, `2 faces`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def number_table(title: str, names: str, columns: Iterable[str]) -> Table:
+    """Make a table of a column of names and columns of numbers."""
+    table = Table(title=title)
+    table.add_column(names)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
 
 
 def escaped(text: str) -> str:

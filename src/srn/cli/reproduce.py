@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from srn.cli import options
 from srn.cli.data import load_faces
@@ -134,10 +133,9 @@ def _train(targets: list[str], data: Path, runs: Path, budget: int | None, seed:
 
 def _print(outcome: Outcome) -> None:
     table = outcome.table
-    printed = Table(title=f"{table.name}: {table.title}", title_justify="left")
-    printed.add_column("method")
-    for column in table.columns:
-        printed.add_column(f"{column.label} ({column.unit})", justify="right")
+    columns = (f"{column.label} ({column.unit})" for column in table.columns)
+    printed = options.number_table(f"{table.name}: {table.title}", "method", columns)
+    printed.title_justify = "left"
     for row in table.rows:
         values = [row.values.get(column.name) for column in table.columns]
         printed.add_row(row.method, *("–" if value is None else f"{value:.2f}" for value in values))

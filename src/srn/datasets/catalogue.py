@@ -132,7 +132,8 @@ def open_faces(
         raise InputError.at("kind of dataset", f"one of {', '.join(KINDS)}", repr(kind))
     if split not in (None, *SPLITS):
         raise InputError.at("split", f"{TRAIN} or {TEST}", repr(split))
-    places = [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(path) for path in paths]
+    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    places = [Path(path).resolve() for path in given]
     if not places:
         raise InputError.at("faces", "a dataset's folder, or a pack made by 'srn data pack'", "nothing")
     for place in places:

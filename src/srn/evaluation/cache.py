@@ -171,10 +171,9 @@ def _encoded(evaluation: Evaluation) -> bytes:
         "mean_shape_nme": np.array([r.mean_shape_nme for r in results]),
     }
     for name in _ARRAYS:
-        values = [getattr(r, name) for r in results]
-        arrays[f"{name}_of"] = np.array([i for i, value in enumerate(values) if value is not None], np.int64)
-        known = [value for value in values if value is not None]
-        arrays[name] = np.stack(known) if known else np.zeros((0,))
+        known = {index: value for index, r in enumerate(results) if (value := getattr(r, name)) is not None}
+        arrays[f"{name}_of"] = np.array(list(known), np.int64)
+        arrays[name] = np.array(list(known.values()))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()

@@ -11,16 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.datasets.clip import Clip
-from srn.errors import InputError
 from srn.evaluation.protocol import MINIMAL_OVERLAP, best_match
 from srn.face.geometry import Box, FloatArray, ImageArray
-from srn.face.localizer import Float32Array
 from srn.inference.face import Face
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracker import FaceTracker
 
 Float64Array = npt.NDArray[np.float64]
-Start = Literal["mean", "previous"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,57 +58,7 @@ class FrameByFrame:
                 return self.landmarker.detect(image, [Box.around(truth)])[0].landmarks
             return _nearest(self.landmarker.detect(image), truth)
 
-        return _each_frame(clip, localize)
-
-
-@dataclass(frozen=True)
-class CascadeFollower:
-    """The cascade through a clip, one view per frame.
-
-    This is the paper's tracker, and the study of starts and iterations announced in its section 4.4. The first crop is
-    placed by the tight box of the true landmarks. A face is lost when its box overlaps the true one by less than
-    `MINIMAL_OVERLAP`: that frame counts with its error, and the next restarts from the true box.
-
-    Attributes:
-        landmarker: its `passes` are not used.
-        start: initial shape of a frame: `mean`, as in a picture, or `previous`, the shape of the frame before.
-        placement: placement of the crops: `gt-box`, by the true box (the paper's protocol), or `previous`, upright
-            and tight around the shape of the frame before.
-        iterations: iteration whose shape is the answer; the last if None. Cost and state are those of all iterations.
-        carry_state: hand the recurrent state from frame to frame (equation 13), for weights trained for it.
-    """
-
-    landmarker: FaceLandmarker
-    name: str
-    start: Start = "mean"
-    placement: Literal["gt-box", "previous"] = "gt-box"
-    iterations: int | None = None
-    carry_state: bool = True
-
-    def __post_init__(self) -> None:
-        if self.iterations is not None and self.iterations < 1:
-            raise InputError.at("iterations", "at least 1", str(self.iterations))
-
-    def __call__(self, clip: Clip) -> Track:
-        before: Float64Array | None = None
-        hidden: Float32Array | None = None
-
-        def localize(image: ImageArray, truth: Float64Array) -> Float64Array:
-            nonlocal before, hidden
-            looker = self.landmarker.looker
-            if before is None or self.placement == "gt-box":
-                geometry = looker.geometry_of_box(Box.around(truth))
-            else:
-                geometry = looker.geometry_of_shape(before)
-            start = before if self.start == "previous" else None
-            view = looker.view([image], [geometry], starts=[start], hidden=hidden, iterations=self.iterations)
-            shape: Float64Array = view.shapes[0]
-            before, hidden = shape, view.hidden if self.carry_state else None
-            if not is_on_face(shape, truth):
-                before = hidden = None
-            return shape
-
-        return _each_frame(clip, localize)
+        return each_frame(clip, localize)
 
 
 @dataclass(frozen=True)
@@ -123,7 +70,7 @@ class TrackerFollower:
 
     def __call__(self, clip: Clip) -> Track:
         tracker = self.make()
-        return _each_frame(clip, lambda image, truth: _nearest(tracker.update(image), truth))
+        return each_frame(clip, lambda image, truth: _nearest(tracker.update(image), truth))
 
 
 def standard_followers(landmarker: FaceLandmarker) -> list[Follower]:
@@ -148,7 +95,8 @@ def _nearest(faces: Sequence[Face], truth: Float64Array) -> Float64Array | None:
     return None if best is None else faces[best].landmarks
 
 
-def _each_frame(clip: Clip, localize: Callable[[ImageArray, Float64Array], Float64Array | None]) -> Track:
+def each_frame(clip: Clip, localize: Callable[[ImageArray, Float64Array], Float64Array | None]) -> Track:
+    """Localize the face of every frame, given the frame and its true landmarks, and time it."""
     shapes, seconds = np.full(clip.landmarks.shape, np.nan), np.zeros(len(clip))
     for index, (image, truth) in enumerate(clip):
         begin = time.perf_counter()

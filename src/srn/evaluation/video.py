@@ -131,22 +131,22 @@ def evaluate_followers(
         DataError: a frame cannot be read.
         InputError: there is no clip, or the normalizer is unknown.
     """
-    scores: list[list[ClipScore]] = [[] for _ in followers]
-    seconds: list[list[Float64Array]] = [[] for _ in followers]
+    runs: list[list[tuple[ClipScore, Float64Array]]] = [[] for _ in followers]
     for clip in clips:
         held = replace(clip, frames=HeldFrames(clip)) if len(clip) <= HOLD_AT_MOST else clip
-        for index, follower in enumerate(followers):
+        for run, follower in zip(runs, followers, strict=True):
             track = follower(held)
-            scores[index].append(score_track(track, held, normalizer))
-            seconds[index].append(track.seconds)
+            run.append((score_track(track, held, normalizer), track.seconds))
         if progress is not None:
             progress()
-    if not all(scores):
+    if not all(runs):
         raise InputError.at("evaluation of video", "at least one clip", "none")
-    return [
-        VideoEvaluation(follower.name, tuple(s), float(np.median(np.concatenate(t))), normalizer)
-        for follower, s, t in zip(followers, scores, seconds, strict=True)
-    ]
+    evaluations = []
+    for follower, run in zip(followers, runs, strict=True):
+        scores, seconds = zip(*run, strict=True)
+        median = float(np.median(np.concatenate(seconds)))
+        evaluations.append(VideoEvaluation(follower.name, scores, median, normalizer))
+    return evaluations
 
 
 def read_clips(folders: Iterable[Path], scheme: LandmarkScheme) -> tuple[list[Clip], list[str]]:
