@@ -40,7 +40,7 @@ from srn.evaluation.video import VideoEvaluation, evaluate_followers
 from srn.face.geometry import CropGeometry, CropSpec
 from srn.face.scheme import IBUG_68
 from srn.inference.runtime import OnnxLocalizer, shipped_weights
-from srn.inference.tracker_config import TrackerConfig
+from srn.inference.tracks import TrackerConfig
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts
 from srn.model.checkpoint import adapted

@@ -27,7 +27,7 @@ from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 from srn.inference.smoothing import SmoothingConfig
 from srn.inference.tracker import FaceTracker
-from srn.inference.tracker_config import TrackerConfig
+from srn.inference.tracks import TrackerConfig
 from srn.media.pictures import read_image
 
 __version__ = "0.1.0"

@@ -12,8 +12,7 @@ import pytest
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec
 from srn.inference.association import assign, is_face, match, placement_cost, without_duplicates
-from srn.inference.tracker_config import TrackerConfig
-from srn.inference.tracks import Candidate, Observation, Track
+from srn.inference.tracks import Candidate, Observation, Track, TrackerConfig
 
 Shape = npt.NDArray[np.float64]
 

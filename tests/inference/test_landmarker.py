@@ -20,7 +20,7 @@ from srn.face.scheme import IBUG_68
 from srn.inference.face import Face, Faces
 from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder, default_fit
 from srn.inference.landmarker import FaceLandmarker, as_box
-from srn.inference.tracker_config import TrackerConfig
+from srn.inference.tracks import TrackerConfig
 from srn.media.pictures import read_image
 
 Shape = npt.NDArray[np.float64]

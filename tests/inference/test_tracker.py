@@ -31,7 +31,7 @@ from srn.inference.looker import Looker
 from srn.inference.runtime import OnnxLocalizer
 from srn.inference.smoothing import OneEuroShape, ShapeMemory
 from srn.inference.tracker import FaceTracker
-from srn.inference.tracker_config import TrackerConfig
+from srn.inference.tracks import TrackerConfig
 from srn.media.pictures import read_image
 
 Shape = npt.NDArray[np.float64]

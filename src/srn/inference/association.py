@@ -10,8 +10,7 @@ import numpy as np
 from srn.errors import InputError
 from srn.face.geometry import Box, FloatArray
 from srn.inference.smoothing import similar_part
-from srn.inference.tracker_config import TrackerConfig
-from srn.inference.tracks import Observation, Track
+from srn.inference.tracks import Observation, Track, TrackerConfig
 
 FORBIDDEN = 1e6  # cost from which, as from infinity, a pair is never made
 
@@ -20,13 +19,10 @@ def assign(cost: FloatArray) -> list[tuple[int, int]]:
     """Solve the assignment problem: the largest number of one-to-one pairs and, among those, the least total cost.
 
     It is a transportation problem with one unit in every row and column, which `cv2.EMD` solves exactly (Rubner et al.
-    2000). Its basic solutions are whole numbers.
+    2000). Its basic solutions are whole numbers. Returns (row, column) of each pair, by rising row.
 
     Args:
         cost: (R, C) costs in [0, 1]; infinity, or at least `FORBIDDEN`, for a pair that must not be made.
-
-    Returns:
-        (row, column) of each pair, by rising row.
 
     Raises:
         InputError: a cost is negative, not a number, or between 1 and `FORBIDDEN`.

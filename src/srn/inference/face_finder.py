@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -49,7 +49,6 @@ class FaceFinder(Protocol):
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first; an empty list if there is none."""
-        ...
 
 
 class CenterFaceFinder:
@@ -72,7 +71,7 @@ class CenterFaceFinder:
         WeightsError: the file is missing or is not a CenterFace model of this layout.
     """
 
-    name: ClassVar[str] = "centerface"
+    name = "centerface"
 
     def __init__(
         self,
@@ -149,7 +148,7 @@ class YuNetFinder:
         WeightsError: the file is missing or is not a YuNet model that this OpenCV runs.
     """
 
-    name: ClassVar[str] = "yunet"
+    name = "yunet"
 
     def __init__(
         self, model: str | os.PathLike[str], *, size: int = 640, threshold: float = 0.6, max_iou: float = 0.3

@@ -19,7 +19,7 @@ from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import MISPLACED, Looker, View, chosen, combined
 from srn.inference.runtime import Device, check_threads, open_localizer
 from srn.inference.tracker import FaceTracker
-from srn.inference.tracker_config import Start, TrackerConfig
+from srn.inference.tracks import Start, TrackerConfig
 
 # If the built-in finder is sure of no face, its best boxes are viewed; confident landmarks show which hold a face.
 DOUBTFUL_SCORE = 0.1  # lowest score of such a box

@@ -18,13 +18,9 @@ EARLIER_VIEW = 0.4  # weight of a view relative to the next one, at equal expect
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Predictions for B faces of N landmarks, each seen in one crop.
+    """Predictions for B faces of N landmarks, each seen in one crop. See `Prediction` for what is None.
 
-    Attributes:
-        shapes: (B, N, 2) landmarks, picture pixels.
-        visibility: (B, N) probability that the point is seen; None where the weights do not predict it.
-        expected_error: (B, N) face units of the crop; None likewise.
-        hidden: (B, H) recurrent state after the last iteration.
+    `shapes` (B, N, 2) are in picture pixels, `expected_error` (B, N) is in face units of the crop.
     """
 
     geometries: tuple[CropGeometry, ...]
@@ -102,10 +98,7 @@ class Looker:
         return CropGeometry.from_box(box, self.localizer.crop_spec)
 
     def geometry_of_shape(self, shape: FloatArray, spec: CropSpec | None = None) -> CropGeometry:
-        """Return the crop for landmarks (N, 2) in picture pixels, upright and tight as in training.
-
-        `spec` is its size; the network's if None.
-        """
+        """Return the crop for landmarks (N, 2), upright and tight as in training; the network's `spec` if None."""
         upright = self.localizer.mean_shape.astype(np.float64)
         return CropGeometry.from_shape(shape, spec or self.localizer.crop_spec, upright)
 
@@ -146,7 +139,7 @@ class Looker:
         geometries: Sequence[CropGeometry],
         starts: Sequence[FloatArray | None] | None,
     ) -> tuple[ImageArray, Float32Array | None, Float32Array | None]:
-        """Crops (B, S, S, 3), initial shapes (B, N, 2) in crop pixels, and their weights (B,): 0 for no start."""
+        """Crops, and initial shapes (B, N, 2) in crop pixels with their weights (B,): 0 for no start."""
         crops = np.stack([geometry.crop(image) for image, geometry in zip(images, geometries, strict=True)])
         if starts is None or all(start is None for start in starts):
             return crops, None, None

@@ -25,7 +25,6 @@ class FrameSignature(NamedTuple):
 
     @classmethod
     def of(cls, image: ImageArray) -> FrameSignature:
-        """Describe a frame (H, W, 3) uint8 RGB."""
         step = max(1, min(image.shape[:2]) // 96)
         part = np.ascontiguousarray(image[::step, ::step])
         small = cv2.GaussianBlur(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), (0, 0), 1)
@@ -99,10 +98,7 @@ class SceneMemory:
 def changed_outside(one: FrameSignature, other: FrameSignature, boxes: list[Box], size: tuple[int, int]) -> float:
     """Measure the share of a scene that has changed away from known faces, as where a new face appears.
 
-    Args:
-        one, other: two frames of the scene.
-        boxes: known faces, picture pixels. Each is excluded with a margin of half its size.
-        size: (width, height) of the frames, pixels.
+    The boxes, in picture pixels, are excluded with a margin of half their size. `size` is (width, height).
     """
     away = np.ones((HEIGHT, WIDTH), bool)
     scale = np.array([WIDTH / size[0], HEIGHT / size[1]])

@@ -104,11 +104,9 @@ class OneEuroShape:
     def __call__(
         self, shape: FloatArray, time_s: float, trust: FloatArray | None = None, carried: Carried | None = None
     ) -> Float64Array:
-        """Filter a shape (N, 2) measured at `time_s`, which is not before that of the last call.
+        """Filter a shape (N, 2) measured at `time_s`, never before the last one; `trust` is ones if None.
 
-        Args:
-            trust: (N,) in [0, 1]; ones if None.
-            carried: the last result, propagated to `time_s` by optical flow.
+        `carried` is the last result, propagated to `time_s` by optical flow.
         """
         raw = np.asarray(shape, dtype=np.float64)
         if self._last is None:

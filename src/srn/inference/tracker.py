@@ -17,8 +17,7 @@ from srn.inference.flow import FLOW_CROP, FaceFlow, anchored
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import Looker, chosen
 from srn.inference.scenes import FinderSchedule, FrameSignature, SceneMemory
-from srn.inference.tracker_config import TrackerConfig
-from srn.inference.tracks import Candidate, Observation, Track
+from srn.inference.tracks import Candidate, Observation, Track, TrackerConfig
 
 
 class FaceTracker:
