@@ -145,12 +145,7 @@ class CropSpec:
 
 @dataclass(frozen=True)
 class CropGeometry:
-    """The similarity between a picture and the square crop that a network sees.
-
-    Attributes:
-        matrix: (2, 3), picture pixels -> crop pixels.
-        spec: size of the crop.
-    """
+    """The similarity `matrix` (2, 3) from picture pixels to those of the square crop that a network sees."""
 
     matrix: npt.NDArray[np.float64]
     spec: CropSpec

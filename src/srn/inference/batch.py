@@ -74,7 +74,6 @@ class DetectionWriter:
     """Write detections to files: `.pts` and overlays one by one, tables at the end, also of an interrupted run.
 
     Args:
-        pictures: all pictures of the run.
         out: folder for everything but `json_to`; None writes none of it.
         kind: format of the landmarks in `out`; "json" writes none there.
         overlay: whether pictures with their faces drawn are written to `out`.

@@ -22,18 +22,15 @@ from srn.face.localizer import Float32Array
 from srn.inference.inputs import as_image
 from srn.inference.runtime import first_line, open_session
 
-CENTERFACE_SIZES = (160, 320, 640)
-"""Longer sides, in pixels, to which CenterFace resizes a picture."""
+CENTERFACE_SIZES = (160, 320, 640)  # longer sides, in pixels, to which CenterFace resizes a picture
 
 
 @dataclass(frozen=True)
 class FoundFace:
-    """A face found in a picture.
+    """A face found in a picture, with the finder's confidence in [0, 1] as its score.
 
-    Attributes:
-        box: picture pixels, 0-based, in the finder's own convention; may extend beyond the picture.
-        score: confidence of the finder, in [0, 1].
-        doubtful: whether the score is below the finder's threshold. The landmarks decide whether it is a face.
+    The box is in picture pixels, in the finder's own convention, and may extend beyond the picture. Of a doubtful face
+    the score is below the finder's threshold: its landmarks decide whether it is a face.
     """
 
     box: Box
@@ -42,10 +39,7 @@ class FoundFace:
 
 
 class FaceFinder(Protocol):
-    """Finds faces. Implement it to use your own finder.
-
-    `BoxFit` maps its boxes to landmark boxes; a finder without a fit of its own gets `default_fit`.
-    """
+    """Finds faces. Implement it to use your own finder; `BoxFit` maps its boxes to landmark boxes."""
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first; an empty list if there is none."""
@@ -253,7 +247,7 @@ def decode_centerface(
         threshold: cells of at most this heat are ignored.
 
     Returns:
-        Boxes (K, 4) x0, y0, x1, y1, edges in input pixels counted from the corner, and scores (K,), in reading order.
+        Boxes (K, 4), edges in input pixels counted from the corner, and scores (K,), in reading order.
     """
     cells = np.argwhere(heat > threshold)  # (K, 2): row, column
     rows, columns = cells.T

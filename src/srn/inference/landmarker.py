@@ -148,8 +148,7 @@ class FaceLandmarker:
             DataError: the file cannot be read.
         """
         given = None if boxes is None else [boxes]
-        (faces,) = self.detect_batch([image], given, channels=channels, unit_range=unit_range)
-        return faces
+        return self.detect_batch([image], given, channels=channels, unit_range=unit_range)[0]
 
     def detect_batch(
         self,

@@ -18,10 +18,7 @@ from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Localizer, Prediction
 from srn.face.scheme import LandmarkScheme, described_scheme
 
-FORMAT = "srn onnx 1"
-"""Entry `format` of an exported file's metadata."""
-
-SHIPPED = "robust.onnx"
+FORMAT = "srn onnx 1"  # entry `format` of an exported file's metadata
 
 Device: TypeAlias = Literal["cpu", "cuda"]
 
@@ -30,7 +27,7 @@ CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 def shipped_weights() -> Path:
     """Return the path of the weights that the package ships."""
-    return Path(str(resources.files("srn") / "weights" / SHIPPED))
+    return Path(str(resources.files("srn") / "weights" / "robust.onnx"))
 
 
 def open_localizer(

@@ -60,7 +60,5 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
 
 def boxes_of(picture: Path, boxes: Mapping[str, Sequence[Box]]) -> Sequence[Box]:
     """Return the boxes of a picture, looked up by its path, then by its file name; none if it is not listed."""
-    for key in (str(picture), picture.as_posix(), picture.name):
-        if key in boxes:
-            return boxes[key]
-    return []
+    names = (str(picture), picture.as_posix(), picture.name)
+    return next((boxes[name] for name in names if name in boxes), [])

@@ -17,8 +17,7 @@ from srn.files import write_atomically
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".jp2"})
 
-OVERLAY_SUFFIX = "_landmarks"
-"""End of the stem of a picture on which landmarks are drawn."""
+OVERLAY_SUFFIX = "_landmarks"  # end of the stem of a picture on which landmarks are drawn
 
 # As stored, with alpha channel and all bits, but upright: IMREAD_UNCHANGED would ignore the EXIF orientation. No file
 # is opened here, so GDAL itself never takes part.

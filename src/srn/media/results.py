@@ -35,15 +35,13 @@ def write_pictures_json(target: Path | TextIO, pictures: Sequence[Record]) -> No
 
 def write_pictures_csv(path: Path, pictures: Sequence[Record]) -> None:
     """Write the records of pictures as a table with a row for each landmark; unknown values are empty."""
-    header = ["path", "face", "point", "x", "y", "visibility", "confidence"]
-    write_csv(path, [header, *(row for picture in pictures for row in _rows(picture))], line_end=os.linesep)
-
-
-def _rows(picture: Record) -> Iterator[list[Any]]:
-    for number, face in enumerate(picture["faces"]):
-        for index, (x, y) in enumerate(face["landmarks"]):
-            known = ["" if face[name] is None else face[name][index] for name in ("visibility", "confidence")]
-            yield [picture["path"], number, index, x, y, *known]
+    rows: list[list[Any]] = [["path", "face", "point", "x", "y", "visibility", "confidence"]]
+    for picture in pictures:
+        for number, face in enumerate(picture["faces"]):
+            for index, (x, y) in enumerate(face["landmarks"]):
+                known = ["" if face[name] is None else face[name][index] for name in ("visibility", "confidence")]
+                rows.append([picture["path"], number, index, x, y, *known])
+    write_csv(path, rows, line_end=os.linesep)
 
 
 def write_pictures_coco(path: Path, pictures: Sequence[Record]) -> None:

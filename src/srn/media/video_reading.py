@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-DEFAULT_RATE = 30.0
-"""Frames per second of a video that does not state its rate."""
+DEFAULT_RATE = 30.0  # frames per second of a video that does not state its rate
 
 
 class TimedFrame(NamedTuple):
