@@ -13,7 +13,7 @@ from srn.datasets.catalogue import open_faces
 from srn.errors import InputError
 from srn.evaluation.cache import cached_evaluate, file_digest, weights_digest
 from srn.evaluation.followers import standard_followers
-from srn.evaluation.outputs import Measured, Outputs, write_outputs
+from srn.evaluation.outputs import Measured, write_outputs
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, Initialization, compare_evaluations
 from srn.evaluation.video import evaluate_followers, read_clips, write_video_evaluations
 from srn.inference.landmarker import FaceLandmarker
@@ -111,7 +111,9 @@ def evaluate(
         result, _ = measure(landmarker, faces.samples, digest=digest, progress=step)
         problems = [*faces.report.problems, *result.problems]
         measured = Measured(result, landmarker, faces.samples, digest, other, problems)
-        page = write_outputs(measured, Outputs(json_file, ced, reliability, box_curve, report_folder), steps)
+        page = write_outputs(
+            measured, steps, numbers=json_file, ced=ced, reliability=reliability, boxes=box_curve, report=report_folder
+        )
     if page is not None:
         options.say(f"report: {page}")
     _print(result, other)

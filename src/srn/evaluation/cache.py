@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from srn.datasets.manifest import manifest_digest
 from srn.datasets.sample import Sample
 from srn.errors import InputError, SrnError
 from srn.evaluation.protocol import evaluate
+from srn.evaluation.provenance import COMPUTING_PACKAGES, package_versions
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, FaceResult, Initialization
 from srn.face.scheme import scheme_by_name
 from srn.files import write_atomically
@@ -33,8 +34,6 @@ FORMAT = 1
 
 _MEASURING_CODE = ("face", "media", "model", "inference", "datasets", "evaluation")
 """Rooms whose source decides the numbers."""
-
-_COMPUTING_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "torch")
 
 _ARRAYS = ("landmarks", "point_errors", "near", "visibility", "confidence", "occluded", "target_landmarks")
 """Per-point entries of a `FaceResult`; each may be None."""
@@ -68,11 +67,7 @@ def code_digest() -> str:
     for room in _MEASURING_CODE:
         for path in sorted((root / room).glob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    for name in _COMPUTING_PACKAGES:
-        try:
-            digest.update(f"{name} {metadata.version(name)}\n".encode())
-        except metadata.PackageNotFoundError:
-            continue
+    digest.update(repr(package_versions(COMPUTING_PACKAGES)).encode())
     return digest.hexdigest()
 
 

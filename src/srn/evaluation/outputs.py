@@ -28,17 +28,6 @@ Steps = Callable[[str, int], Callable[[], None]]
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """The files to write; None writes none. `box_curve` is `.json` or a chart, `report` a folder."""
-
-    json: Path | None = None
-    ced: Path | None = None
-    reliability: Path | None = None
-    box_curve: Path | None = None
-    report: Path | None = None
-
-
-@dataclass(frozen=True)
 class Measured:
     """An evaluation and its circumstances.
 
@@ -71,31 +60,40 @@ class Measured:
         return self.evaluation.to_dict({**options, "compared_with": compared})
 
 
-def write_outputs(measured: Measured, outputs: Outputs, steps: Steps) -> Path | None:
-    """Write the files of an evaluation and return the report page, if one is written.
+def write_outputs(
+    measured: Measured,
+    steps: Steps,
+    *,
+    numbers: Path | None,
+    ced: Path | None,
+    reliability: Path | None,
+    boxes: Path | None,
+    report: Path | None,
+) -> Path | None:
+    """Write the files of an evaluation that have a path and return the page in the folder `report`, if there is one.
 
     Raises:
         InputError: a file cannot be written, or a reliability chart is asked of weights without confidence.
         MissingDependencyError: a chart is not SVG and Matplotlib is missing.
     """
     result = measured.evaluation
-    if outputs.json is not None:
-        write_json(outputs.json, measured.to_dict())
-    if outputs.ced is not None:
-        write_charts(outputs.ced, ced_chart(result.parts()))
-    if outputs.reliability is not None:
+    if numbers is not None:
+        write_json(numbers, measured.to_dict())
+    if ced is not None:
+        write_charts(ced, ced_chart(result.parts()))
+    if reliability is not None:
         chart = reliability_chart(result, ", ".join(result.subsets))
         if chart is None:
             raise InputError.at("reliability", "weights that predict a confidence", result.weights)
-        write_charts(outputs.reliability, chart)
-    if outputs.box_curve is not None:
+        write_charts(reliability, chart)
+    if boxes is not None:
         samples = measured.readable
         curve = _box_curve(measured, samples, steps)
-        if outputs.box_curve.suffix == ".json":
-            write_json(outputs.box_curve, curve.to_dict())
+        if boxes.suffix == ".json":
+            write_json(boxes, curve.to_dict())
         else:
-            write_charts(outputs.box_curve, *box_charts({f"{len(samples)} faces": curve}))
-    return None if outputs.report is None else _write_page(measured, outputs.report, steps)
+            write_charts(boxes, *box_charts({f"{len(samples)} faces": curve}))
+    return None if report is None else _write_page(measured, report, steps)
 
 
 def _write_page(measured: Measured, folder: Path, steps: Steps) -> Path:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
+
+COMPUTING_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "torch")
 
 
 def command_line() -> str:
@@ -27,14 +31,18 @@ def processor() -> str:
 
 def versions_text() -> str:
     """Return the versions of Python and of the packages that compute, and the system, as one line."""
-    found = {"Python": platform.python_version()}
-    for name in ("srn", "numpy", "onnxruntime", "opencv-python-headless", "torch"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    found["system"] = f"{platform.system()} {platform.machine()}"
+    packages = package_versions(("srn", *COMPUTING_PACKAGES))
+    found = {"Python": platform.python_version(), **packages, "system": f"{platform.system()} {platform.machine()}"}
     return ", ".join(f"{name} {version}" for name, version in found.items())
+
+
+def package_versions(names: Iterable[str]) -> dict[str, str]:
+    """Return the versions of the packages that are installed."""
+    found = {}
+    for name in names:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def commit() -> str:
