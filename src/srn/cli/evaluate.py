@@ -114,13 +114,13 @@ def evaluate(
         page = write_outputs(
             measured, steps, numbers=json_file, ced=ced, reliability=reliability, boxes=box_curve, report=report_folder
         )
-    if page is not None:
-        options.say(f"report: {page}")
-    _print(result, other)
+    _print(result, other, page)
     options.exit_if_failed(problems)
 
 
-def _print(result: Evaluation, other: Evaluation | None) -> None:
+def _print(result: Evaluation, other: Evaluation | None, page: Path | None) -> None:
+    if page is not None:
+        options.say(f"report: {page}")
     title = f"{result.weights}, {result.init} boxes, by {result.normalizer}"
     columns = ("faces", "missed", "NME %", "mean shape %", "failures %", "AUC")
     table = options.number_table(title, "set", columns)
