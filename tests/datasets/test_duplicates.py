@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.datasets.duplicates import NEAR, Duplicate, duplicates, scan
 from srn.datasets.sample import Sample
 from srn.datasets.three_hundred_w import read_300w
+from srn.datasets.validation import NEAR, Duplicate, duplicates, scan
 from srn.face.scheme import IBUG_68
 from srn.media.pictures import write_image
 

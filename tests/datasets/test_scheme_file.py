@@ -161,11 +161,8 @@ def test_a_missing_file(tmp_path: Path) -> None:
 
 
 def test_the_example_of_the_documentation(tmp_path: Path) -> None:
-    """The description in the module itself is a scheme."""
-    from srn.datasets import scheme_file
-
-    lines = (scheme_file.__doc__ or "").splitlines()
-    scheme = read(tmp_path, "\n".join(line[4:] for line in lines if line.startswith("    ")))
+    document = Path(__file__).resolve().parents[2] / "docs" / "datasets.md"
+    scheme = read(tmp_path, document.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0])
     assert scheme.name == "mine6"
     np.testing.assert_array_equal(scheme.mirror[scheme.mirror], np.arange(6))
 

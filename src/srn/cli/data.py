@@ -30,27 +30,20 @@ def load_faces(
     split: Split = TRAIN,
     quality: int = PACK_QUALITY,
 ) -> tuple[FacePack, list[str]]:
-    """Open and pack faces; print the report on standard error, with a progress bar.
+    """Open faces (a pack, or datasets) and pack them; print the report on standard error, with a progress bar.
 
-    Args:
-        data: a pack, or the root of a dataset.
-        extra: further datasets or folders of pictures with `.pts` files.
-        keep: where a new pack is stored.
-        reuse: load the pack at `keep` if it exists.
-        split: faces of the datasets to take.
-        quality: JPEG quality of a new pack.
-
-    Returns:
-        The faces, and a line for each one that cannot be used.
+    A new pack is stored at `keep`; `reuse` loads the one that is there. Returns the faces, and a line for each one that
+    cannot be used.
     """
     if reuse and keep is not None and keep.exists():
         return FacePack.load(keep), []
     if data is None:
         raise InputError.at("--data", "a dataset's root, or a pack made by 'srn data pack'", "nothing")
     dataset = open_faces([data, *extra], split=split)
-    if dataset.packed is None:
-        for line in dataset.report.lines():
-            options.say(line, options.messages)
+    if dataset.packed is not None:
+        return dataset.packed, []
+    for line in dataset.report.lines():
+        options.say(line, options.messages)
     with options.progress_bar("faces") as progress:
         task = progress.add_task("packing", total=len(dataset.samples))
         pack, problems = dataset.to_pack(
@@ -58,7 +51,7 @@ def load_faces(
         )
     for line in problems:
         options.say(line, options.messages)
-    if keep is not None and dataset.packed is None:
+    if keep is not None:
         pack.save(keep)
     return pack, [*dataset.report.problems, *problems]
 

@@ -56,6 +56,5 @@ def mask(
             out, kind=kind, wardrobe=wardrobe, seed=seed, misfit=misfit, progress=lambda: progress.advance(task)
         )
     noun = "masked frame" if faces.clips else "masked face"
-    made = options.counted(len(faces.samples) - len(problems), noun)
-    options.say(f"{made} in {out}")
+    options.say(f"{options.counted(len(faces.samples) - len(problems), noun)} in {out}")
     options.exit_if_failed([*faces.report.problems, *problems])

@@ -43,11 +43,7 @@ class FrameFolder:
         except OSError as error:
             raise DataError.at(path, "a folder of numbered frames", error.strerror or "an error") from error
         self._frames = {int(p.stem): p for p in entries if p.suffix.lower() in IMAGE_SUFFIXES and p.stem.isdecimal()}
-
-    @property
-    def numbers(self) -> tuple[int, ...]:
-        """Numbers of the frames that exist."""
-        return tuple(sorted(self._frames))
+        self.numbers = tuple(sorted(self._frames))
 
     def frame_path(self, number: int) -> Path:
         """Return the picture file of a frame."""
@@ -81,10 +77,9 @@ class VideoFile:
     def length(self) -> int:
         """Return the number of frames that the file declares."""
         capture = self._open()
-        try:
-            return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        finally:
-            capture.release()
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        capture.release()
+        return count
 
     def close(self) -> None:
         """Release the decoder; the next `read` starts a new one."""

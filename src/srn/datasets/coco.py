@@ -1,8 +1,7 @@
 """COCO key-point files: one JSON with `images` and `annotations` (x, y, flag for every landmark).
 
-Coordinates are 0-based. Files converted from `.pts` files often kept their 1-based coordinates: `first_pixel=1` reads
-them. Flag 2 marks a visible landmark, 1 an occluded one, and 0 one without a position. A file whose flags are all 1
-comes from a set without occlusion flags.
+Flag 2 marks a visible landmark, 1 an occluded one, and 0 one without a position. A file whose flags are all 1 has no
+occlusion flags.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def read_coco(
         scheme: numbering of the landmarks.
         report: receives the counts and the problems.
         subset: the faces' subset, or a function from the picture's name to it; the file's stem where None.
-        first_pixel: coordinate of the first pixel's centre in the file.
+        first_pixel: coordinate of the first pixel's centre; 1 in many files that were converted from `.pts` files.
         boxes: whether `bbox` (x, y, width, height) is a detected face box.
 
     Raises:

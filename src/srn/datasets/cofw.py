@@ -1,15 +1,8 @@
-"""COFW (Burgos-Artizzu et al. 2013): 29 points with occlusion flags, the pictures inside the annotation's `.mat` file.
+"""COFW (Burgos-Artizzu et al. 2013), in the layouts of `docs/datasets.md`: 29 points with occlusion flags.
 
-ROOT/COFW_train_color.mat, COFW_test_color.mat (colour) or COFW_train.mat, COFW_test.mat (grey), MATLAB version 7.3:
-`IsTr`, `IsT`: cells of pictures; `phisTr`, `phisT`: (F, 87), x of the 29 points, then y, then 1 for an occluded point
-(else 0); `bboxesTr`, `bboxesT`: (F, 4), x, y, width and height of a detected face box. MATLAB counts pixels from 1, and
-HDF5 stores its arrays transposed.
-
-The extracted layout of MMPose is read as well: COCO files (`cofw_train.json`, `cofw_test.json`) and pictures
-`images/000001.jpg`. Training faces are 1 to 1345, test faces 1346 to 1852.
-
-The `.mat` layout was tested on a replica written from its description, not on the official files. Reading it needs
-`srn[eval]` (h5py).
+The `.mat` files (MATLAB version 7.3) hold `IsTr`, `IsT`: cells of pictures; `phisTr`, `phisT`: (F, 87), x of the 29
+points, then y, then 1 for an occluded point (else 0); `bboxesTr`, `bboxesT`: (F, 4), x, y, width and height of a
+detected face box. MATLAB counts pixels from 1, and HDF5 stores its arrays transposed.
 """
 
 from __future__ import annotations
@@ -53,11 +46,7 @@ def _opened(path: Path) -> Any:
 
 
 def read_mat_picture(file: Path, variable: str, index: int) -> ImageArray:
-    """Return picture `index` (from 0) of a cell array such as `IsT`, (H, W, 3) uint8 RGB; grey becomes RGB.
-
-    Raises:
-        DataError: it cannot be read.
-    """
+    """Return picture `index` (from 0) of a cell array such as `IsT`, (H, W, 3) uint8 RGB; grey becomes RGB."""
     where = f"{file}: {variable}, picture {index + 1}"
     with _opened(file) as content:
         cell = content[content[variable][()].ravel()[index]]
@@ -124,25 +113,19 @@ def _read_mat(file: Path, split: str, report: ReadingReport) -> list[Sample]:
 def read_cofw(root: Path, splits: Iterable[str] = SPLITS) -> tuple[list[Sample], ReadingReport]:
     """Read COFW with its 29 points, occlusion flags and detected face boxes, split by split.
 
-    Args:
-        root: folder of the `.mat` files, or of the extracted pictures with their COCO files.
-        splits: `train`, `test` or both.
-
-    Raises:
-        DataError: neither layout exists.
+    `root` holds the `.mat` files, or the extracted pictures with their COCO files; `DataError` is raised where it holds
+    neither.
     """
     report = ReadingReport()
     samples: list[Sample] = []
-    found = False
-    for split in splits:
-        mat, coco = mat_file(root, split, report), _coco_file(root, split)
+    files = {split: (mat_file(root, split, report), _coco_file(root, split)) for split in splits}
+    for split, (mat, coco) in files.items():
         report.count(split, 0)
         if mat is not None:
             samples += _read_mat(mat, split, report)
         elif coco is not None:
             samples += read_coco(coco, COFW_29, report, subset=split)
-        found = found or mat is not None or coco is not None
-    if not found:
+    if not any(mat or coco for mat, coco in files.values()):
         expected = "COFW_train_color.mat, COFW_test_color.mat (or without _color), or cofw_train.json, cofw_test.json"
         raise DataError.at(root, expected, "none of them")
     return samples, report

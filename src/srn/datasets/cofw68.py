@@ -1,11 +1,7 @@
-"""COFW68 (Ghiasi & Fowlkes, arXiv:1506.08347): 68 points with occlusion flags for the test pictures of COFW.
+"""COFW68 (Ghiasi & Fowlkes, arXiv:1506.08347), in the layout of `docs/datasets.md`: 68 points for COFW's test pictures.
 
-ROOT/test_annotations/<i>_points.mat: `Points` (68, 2) and `Occ` (1, 68), 1 for an occluded point; i from 1 to 507
-ROOT/cofw68_test_bboxes.mat: `bboxes` (507, 4), x, y, width and height of boxes like those of 300W
-The pictures are COFW's: COFW_test_color.mat or COFW_test.mat (in ROOT, as the authors' page says, or anywhere), or
-extracted ones: <i>.png, or MMPose's images/001346.jpg (= 1) to 001852.jpg (= 507).
-
-MATLAB counts pixels from 1.
+`<i>_points.mat`, i from 1 to 507: `Points` (68, 2) and `Occ` (1, 68), 1 for an occluded point.
+`cofw68_test_bboxes.mat`: `bboxes` (507, 4), x, y, width and height of boxes like those of 300W. Pixels count from 1.
 """
 
 from __future__ import annotations

@@ -23,8 +23,7 @@ MANIFEST = "manifest.csv"
 def read_visible(root: Path) -> dict[str, npt.NDArray[np.bool_]]:
     """Return the visibility flags (N,) of a masked set by `<subset>/<stem>`; nothing without such a manifest.
 
-    Raises:
-        DataError: the manifest's flags cannot be read.
+    `DataError` is raised where the flags cannot be read.
     """
     path = root / MANIFEST
     if not path.exists():

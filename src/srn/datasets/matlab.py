@@ -64,8 +64,7 @@ def _array(content: bytes, order: str) -> tuple[str, npt.NDArray[np.generic]]:
 def read_mat5(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     """Read the numeric arrays of a level-5 `.mat` file by their names, in the shape that MATLAB shows.
 
-    Raises:
-        DataError: the file is missing, broken, of another version, or holds other data than real numbers.
+    `DataError` is raised where the file is missing, broken, of another version, or holds other data.
     """
     expected = "a MATLAB level-5 file of numeric arrays"
     try:

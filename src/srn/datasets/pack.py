@@ -110,11 +110,7 @@ class FacePack:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FacePack:
-        """Read a pack.
-
-        Raises:
-            DataError: the file is missing or no pack.
-        """
+        """Read a pack; raise `DataError` where the file is missing or no pack."""
         try:
             with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 if str(archive["format"]) != _FORMAT:

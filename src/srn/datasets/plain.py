@@ -1,13 +1,4 @@
-"""Own annotations: pictures with `.pts` files, COCO key points, or a CSV table; a TOML file describes the landmarks.
-
-ROOT/scheme.toml: the landmark scheme (see `scheme_file`); not needed for 68 (iBUG), 98 (WFLW) or 29 (COFW) points
-ROOT/**/<stem>.jpg + <stem>.pts (1-based, as iBUG's), each folder a subset; ROOT/bbs/... boxes as in 300W
-ROOT/*.json, ROOT/annotations/*.json: COCO key points (0-based)
-ROOT/*.csv: a header and a line for each face: `picture` (relative to the table), `x0`, `y0`, `x1`, `y1`, ... (0-based),
-and optionally `subset` and `hidden0`, `hidden1`, ... (1 for an occluded point)
-
-A part of a subset's name that begins with "train" or "test" tells its split.
-"""
+"""Own annotations: pictures with `.pts` files, COCO key points or CSV tables, as `docs/datasets.md` describes them."""
 
 from __future__ import annotations
 
@@ -40,7 +31,7 @@ def split_of(subset: str) -> str | None:
 
 
 def annotation_files(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Return the own annotations in a folder: folders of `.pts` files, COCO files, CSV tables."""
+    """Return the annotations in a folder: folders of `.pts` files, COCO files, CSV tables."""
     if not root.is_dir():
         return [], [], []
     places = [place for place in (root, root / "annotations") if place.is_dir()]
@@ -70,10 +61,8 @@ def is_single_folder(folder: Path) -> bool:
 def read_plain(base: Path, scheme: LandmarkScheme | None = None) -> tuple[list[Sample], ReadingReport]:
     """Read a folder of own annotations, in all of the plain layouts that it has.
 
-    A scheme of None stands for that of `scheme.toml` in the folder, else for that of 68, 98 or 29 points.
-
-    Raises:
-        DataError: there is no annotation, or the scheme is unknown.
+    A scheme of None stands for that of `scheme.toml` in the folder, else for that of 68, 98 or 29 points. Without an
+    annotation or a known scheme `DataError` is raised.
     """
     report = ReadingReport()
     if not base.is_dir():
@@ -98,11 +87,7 @@ def read_plain(base: Path, scheme: LandmarkScheme | None = None) -> tuple[list[S
 
 
 def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> list[Sample]:
-    """Read the faces of a CSV table (columns as the module lists them), in the order of its lines.
-
-    Raises:
-        DataError: the table is missing or lacks a column.
-    """
+    """Read the faces of a CSV table, line by line; raise `DataError` where it is missing or lacks a column."""
     n = scheme.n_points
     try:
         rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"))))

@@ -1,24 +1,4 @@
-"""Own landmark schemes, described in a TOML file.
-
-    name = "mine6"
-    n_points = 6
-    eye_corners = [0, 1]            # the two outer ones: the picture's left and right
-    eyes = [[0], [1]]               # points whose mean is the left and the right eye's centre
-    mirror_pairs = [[0, 1], [3, 4]] # points that are exchanged by mirroring
-
-    [components]                    # every point once; components without points may be omitted
-    eyes = [0, 1]
-    nose = [2]
-    mouth = [3, 4]
-    left_cheek = [5]
-
-    [[contours]]                    # optional: lines for drawing
-    component = "mouth"
-    points = [3, 4]
-    closed = false
-
-Points count from 0; left and right are the picture's.
-"""
+"""Own landmark schemes, described in a TOML file: `docs/datasets.md` shows one."""
 
 from __future__ import annotations
 
@@ -81,11 +61,7 @@ def _content(file: Path) -> dict[str, Any]:
 
 
 def read_scheme(file: Path) -> LandmarkScheme:
-    """Read a scheme and register it for `scheme_by_name`.
-
-    Raises:
-        DataError: the file is missing or describes no scheme; the message names the key.
-    """
+    """Read a scheme and register it for `scheme_by_name`; raise `DataError` that names the key where it is none."""
     content = _content(file)
     name, n = content["name"], content["n_points"]
     if not isinstance(name, str) or not name:

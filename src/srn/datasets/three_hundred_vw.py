@@ -1,11 +1,4 @@
-"""300VW (Shen et al. 2015): videos of one face, 68 points on every frame; and any videos in its layout.
-
-ROOT/<id>/vid.avi + ROOT/<id>/annot/000001.pts, as distributed: frames are decoded on demand
-ROOT/<id>/imgs/000001.jpg or .png + ROOT/<id>/annot/000001.pts: the frames extracted
-ROOT/broken_frames.npy or ROOT/excluded_frames.json: the annotated frames that the organisers exclude
-
-Frame 1 is the video's first. Reading from `vid.avi` was tested on videos written for the test.
-"""
+"""300VW (Shen et al. 2015) and any videos in its layouts (`docs/datasets.md`). Frame 1 is a video's first."""
 
 from __future__ import annotations
 
@@ -67,10 +60,8 @@ def read_excluded_frames(file: Path) -> dict[str, tuple[int, ...]]:
     """Read the frames that the protocol excludes, by video; frames count from 1.
 
     A `.json` file holds `{"410": [148, 150, ...], ...}`. `.npy`, in which the list is distributed, holds the same as a
-    pickled dict in an array. Only lists, texts and numbers are unpickled; no code in it can run.
-
-    Raises:
-        DataError: the file is missing or holds something else.
+    pickled dict in an array; no code in it can run. `DataError` is raised where the file is missing or holds something
+    else.
     """
     expected = "frame numbers by video: {'410': [148, 150], ...}"
     try:

@@ -1,11 +1,4 @@
-"""300W (Sagonas et al. 2013) in its official layout, its private test set, and Masked 300W.
-
-ROOT/afw, ROOT/helen/{trainset,testset}, ROOT/lfpw/{trainset,testset}, ROOT/ibug: <stem>.jpg or .png + <stem>.pts
-ROOT/bbs/<the same folders>/<stem>.pts: detected face boxes (four corners), optional
-
-The private test set of the challenge: ROOT/300W/01_Indoor, ROOT/300W/02_Outdoor (or both in ROOT): <stem>.png + .pts
-Masked 300W (Zhu et al. 2021): the test folders of 300W with masks painted over the faces; points unchanged
-"""
+"""300W (Sagonas et al. 2013), its private test set, and Masked 300W, in the layouts of `docs/datasets.md`."""
 
 from __future__ import annotations
 
@@ -48,11 +41,7 @@ def is_private(root: Path) -> bool:
 
 
 def read_300w(root: Path, subsets: Iterable[str] = TRAINING_SUBSETS) -> tuple[list[Sample], ReadingReport]:
-    """Read subsets of 300W, such as `helen/trainset`, in the order of their names.
-
-    Raises:
-        DataError: none of the subsets exists.
-    """
+    """Read subsets of 300W, such as `helen/trainset`; raise `DataError` where none exists."""
     report = ReadingReport()
     samples: list[Sample] = []
     for subset in subsets:
@@ -70,10 +59,7 @@ def read_masked_300w(root: Path) -> tuple[list[Sample], ReadingReport]:
     """Read Masked 300W: the test folders of 300W that exist, of the authors' set or of one made by `srn mask`.
 
     The authors' face boxes are the tight boxes of the true landmarks, not detected ones as in 300W. The manifest of a
-    made set tells which landmarks are covered.
-
-    Raises:
-        DataError: none of the folders exists.
+    made set tells which landmarks are covered. Without any of the folders `DataError` is raised.
     """
     samples, report = read_300w(root, FULL_SUBSETS)
     return mark_occluded(samples, root), report
@@ -83,10 +69,8 @@ def read_300w_private(root: Path) -> tuple[list[Sample], ReadingReport]:
     """Read the private test set of the 300W challenge, 300 indoor and 300 outdoor pictures.
 
     MMPose's extract is read as well: `test_300w.json` with pictures `indoor_*.png`, `outdoor_*.png`. It kept the
-    1-based coordinates of the `.pts` files, and its boxes come from the true landmarks.
-
-    Raises:
-        DataError: neither layout exists.
+    1-based coordinates of the `.pts` files, and its boxes come from the true landmarks. `DataError` is raised where
+    neither layout exists.
     """
     folder = _private_folder(root)
     if folder is not None:
@@ -96,11 +80,11 @@ def read_300w_private(root: Path) -> tuple[list[Sample], ReadingReport]:
         expected = f"the folders {' and '.join(PRIVATE_SUBSETS)}, or {PRIVATE_EXTRACT}"
         raise DataError.at(root, expected, "none of them")
     report = ReadingReport(counts=dict.fromkeys(PRIVATE_SUBSETS, 0))
+    return read_coco(extract, IBUG_68, report, subset=_private_subset, first_pixel=1.0, boxes=False), report
 
-    def subset_of(name: str) -> str:
-        return PRIVATE_SUBSETS[Path(name).name.startswith("outdoor")]
 
-    return read_coco(extract, IBUG_68, report, subset=subset_of, first_pixel=1.0, boxes=False), report
+def _private_subset(picture: str) -> str:
+    return PRIVATE_SUBSETS[Path(picture).name.startswith("outdoor")]
 
 
 def _private_folder(root: Path) -> Path | None:

@@ -1,13 +1,122 @@
-"""Validation of a dataset: counts, occlusion flags, broken pictures, and pictures in training and test both."""
+"""Validation of a dataset: counts, occlusion flags, broken pictures, and pictures in training and test both.
+
+Identical pictures have the same hash of their decoded pixels. Nearly identical ones (another size, crop or compression,
+or the next shot of a series) are found by their faces: small grey thumbnails of the landmark boxes, which do not depend
+on the part of the photograph that a dataset kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
 
 from srn.datasets.catalogue import Dataset
-from srn.datasets.duplicates import duplicates, scan
-from srn.datasets.sample import SPLITS
+from srn.datasets.sample import SPLITS, Sample
+from srn.errors import DataError
+from srn.face.geometry import CropGeometry, CropSpec, ImageArray
+
+NEAR = 0.95
+"""Correlation of two thumbnails from which two pictures count as nearly identical (see `docs/datasets.md`)."""
+
+THUMBNAIL = CropSpec(size=24, face_size=16.0)
+_SMOOTH = 4  # a pixel of the thumbnail is the mean of 4 x 4
+
+
+def thumbnail(image: ImageArray, sample: Sample) -> npt.NDArray[np.float32]:
+    """Return a face in grey as a vector (576,) of mean 0 and length 1; zeros for a uniform picture."""
+    spec = CropSpec(THUMBNAIL.size * _SMOOTH, THUMBNAIL.face_size * _SMOOTH)
+    grey = cv2.cvtColor(CropGeometry.from_box(sample.box, spec).crop(image), cv2.COLOR_RGB2GRAY)
+    small = cv2.resize(grey, (THUMBNAIL.size, THUMBNAIL.size), interpolation=cv2.INTER_AREA).astype(np.float32)
+    small -= small.mean()
+    length = float(np.linalg.norm(small))
+    return np.asarray(small / length if length > 1e-3 else np.zeros_like(small)).ravel()
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Hashes and thumbnails of the pictures of F faces.
+
+    Attributes:
+        digests: (F,) hash of the decoded pixels; empty where the picture does not decode.
+        thumbnails: (F, 576) of each face; zeros where the picture does not decode.
+        outside: (F,) how many landmarks lie outside the picture.
+        problems: one line for each picture that does not decode.
+    """
+
+    digests: tuple[str, ...]
+    thumbnails: npt.NDArray[np.float32]
+    outside: npt.NDArray[np.int64]
+    problems: tuple[str, ...]
+
+
+def scan(samples: Sequence[Sample], progress: Callable[[int, int], None] | None = None) -> Scan:
+    """Read the picture of every face, once for consecutive faces of one picture.
+
+    `progress` is called with (faces done, faces in all).
+    """
+    digests, problems = [], []
+    outside = np.zeros(len(samples), np.int64)
+    thumbnails = np.zeros((len(samples), THUMBNAIL.size**2), np.float32)
+    path, image, digest = None, None, ""
+    for index, sample in enumerate(samples):
+        if sample.path != path:
+            path, image, digest = sample.path, None, ""
+            try:
+                image = sample.load()
+                digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
+            except DataError as error:
+                problems.append(str(error))
+        digests.append(digest)
+        if image is not None:
+            thumbnails[index] = thumbnail(image, sample)
+            # A point may lie on the outer half of the border's pixels: they reach from -0.5 to size - 0.5.
+            last = np.array(image.shape[1::-1]) - 0.5
+            outside[index] = ((sample.landmarks < -0.5) | (sample.landmarks > last)).any(axis=1).sum()
+        if progress is not None:
+            progress(index + 1, len(samples))
+    return Scan(tuple(digests), thumbnails, outside, tuple(problems))
+
+
+class Duplicate(NamedTuple):
+    """Indices of two faces of identical or nearly identical pictures.
+
+    Attributes:
+        exact: whether all decoded pixels are equal.
+        similarity: correlation of the two faces' thumbnails, up to 1.
+    """
+
+    first: int
+    second: int
+    exact: bool
+    similarity: float
+
+
+def duplicates(
+    scanned: Scan, first: Sequence[int], second: Sequence[int], *, near: float = NEAR
+) -> Iterator[Duplicate]:
+    """Yield pairs of a face of `first` and a face of `second` with identical or nearly identical pictures.
+
+    Two faces of one photograph are such a pair as well. `first` and `second` are indices of two parts, e.g. of the test
+    faces and of the training faces.
+    """
+    others: dict[str, list[int]] = {}
+    for j in second:
+        others.setdefault(scanned.digests[j], []).append(j)
+    columns = np.asarray(second, dtype=np.int64)
+    against = scanned.thumbnails[columns]
+    for i in first:
+        same = set(others.get(scanned.digests[i], [])) if scanned.digests[i] else set()
+        similarity = against @ scanned.thumbnails[i]
+        for column in np.flatnonzero((similarity >= near) | np.isin(columns, list(same))).tolist():
+            j = int(columns[column])
+            if i != j:
+                yield Duplicate(i, j, j in same, float(similarity[column]))
 
 
 @dataclass(frozen=True)
@@ -16,10 +125,8 @@ class Validation:
 
     Attributes:
         summary: counts of faces, videos, parts, occlusion flags and face boxes.
-        notes: facts that need no action.
-        shortfalls: subsets with another number of faces than the official release.
+        notes, shortfalls, problems: as in `ReadingReport`; problems include pictures that do not decode.
         pictures: landmarks outside their picture, and pictures in training and test both.
-        problems: annotations and pictures that cannot be used.
     """
 
     summary: list[str]

@@ -1,13 +1,4 @@
-"""WFLW (Wu et al., CVPR 2018): 98 points, a face box and six attributes for every face.
-
-ROOT/WFLW_images/<event>/<name>.jpg
-ROOT/WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{train,test}.txt, a line a face: 196
-coordinates (x y of each point), the box x0 y0 x1 y1, six flags, the picture's name. Pixels count from 0.
-ROOT/WFLW_annotations/list_98pt_test/list_98pt_test_<subset>.txt: the faces of the test subsets (196 coordinates and the
-name). They repeat the flags and are only compared with them.
-
-The 68-point lists that others derived (`list_68pt_rect_attr_...`, 136 coordinates) are read as well.
-"""
+"""WFLW (Wu et al., CVPR 2018), in the layout of `docs/datasets.md`: 98 points, a face box and six attributes a face."""
 
 from __future__ import annotations
 
@@ -42,6 +33,7 @@ def has_lists(root: Path, scheme: LandmarkScheme) -> bool:
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
+    """Return the lines that are not empty, with their numbers."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
