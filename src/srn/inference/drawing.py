@@ -30,23 +30,50 @@ COMPONENT_COLORS: Mapping[str, Color] = MappingProxyType(
 )
 """RGB of each component; both cheeks are one outline and share a colour."""
 
+DOUBTFUL_COLOR: Color = (150, 150, 150)
+"""RGB of the points of a doubtful face (`Face.is_doubtful`), which is also drawn fainter."""
+
+_DOUBTFUL_SHARE = 0.6
 _DARK = (20, 20, 24)
+_WHITE = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _SUBPIXEL_BITS = 4
+_FULL_EXTENT = 110.0  # diagonal of a face in pixels; on smaller ones dots and lines shrink and fade
 
 
-def draw_faces(image: ImageArray, faces: Iterable[Face], *, boxes: bool = True, contours: bool = True) -> ImageArray:
+def draw_faces(
+    image: ImageArray,
+    faces: Iterable[Face],
+    *,
+    boxes: bool = True,
+    contours: bool = True,
+    size: float | None = None,
+    colors: Mapping[str, Color] = COMPONENT_COLORS,
+    box_color: Color = _WHITE,
+) -> ImageArray:
     """Draw faces on a copy of a picture (H, W, 3) uint8 RGB: landmarks coloured by component, hidden ones as rings.
+
+    Doubtful faces (`Face.is_doubtful`) are grey and faint.
 
     Args:
         faces: the faces, in pixels of this picture.
         boxes: whether the face boxes are drawn.
         contours: whether the points of a contour are joined by thin lines.
+        size: radius of a point in pixels; chosen by the size of each face if None.
+        colors: RGB of each component.
+        box_color: RGB of the boxes.
     """
     drawn: ImageArray = np.array(image)
     for face in faces:
-        box = face.box if boxes else None
-        draw_face(drawn, face.landmarks, face.scheme, visibility=face.visibility, box=box, contours=contours)
+        doubtful = face.is_doubtful
+        layer = drawn.copy() if doubtful else drawn
+        draw_face(
+            layer, face.landmarks, face.scheme, visibility=face.visibility, box=face.box if boxes else None,
+            contours=contours, size=size, colors=dict.fromkeys(colors, DOUBTFUL_COLOR) if doubtful else colors,
+            box_color=DOUBTFUL_COLOR if doubtful else box_color,
+        )  # fmt: skip
+        if doubtful:
+            cv2.addWeighted(layer, _DOUBTFUL_SHARE, drawn, 1 - _DOUBTFUL_SHARE, 0, dst=drawn)
     return drawn
 
 
@@ -59,32 +86,36 @@ def draw_face(
     box: Box | None = None,
     contours: bool = True,
     size: float | None = None,
+    colors: Mapping[str, Color] = COMPONENT_COLORS,
+    box_color: Color = _WHITE,
 ) -> None:
     """Draw the landmarks (N, 2) of one face into `image` (H, W, 3) uint8 RGB, in place.
 
     Args:
         visibility: (N,) in [0, 1]; points below 0.5 are drawn as rings. All are discs if None.
         box: drawn as a thin rectangle if given.
-        contours: whether the points of a contour are joined by thin lines.
-        size: radius of a point in pixels; chosen by the size of the face if None.
+        contours, size, colors, box_color: as in `draw_faces`.
     """
     # A wild point makes the face large, but its points no larger than in a face that fills the picture.
     extent = min(float(np.hypot(*np.ptp(shape, axis=0))), float(np.hypot(*image.shape[:2])))
-    radius = size if size is not None else max(extent / 110, 1.0)
+    radius = size if size is not None else max(extent / _FULL_EXTENT, 0.35)
     thin = max(round(radius * 0.6), 1)
     if box is not None:
         corners = _fixed_point(np.array([[box.x0, box.y0], [box.x1, box.y1]])).tolist()
-        for color, width in ((_DARK, thin + 2), ((255, 255, 255), thin)):
+        rims = [(_DARK, thin + 2)] * (extent >= _FULL_EXTENT)
+        for color, width in (*rims, (box_color, thin)):
             cv2.rectangle(image, corners[0], corners[1], color, width, cv2.LINE_AA, _SUBPIXEL_BITS)
-    if contours:
-        layer = image.copy()
+    window, corner = _window(image, shape, thin + 1)
+    if contours and window.size:
+        share = 0.55 * float(np.clip(extent / _FULL_EXTENT, 0.2, 1))  # a line is never thinner than one pixel
+        layer = window.copy()
         for component, indices, closed in scheme.contours:
-            line = _fixed_point(shape[list(indices)])
-            cv2.polylines(layer, [line], closed, COMPONENT_COLORS[component], thin, cv2.LINE_AA, _SUBPIXEL_BITS)
-        cv2.addWeighted(layer, 0.55, image, 0.45, 0, dst=image)
-    rim = max(radius * 0.4, 0.5)
+            line = _fixed_point(shape[list(indices)] - corner)
+            cv2.polylines(layer, [line], closed, colors[component], thin, cv2.LINE_AA, _SUBPIXEL_BITS)
+        window[:] = cv2.addWeighted(layer, share, window, 1 - share, 0)
+    rim = max(radius * 0.4, min(radius, 1) * 0.5)
     for component, indices in scheme.components.items():
-        color = COMPONENT_COLORS[component]
+        color = colors[component]
         for i in indices:
             hidden = visibility is not None and visibility[i] < 0.5
             hole = radius * 0.75 if hidden else 0.0
@@ -128,19 +159,14 @@ class TrackPainter:
         """Draw one thin line that fades towards its older end."""
         if len(trace) < 2:
             return
-        points = [point for _, point in trace]
-        (x0, y0), (x1, y1) = np.min(points, axis=0) - 4, np.max(points, axis=0) + 5
-        height, width = image.shape[:2]
-        left, right = (int(v) for v in np.clip([x0, x1], 0, width))
-        top, bottom = (int(v) for v in np.clip([y0, y1], 0, height))
-        if left >= right or top >= bottom:
+        window, corner = _window(image, np.array([point for _, point in trace]), 4)
+        if not window.size:
             return
-        window = image[top:bottom, left:right]
         strength = np.zeros(window.shape[:2], np.uint8)
-        thick = max(round(min(height, width) / 240), 1)
+        thick = max(round(min(image.shape[:2]) / 240), 1)
         for (_, before), (moment, after) in itertools.pairwise(trace):
             age = (time_s - moment) / self.trace_s
-            ends = [_fixed_point(point - (left, top)).tolist() for point in (before, after)]
+            ends = [_fixed_point(point - corner).tolist() for point in (before, after)]
             cv2.line(strength, ends[0], ends[1], int(255 * 0.85 * (1 - age)), thick, cv2.LINE_AA, _SUBPIXEL_BITS)
         alpha = strength[..., None].astype(np.float32) / 255
         window[:] = np.round(window * (1 - alpha) + np.array(color, np.float32) * alpha).astype(np.uint8)
@@ -161,6 +187,14 @@ def track_color(track_id: int) -> Color:
     """Return the RGB colour of a track; golden-ratio steps of the hue keep the colours of consecutive tracks apart."""
     red, green, blue = colorsys.hsv_to_rgb((0.56 + track_id * 0.618034) % 1, 0.65, 1.0)
     return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _window(image: ImageArray, points: FloatArray, margin: int) -> tuple[ImageArray, npt.NDArray[np.int64]]:
+    """Return the part of a picture around points (K, 2), which may be empty, and its corner (2,): x, y."""
+    size = (image.shape[1], image.shape[0])
+    low = np.clip(points.min(axis=0) - margin, 0, size).astype(np.int64)
+    high = np.clip(points.max(axis=0) + margin + 1, 0, size).astype(np.int64)
+    return image[low[1] : high[1], low[0] : high[0]], low
 
 
 def _fixed_point(points: FloatArray) -> npt.NDArray[np.int32]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -14,6 +14,9 @@ from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
 from srn.media.results import coco_annotations
+
+DOUBTFUL_CONFIDENCE = 0.2
+"""A mean confidence below this marks a doubtful face; chosen on training faces (`docs/robustness.md`)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -31,6 +34,7 @@ class Face:
         score: confidence of the face finder, in [0, 1]; 1 for a box of the caller's.
         scheme: numbering of the landmarks.
         track_id: number of the track in a video, from 1; None in a picture.
+        inside: (N,) bool, whether each point lies inside the picture; None if the picture's size is not known.
 
     Raises:
         InputError: an array has the wrong shape or a value is out of range.
@@ -55,6 +59,7 @@ class Face:
     score: float
     scheme: LandmarkScheme
     track_id: int | None = None
+    inside: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         n = self.scheme.n_points
@@ -69,6 +74,11 @@ class Face:
             if values.shape != (n,) or not ((values >= 0) & (values <= 1)).all():
                 raise InputError.at(f"Face.{name}", f"({n},) within [0, 1]", str(values.shape))
             object.__setattr__(self, name, values)
+        if self.inside is not None:
+            inside = _read_only_copy("inside", self.inside, np.bool_)
+            if inside.shape != (n,):
+                raise InputError.at("Face.inside", f"({n},)", str(inside.shape))
+            object.__setattr__(self, "inside", inside)
         if not 0 <= self.score <= 1:
             raise InputError.at("Face.score", "a number within [0, 1]", str(self.score))
 
@@ -92,7 +102,7 @@ class Face:
         if self.visibility is not None:
             parts.append(f"visible={(self.visibility >= 0.5).sum()}/{len(self.visibility)}")
         if self.confidence is not None:
-            parts.append(f"confidence={self.confidence.mean():.2f}")
+            parts.append(f"confidence={self.confidence.mean():.2f}" + ", doubtful" * self.is_doubtful)
         if self.track_id is not None:
             parts.append(f"track_id={self.track_id}")
         return f"Face({', '.join(parts)})"
@@ -101,6 +111,22 @@ class Face:
     def landmark_box(self) -> Box:
         """Tight box of the landmarks, picture pixels."""
         return Box.around(self.landmarks)
+
+    @property
+    def mean_confidence(self) -> float | None:
+        """Mean of `confidence` over the points; None without it."""
+        return None if self.confidence is None else float(self.confidence.mean())
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether `mean_confidence` lies below `DOUBTFUL_CONFIDENCE`: almost surely no face, or wrong points."""
+        return self.mean_confidence is not None and self.mean_confidence < DOUBTFUL_CONFIDENCE
+
+    def within(self, height: int, width: int) -> Face:
+        """Return the face as part of a picture of this size: sets `inside`, and a visibility of 0 outside."""
+        inside = ((self.landmarks >= 0) & (self.landmarks <= (width - 1, height - 1))).all(axis=1)
+        visibility = None if self.visibility is None else np.where(inside, self.visibility, np.float32(0))
+        return replace(self, visibility=visibility, inside=inside)
 
     def part(self, name: str) -> npt.NDArray[np.float64]:
         """Return the landmarks (K, 2) of a part such as `left_eye` (`LandmarkScheme.part`), picture pixels."""
@@ -130,7 +156,10 @@ class Face:
         return CropGeometry.around(self.landmarks, spec, angle).crop(as_image(image))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, as in the JSON of `srn detect` and, with `track_id`, of `srn track`."""
+        """Return plain lists and numbers, as in the JSON of `srn detect` and, with `track_id`, of `srn track`.
+
+        `inside` is there only if a point lies outside the picture.
+        """
 
         def rounded(values: npt.NDArray[np.floating] | None, digits: int) -> list[Any] | None:
             return None if values is None else np.round(values.astype(np.float64), digits).tolist()
@@ -142,6 +171,7 @@ class Face:
             "visibility": rounded(self.visibility, 4),
             "confidence": rounded(self.confidence, 4),
             **({} if self.track_id is None else {"track_id": self.track_id}),
+            **({} if self.inside is None or self.inside.all() else {"inside": self.inside.tolist()}),
         }
 
     @classmethod
@@ -154,12 +184,13 @@ class Face:
         try:
             points, visibility, confidence = (values[name] for name in ("landmarks", "visibility", "confidence"))
             box, score = Box(*values["box"]), values["score"]
-            return cls(points, visibility, confidence, box, score, scheme, values.get("track_id"))
+            rest = values.get("track_id"), values.get("inside")
+            return cls(points, visibility, confidence, box, score, scheme, *rest)
         except (KeyError, TypeError) as error:
             raise InputError.at("face", "a dictionary made by Face.to_dict", str(error)) from error
 
 
-def _read_only_copy(name: str, values: Any, kind: type[np.floating]) -> npt.NDArray[Any]:
+def _read_only_copy(name: str, values: Any, kind: type[np.floating | np.bool_]) -> npt.NDArray[Any]:
     try:
         copy = np.array(values, dtype=kind)
     except (TypeError, ValueError) as error:
@@ -233,7 +264,7 @@ class Faces(Sequence[Face]):
         if confidence is not None:
             if any(face.confidence is None for face in faces):
                 raise InputError.at("Faces.above", "faces with a confidence", "weights that do not predict it")
-            faces = [f for f in faces if f.confidence is not None and float(f.confidence.mean()) >= confidence]
+            faces = [f for f in faces if f.mean_confidence is not None and f.mean_confidence >= confidence]
         return Faces(faces)
 
     def biggest(self) -> Face | None:
