@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import Self
 
@@ -18,6 +20,21 @@ class InputError(SrnError):
         """Build the one-line message: where it went wrong, what was expected, what was found."""
         return cls(f"{where}: expected {expected}, found {found}")
 
+    @classmethod
+    @contextmanager
+    def reading(cls, where: str | PathLike[str], expected: str) -> Iterator[None]:
+        """Turn any exception of the block, which parses a file, into this error.
+
+        Parsers raise anything when bytes are broken, so that no list of exceptions would be complete. This error
+        itself passes unchanged, since it names the place already; so does that of a missing package.
+        """
+        try:
+            yield
+        except (cls, MissingDependencyError):
+            raise
+        except Exception as error:
+            raise cls.at(where, expected, first_line(error)) from error
+
 
 class DataError(InputError):
     """A dataset, annotation or picture file is missing or broken."""
@@ -33,3 +50,11 @@ class MissingDependencyError(SrnError):
     @classmethod
     def for_extra(cls, package: str, extra: str, what: str) -> MissingDependencyError:
         return cls(f"{what} needs {package}; install it with: pip install 'srn[{extra}]'")
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an exception's message, without the numbers and file names of the system's errors."""
+    text = getattr(error, "strerror", None) or str(error).strip()
+    if isinstance(error, KeyError):
+        text = f"no {text}"
+    return str(text).splitlines()[0][:200] if text else type(error).__name__

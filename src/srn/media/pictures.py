@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +16,8 @@ import numpy.typing as npt
 
 from srn.errors import DataError
 from srn.files import write_atomically
+from srn.media.limits import check_pixels
+from srn.media.picture_header import stated_size
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".jp2"})
 
@@ -21,31 +25,36 @@ OVERLAY_SUFFIX = "_landmarks"  # end of the stem of a picture on which landmarks
 
 # As stored, with alpha channel and all bits, but upright: IMREAD_UNCHANGED would ignore the EXIF orientation. No file
 # is opened here, so GDAL itself never takes part.
-_WITH_ALPHA = cv2.IMREAD_LOAD_GDAL
+_AS_STORED = cv2.IMREAD_LOAD_GDAL
 
 
 def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Decode an encoded picture to (H, W, 3) uint8 RGB; `name` is its name in error messages.
 
-    The EXIF orientation is applied, grey becomes RGB and 16 bits become 8. Transparent pixels are laid over white: the
-    colour stored below full transparency is arbitrary and often black.
+    The EXIF orientation is applied, grey becomes RGB and 16 bits become 8. In every format transparent pixels are laid
+    over white: the colour stored below full transparency is arbitrary and often black.
 
     Raises:
-        DataError: `content` is not a picture.
+        DataError: `content` is not a picture, ends early, or has more pixels than the limit (`srn.media.limits`).
     """
-    may_have_alpha = content[:4] == b"\x89PNG" or content[8:12] == b"WEBP"
-    flags = _WITH_ALPHA if may_have_alpha else cv2.IMREAD_COLOR
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags) if content else None
-    except cv2.error:  # e.g. a header that promises more pixels than OpenCV takes
-        image = None
-    if image is None:
-        raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", f"{len(content)} bytes that do not decode to one")
-    return opaque_rgb(image)
+    size, image = stated_size(content), None
+    if size is not None:
+        check_pixels(name, *size)
+        flags = cv2.IMREAD_COLOR if content[:2] == b"\xff\xd8" else _AS_STORED  # a JPEG has no transparency
+        with contextlib.suppress(cv2.error):
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        found = f"{len(content)} bytes that do not decode to one" if image is None else f"values of {image.dtype}"
+        raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", found)
+    # LibTIFF multiplies colours of 8 bits by their opacity.
+    return opaque_rgb(image, multiplied=content[:2] in (b"II", b"MM") and image.dtype == np.uint8)
 
 
-def opaque_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """Convert grey (H, W), BGR or BGRA of 8 or 16 bits to (H, W, 3) uint8 RGB, composited over white."""
+def opaque_rgb(image: npt.NDArray[Any], *, multiplied: bool = False) -> npt.NDArray[np.uint8]:
+    """Convert grey (H, W), BGR or BGRA of 8 or 16 bits to (H, W, 3) uint8 RGB, composited over white.
+
+    With `multiplied` the colours are already multiplied by their opacity.
+    """
     color = (image >> 8 if image.dtype == np.uint16 else image).astype(np.uint8, copy=False)
     if image.ndim == 2:
         return cv2.cvtColor(color, cv2.COLOR_GRAY2RGB).astype(np.uint8, copy=False)
@@ -53,19 +62,21 @@ def opaque_rgb(image: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     if image.shape[2] == 3:
         return rgb
     alpha = image[:, :, 3:].astype(np.float32) / np.iinfo(image.dtype).max
-    return np.round(rgb * alpha + 255 * (1 - alpha)).astype(np.uint8)
+    shown = rgb if multiplied else rgb * alpha
+    return np.round(np.minimum(shown + 255 * (1 - alpha), 255)).astype(np.uint8)
 
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Read a picture file as `decode_image` does.
 
     Raises:
-        DataError: the file is missing or is not a picture.
+        DataError: the file is missing, is a device or a pipe, or is not a picture.
     """
-    try:
+    expected = "a readable picture file"
+    with DataError.reading(path, expected):
+        if not Path(path).is_dir() and not stat.S_ISREG(os.stat(path).st_mode):
+            raise DataError.at(path, expected, "a device or a pipe")
         content = Path(path).read_bytes()
-    except OSError as error:
-        raise DataError.at(path, "a readable picture file", error.strerror or "an error") from error
     return decode_image(content, path)
 
 

@@ -1,0 +1,109 @@
+"""Read the size of a picture from its header. Formats that are not listed here are not decoded."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+
+_Sizes = Iterator[tuple[int, int]]
+
+_SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
+_PNM = re.compile(rb"P[1-6]" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})")
+_JPEG_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # FF 00 is data, D0 to D7 are restarts inside the data
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_BARE, _JPEG_END = frozenset({0x01, 0xD8}), 0xD9  # markers without a length
+_TIFF_SIZES = (256, 322), (257, 323)  # tags of the width of the picture and of its tiles, and of their height
+
+
+def stated_size(content: bytes) -> tuple[int, int] | None:
+    """Return the width and height of an encoded picture, in pixels.
+
+    Of several sizes in one header the largest counts, since decoders may take any. The result is None where the format
+    is unknown, the header is broken, or a JPEG ends before its end marker: some versions of OpenCV fill the rest of
+    such a file with grey and report nothing.
+    """
+    try:
+        sizes = list(next((read(content) for recognize, read in _FORMATS if recognize(content)), iter(())))
+    except (struct.error, IndexError, ValueError):
+        return None
+    return max(sizes, key=lambda size: size[0] * size[1]) if sizes else None
+
+
+def _unpacked(layout: str, content: bytes, *places: int) -> _Sizes:
+    for place in places:
+        width, height = struct.unpack_from(layout, content, place)
+        yield abs(width), abs(height)
+
+
+def _jpeg(content: bytes) -> _Sizes:
+    sizes: list[tuple[int, int]] = []
+    place = 0
+    while (found := _JPEG_MARKER.search(content, place)) is not None:
+        marker, place = found[1][0], found.end()
+        if marker == _JPEG_END:
+            yield from sizes
+            return
+        if marker not in _JPEG_BARE:
+            if marker in _JPEG_FRAMES:
+                height, width = struct.unpack_from(">HH", content, place + 3)
+                sizes.append((width, height))
+            place += struct.unpack_from(">H", content, place)[0]
+
+
+def _webp(content: bytes) -> _Sizes:
+    if content[12:16] == b"VP8X":
+        yield 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
+    elif content[12:16] == b"VP8L":
+        bits = struct.unpack_from("<I", content, 21)[0]
+        yield 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width, height = struct.unpack_from("<HH", content, 26)
+        yield width & 0x3FFF, height & 0x3FFF
+
+
+def _tiff(content: bytes) -> _Sizes:
+    order = "<" if content[:2] == b"II" else ">"
+    big = 43 in content[2:4]  # BigTIFF
+    offset, count, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
+    directory = struct.unpack_from(order + offset, content, 8 if big else 4)[0]
+    entries = struct.unpack_from(order + count, content, directory)[0]
+    start, step = directory + struct.calcsize(order + count), 20 if big else 12
+    found: tuple[list[int], list[int]] = ([], [])
+    for place in range(start, start + step * min(entries, 4096), step):
+        tag, kind, _ = struct.unpack_from(order + entry, content, place)
+        for tags, values in zip(_TIFF_SIZES, found, strict=True):
+            if tag in tags:
+                number = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind, "I")
+                values += struct.unpack_from(order + number, content, place + struct.calcsize(order + entry))
+    if all(found):
+        yield max(found[0]), max(found[1])
+
+
+def _bmp(content: bytes) -> _Sizes:
+    return _unpacked("<HH" if content[14:15] == b"\x0c" else "<ii", content, 18)
+
+
+def _pnm(content: bytes) -> _Sizes:
+    match = _PNM.match(content)
+    if match is not None:
+        yield int(match[1]), int(match[2])
+
+
+def _after(mark: bytes, skip: int) -> Callable[[bytes], _Sizes]:
+    """Return a reader of the sizes behind every place of a mark."""
+    return lambda content: _unpacked(">II", content, *(m.end() + skip for m in re.finditer(re.escape(mark), content)))
+
+
+_FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], _Sizes]], ...] = (
+    (lambda content: content[:3] == b"\xff\xd8\xff", _jpeg),
+    (lambda content: content[:8] == b"\x89PNG\r\n\x1a\n", lambda content: _unpacked(">II", content, 16)),
+    (lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP", _webp),
+    (lambda content: content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff),
+    (lambda content: content[:6] in (b"GIF87a", b"GIF89a"), lambda content: _unpacked("<HH", content, 6)),
+    (lambda content: content[:2] == b"BM", _bmp),
+    (lambda content: _PNM.match(content) is not None, _pnm),
+    # JPEG 2000, in a file of boxes or bare: the code stream begins with the marker of its sizes.
+    (lambda content: content[4:8] == b"jP  " or content[:4] == b"\xff\x4f\xff\x51", _after(b"\xff\x4f\xff\x51", 4)),
+    (lambda content: content[4:8] == b"ftyp", _after(b"ispe", 4)),  # AVIF and HEIC
+)
