@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from collections.abc import Sequence
 from importlib import resources
@@ -157,7 +158,7 @@ def open_session(
 
     Args:
         where, expected: name and description of the model in error messages.
-        threads: CPU threads of one run; all cores if None.
+        threads: CPU threads of one run, at most `usable_cores`; all of those if None.
         providers: execution providers, best first; the CPU if None.
 
     Raises:
@@ -169,14 +170,45 @@ def open_session(
     _check_providers(wanted, onnxruntime.get_available_providers())
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
+    # More threads than cores wait for each other, and a thread that spins while it waits takes a core from the rest.
+    options.intra_op_num_threads = min(threads or usable_cores(), usable_cores())
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(model, options, providers=wanted)
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
         raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
     _check_providers(wanted[:1], session.get_providers())  # ONNX Runtime falls back to the CPU without an error
     return session
+
+
+def usable_cores() -> int:
+    """Return the number of cores this process may use: its affinity, limited by the CPU quota of its control group."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8")
+    except OSError:  # not Linux
+        groups = ""
+    return max(1, min([cores, *(math.ceil(share) for share in cpu_quotas(groups, Path("/sys/fs/cgroup")))]))
+
+
+def cpu_quotas(groups: str, root: Path) -> list[float]:
+    """Return the CPU quotas, in cores, of the groups in /proc/self/cgroup (`groups`) and of those around them."""
+    quotas = []
+    for _, controllers, group in (line.split(":", 2) for line in groups.splitlines()):
+        top = root / controllers  # version 2 names no controllers
+        within = top / group.lstrip("/")
+        for folder in [f for f in (within, *within.parents) if f.is_relative_to(top)]:
+            try:
+                if controllers:
+                    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                    parts = [(folder / name).read_text(encoding="utf-8") for name in names]
+                else:
+                    parts = (folder / "cpu.max").read_text(encoding="utf-8").split()
+                quota, period = (float(part) for part in parts)  # version 2 says `max` for no quota, version 1 -1
+            except (OSError, ValueError):
+                continue
+            quotas += [quota / period] if quota > 0 else []
+    return quotas
 
 
 def check_threads(threads: int | None) -> None:
