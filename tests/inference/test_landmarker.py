@@ -278,7 +278,7 @@ def test_without_expected_errors_the_last_view_counts(fake_localizer: Any, face:
 
 def test_two_views_are_weighted_by_hand(fake_localizer: Any, face: Shape) -> None:
     rng = np.random.default_rng(1)
-    (v1, v2), (e1, e2) = rng.uniform(0, 1, (2, 68)), rng.uniform(0.01, 0.2, (2, 68))
+    (v1, v2), (e1, e2) = rng.uniform(0, 1, (2, 68)), rng.uniform(0.001, 0.03, (2, 68))
     # The face is found half as large as its box, so that the second crop shows it twice as large: a face unit is 120
     # picture pixels in the first view, 60 in the second.
     answers = iter([(face * 30 + 47.5, v1, e1), (face * 60 + 50.5, v2, e2)])
@@ -354,7 +354,7 @@ def test_only_misplaced_faces_are_viewed_again(fake_localizer: Any, face: Shape)
 def test_mirrored_average_by_hand(fake_localizer: Any, face: Shape) -> None:
     rng = np.random.default_rng(0)
     first, second = rng.uniform(20, 70, (2, 68, 2))
-    (v1, v2), (e1, e2) = rng.uniform(0, 1, (2, 68)), rng.uniform(0.01, 0.2, (2, 68))
+    (v1, v2), (e1, e2) = rng.uniform(0, 1, (2, 68)), rng.uniform(0.001, 0.03, (2, 68))
     answers = iter([(first, v1, e1), (second, v2, e2)])
     localizer = fake_localizer(lambda crop: next(answers))
     landmarker = FaceLandmarker(localizer=localizer, passes=1, flip_average=True)

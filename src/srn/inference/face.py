@@ -124,7 +124,7 @@ class Face:
 
     def within(self, height: int, width: int) -> Face:
         """Return the face as part of a picture of this size: sets `inside`, and a visibility of 0 outside."""
-        inside = ((self.landmarks >= 0) & (self.landmarks <= (width - 1, height - 1))).all(axis=1)
+        inside = np.all((self.landmarks >= 0) & (self.landmarks <= (width - 1, height - 1)), axis=1)
         visibility = None if self.visibility is None else np.where(inside, self.visibility, np.float32(0))
         return replace(self, visibility=visibility, inside=inside)
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.face.geometry import CropGeometry, CropSpec, Float64Array, FloatArray, ImageArray
+from srn.inference.runtime import Reopened
 
 FLOW_CROP = CropSpec(112, 84.0)
 _NEAR = 1.0  # crop pixels from the motion of the whole face at which a point's weight in that fit is halved
@@ -60,7 +61,7 @@ def _closeness(one: FloatArray, other: FloatArray, scale: float) -> Float64Array
     return np.asarray(1 / (1 + ((one - other) ** 2).sum(axis=1) / scale**2), dtype=np.float64)
 
 
-class FaceFlow:
+class FaceFlow(Reopened):
     """Propagate landmarks of faces from frame to frame by OpenCV's DIS optical flow (Kroeger et al., ECCV 2016).
 
     The network predicts every frame independently, so its errors jump. Optical flow measures motion precisely but

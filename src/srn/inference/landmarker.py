@@ -28,6 +28,8 @@ BELIEVED_CONFIDENCE = 0.4  # lowest mean confidence of the landmarks (`docs/face
 
 EXTRA_PASSES = 2  # default limit
 
+LARGEST_BOX = 20  # size of a caller's face box, in longer sides of the picture
+
 BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
 
 
@@ -49,6 +51,18 @@ def as_box(values: BoxLike) -> Box:
     except (TypeError, ValueError) as error:
         raise InputError.at("face box", "four numbers x0, y0, x1, y1", repr(values)) from error
     return Box(x0, y0, x1, y1)
+
+
+def box_in(image: ImageArray, values: BoxLike) -> Box:
+    """Convert a face box as `as_box` does; one outside the picture (H, W, 3), or of a senseless size, is an error."""
+    box, (height, width) = as_box(values), image.shape[:2]
+    meets = box.x0 <= width - 1 and box.x1 >= 0 and box.y0 <= height - 1 and box.y1 >= 0
+    if not (meets and 1 <= box.size <= LARGEST_BOX * max(height, width)):
+        expected = (
+            f"a face box that meets the picture of {width} x {height} pixels, of 1 to {LARGEST_BOX} times its side"
+        )
+        raise InputError.at("face box", expected, f"({', '.join(f'{value:g}' for value in box.as_array())})")
+    return box
 
 
 class FaceLandmarker:
@@ -152,23 +166,26 @@ class FaceLandmarker:
 
     def detect_batch(
         self,
-        images: Sequence[ImageInput],
-        boxes: Sequence[Iterable[BoxLike]] | None = None,
+        images: Iterable[ImageInput],
+        boxes: Iterable[Iterable[BoxLike]] | None = None,
         *,
         channels: Channels = "RGB",
         unit_range: bool = False,
     ) -> list[Faces]:
         """Run `detect` on several pictures, with their faces in common batches. The results are the same."""
-        if boxes is not None and len(boxes) != len(images):
-            raise InputError.at("boxes", f"a list for each of {len(images)} pictures", f"{len(boxes)} lists")
+        if isinstance(images, str | os.PathLike):
+            raise InputError.at("pictures", "a list of pictures", f"one path: {images}")
+        pictures = [as_image(image, channels, unit_range=unit_range) for image in images]
+        given = None if boxes is None else [list(group) for group in boxes]
+        if given is not None and len(given) != len(pictures):
+            raise InputError.at("boxes", f"a list for each of {len(pictures)} pictures", f"{len(given)} lists")
         tasks: list[_Task] = []
-        for number, given in enumerate(images):
-            image = as_image(given, channels, unit_range=unit_range)
-            if boxes is None:
+        for number, image in enumerate(pictures):
+            if given is None:
                 tasks += [_Task(number, image, face.box, face.score) for face in self.find(image)]
             else:
-                tasks += [_Task(number, image, as_box(values), 1.0) for values in boxes[number]]
-        faces: list[list[Face]] = [[] for _ in images]
+                tasks += [_Task(number, image, box_in(image, values), 1.0) for values in given[number]]
+        faces: list[list[Face]] = [[] for _ in pictures]
         for first in range(0, len(tasks), self.batch_size):
             batch = tasks[first : first + self.batch_size]
             for task, view in zip(batch, self._localize(batch, self.extra_passes), strict=True):
@@ -206,8 +223,7 @@ class FaceLandmarker:
 
     def _localize(self, tasks: Sequence[_Task], extra_passes: int) -> list[View]:
         """Run all passes over B >= 1 faces in one batch; returns the combined view of each face."""
-        geometries = [self.looker.geometry_of_box(task.box) for task in tasks]
-        views = [self._view(tasks, geometries)]
+        views = [self.looker.view_boxes([task.image for task in tasks], [task.box for task in tasks])]
         for _ in range(self.passes - 1):
             views.append(self._view(tasks, [self.looker.geometry_of_shape(shape) for shape in views[-1].shapes]))
         result, faces = combined(views), list(range(len(tasks)))
@@ -230,4 +246,5 @@ class FaceLandmarker:
 
     def _face(self, task: _Task, view: View) -> Face:
         visibility, confidence = chosen(view.visibility, 0), chosen(view.confidence, 0)
-        return Face(view.shapes[0], visibility, confidence, task.box, task.score, self.localizer.scheme)
+        face = Face(view.shapes[0], visibility, confidence, task.box, task.score, self.localizer.scheme)
+        return face.within(*task.image.shape[:2])

@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, Self, TypeAlias, get_args
 
 import numpy as np
 import onnxruntime
@@ -63,7 +63,25 @@ def open_localizer(
     return load_localizer(str(weights), threads=threads, device=device)
 
 
-class OnnxLocalizer:
+class Reopened:
+    """An object around a session, which cannot be pickled: the arguments are pickled, and it is opened again."""
+
+    def __new__(cls, *args: object, **options: object) -> Self:
+        made = super().__new__(cls)
+        made._opened_by = args, options
+        return made
+
+    _opened_by: tuple[tuple[object, ...], dict[str, object]]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reopen, (type(self), *self._opened_by)
+
+
+def _reopen(kind: type[Reopened], args: tuple[object, ...], options: dict[str, object]) -> Reopened:
+    return kind(*args, **options)
+
+
+class OnnxLocalizer(Reopened):
     """A `Localizer` that runs an exported network (`srn export`) in ONNX Runtime.
 
     Args:
