@@ -25,7 +25,6 @@ from srn.hofs.agent import Agent
 from srn.hofs.clips import GivenClips
 from srn.hofs.scenes import Scenes
 from srn.hofs.synthesis import HardOcclusion, RandomOcclusion
-from srn.hofs.world import MINIMAL_INTEROCULAR
 from srn.model.checkpoint import adapted
 from srn.model.export import load_weights
 from srn.model.localizer import TorchLocalizer
@@ -37,6 +36,7 @@ from srn.synthesis.wardrobe import MaskWardrobe
 from srn.training.clips import track_clips
 from srn.training.config import ClipConfig, tracker_config
 from srn.training.loop import Occluder, Schedule, train
+from srn.training.loss import MINIMAL_INTEROCULAR
 
 ARMS = ("w/o OFA", "RSF", "random walk", "HOFS")
 """Ways to fine-tune. RSF: a random landmark in every frame. Random walk: the patch moves as the agent's, at random."""

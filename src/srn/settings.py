@@ -48,7 +48,6 @@ def below(limit: float) -> Limit:
 
 
 def within(least: float, most: float) -> Limit:
-    """Admit numbers from `least` to `most`, both included."""
     return Limit(f"from {least} to {most}", lambda value: least <= value <= most)
 
 
@@ -64,8 +63,7 @@ class Settings:
     """Base of all configurations: values are checked against the annotations when an object is made.
 
     Subclasses are frozen dataclasses too. Annotations may be `bool`, `int`, `float`, `str`, a `Literal`, a tuple,
-    another `Settings`, each of these or None, and `Annotated` with limits such as `within(0, 1)`. A subclass that
-    checks several values together calls this `__post_init__` first.
+    another `Settings`, each of these or None, and `Annotated` with limits such as `within(0, 1)`.
 
     Attributes:
         stored_names: attribute name -> name in files, where the two differ.
@@ -92,11 +90,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Any) -> Self:
-        """Read the form that `to_dict` gives.
-
-        Raises:
-            InputError: a name is missing or unknown, or a value does not fit.
-        """
+        """Read the form that `to_dict` gives; raise `InputError` if a name or a value does not fit."""
         if not isinstance(values, Mapping):
             raise InputError.at(cls.__name__, "an object of names and values", _shown(values))
         known = kinds_of(cls)
@@ -111,16 +105,11 @@ class Settings:
         return cls(**read)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the settings as JSON."""
         write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Read a file that `save` wrote.
-
-        Raises:
-            InputError: the file is missing or holds other settings.
-        """
+        """Read a file that `save` wrote; raise `InputError` if it is missing or holds other settings."""
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, ValueError, InputError) as error:
@@ -131,15 +120,10 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 def with_settings(config: AnySettings, changes: Sequence[str]) -> AnySettings:
-    """Change values by name: the option `--set NAME=VALUE`.
+    """Change values by name, such as `weight_decay=0.05` or `augmentation.turned=0.2`: the option `--set NAME=VALUE`.
 
-    Args:
-        config: the settings to start from.
-        changes: such as `weight_decay=0.05` or `augmentation.turned=0.2`; a dot leads into nested settings, commas
-            separate the parts of a tuple, and `none` stands for None. Checks see all changes made.
-
-    Raises:
-        InputError: there is no such name, or the value does not fit.
+    A dot leads into nested settings, commas separate the parts of a tuple, and `none` stands for None. Checks see all
+    changes made; an unknown name or unfit value is an `InputError`.
     """
     split = []
     for change in changes:
@@ -153,7 +137,7 @@ def with_settings(config: AnySettings, changes: Sequence[str]) -> AnySettings:
 def _changed(config: AnySettings, changes: Sequence[tuple[list[str], str, str]]) -> AnySettings:
     """Apply changes as (names of the way, text of the value, the whole change)."""
     nested = {name: value for name in kinds_of(type(config)) if isinstance(value := getattr(config, name), Settings)}
-    single = {n: kind for n, kind in kinds_of(type(config)).items() if _settings_class(kind) is None}
+    single = {name: kind for name, kind in kinds_of(type(config)).items() if _settings_class(kind) is None}
     values: dict[str, Any] = {}
     inner: dict[str, list[tuple[list[str], str, str]]] = {}
     for (first, *rest), text, change in changes:
@@ -188,11 +172,8 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _settings_class(annotation: Any) -> type[Settings] | None:
-    """Class of nested settings, if the annotation is of any."""
-    for kind in _alternatives(annotation):
-        if isinstance(kind, type) and issubclass(kind, Settings):
-            return kind
-    return None
+    kinds = _alternatives(annotation)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings)), None)
 
 
 def _parts(annotation: Any, length: int) -> tuple[Any, ...]:
@@ -224,7 +205,6 @@ _NOUNS = {float: "a number", int: "a whole number", bool: "true or false", str: 
 
 
 def _described(annotation: Any) -> str:
-    """Name the values that an annotation admits."""
     origin = get_origin(annotation)
     if origin is Annotated:
         kind, *limits = get_args(annotation)
@@ -235,9 +215,10 @@ def _described(annotation: Any) -> str:
         *choices, last = map(str, get_args(annotation))
         return f"{', '.join(choices)} or {last}" if choices else last
     if origin is tuple:
-        kinds = get_args(annotation)
-        several = f"any number of values, each {_described(kinds[0])}"
-        return several if kinds[-1] is Ellipsis else f"({', '.join(map(_described, kinds))})"
+        first, *others = get_args(annotation)
+        if others[-1:] == [Ellipsis]:
+            return f"any number of values, each {_described(first)}"
+        return f"({', '.join(map(_described, (first, *others)))})"
     return _NOUNS.get(annotation, annotation.__name__)
 
 

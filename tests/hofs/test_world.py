@@ -11,7 +11,8 @@ from srn.face.metrics import nme
 from srn.face.scheme import COFW_29, IBUG_68
 from srn.hofs.clips import GivenClips
 from srn.hofs.scenes import NOWHERE, Place, Scenes
-from srn.hofs.world import MINIMAL_INTEROCULAR, OcclusionWorld
+from srn.hofs.world import OcclusionWorld
+from srn.training.loss import MINIMAL_INTEROCULAR
 
 from .conftest import PATCH_SIZE, SPEC, MakeWorld, WeakLocalizer, grid_shape, plain_clip
 

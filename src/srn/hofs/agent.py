@@ -22,13 +22,7 @@ FORMAT = "srn hofs agent 1"
 
 @dataclass
 class Agent:
-    """A trained policy.
-
-    Attributes:
-        qnet: its action values.
-        patch_size: side of the noise patch that it was trained with, relative to the face size.
-        batch_size: candidates that the Q-net evaluates at once.
-    """
+    """A trained policy. `patch_size` is that of its training (see `Scenes`), `batch_size` places are valued at once."""
 
     qnet: QNet
     patch_size: float = PAPER_PATCH_SIZE
@@ -44,16 +38,9 @@ class Agent:
     def follow(
         self, scenes: Scenes, clips: Sequence[int], starts: Sequence[int], noise_seeds: Sequence[int]
     ) -> list[Trajectory]:
-        """Move an occlusion through clips, all played side by side, without exploration.
+        """Move an occlusion through clips, given by their numbers and played side by side, without exploration.
 
-        Args:
-            scenes: renders the clips.
-            clips: numbers of the clips; they may differ in length.
-            starts: the landmark before each clip's first frame.
-            noise_seeds: seed of each clip's noise patch.
-
-        Returns:
-            The trajectory (T,) of each clip.
+        Each clip has its landmark before the first frame and its noise; clips may differ in length.
         """
         visited: list[list[int]] = [[] for _ in clips]
         places = [Place(clip, 0, start, noise) for clip, start, noise in zip(clips, starts, noise_seeds, strict=True)]
@@ -76,11 +63,7 @@ class Agent:
     def load(
         cls, path: str | os.PathLike[str], device: torch.device | str = "cpu", precision: Precision = "float32"
     ) -> Agent:
-        """Read an agent; `precision` is that of its encoder.
-
-        Raises:
-            WeightsError: the file is missing, holds no agent, or does not fit its own description.
-        """
+        """Read an agent; raise `WeightsError` if there is none or it does not fit its own description."""
         tensors, metadata = load_tensors(path)
         if metadata.get("format") != FORMAT:
             raise WeightsError.at(path, FORMAT, metadata.get("format", "a file without a format entry"))

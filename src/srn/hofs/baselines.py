@@ -1,9 +1,4 @@
-"""Policies that need no learning: random ones and oracles that know all rewards. The agent is measured against them.
-
-A trajectory is the landmark under the patch in every frame. `start` is the landmark before the first frame, drawn at
-random (section 3.2). A trajectory of actions moves by at most one landmark on the ring from frame to frame. `rewards`
-is `OcclusionWorld.table`, (T, N).
-"""
+"""Policies that need no learning: random ones and oracles that know all rewards. The agent is measured against them."""
 
 from __future__ import annotations
 
@@ -13,6 +8,7 @@ import numpy.typing as npt
 from srn.hofs.scenes import ACTIONS, Trajectory, next_landmark
 
 Rewards = npt.NDArray[np.float64]
+"""(T, N): `OcclusionWorld.table` of a clip."""
 
 
 def trajectory_reward(rewards: Rewards, trajectory: Trajectory) -> float:
@@ -21,7 +17,7 @@ def trajectory_reward(rewards: Rewards, trajectory: Trajectory) -> float:
 
 
 def random_walk(frames: int, n_points: int, start: int, rng: np.random.Generator) -> Trajectory:
-    """Take one of the three actions at random in every frame."""
+    """Take one of the three actions at random in every frame; `start` is the landmark before the first."""
     return np.asarray((start + np.cumsum(rng.integers(ACTIONS, size=frames) - 1)) % n_points, dtype=np.int64)
 
 

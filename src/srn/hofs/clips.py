@@ -16,28 +16,25 @@ from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArra
 from srn.face.scheme import LandmarkScheme
 from srn.synthesis.animate import MovingFace, animate_placed
 from srn.synthesis.config import UNOCCLUDED_MOTION, MotionConfig
+from srn.training.stream import random_picture
 
 
 class ClipSource(Protocol):
     """Clips of one face each, as crops that the network sees."""
 
     @property
-    def scheme(self) -> LandmarkScheme:
-        """Scheme of the landmarks."""
+    def scheme(self) -> LandmarkScheme: ...
 
     @property
-    def spec(self) -> CropSpec:
-        """Size of the crops."""
+    def spec(self) -> CropSpec: ...
 
     @property
     def name(self) -> str:
         """Identity of the clips: sources of one name give the same clips."""
 
-    def __len__(self) -> int:
-        """Count the clips."""
+    def __len__(self) -> int: ...
 
-    def clip(self, number: int) -> MovingFace:
-        """Get a clip."""
+    def clip(self, number: int) -> MovingFace: ...
 
 
 class GivenClips:
@@ -58,16 +55,8 @@ class GivenClips:
 class AnimatedClips:
     """Packed faces brought to life: clip k is face k of a permutation of the pack, moved at random.
 
-    Args:
-        pack: the faces.
-        spec: size of the crops.
-        frames: frames T of each clip.
-        seed: seed of the permutation and of all motion.
-        motion: how the faces move; without occlusion, which is the agent's to add, if None.
-        count: number of clips; one for each face if None. Beyond that the faces repeat in other motion.
-
-    Raises:
-        InputError: `frames` is below 1.
+    There is one clip for each face if `count` is None; beyond that the faces repeat in other motion. The default motion
+    has no occlusion, which is the agent's to add.
     """
 
     def __init__(
@@ -82,17 +71,13 @@ class AnimatedClips:
     ) -> None:
         if frames < 1:
             raise InputError.at("frames of a clip", "at least 1", str(frames))
-        self.pack, self.spec, self.frames, self.seed = pack, spec, frames, seed
+        self.pack, self.scheme, self.spec, self.frames, self.seed = pack, pack.scheme, spec, frames, seed
         self.motion = motion or UNOCCLUDED_MOTION
         self._count = len(pack) if count is None else count
         self._order = np.random.default_rng([seed, 0]).permutation(len(pack))
 
     def __len__(self) -> int:
         return self._count
-
-    @property
-    def scheme(self) -> LandmarkScheme:
-        return self.pack.scheme
 
     @property
     def name(self) -> str:
@@ -103,24 +88,14 @@ class AnimatedClips:
             raise InputError.at("clip number", f"0 to {self._count - 1}", str(number))
         rng = np.random.default_rng([self.seed, 1, number])
         face = int(self._order[number % len(self._order)])
-
-        def another() -> ImageArray:
-            return self.pack.image(int(rng.integers(len(self.pack))))
-
         return animate_placed(
             self.pack.image(face), self.pack.landmarks[face], self.spec, self.scheme, self.motion, rng, self.frames,
-            another,
+            random_picture(self.pack, rng),
         ).face  # fmt: skip
 
 
 def cropped(frames: Sequence[ImageArray], landmarks: FloatArray, spec: CropSpec) -> MovingFace:
-    """Crop each frame by the box of its landmarks.
-
-    Args:
-        frames: T frames of any size.
-        landmarks: (T, N, 2) in pixels of the frames; those inside the crop count as visible.
-        spec: size of the crops.
-    """
+    """Crop frames of any size by the boxes of their landmarks (T, N, 2); landmarks inside the crop are visible."""
     crops = [CropGeometry.from_box(Box.around(shape), spec) for shape in landmarks]
     images = np.stack([crop.crop(frame) for crop, frame in zip(crops, frames, strict=True)])
     shapes = np.stack([crop.to_crop(shape) for crop, shape in zip(crops, landmarks, strict=True)])
@@ -129,16 +104,10 @@ def cropped(frames: Sequence[ImageArray], landmarks: FloatArray, spec: CropSpec)
 
 
 class RecordedClips:
-    """Real videos with landmarks, each frame cropped by the box of its landmarks.
+    """Real videos of one landmark scheme, each frame `cropped`.
 
-    Args:
-        clips: the videos.
-        spec: size of the crops.
-        frames: longer videos are cut into stretches of this many frames; the shorter rest at the end counts as one.
-        count: most stretches to use; all if None.
-
-    Raises:
-        InputError: there is no video, or they differ in their landmark scheme.
+    Videos are cut into stretches of `frames` frames; the shorter rest at the end counts as one. At most `count`
+    stretches are used.
     """
 
     def __init__(self, clips: Sequence[Clip], spec: CropSpec, frames: int = 24, *, count: int | None = None) -> None:
@@ -146,11 +115,7 @@ class RecordedClips:
         if len(schemes) != 1:
             raise InputError.at("videos", "clips of one landmark scheme", ", ".join(sorted(schemes)) or "no clip")
         self.spec, self.scheme = spec, clips[0].scheme
-        stretches = [
-            (clip, range(first, min(first + frames, len(clip))))
-            for clip in clips
-            for first in range(0, len(clip), frames)
-        ]
+        stretches = [(clip, slice(first, first + frames)) for clip in clips for first in range(0, len(clip), frames)]
         self._stretches = stretches[:count]
         self.name = f"{len(self._stretches)} stretches of {len(clips)} videos"
 
@@ -158,9 +123,9 @@ class RecordedClips:
         return len(self._stretches)
 
     def clip(self, number: int) -> MovingFace:
-        clip, numbers = self._stretches[number]
-        stretch = slice(numbers.start, numbers.stop)
-        face = cropped([clip.frame(index) for index in numbers], clip.landmarks[stretch], self.spec)
+        clip, stretch = self._stretches[number]
+        images = [clip.frame(index) for index in range(len(clip))[stretch]]
+        face = cropped(images, clip.landmarks[stretch], self.spec)
         if clip.occluded is None:
             return face
         return face._replace(visible=face.visible & ~clip.occluded[stretch])
@@ -169,13 +134,6 @@ class RecordedClips:
 def recorded_clips(
     root: str | os.PathLike[str], spec: CropSpec, frames: int = 24, *, count: int | None = None
 ) -> tuple[RecordedClips, list[str]]:
-    """Open real videos in 300VW's layout (see `RecordedClips`).
-
-    Returns:
-        The clips, and a line for each video that cannot be used.
-
-    Raises:
-        InputError: there is no usable video.
-    """
+    """Open `RecordedClips` in 300VW's layout; the second result has a line for each video that cannot be used."""
     videos, report = read_300vw(root)
     return RecordedClips(videos, spec, frames, count=count), list(report.problems)

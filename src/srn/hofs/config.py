@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from srn.hofs.qnet import EncoderName
 from srn.hofs.scenes import PAPER_PATCH_SIZE
 from srn.hofs.world import RewardKind
+from srn.model.config import EncoderName
 from srn.model.precision import Precision
 from srn.settings import Count, Index, NonNegative, Positive, Settings, Share, at_least, below
 
-ReplayKind = Literal["multi-queue", "single-queue"]
 LossKind = Literal["squared", "huber"]
 ClipEnd = Literal["terminal", "time-limit"]
 
@@ -25,7 +24,7 @@ class AgentConfig(Settings):
     network, and the reward `nme` or `squared`.
 
     Attributes:
-        transitions: steps of the process to play.
+        transitions: steps to play.
         lanes: clips played side by side; their candidates and rewards are computed in one batch.
         discount, exploration_rate: gamma and epsilon.
         replay: the paper's `multi-queue` or DQN's `single-queue`.
@@ -34,11 +33,9 @@ class AgentConfig(Settings):
         batch_size: transitions of an update.
         updates: updates after each step of all lanes.
         warm_up: transitions played at random before the first update.
-        learning_rate: rate of Adam.
-        loss: `squared`, as in eq. 12, or `huber`. The latter is linear beyond one spread of the rewards, so the few
-            faces on which the network fails entirely weigh less.
-        dropout: share of the features and of the head's inner units that an update drops, because the faces are few
-            compared to the weights.
+        loss: `huber` is linear beyond one spread of the rewards, so the few faces on which the network fails entirely
+            weigh less.
+        dropout: see `QNet.value`; the faces are few compared to the weights.
         clip_end: value after a clip's last frame. `terminal`: none. `time-limit`: as if the last frame went on (Pardo
             et al. 2018). A frame does not show how many come after it. So in short clips, an end that counts gives the
             same observation sometimes one reward and sometimes ten.
@@ -47,13 +44,12 @@ class AgentConfig(Settings):
             without a target network it makes no difference.
         pretrained: start the encoder from the frozen network's; at random otherwise.
         train_encoder: train the encoder too. The features of a frozen encoder are computed once for each place.
-        encoder: kind of the Q-net's encoder; the frozen network's if None.
-        hidden_size: width of the Q-net's head.
+        encoder, hidden_size: see `QNetConfig`; the frozen network's encoder if None.
         reward, patch_size: see `OcclusionWorld` and `Scenes`.
         noise_seeds: number of different noise patches.
         precision: arithmetic of the frozen network and the encoder. bf16 takes half the time on hardware that has it,
             at the cost of small differences between candidates.
-        seed: seed of weights, clips, starts, exploration and sampling.
+        seed: of weights, starts, exploration and sampling.
     """
 
     file_kind: ClassVar[str] = "an agent's config.json"
@@ -65,7 +61,7 @@ class AgentConfig(Settings):
     lanes: Count = 16
     discount: Share = 0.9
     exploration_rate: Share = 0.1
-    replay: ReplayKind = "multi-queue"
+    replay: Literal["multi-queue", "single-queue"] = "multi-queue"
     replay_clips: Count = 3
     capacity: Count = 10_000
     batch_size: Count = 64

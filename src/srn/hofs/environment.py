@@ -1,7 +1,4 @@
-"""The Markov decision process as a Gymnasium environment, for other learners. Needs `srn[hofs]`.
-
-The agent's own training plays many clips at once on the same `OcclusionWorld`, with the same rewards.
-"""
+"""The Markov decision process as a Gymnasium environment, for other learners. Needs `srn[hofs]`."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ Observation = npt.NDArray[np.float32]
 
 
 class OcclusionEnv(gymnasium.Env[Observation, np.int64]):
-    """Move an occlusion over a clip's face; the frozen network's error is the reward. An episode is a clip.
+    """Move an occlusion over a clip's face, an episode. Rewards are those of the agent's own training.
 
     Observation: (3, N, 36, 36, 3) float32 in [0, 1]. For each action, the shape-indexed patches at the ground truth of
     the next frame, occluded as the action would do it (eq. 9). After the last frame, the last frame is observed again.
@@ -33,9 +30,7 @@ class OcclusionEnv(gymnasium.Env[Observation, np.int64]):
 
     `info`: `clip`, `frame`, `landmark` and `noise_seed` of the place that the next action starts from.
 
-    Args:
-        world: clips and frozen network.
-        render_mode: `rgb_array` renders the frame that the last action chose, (S, S, 3) uint8.
+    `render_mode` `rgb_array` renders the frame that the last action chose, (S, S, 3) uint8.
 
     `reset(options={"clip": 3, "landmark": 30, "noise_seed": 1})` sets values that are otherwise drawn at random.
     """
@@ -65,9 +60,8 @@ class OcclusionEnv(gymnasium.Env[Observation, np.int64]):
         unknown = set(options or {}) - set(drawn)
         if unknown:
             raise InputError.at("reset options", f"some of {', '.join(drawn)}", ", ".join(sorted(unknown)))
-        self._place = Place(frame=0, **{**drawn, **(options or {})})
-        self._shown = self._place
-        return self._observed(self._place), self._info(self._place)
+        self._place = self._shown = Place(frame=0, **{**drawn, **(options or {})})
+        return self._observed(self._place), self._place._asdict()
 
     def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         if self._place is None:
@@ -80,7 +74,7 @@ class OcclusionEnv(gymnasium.Env[Observation, np.int64]):
         ended = chosen.frame + 1 == self.world.scenes.length(chosen.clip)
         following = chosen if ended else chosen._replace(frame=chosen.frame + 1)
         self._place = None if ended else following
-        return self._observed(following), reward, ended, False, self._info(following)
+        return self._observed(following), reward, ended, False, following._asdict()
 
     def render(self) -> ImageArray | None:
         if self.render_mode is None or self._shown is None:
@@ -91,10 +85,6 @@ class OcclusionEnv(gymnasium.Env[Observation, np.int64]):
         images, shapes = self.world.scenes.render(self.world.scenes.candidates(place))
         patches = [extract_patches(image, shape, PATCH_SIZE) for image, shape in zip(images, shapes, strict=True)]
         return np.stack(patches) / np.float32(255)
-
-    @staticmethod
-    def _info(place: Place) -> dict[str, Any]:
-        return place._asdict()
 
 
 gymnasium.register(ENVIRONMENT, entry_point="srn.hofs.environment:OcclusionEnv")

@@ -21,14 +21,9 @@ def place_features(qnet: QNet, scenes: Scenes, places: Sequence[Place]) -> Tenso
 class FeatureMemory:
     """Features by place for a frozen encoder, so that each place is encoded once.
 
-    The memory is a ring of rows: when it is full, the oldest row is overwritten. A resumed run encodes places in other
-    batches than the run before it, which may change the last bit of a feature.
-
-    Args:
-        qnet: its encoder is used.
-        scenes: renders the places.
-        rows: places kept; as many as fit into 512 MiB if None.
-        batch_size: places encoded at once.
+    The memory is a ring of rows, as many as fit into 512 MiB if not given: when it is full, the oldest row is
+    overwritten. A resumed run encodes places in other batches than the run before it, which may change the last bit of
+    a feature.
     """
 
     def __init__(self, qnet: QNet, scenes: Scenes, rows: int | None = None, batch_size: int = 96) -> None:
@@ -61,7 +56,6 @@ class FeatureMemory:
         return self._features[[self._rows[place] for place in places]].float()
 
     def __len__(self) -> int:
-        """Count the places that are kept."""
         return len(self._rows)
 
     def _forget(self, row: int | None) -> None:

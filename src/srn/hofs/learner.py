@@ -32,11 +32,7 @@ _LOSSES = {"squared": functional.mse_loss, "huber": functional.smooth_l1_loss}
 
 
 def new_qnet(config: AgentConfig, network: StructuralRelationNetwork) -> QNet:
-    """Make the Q-net that a run starts with, on the device of the network.
-
-    Args:
-        config: the run; with the network, its seed determines the weights.
-        network: the frozen network, whose encoder is copied where `config.pretrained` says so.
+    """Make the Q-net that a run starts with, on the device of the frozen network.
 
     Raises:
         InputError: `config` asks for a pre-trained encoder of another kind than the network's.
@@ -56,19 +52,14 @@ def new_qnet(config: AgentConfig, network: StructuralRelationNetwork) -> QNet:
 
 @dataclass
 class _Lane:
-    """One of the clips that are played side by side: its episode, counted from 0, and the current place."""
+    """One of the clips that are played side by side; episodes count from 0."""
 
     episode: int
     place: Place
 
 
 class Update(NamedTuple):
-    """Numbers of one update.
-
-    Attributes:
-        loss: of equation 12, in units of the rewards' spread (`QNet.scale`).
-        value: mean action value of the batch.
-    """
+    """The loss of an update, in units of the rewards' spread (`QNet.scale`), and the batch's mean action value."""
 
     loss: float
     value: float
@@ -77,11 +68,7 @@ class Update(NamedTuple):
 class Learner:
     """Plays clips, keeps the experience and learns from it.
 
-    Args:
-        config: the run.
-        world: scenes and rewards.
-        qnet: the network that learns.
-        memory: features of another learner with the same frozen encoder; a new memory if None.
+    Learners with the same frozen encoder may share a `memory` of features; if None, a new one is made.
     """
 
     def __init__(
@@ -90,10 +77,8 @@ class Learner:
         self.config, self.world, self.qnet = config, world, qnet
         self.target = copy.deepcopy(qnet).requires_grad_(False) if config.target_every else qnet
         self.optimizer = torch.optim.Adam([p for p in qnet.parameters() if p.requires_grad], lr=config.learning_rate)
-        multi_queue = config.replay == "multi-queue"
-        self.replay: Replay = (
-            MultiQueueReplay(config.replay_clips) if multi_queue else SingleQueueReplay(config.capacity)
-        )
+        multi_queue, clips = config.replay == "multi-queue", config.replay_clips
+        self.replay: Replay = MultiQueueReplay(clips) if multi_queue else SingleQueueReplay(config.capacity)
         self.rounds = self.updates = 0
         self.qnet_seconds = 0.0
         if memory is None and not config.train_encoder:
@@ -103,14 +88,12 @@ class Learner:
 
     @property
     def transitions(self) -> int:
-        """Steps of the process played so far."""
         return self.rounds * self.config.lanes
 
     def _rng(self, *stream: int) -> np.random.Generator:
         return np.random.default_rng([self.config.seed, *stream])
 
     def _start(self, lane: int, episode: int) -> Place:
-        """Draw clip, first landmark and noise of a lane's episode."""
         rng = self._rng(_EPISODES, lane, episode)
         clip, landmark = rng.integers(len(self.world.scenes.source)), rng.integers(self.world.scenes.n_points)
         return Place(int(clip), 0, int(landmark), int(rng.integers(self.config.noise_seeds)))
@@ -159,11 +142,7 @@ class Learner:
         return rewards
 
     def learn(self) -> Update:
-        """Make one update (eq. 12) on experience drawn from the memory.
-
-        Raises:
-            InputError: the loss is not finite.
-        """
+        """Make one update (eq. 12); raise `InputError` if the loss is not finite."""
         config, scenes = self.config, self.world.scenes
         if not self.updates:
             self._start_from_the_rewards()
@@ -216,10 +195,8 @@ class Learner:
         for network in {self.qnet, self.target}:
             network.start_from(mean / max(1 - self.config.discount, 1e-3), spread or 1.0)
 
-    # --- saving
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, str]]:
-        """Give everything that a resumed run needs, as tensors and text."""
+        """Give everything that a resumed run needs."""
         tensors = {f"qnet.{name}": t for name, t in self.qnet.state_dict().items()}
         if self.target is not self.qnet:
             tensors |= {f"target.{name}": t for name, t in self.target.state_dict().items()}

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from srn.errors import InputError, WeightsError
+from srn.errors import InputError
 from srn.face.geometry import ImageArray
-from srn.model.config import PATCH_FEATURES, ModelConfig
+from srn.model.config import PATCH_FEATURES, Architecture, EncoderName, ModelConfig
 from srn.model.encoder import PatchEncoder, SharedMapEncoder
 from srn.model.network import StructuralRelationNetwork
 from srn.model.precision import Precision, runs_low
-from srn.settings import Count, Settings
-
-EncoderName = Literal["patches", "shared-map"]
+from srn.settings import Count
 
 
 @dataclass(frozen=True)
-class QNetConfig(Settings):
-    """Architecture of a Q-net.
+class QNetConfig(Architecture):
+    """Architecture of a Q-net: kind of its encoder, and width of the head's inner layer.
 
-    Attributes:
-        model: architecture of the frozen network: its scheme, crops and encoder sizes are used.
-        encoder: `patches`: the paper's patch encoder; `shared-map`: that of the preset `robust`.
-        hidden_size: width of the head's inner layer.
+    `model` is that of the frozen network: its scheme, crops and encoder sizes are used.
     """
+
+    title: ClassVar[str] = "Q-net config"
+    file_kind: ClassVar[str] = "a Q-net's description as JSON"
 
     model: ModelConfig
     encoder: EncoderName = "patches"
@@ -45,22 +42,6 @@ class QNetConfig(Settings):
         """Number of features F of a landmark."""
         return PATCH_FEATURES if self.encoder == "patches" else self.model.landmark_features
 
-    def to_json(self) -> str:
-        """Give the JSON form as one line, names sorted."""
-        return json.dumps(self.to_dict(), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read the line that `to_json` gives.
-
-        Raises:
-            WeightsError: the text does not describe a Q-net.
-        """
-        try:
-            return cls.from_dict(json.loads(text))
-        except (AttributeError, TypeError, ValueError, InputError) as error:
-            raise WeightsError.at("Q-net config", "a Q-net's description as JSON", f"{error}") from error
-
 
 class QNet(nn.Module):
     """Encoder and head: one occluded face -> one value.
@@ -70,7 +51,6 @@ class QNet(nn.Module):
     batch.
 
     Attributes:
-        config: the architecture.
         precision: arithmetic of the encoder, not part of the weights. The head stays in float32, because bf16 cannot
             resolve the differences between candidates.
         scale: () reward that a value of 1 from the head stands for. Rewards are errors of a few hundredths, and the
@@ -104,7 +84,6 @@ class QNet(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Device of the weights."""
         return next(self.head.parameters()).device
 
     def images(self, crops: ImageArray) -> Tensor:
@@ -119,13 +98,7 @@ class QNet(nn.Module):
         return x.float().flatten(1)
 
     def value(self, features: Tensor, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
-        """Compute values (B,).
-
-        Args:
-            features: (B, N * F), from `features`.
-            dropout: share of the features and of the inner units to drop, in training.
-            generator: random numbers for that, on the features' device.
-        """
+        """Compute values (B,) from features (B, N * F), of which `dropout` drops a share, and of the inner units."""
         norm, inner, activation, last = self.head
         x = _dropout(norm(features), dropout, generator)
         result: Tensor = last(_dropout(activation(inner(x)), dropout, generator))
@@ -144,7 +117,6 @@ class QNet(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
     def forward(self, image: Tensor, shape: Tensor) -> Tensor:
-        """Compute Q (B,) of occluded faces (B, 3, S, S) with ground-truth landmarks (B, N, 2)."""
         return self.value(self.features(image, shape))
 
     @torch.no_grad()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,13 +15,9 @@ from srn.hofs.scenes import Place, next_landmark
 
 
 class Transition(NamedTuple):
-    """One step of the process.
+    """One step of the process; the clip ended with it if `done`.
 
-    Attributes:
-        place: place before the step: the frame of the candidates, and the landmark of the previous frame.
-        action: the action taken, 0 to 2.
-        reward: reward of the chosen frame (`OcclusionWorld`).
-        done: whether the clip ended with it.
+    `place` is that before the step: the frame of the candidates, and the landmark of the previous frame.
     """
 
     place: Place
@@ -45,23 +42,27 @@ class Entry(NamedTuple):
     transition: Transition
 
 
-class Replay(Protocol):
+class Replay(ABC):
     """A memory of transitions."""
 
+    @abstractmethod
     def add(self, lane: int, episode: int, transition: Transition) -> None:
         """Keep a transition of a lane's episode, counted from 0."""
 
-    def sample(self, count: int, rng: np.random.Generator) -> list[Transition]:
-        """Draw `count` transitions uniformly, with replacement."""
-
+    @abstractmethod
     def entries(self) -> Iterator[Entry]:
         """Iterate over all transitions, oldest first in each queue; added to an empty memory they restore this one."""
 
+    def sample(self, count: int, rng: np.random.Generator) -> list[Transition]:
+        """Draw `count` transitions uniformly, with replacement."""
+        pool = list(self.entries())
+        return [pool[i].transition for i in rng.integers(len(pool), size=count)]
+
     def __len__(self) -> int:
-        """Count the transitions."""
+        return sum(1 for _ in self.entries())
 
 
-class MultiQueueReplay:
+class MultiQueueReplay(Replay):
     """The paper's memory: a queue for each of the last K clips (K = 3), sampled uniformly over the pool.
 
     When a clip begins, the queue of the oldest clip is dropped as a whole, so the pool always holds K whole clips. Each
@@ -72,28 +73,19 @@ class MultiQueueReplay:
         if clips < 1:
             raise InputError.at("clips of the replay memory", "at least 1", str(clips))
         self.clips = clips
-        self._queues: dict[int, deque[tuple[int, list[Transition]]]] = {}
+        self._queues: dict[int, deque[list[Entry]]] = {}
 
     def add(self, lane: int, episode: int, transition: Transition) -> None:
         queues = self._queues.setdefault(lane, deque(maxlen=self.clips))
-        if not queues or queues[-1][0] != episode:
-            queues.append((episode, []))
-        queues[-1][1].append(transition)
-
-    def sample(self, count: int, rng: np.random.Generator) -> list[Transition]:
-        pool = [transition for queues in self._queues.values() for _, queue in queues for transition in queue]
-        return [pool[i] for i in rng.integers(len(pool), size=count)]
+        if not queues or queues[-1][0].episode != episode:
+            queues.append([])
+        queues[-1].append(Entry(lane, episode, transition))
 
     def entries(self) -> Iterator[Entry]:
-        for lane, queues in self._queues.items():
-            for episode, queue in queues:
-                yield from (Entry(lane, episode, transition) for transition in queue)
-
-    def __len__(self) -> int:
-        return sum(len(queue) for queues in self._queues.values() for _, queue in queues)
+        return (entry for queues in self._queues.values() for queue in queues for entry in queue)
 
 
-class SingleQueueReplay:
+class SingleQueueReplay(Replay):
     """DQN's memory (Mnih et al. 2013): the last `capacity` transitions of all clips."""
 
     def __init__(self, capacity: int) -> None:
@@ -104,14 +96,8 @@ class SingleQueueReplay:
     def add(self, lane: int, episode: int, transition: Transition) -> None:
         self._queue.append(Entry(lane, episode, transition))
 
-    def sample(self, count: int, rng: np.random.Generator) -> list[Transition]:
-        return [self._queue[i].transition for i in rng.integers(len(self._queue), size=count)]
-
     def entries(self) -> Iterator[Entry]:
         return iter(self._queue)
-
-    def __len__(self) -> int:
-        return len(self._queue)
 
 
 def to_table(entries: Iterable[Entry]) -> npt.NDArray[np.float64]:

@@ -39,14 +39,7 @@ def agent_config(
     seed: int = 0,
     changes: Sequence[str] = (),
 ) -> AgentConfig:
-    """Choose the recipe of a run: that of a run to resume, or a new one.
-
-    Args:
-        out: folder of the run.
-        resume: continue the run in `out`, if there is one.
-        transitions: length of the run; its default, or that of the run to resume, if None.
-        seed: seed of a new run.
-        changes: changes to a new recipe, such as `lanes=8` (`srn.settings.with_settings`).
+    """Choose the recipe of a run: that of the folder's run to resume, or a new one with `changes` (`with_settings`).
 
     Raises:
         InputError: a change does not fit, or is given for a run that is resumed.
@@ -62,7 +55,7 @@ def agent_config(
 
 
 def network_digest(network: StructuralRelationNetwork) -> str:
-    """Hash a network's weights in 16 characters: a run's record of the network that it was trained against."""
+    """Hash a network's weights in 16 characters."""
     content = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         content.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
@@ -70,7 +63,7 @@ def network_digest(network: StructuralRelationNetwork) -> str:
 
 
 class _Rounds:
-    """Runs a learner round by round, and sums up rewards, updates and time since the last row of the log."""
+    """Runs a learner, and sums up rewards, updates and time since the last row of the log."""
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
@@ -92,7 +85,7 @@ class _Rounds:
             self.updates += [learner.learn() for _ in range(learner.config.updates)]
 
     def row(self) -> tuple[dict[str, str], str]:
-        """Give a row of the log and its status line, and start the next row; unknown values are empty."""
+        """Give a row of the log and its status line, and start the next row."""
         elapsed, share = time.perf_counter() - self._start, self._network_seconds() - self._network_start
         loss, value = np.mean(self.updates, axis=0) if self.updates else (np.nan, np.nan)
         numbers = (np.mean(self.rewards), loss, value, len(self.rewards) / elapsed, share / elapsed)
@@ -118,23 +111,17 @@ def train_agent(
 ) -> Path:
     """Train an agent against a frozen network.
 
-    The folder `out` gets `config.json`, `state.safetensors` (everything a resumed run needs), `agent.safetensors` and
-    `log.csv`. A process killed at any moment loses only the steps since the last save.
+    The folder `out` gets `agent.safetensors` and the files of `srn.training.loop.train`.
 
     Args:
         config: the recipe.
         source: the clips.
         network: the frozen network; the Q-net has its crops and, if `config.pretrained`, its encoder.
-        out: folder of the run.
+        out, resume, console: see `srn.training.loop.train`.
         localizer: computes the rewards; `network` if None.
-        resume: continue from the last save in `out`; without one the run starts from the beginning.
         device: `auto`, `cpu`, `cuda`, ...
         log_every, save_every: rounds (steps of all lanes) between rows of the log, and between saves.
-        console: where progress goes; the standard error stream if None.
-        provenance: text to keep in the agent's file.
-
-    Returns:
-        Path of `agent.safetensors`.
+        provenance: text to keep in the agent's file, whose path is returned.
 
     Raises:
         InputError: the folder holds another run or is in use, or the clips do not fit the network.

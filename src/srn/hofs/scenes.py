@@ -1,14 +1,10 @@
-"""The moving occlusion: a noise patch on one landmark of every frame, and the addresses of such frames.
-
-Pixels are not kept. A `Place` names an occluded frame by clip, frame, landmark and noise seed, and `Scenes` renders it
-on demand: the replay memory, the rewards and the synthesized clips share the same frames.
-"""
+"""The moving occlusion: a noise patch on one landmark of every frame, and the addresses of such frames."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -34,13 +30,13 @@ PAPER_PATCH_SIZE = 48 / 140
 
 
 class Place(NamedTuple):
-    """Address of an occluded frame.
+    """Address of an occluded frame, which `Scenes` renders on demand; memories keep no pixels.
 
     Attributes:
         clip: number of the clip in its source.
         frame: number of the frame in the clip, from 0.
         landmark: index of the landmark under the middle of the patch; `NOWHERE` without one.
-        noise_seed: seed of the patch's noise, constant through an episode: one object that moves.
+        noise_seed: constant through an episode: one object that moves.
     """
 
     clip: int
@@ -55,36 +51,22 @@ def next_landmark(landmark: int, action: int, n_points: int) -> int:
 
 
 class Scenes:
-    """Renders occluded frames of a source's clips.
+    """Renders occluded frames of a source's clips, of which the `clips_kept` last used ones are held in memory.
 
-    Args:
-        source: the clips.
-        patch_size: side of the noise patch relative to the face size.
-        clips_kept: clips held in memory; the least recently used one is dropped first.
+    `patch_size` is the side of the noise patch relative to the face size.
     """
 
     def __init__(self, source: ClipSource, patch_size: float = PAPER_PATCH_SIZE, clips_kept: int = 64) -> None:
         if patch_size <= 0:
             raise InputError.at("patch size", "a number above 0", str(patch_size))
-        self.source, self.patch_size, self.clips_kept = source, patch_size, clips_kept
+        self.source, self.patch_size = source, patch_size
+        self.clip: Callable[[int], MovingFace] = lru_cache(clips_kept)(source.clip)
         self.seconds = 0.0
         """Time spent on rendering so far: clips and patches."""
-        self._kept: OrderedDict[int, MovingFace] = OrderedDict()
 
     @property
     def n_points(self) -> int:
-        """Number of landmarks N, hence of possible patches in a frame."""
         return self.source.scheme.n_points
-
-    def clip(self, number: int) -> MovingFace:
-        """Get a clip of the source, from memory where it is still held."""
-        if number in self._kept:
-            self._kept.move_to_end(number)
-        else:
-            self._kept[number] = self.source.clip(number)
-            while len(self._kept) > self.clips_kept:
-                self._kept.popitem(last=False)
-        return self._kept[number]
 
     def length(self, number: int) -> int:
         """Count the frames T of a clip."""
@@ -92,9 +74,8 @@ class Scenes:
 
     def candidates(self, place: Place) -> list[Place]:
         """List the places that the three actions lead to, in the same frame: the occluded faces of eq. 9."""
-        return [
-            place._replace(landmark=next_landmark(place.landmark, action, self.n_points)) for action in range(ACTIONS)
-        ]
+        around = (next_landmark(place.landmark, action, self.n_points) for action in range(ACTIONS))
+        return [place._replace(landmark=landmark) for landmark in around]
 
     def occluded(self, place: Place) -> tuple[ImageArray, npt.NDArray[np.bool_]]:
         """Render a place: its frame (S, S, 3), as a copy, and the visibility (N,) of its landmarks."""

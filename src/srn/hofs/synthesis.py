@@ -27,14 +27,7 @@ NOISE_SEEDS = 2**31
 
 
 class HardClip(NamedTuple):
-    """A clip with a moving occlusion.
-
-    Attributes:
-        name: name of the clip.
-        face: occluded frames, their landmarks and the visibility of these.
-        trajectory: (T,) the landmark under the patch in each frame.
-        noise_seed: seed of the patch's noise.
-    """
+    """A clip with a moving occlusion."""
 
     name: str
     face: MovingFace
@@ -51,15 +44,9 @@ def hard_clips(
     together: int = 16,
     problems: list[str] | None = None,
 ) -> Iterator[HardClip]:
-    """Let an agent occlude clips. Start and noise of each depend on the seed and the clip's number alone.
+    """Let an agent occlude clips, `together` side by side. Start and noise depend on seed and clip number alone.
 
-    Args:
-        agent: the policy.
-        source: the clips.
-        numbers: numbers of the clips to occlude.
-        seed: seed of starts and noise.
-        together: clips that are played side by side.
-        problems: receives a line for each unreadable clip, which is then skipped; such a clip is an error if None.
+    Unreadable clips are an error, or skipped where `problems` is given, which receives a line for each.
 
     Raises:
         DataError: a clip cannot be read.
@@ -103,9 +90,8 @@ def check_clip_folder(folder: str | os.PathLike[str]) -> None:
 def write_clips(clips: Iterable[HardClip], out: str | os.PathLike[str]) -> Iterator[HardClip]:
     """Write clips in the layout of extracted 300VW, and yield each once it is written.
 
-    The files are `OUT/<clip>/imgs/000001.jpg`, `OUT/<clip>/annot/000001.pts` and one `OUT/manifest.csv`. Its rows hold
-    the landmark under the patch, the noise seed and the landmarks' visibility of every frame. The columns `subset`,
-    `stem` and `visible` are those of a masked set. The manifest always covers all clips written so far.
+    The files are `OUT/<clip>/imgs/000001.jpg`, `OUT/<clip>/annot/000001.pts` and one `OUT/manifest.csv` as of a masked
+    set, with the landmark under the patch and the noise seed. It always covers all clips written so far.
     """
     folder = Path(out)
     writer = AnnotationWriter(folder / MANIFEST, ["subset", "stem", "landmark", "seed"])
@@ -123,7 +109,7 @@ KEPT_AGENT = "hofs.safetensors"
 
 @dataclass(frozen=True)
 class HardOcclusion:
-    """An agent in a training stream: occludes the clips or faces that it is given (HOFS).
+    """An agent in a training stream: an `Occluder` (HOFS).
 
     Attributes:
         agent: the policy, on the CPU, because worker processes run it.
@@ -139,17 +125,7 @@ class HardOcclusion:
 
     @classmethod
     def of_run(cls, folder: Path, agent: Path | None, *, resume: bool) -> HardOcclusion | None:
-        """Open the agent of a training run: the one given at its start, or the one that its folder keeps.
-
-        Args:
-            folder: the run's.
-            agent: the agent's file; None for a run without one.
-            resume: whether the run is resumed.
-
-        Raises:
-            InputError: an agent for a run that was started without one.
-            WeightsError: the file holds no agent.
-        """
+        """Open the agent of a training run: the file given at its start, or the one that its folder keeps."""
         if resume and (folder / CONFIG_FILE).exists():
             kept = folder / KEPT_AGENT
             if agent is not None and not kept.exists():
@@ -158,19 +134,16 @@ class HardOcclusion:
         return None if agent is None else cls(Agent.load(agent, precision="auto"))
 
     def keep(self, folder: Path) -> None:
-        """Store the agent in a training run's folder."""
         self.agent.save(folder / KEPT_AGENT)
 
     def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace:
-        """Occlude a training clip with a patch that moves; the given clip is left unchanged."""
         scenes = self._scenes(clip)
         start, noise = int(rng.integers(scenes.n_points)), int(rng.integers(NOISE_SEEDS))
         (trajectory,) = self.agent.follow(scenes, [0], [start], [noise])
         return scenes.occluded_clip(0, trajectory, noise)
 
     def face(self, face: TrainingFace, rng: np.random.Generator) -> TrainingFace:
-        """Occlude a single training face; the given face is left unchanged."""
-        scenes = self._scenes(MovingFace(face.image[None], face.landmarks[None], face.visible[None]))
+        scenes = self._scenes(_still(face))
         noise = int(rng.integers(NOISE_SEEDS))
         landmarks = rng.choice(scenes.n_points, min(self.choices, scenes.n_points), replace=False).tolist()
         places = [Place(0, 0, landmark, noise) for landmark in landmarks]
@@ -184,27 +157,24 @@ class HardOcclusion:
 
 @dataclass(frozen=True)
 class RandomOcclusion:
-    """The paper's randomly synthesized occlusion (RSF, table 9): a noise patch on a random landmark of every frame.
-
-    Attributes:
-        spec, scheme: crop and landmarks of the clips.
-        patch_size: side of the patch relative to the face size.
-    """
+    """The paper's randomly synthesized occlusion (RSF, table 9): an `Occluder` by `random_landmarks`."""
 
     spec: CropSpec
     scheme: LandmarkScheme
     patch_size: float = PAPER_PATCH_SIZE
 
     def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace:
-        """Occlude a training clip; the given clip is left unchanged."""
         scenes = _scenes_of(clip, self.spec, self.scheme, self.patch_size)
         noise = int(rng.integers(NOISE_SEEDS))
         return scenes.occluded_clip(0, random_landmarks(scenes.length(0), scenes.n_points, rng), noise)
 
     def face(self, face: TrainingFace, rng: np.random.Generator) -> TrainingFace:
-        """Occlude a single training face; the given face is left unchanged."""
-        clip = self(MovingFace(face.image[None], face.landmarks[None], face.visible[None]), rng)
+        clip = self(_still(face), rng)
         return TrainingFace(clip.images[0], face.landmarks, clip.visible[0])
+
+
+def _still(face: TrainingFace) -> MovingFace:
+    return MovingFace(face.image[None], face.landmarks[None], face.visible[None])
 
 
 def _scenes_of(face: MovingFace, spec: CropSpec, scheme: LandmarkScheme, patch_size: float) -> Scenes:

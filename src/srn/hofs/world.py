@@ -13,11 +13,9 @@ from srn.errors import InputError
 from srn.face.localizer import Localizer
 from srn.face.metrics import interocular
 from srn.hofs.scenes import NOWHERE, Place, Scenes
+from srn.training.loss import MINIMAL_INTEROCULAR
 
 RewardKind = Literal["nme", "squared", "degradation"]
-
-MINIMAL_INTEROCULAR = 0.4
-"""In face units, as in the training loss: the eyes of a profile nearly meet, and it would outweigh all other faces."""
 
 _MOST_KEPT = 2_000_000
 """Errors held in memory: a long run must not grow without end, and old places hardly come again."""
@@ -26,20 +24,16 @@ _MOST_KEPT = 2_000_000
 class OcclusionWorld:
     """Scenes and the frozen network that is to fail on them.
 
-    Every frame is localized on its own, from the network's own start and an empty state. So a reward depends on the
-    place alone, and the process has the Markov property. A carried state would depend on all earlier places, which the
-    agent cannot see.
+    Every frame is localized on its own, so a reward depends on the place alone, and the process has the Markov
+    property. A carried state would depend on all earlier places, which the agent cannot see.
 
     Args:
-        scenes: renders the occluded frames.
+        scenes: the occluded frames.
         localizer: the frozen network; its crops must be those of the scenes.
         reward: `nme`: mean point-to-point distance over the inter-ocular distance. `squared`: eq. 10 to the letter, the
             mean squared distance over the inter-ocular distance, lengths in face units. `degradation`: the NME minus
             that of the frame without occlusion. It has the same best policy, without the spread between faces.
         batch_size: frames that the network processes at once.
-
-    Raises:
-        InputError: the reward is unknown, or scenes and localizer do not fit together.
     """
 
     def __init__(

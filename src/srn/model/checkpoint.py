@@ -28,11 +28,7 @@ def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], me
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read a file of `save_tensors`: tensors and text by name.
-
-    Raises:
-        WeightsError: the file is missing or is not a safetensors file.
-    """
+    """Read tensors and text by name; raise `WeightsError` if the file is missing or is not a safetensors file."""
     try:
         with safe_open(os.fspath(path), framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
@@ -47,15 +43,8 @@ def save_network(
     provenance: Mapping[str, str] | None = None,
     half: bool = False,
 ) -> None:
-    """Write a network: weights, mean shape, config with scheme, and provenance.
-
-    Args:
-        path: the `.safetensors` file.
-        network: the network.
-        provenance: free text by name (recipe, faces seen, data, ...), kept in the file.
-        half: store floating-point weights in half precision.
-    """
-    tensors: dict[str, Tensor] = dict(network.state_dict())
+    """Write a network, in half precision if wanted, with its config and provenance (free text by name)."""
+    tensors = network.state_dict()
     if half:
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
     metadata = {**(provenance or {}), "format": FORMAT, "config": network.config.to_json()}
@@ -63,11 +52,7 @@ def save_network(
 
 
 def network_from(tensors: Mapping[str, Tensor], config: ModelConfig, where: Any) -> StructuralRelationNetwork:
-    """Build a network of a config and fill it with tensors.
-
-    Raises:
-        WeightsError: names or sizes of the tensors do not fit; the message calls their source `where`.
-    """
+    """Build a network of a config from tensors; raise `WeightsError` if those of `where` do not fit."""
     if "mean_shape" not in tensors:
         raise WeightsError.at(where, "a tensor 'mean_shape'", "none")
     if tensors["mean_shape"].shape != (config.scheme.n_points, 2):
@@ -82,11 +67,7 @@ def network_from(tensors: Mapping[str, Tensor], config: ModelConfig, where: Any)
 
 
 def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, dict[str, str]]:
-    """Read a network, in evaluation mode and full precision, and the file's text entries.
-
-    Raises:
-        WeightsError: the file is missing, of another format, or does not fit its own config.
-    """
+    """Read a network, in evaluation mode and full precision, and the file's text entries, else raise `WeightsError`."""
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise WeightsError.at(path, FORMAT, metadata.get("format", "a file without a format entry"))
@@ -100,12 +81,8 @@ def adapted(
 
     The size of the face in the crop, the number of iterations and the recurrence (equation 13) may differ without
     changing any weight. Additional residual blocks begin as identities. With another initial shape (`coarse_shape`,
-    `hourglass`) or other landmarks, the layers made for the old ones begin anew, and the rest is kept.
-
-    Args:
-        network: source of the weights.
-        config: config of the result.
-        mean_shape: (N, 2) of other landmarks, normalized as for `StructuralRelationNetwork`.
+    `hourglass`) or other landmarks, the layers made for the old ones begin anew, and the rest is kept. Other landmarks
+    need their mean shape (N, 2), normalized as for `StructuralRelationNetwork`.
 
     Raises:
         InputError: `config` differs in more than that, or other landmarks come without a mean shape.

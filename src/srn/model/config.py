@@ -14,6 +14,7 @@ from srn.face.geometry import CropSpec
 from srn.face.scheme import BUILT_IN, LandmarkScheme, describe_scheme, described_scheme, scheme_by_name
 from srn.settings import Count, Positive, Settings
 
+EncoderName = Literal["patches", "shared-map"]
 Hierarchy = Literal["g", "f", "d", "mu"]
 
 HIERARCHIES: tuple[Hierarchy, ...] = get_args(Hierarchy)
@@ -23,22 +24,39 @@ PATCH_FEATURES = 256
 
 
 @dataclass(frozen=True)
-class ModelConfig(Settings):
+class Architecture(Settings):
+    """Settings that a file of weights holds as one line of JSON, names sorted. Messages call them by their `title`."""
+
+    title: ClassVar[str]
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read the line that `to_json` gives; raise `WeightsError` if it describes nothing that this version knows."""
+        try:
+            return cls.from_dict(json.loads(text))
+        except (AttributeError, TypeError, ValueError, InputError) as error:
+            raise WeightsError.at(cls.title, cls.file_kind, f"{error}") from error
+
+
+@dataclass(frozen=True)
+class ModelConfig(Architecture):
     """Architecture of a `StructuralRelationNetwork`.
 
     Attributes:
         preset: name of the preset it was derived from, for people.
-        scheme_name: landmark scheme.
-        crop_size, face_size: side of the crop, and of the face box inside it, pixels (`CropSpec`).
+        crop_size, face_size: see `CropSpec`.
         iterations: cascade steps I (the paper: 3).
         encoder: `patches` encodes 36 x 36 pixel patches around every landmark in each iteration (the paper);
             `shared-map` computes one feature pyramid per face and samples it around every landmark.
-        batch_norm: whether the encoder's convolutions are followed by batch norm (the paper: no).
+        batch_norm: whether batch norm follows the encoder's convolutions (the paper: no).
         landmark_features: features of one landmark that reach the recurrent layer and the HSRM.
         hidden_size: size of the recurrent state h (the paper: 512).
         region_size, component_size: width of the layers g and f (the paper: 512, 256).
         without: hierarchies of the HSRM left out (table 7).
-        non_local: whether there is a non-local block (table 8).
+        non_local: the non-local block (table 8).
         non_local_softmax: softmax weights instead of the paper's dot product over the number of positions.
         offsets_per_landmark: outputs of d for each landmark: 1 (the paper) or 2 (an x and a y).
         local_offsets: whether each landmark adds a linear function of its own relational features.
@@ -51,6 +69,8 @@ class ModelConfig(Settings):
         blocks: residual blocks at strides 4, 8 and 16.
     """
 
+    title: ClassVar[str] = "model config"
+    file_kind: ClassVar[str] = "a network's description as JSON"
     stored_names: ClassVar[Mapping[str, str]] = {"crop_size": "frame_size"}
     absent_means: ClassVar[Mapping[str, Any]] = {"hourglass": False, "blocks": (2, 2, 2)}
 
@@ -59,7 +79,7 @@ class ModelConfig(Settings):
     crop_size: Count = 160
     face_size: Positive = 120.0
     iterations: Count = 3
-    encoder: Literal["patches", "shared-map"] = "shared-map"
+    encoder: EncoderName = "shared-map"
     batch_norm: bool = True
     landmark_features: Count = 64
     hidden_size: Count = 256
@@ -104,7 +124,7 @@ class ModelConfig(Settings):
         return CropSpec(self.crop_size, self.face_size)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the JSON form, names sorted. It includes the definition of a scheme that is not built in."""
+        """Give the JSON form, with the definition of a scheme that is not built in."""
         own = {} if self.scheme_name in BUILT_IN else {"scheme": describe_scheme(self.scheme)}
         return dict(sorted((super().to_dict() | own).items()))
 
@@ -117,22 +137,6 @@ class ModelConfig(Settings):
             values = {"batch_norm": values["encoder"] != "patches", **values}  # older files lack it
             values.pop("scheme", None)
         return super().from_dict(values)
-
-    def to_json(self) -> str:
-        """Give the JSON form as one line: the description inside a checkpoint."""
-        return json.dumps(self.to_dict(), sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read the line that `to_json` gives.
-
-        Raises:
-            WeightsError: the text describes no network that this version knows.
-        """
-        try:
-            return cls.from_dict(json.loads(text))
-        except (AttributeError, TypeError, ValueError, InputError) as error:
-            raise WeightsError.at("model config", "a network's description as JSON", f"{error}") from error
 
 
 PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
@@ -147,7 +151,7 @@ PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
             face_size=140.0,
             encoder="patches",
             batch_norm=False,
-            landmark_features=256,
+            landmark_features=PATCH_FEATURES,
             hidden_size=512,
             region_size=512,
             component_size=256,
@@ -164,11 +168,7 @@ PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
 
 
 def preset(name: str, **changes: Any) -> ModelConfig:
-    """Return a preset with some of its values changed.
-
-    Raises:
-        InputError: no preset of that name, or a value that does not fit.
-    """
+    """Return a preset with some values changed; raise `InputError` for an unknown name or an unfit value."""
     if name not in PRESETS:
         raise InputError.at("preset", f"one of {', '.join(PRESETS)}", repr(name))
     return dataclasses.replace(PRESETS[name], **changes)

@@ -19,9 +19,6 @@ class PatchEncoder(nn.Module):
     """The paper's encoder: three convolutions on a 36 x 36 patch around every landmark, anew in each iteration.
 
     36 -> conv 7 x 7 -> 30 -> pool -> 15 -> conv 3 x 3 -> 13 -> pool -> 6 -> conv 3 x 3 -> 4 -> pool -> 2.
-
-    Args:
-        batch_norm: a batch norm after each convolution (the paper has none).
     """
 
     _offsets: Tensor
@@ -80,7 +77,6 @@ def _norm(channels: int, batch_norm: bool) -> nn.Module:
 
 
 def _conv(channels_in: int, channels: int, kernel: int, stride: int = 1, *, batch_norm: bool) -> nn.Sequential:
-    """Build a convolution, with batch norm in place of its bias where `batch_norm` is true."""
     conv = nn.Conv2d(channels_in, channels, kernel, stride, kernel // 2, bias=not batch_norm)
     return nn.Sequential(conv, _norm(channels, batch_norm))
 

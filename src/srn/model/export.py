@@ -1,9 +1,4 @@
-"""Export of a torch network to one ONNX file for the runtime, and the way back to a torch network.
-
-The file is the only copy of the weights. Its initializers keep the names of the network's parameters; large ones are
-stored in half precision, and ONNX Runtime folds the casts away when it loads. Its metadata hold the config, the scheme,
-the mean shape and the provenance.
-"""
+"""Export of a torch network to one ONNX file for the runtime, and the way back to a torch network."""
 
 from __future__ import annotations
 
@@ -31,6 +26,8 @@ FORMAT = "srn onnx 1"
 OPSET = 18
 """`GridSample` needs 16; the exporter writes 18 without a conversion."""
 
+INPUTS = ("image", "initial_shape", "hidden", "initial_weight")
+
 _HALF_FROM = 1024
 """Tensors of at least this many numbers are stored in half precision."""
 
@@ -40,16 +37,14 @@ class ParityError(SrnError):
 
 
 class _Deployed(nn.Module):
-    """The network as the runtime calls it: all inputs given, outputs in the runtime's units."""
+    """The network as the runtime calls it: all `INPUTS` given, outputs as of a `Prediction`."""
 
     def __init__(self, network: StructuralRelationNetwork) -> None:
         super().__init__()
         self.network = network
 
-    def forward(
-        self, image: Tensor, initial_shape: Tensor, hidden: Tensor, initial_weight: Tensor
-    ) -> tuple[Tensor, ...]:
-        output = self.network(image, initial_shape, hidden, initial_weight)
+    def forward(self, image: Tensor, shape: Tensor, hidden: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
+        output = self.network(image, shape, hidden, weight)
         if output.visibility is None or output.log_scale is None:
             return output.shapes, output.hidden
         # The density of the error vector is exp(-|e| / b) / (2 pi b^2); its mean length is 2 b.
@@ -67,17 +62,14 @@ def _inputs(network: StructuralRelationNetwork, batch: int, seed: int = 0) -> tu
 
 
 def _halve(model: onnx.ModelProto) -> None:
-    """Store large initializers as float16 behind a cast back to float32."""
+    """Store large initializers as float16 behind a cast back to float32, which ONNX Runtime folds when it loads."""
     casts = []
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < _HALF_FROM:
             continue
         name, values = tensor.name, numpy_helper.to_array(tensor)
         tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name))
-        for node in model.graph.node:
-            for index, used in enumerate(node.input):
-                if used == name:
-                    node.input[index] = f"{name}.float32"
+        _rename_uses(model, name, f"{name}.float32")
         casts.append(helper.make_node("Cast", [name], [f"{name}.float32"], to=TensorProto.FLOAT))
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
@@ -99,21 +91,21 @@ def _graph(network: StructuralRelationNetwork) -> onnx.ModelProto:
     deployed = _Deployed(network).eval()
     example = _inputs(network, 2)
     outputs = ["shapes", "hidden_out", "visibility", "expected_error"][: len(deployed(*example))]
-    inputs = ["image", "initial_shape", "hidden", "initial_weight"]
     batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations: nothing a user could act on
         logging.getLogger("torch.onnx").setLevel(logging.ERROR)
         program = torch.onnx.export(
             deployed, example, dynamo=True, opset_version=OPSET, optimize=False, verbose=False,
-            input_names=inputs, output_names=outputs, dynamic_shapes=tuple({0: batch} for _ in inputs),
+            input_names=INPUTS, output_names=outputs, dynamic_shapes=tuple({0: batch} for _ in INPUTS),
         )  # fmt: skip
     if program is None:
         raise ParityError("torch.onnx.export returned no program")
     model: onnx.ModelProto = program.model_proto
     for tensor in model.graph.initializer:
         if tensor.name.startswith("network."):
-            _rename(model, tensor.name, tensor.name.removeprefix("network."))
+            old, tensor.name = tensor.name, tensor.name.removeprefix("network.")
+            _rename_uses(model, old, tensor.name)
     missing = set(dict(network.named_parameters())) - {tensor.name for tensor in model.graph.initializer}
     if missing:
         raise ParityError(f"the exporter changed {len(missing)} parameters, e.g. {sorted(missing)[0]}")
@@ -127,7 +119,9 @@ def export_onnx(
     provenance: Mapping[str, str] | None = None,
     half: bool = True,
 ) -> float:
-    """Write a network as ONNX after checking it against PyTorch.
+    """Write a network as ONNX after checking it against PyTorch; return their `parity`.
+
+    Parameters keep their names. Metadata hold the config, the scheme, the mean shape and the provenance.
 
     Args:
         network: the network.
@@ -135,9 +129,6 @@ def export_onnx(
         provenance: text by name (data, recipe, faces seen, ...), kept in the file.
         half: store large weights in half precision. The torch network of the comparison is rounded too, so that the
             check covers the graph alone.
-
-    Returns:
-        The largest difference of a landmark between ONNX Runtime and PyTorch, in crop pixels.
 
     Raises:
         ParityError: the two differ by more than 0.01 pixel anywhere; nothing is written.
@@ -151,14 +142,10 @@ def export_onnx(
     _strip(model)
     if half:
         _halve(model)
-    metadata = {
-        "format": FORMAT,
-        "config": network.config.to_json(),
-        "mean_shape": json.dumps(np.round(network.mean_shape.numpy().astype(float), 6).tolist()),
-        "provenance": json.dumps(dict(provenance or {}), sort_keys=True),
-    }
+    mean_shape = json.dumps(np.round(network.mean_shape.numpy().astype(float), 6).tolist())
+    texts = {"mean_shape": mean_shape, "provenance": json.dumps(dict(provenance or {}), sort_keys=True)}
     del model.metadata_props[:]
-    helper.set_model_props(model, metadata)
+    helper.set_model_props(model, {"format": FORMAT, "config": network.config.to_json(), **texts})
     onnx.checker.check_model(model)
     content = model.SerializeToString()
     difference = parity(rounded, content)
@@ -168,10 +155,7 @@ def export_onnx(
     return difference
 
 
-def _rename(model: onnx.ModelProto, old: str, new: str) -> None:
-    for tensor in model.graph.initializer:
-        if tensor.name == old:
-            tensor.name = new
+def _rename_uses(model: onnx.ModelProto, old: str, new: str) -> None:
     for node in model.graph.node:
         for index, name in enumerate(node.input):
             if name == old:
@@ -189,22 +173,14 @@ def parity(network: StructuralRelationNetwork, content: bytes, batches: tuple[in
     worst = 0.0
     for batch in batches:
         example = _inputs(network, batch, seed=batch)
-        names = ("image", "initial_shape", "hidden", "initial_weight")
-        got = session.run(None, {name: t.numpy() for name, t in zip(names, example, strict=True)})
+        got = session.run(None, {name: t.numpy() for name, t in zip(INPUTS, example, strict=True)})
         for ours, theirs in zip(_Deployed(network)(*example), got, strict=True):
             worst = float(np.maximum(worst, np.abs(ours.numpy() - theirs).max()))
     return worst
 
 
 def load_onnx(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, dict[str, Any]]:
-    """Read a torch network back from an exported file, to train it further or to export it again.
-
-    Returns:
-        The network in evaluation mode, and the provenance entries.
-
-    Raises:
-        WeightsError: the file is missing or was not exported by `export_onnx`.
-    """
+    """Read a torch network, in evaluation mode, and its provenance; raise `WeightsError` unless exported here."""
     try:
         model = onnx.load(os.fspath(path))
     except Exception as error:  # protobuf's decode errors and the file system's
@@ -226,11 +202,7 @@ def load_onnx(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, 
 
 
 def load_weights(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, dict[str, str]]:
-    """Read a network and its provenance from a run's `.safetensors` or an exported `.onnx`.
-
-    Raises:
-        WeightsError: the file is missing or of another format.
-    """
+    """Read a network and its provenance from a run's `.safetensors` or an exported `.onnx` file."""
     if Path(path).suffix == ".onnx":
         return load_onnx(path)
     network, metadata = load_network(path)

@@ -8,8 +8,6 @@ from torch.nn import functional
 
 
 class _Bottleneck(nn.Module):
-    """1 x 1, 3 x 3, 1 x 1 convolutions with batch norm before each, and a shortcut."""
-
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
         half = channels // 2
@@ -41,15 +39,7 @@ class _Hourglass(nn.Module):
 
 
 def soft_argmax(heatmaps: Tensor, stride: int) -> Tensor:
-    """Mean position under the softmax of each heat map.
-
-    Args:
-        heatmaps: (B, N, H, W).
-        stride: width of a cell, crop pixels.
-
-    Returns:
-        (B, N, 2), crop pixels.
-    """
+    """Mean position (B, N, 2) under the softmax of each heat map (B, N, H, W) with cells of `stride` crop pixels."""
     height, width = heatmaps.shape[-2:]
     weights = torch.softmax(heatmaps.float().flatten(2), dim=2).view_as(heatmaps)
     center = (stride - 1) / 2  # centre of cell 0, in pixels
@@ -59,13 +49,7 @@ def soft_argmax(heatmaps: Tensor, stride: int) -> Tensor:
 
 
 class HourglassInitializer(nn.Module):
-    """Predict a shape from a crop: stem to stride 4, one hourglass, a heat map per landmark, its soft argmax.
-
-    Args:
-        n_points: number of landmarks N.
-        channels: width of the hourglass.
-        depth: halvings below stride 4.
-    """
+    """Predict a shape from a crop: stem to stride 4, one hourglass, a heat map per landmark, its soft argmax."""
 
     STRIDE = 4
 

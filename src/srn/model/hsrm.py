@@ -46,28 +46,22 @@ class HierarchicalStructuralRelation(nn.Module):
         self.present = tuple(name for name in COMPONENTS if scheme.components[name])
         self._region_indices = {name: list(scheme.region(name)) for name in REGIONS}
         has = {part: part not in config.without for part in ("g", "f", "d", "mu")}
-        width = dict.fromkeys(REGIONS, config.region_size)
-        if not has["g"]:
-            width = {name: len(indices) * config.landmark_features for name, indices in self._region_indices.items()}
-        self.g = nn.ModuleDict(
-            {
-                name: nn.Linear(len(indices) * config.landmark_features, config.region_size)
-                for name, indices in self._region_indices.items()
-                if has["g"]
-            }
-        )
+        width = {name: len(indices) * config.landmark_features for name, indices in self._region_indices.items()}
+        self.g = nn.ModuleDict()
+        if has["g"]:
+            self.g.update({name: nn.Linear(features, config.region_size) for name, features in width.items()})
+            width = dict.fromkeys(REGIONS, config.region_size)
         code = {name: sum(width[r] for r in COMPONENT_REGIONS[name]) + config.hidden_size for name in self.present}
-        self.f = nn.ModuleDict(
-            {name: nn.Linear(code[name], config.component_size) for name in self.present if has["f"]}
-        )
+        self.f = nn.ModuleDict()
+        if has["f"]:
+            self.f.update({name: nn.Linear(code[name], config.component_size) for name in self.present})
+            code = dict.fromkeys(self.present, config.component_size)
         self._partners = {
             # Without f all components of a region read the same codes, so one copy is enough.
             name: tuple(p for p in COMPONENT_PARTNERS[name] if p in self.present) if has["f"] else (name,)
             for name in self.present
         }
         per_point = config.offsets_per_landmark if has["mu"] else 2
-        if has["f"]:
-            code = dict.fromkeys(self.present, config.component_size)
         self.d = nn.ModuleDict(
             {
                 name: nn.Linear(sum(code[p] for p in self._partners[name]), len(scheme.components[name]) * per_point)
@@ -76,10 +70,8 @@ class HierarchicalStructuralRelation(nn.Module):
             }
         )
         merged = scheme.n_points * per_point if has["d"] else sum(code.values())
-        self.mu = nn.Linear(merged, scheme.n_points * 2) if has["mu"] else None
-        if not has["d"] and not has["mu"]:
-            # Without d and mu, one linear layer turns the codes into coordinates.
-            self.mu = nn.Linear(merged, scheme.n_points * 2)
+        # Without d and mu, one linear layer turns the codes into coordinates.
+        self.mu = nn.Linear(merged, scheme.n_points * 2) if has["mu"] or not has["d"] else None
         order = [i for name in self.present for i in scheme.components[name]]
         self.register_buffer("_back", torch.argsort(torch.tensor(order)), persistent=False)
         self._per_point = per_point
@@ -89,16 +81,11 @@ class HierarchicalStructuralRelation(nn.Module):
             nn.init.eye_(self.mu.weight)
             nn.init.zeros_(self.mu.bias)
 
-    def _disentangle(self, relational: Tensor) -> dict[str, Tensor]:
-        """Apply g: relational features (B, N, F) -> a code for each region."""
-        regions = {name: relational[:, indices].flatten(1) for name, indices in self._region_indices.items()}
-        if not self.g:
-            return regions
-        return {name: torch.tanh(self.g[name](features)) for name, features in regions.items()}
-
     def forward(self, relational: Tensor, hidden: Tensor) -> Tensor:
         """Map relational features R (B, N, F) and state h (B, H) to the shape residual (B, N, 2), in face units."""
-        regions = self._disentangle(relational)
+        regions = {name: relational[:, indices].flatten(1) for name, indices in self._region_indices.items()}
+        if self.g:
+            regions = {name: torch.tanh(self.g[name](features)) for name, features in regions.items()}
         codes = {
             name: torch.cat([*(regions[region] for region in COMPONENT_REGIONS[name]), hidden], dim=1)
             for name in self.present

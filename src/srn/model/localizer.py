@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from srn.errors import InputError
-from srn.face.geometry import CropSpec, ImageArray
+from srn.face.geometry import ImageArray
 from srn.face.localizer import Float32Array, Prediction
-from srn.face.scheme import LandmarkScheme
 from srn.model.checkpoint import load_network
 from srn.model.network import StructuralRelationNetwork
 from srn.model.precision import Precision, runs_low
@@ -20,40 +19,20 @@ from srn.model.precision import Precision, runs_low
 class TorchLocalizer:
     """Run a network in evaluation mode, on the device it is on.
 
-    Args:
-        network: the network.
-        name: its name in results.
-        precision: of its forward pass. bf16 takes half the time where it is native, but moves points by some hundredths
-            of a pixel; evaluation uses float32.
+    bf16 takes half the time where it is native, but moves points by hundredths of a pixel; evaluation uses float32.
     """
 
     def __init__(
         self, network: StructuralRelationNetwork, name: str = "torch", precision: Precision = "float32"
     ) -> None:
-        self._network = network.eval()
-        self._name = name
+        self._network, self.name = network.eval(), name
+        self.scheme, self.crop_spec = network.config.scheme, network.config.crop_spec
+        self.recurrence = network.config.recurrence
         self._low = runs_low(precision, network.mean_shape.device)
-
-    @property
-    def scheme(self) -> LandmarkScheme:
-        return self._network.config.scheme
-
-    @property
-    def crop_spec(self) -> CropSpec:
-        return self._network.config.crop_spec
 
     @property
     def mean_shape(self) -> Float32Array:
         return self._network.mean_shape.cpu().numpy()
-
-    @property
-    def recurrence(self) -> str:
-        """`iteration` (eq. 5), or `frame` (eq. 13): callers carry the state from frame to frame."""
-        return self._network.config.recurrence
-
-    @property
-    def name(self) -> str:
-        return self._name
 
     @torch.no_grad()
     def __call__(
@@ -63,7 +42,6 @@ class TorchLocalizer:
         hidden: Float32Array | None = None,
         initial_weight: Float32Array | None = None,
     ) -> Prediction:
-        """Localize in crops (B, S, S, 3) uint8 RGB; see `Localizer`."""
         device = self._network.mean_shape.device
 
         def tensor(values: Float32Array | None) -> Tensor | None:
@@ -80,17 +58,7 @@ class TorchLocalizer:
 
 
 def load_localizer(weights: str | Path, *, threads: int | None = None, device: str = "cpu") -> TorchLocalizer:
-    """Open the weights of a training run.
-
-    Args:
-        weights: the `.safetensors` file.
-        threads: CPU threads of PyTorch, for the whole process; PyTorch's choice if None.
-        device: `cpu` or `cuda`.
-
-    Raises:
-        InputError: the device is not available.
-        WeightsError: the file is missing or holds no network.
-    """
+    """Open the weights (`.safetensors`) of a training run; `threads` limits the whole process."""
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError.at("device", "a CUDA device that PyTorch can use", "none")
     if threads is not None:

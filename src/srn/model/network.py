@@ -17,11 +17,9 @@ from srn.model.non_local import NonLocalBlock
 
 
 class CascadeOutput(NamedTuple):
-    """Output of the network for a batch of faces.
+    """Output of the network for a batch of faces: `shapes` and `hidden` as of a `Prediction`.
 
     Attributes:
-        shapes: (B, I, N, 2) crop pixels: the shape after every iteration; the last one is the result.
-        hidden: (B, H): recurrent state after the last iteration.
         coarse: (B, N, 2) crop pixels: the shape that the cascade started from.
         visibility: (B, N) logits of each point being visible; None without point heads.
         log_scale: (B, N) logarithm of the scale of the error, in face units; None without point heads.
@@ -47,7 +45,6 @@ class _PointHeads(nn.Module):
         self.bias = nn.Parameter(torch.tensor([1.5, -4.0]).repeat(n, 1))
 
     def forward(self, relational: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Map R (B, N, F) and h (B, H) to visibility logits (B, N) and log scale of the error (B, N)."""
         code = torch.relu(self.local(relational) + self.whole(hidden)[:, None])
         both = torch.einsum("bnw,nwo->bno", code, self.weight) + self.bias
         return both[..., 0], both[..., 1]
@@ -57,11 +54,7 @@ class StructuralRelationNetwork(nn.Module):
     """SRN as published (`PRESETS['paper']`) and in a lighter form (`PRESETS['robust']`).
 
     Pictures and video differ only in `config.recurrence` and in the arguments `initial_shape` and `hidden`.
-
-    Args:
-        config: architecture.
-        mean_shape: (N, 2) mean face in face units (origin at the box centre, 1 = size of the box), the default initial
-            shape of the cascade.
+    `mean_shape` (N, 2) is in face units (origin at the box centre, 1 = size of the box).
     """
 
     mean_shape: Tensor
@@ -77,11 +70,9 @@ class StructuralRelationNetwork(nn.Module):
         n_features = scheme.n_points * config.landmark_features
         self.recurrent = nn.Linear(n_features + config.hidden_size, config.hidden_size)
         self.hsrm = HierarchicalStructuralRelation(config)
-        self.local_weight = (
-            nn.Parameter(torch.randn(scheme.n_points, config.landmark_features, 2) * 1e-3)
-            if config.local_offsets
-            else None
-        )
+        self.local_weight: nn.Parameter | None = None
+        if config.local_offsets:
+            self.local_weight = nn.Parameter(torch.randn(scheme.n_points, config.landmark_features, 2) * 1e-3)
         self.coarse = self._coarse_head() if config.coarse_shape else None
         self.hourglass = HourglassInitializer(scheme.n_points) if config.hourglass else None
         self.point_heads = _PointHeads(config) if config.point_heads else None
@@ -89,13 +80,9 @@ class StructuralRelationNetwork(nn.Module):
     def _coarse_head(self) -> nn.Sequential:
         cells = (self.config.crop_size // 16) ** 2
         return nn.Sequential(
-            nn.Conv2d(self.config.map_channels[2], 32, 1),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(32 * cells, 256),
-            nn.ReLU(),
-            nn.Linear(256, self.config.scheme.n_points * 2),
-        )
+            nn.Conv2d(self.config.map_channels[2], 32, 1), nn.ReLU(), nn.Flatten(),
+            nn.Linear(32 * cells, 256), nn.ReLU(), nn.Linear(256, self.config.scheme.n_points * 2),
+        )  # fmt: skip
 
     def mean_initial_shape(self, batch: int) -> Tensor:
         """Return the mean shape placed in the face box, (B, N, 2) crop pixels."""
@@ -113,26 +100,14 @@ class StructuralRelationNetwork(nn.Module):
         hidden: Tensor | None = None,
         initial_weight: Tensor | None = None,
     ) -> CascadeOutput:
-        """Localize the landmarks of a batch of crops.
-
-        Args:
-            image: (B, 3, S, S) float in [0, 1], RGB.
-            initial_shape: (B, N, 2) crop pixels to start from; the network's own initial shape where None.
-            hidden: (B, H) state of the previous frame; zeros where None.
-            initial_weight: (B,) 1 for faces that start from `initial_shape` and 0 for those that start from the
-                network's own, so that new and tracked faces share a batch; ones where None.
-        """
+        """Localize the landmarks in crops (B, 3, S, S), float in [0, 1]; the rest is that of a `Localizer`."""
         maps, start = self.encode(image)
         return self.refine(maps, start, initial_shape, hidden, initial_weight)
 
     def encode(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Compute the part that does not depend on other frames; the frames of a clip share one batch.
 
-        Args:
-            image: (B, 3, S, S) float in [0, 1], RGB.
-
-        Returns:
-            The encoder's maps, and the network's own initial shape (B, N, 2), crop pixels.
+        Gives the encoder's maps, and the network's own initial shape (B, N, 2), crop pixels.
         """
         batch = image.shape[0]
         maps = self.encoder.prepare(image)

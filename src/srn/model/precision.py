@@ -13,11 +13,7 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def runs_low(precision: Precision, device: torch.device) -> bool:
-    """Tell whether passes run in bf16 on a device. Emulated bf16 is slower than float32.
-
-    Raises:
-        InputError: there is no such precision.
-    """
+    """Tell whether passes run in bf16 on a device. Emulated bf16 is slower than float32."""
     if precision not in get_args(Precision):
         raise InputError.at("precision", f"one of {', '.join(get_args(Precision))}", repr(precision))
     if precision != "auto":

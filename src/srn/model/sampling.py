@@ -15,16 +15,10 @@ def offsets_tensor(size: int, spacing: float) -> Tensor:
 
 
 def sample_patches(feature_map: Tensor, shape: Tensor, offsets: Tensor, stride: int = 1) -> Tensor:
-    """Sample a map bilinearly around each landmark. No gradient reaches the coordinates.
+    """Sample a map (B, C, H, W) bilinearly at offsets (K, 2) around each landmark (B, N, 2): (B, C, N, K).
 
-    Args:
-        feature_map: (B, C, H, W).
-        shape: (B, N, 2) crop pixels.
-        offsets: (K, 2) crop pixels.
-        stride: crop pixels per cell of the map; cell 0 covers the pixels 0 .. stride - 1.
-
-    Returns:
-        (B, C, N, K). The edge of the map is repeated outside.
+    Coordinates are crop pixels and get no gradient. Cell 0 of the map covers the pixels 0 .. stride - 1; its edge is
+    repeated outside.
     """
     points = shape.detach()[:, :, None, :] + offsets  # (B, N, K, 2)
     if torch.onnx.is_in_onnx_export():

@@ -13,23 +13,18 @@ from srn.datasets.pack import FacePack
 from srn.errors import InputError
 from srn.evaluation.paper.published import published
 from srn.model.checkpoint import load_network
+from srn.model.config import HIERARCHIES
 from srn.training import loop
 from srn.training.config import TrainConfig, train_config
-from srn.training.runs import default_workers
+from srn.training.runs import CONFIG_FILE, STATE_FILE
+from srn.training.stream import unoccluded
 
 ABLATED = ("full", "without-g", "without-f", "without-d", "without-mu", "without-non-local", "without-occlusion")
 """The variants that can be trained."""
 
 
 def ablated_variants(tables: Sequence[str]) -> list[str]:
-    """Return the variants to train for tables.
-
-    Args:
-        tables: names of tables and figures.
-
-    Raises:
-        InputError: none of them is an ablation.
-    """
+    """Return the variants to train for tables, by name; raise `InputError` if none of them is an ablation."""
     known = [published().tables[name] for name in tables if name in published().tables]
     ablations = [table for table in known if table.ablation]
     if not ablations:
@@ -38,22 +33,14 @@ def ablated_variants(tables: Sequence[str]) -> list[str]:
     return [variant for variant in ABLATED if any(variant in table.variants for table in ablations)]
 
 
-def ablation_config(variant: str, preset: str, faces: int, seed: int) -> TrainConfig:
-    """Return the recipe of a variant, a preset's except for the part left out.
-
-    Args:
-        variant: one of `ABLATED`.
-        preset: the complete network and its recipe.
-        faces: the budget: faces to see.
-        seed: seed of weights, order and augmentation.
-    """
+def _config(variant: str, preset: str, faces: int, seed: int) -> TrainConfig:
+    """Return the recipe of a variant: that of the preset except for the part left out."""
     part = variant.removeprefix("without-")
-    changes: dict[str, object] = {"without": (part,)} if part in ("g", "f", "d", "mu") else {}
+    changes: dict[str, object] = {"without": (part,)} if part in HIERARCHIES else {}
     changes |= {"non_local": False} if part == "non-local" else {}
     config = train_config(preset, model_changes=changes, faces=faces, seed=seed, validation=0)
     if part == "occlusion":
-        bare = replace(config.augmentation, noise_patch=0.0, occluders=0.0, masks=0.0)
-        config = replace(config, augmentation=bare)
+        config = replace(config, augmentation=unoccluded(config.augmentation))
     return config
 
 
@@ -76,14 +63,13 @@ def train_variants(
         data: folder that holds 300W.
         runs: folder of the runs, each named by its variant.
         pack: packs the training faces of a dataset.
-        preset, faces, seed: see `ablation_config`.
-        device: device to train on.
-        console: console for the progress.
+        preset, faces, seed: the complete network and its recipe, and each variant's budget.
+        device, console: where to train, and to show progress.
 
     Raises:
         InputError: 300W is missing, or a folder holds another run.
     """
-    configs = {variant: ablation_config(variant, preset, faces, seed) for variant in variants}
+    configs = {variant: _config(variant, preset, faces, seed) for variant in variants}
     missing = [variant for variant in variants if not _is_complete(runs / variant, configs[variant])]
     if not missing:
         return
@@ -94,24 +80,18 @@ def train_variants(
     for variant in missing:
         console.print(f"training {variant}, {faces} faces", highlight=False)
         loop.train(
-            configs[variant], packed, runs / variant, resume=(runs / variant / "state.safetensors").exists(),
-            schedule=loop.Schedule(device=device, workers=default_workers()), console=console,
+            configs[variant], packed, runs / variant, resume=(runs / variant / STATE_FILE).exists(),
+            schedule=loop.Schedule(device=device), console=console,
             provenance={"data": str(root), "variant": variant},
         )  # fmt: skip
 
 
 def _is_complete(folder: Path, config: TrainConfig) -> bool:
-    """Tell whether the run of a config is complete.
-
-    Raises:
-        InputError: the folder holds another run.
-    """
-    path, weights = folder / "config.json", folder / "weights.safetensors"
-    if not path.exists():
-        return False
-    if TrainConfig.load(path) != config:
+    """Tell whether the run of a config is complete; raise `InputError` if the folder holds another run."""
+    path, weights = folder / CONFIG_FILE, folder / loop.WEIGHTS_FILE
+    if path.exists() and TrainConfig.load(path) != config:
         raise InputError.at(folder, "no run, or one of the same budget, seed and preset", "another run")
-    if not weights.exists():
+    if not (path.exists() and weights.exists()):
         return False
     _, metadata = load_network(weights)
     return int(metadata.get("faces_seen", "0")) >= config.steps * config.batch_size

@@ -50,12 +50,8 @@ def average_runs(
     Args:
         weights: files of the runs; one named twice counts twice.
         out: the `.safetensors` file.
-        config: recipe of the runs; it tells which faces were kept from training.
-        pack: training faces of the runs.
-        provenance: text to keep in the file.
-
-    Returns:
-        The record that the file holds.
+        config, pack: recipe and faces of the runs; they tell which faces were kept from training.
+        provenance: text to keep in the file, whose whole record is returned.
 
     Raises:
         WeightsError: a file is missing or holds a network of another architecture.
@@ -66,12 +62,8 @@ def average_runs(
         if network.config != mean.config:
             raise WeightsError.at(path, f"a network as in {os.fspath(weights[0])}", "another one")
     states = [network.state_dict() for network, _ in loaded]
-    mean.load_state_dict(
-        {
-            name: torch.stack([state[name].float() for state in states]).mean(dim=0).to(tensor.dtype)
-            for name, tensor in states[0].items()
-        }
-    )
+    stacked = {name: torch.stack([state[name].float() for state in states]) for name in states[0]}
+    mean.load_state_dict({name: tensors.mean(dim=0).to(states[0][name].dtype) for name, tensors in stacked.items()})
     training, validation = split_validation(pack, config.validation)
     facts = {
         **(provenance or {}),
@@ -81,8 +73,6 @@ def average_runs(
         "training_faces": str(len(training)),
     }
     if validation is not None:
-        ratio = FaceTask(config).calibrate(mean.eval(), validation, torch.device("cpu"))
-        if ratio is not None:
-            facts["expected_error_times"] = f"{ratio:.4f}"
+        facts |= FaceTask(config).calibrate(mean.eval(), validation, torch.device("cpu"))
     save_network(out, mean, provenance=facts)
     return facts

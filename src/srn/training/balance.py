@@ -15,16 +15,9 @@ LEAST, MOST = 0.5, 4.0
 
 
 def aligned_shapes(shapes: npt.NDArray[np.floating], rounds: int = 5) -> npt.NDArray[np.complex128]:
-    """Remove position, size and rotation from shapes by generalized Procrustes analysis.
+    """Remove position, size and rotation from shapes (F, N, 2) by generalized Procrustes analysis.
 
-    All shapes are fitted to their common mean, of unit length, by least squares.
-
-    Args:
-        shapes: (F, N, 2).
-        rounds: of fitting and averaging.
-
-    Returns:
-        (F, N), x + iy.
+    In each of the rounds all are fitted to their mean, of unit length, by least squares. Gives (F, N), x + iy.
     """
     points = shapes[..., 0].astype(np.float64) + 1j * shapes[..., 1]
     points = points - points.mean(axis=1, keepdims=True)
@@ -43,12 +36,11 @@ def shape_rarity(pack: FacePack) -> npt.NDArray[np.float64]:
     shapes = aligned_shapes(pack.landmarks)
     # Training mirrors faces, so a left profile is as common as a right one.
     mirrored = -shapes[:, pack.scheme.mirror].conj()
-    count = len(shapes)
-    nearest = min(NEIGHBOURS, count - 1)
-    result = np.empty(count)
-    for first in range(0, count, 256):  # in slices: the whole distance matrix would take gigabytes
+    nearest = min(NEIGHBOURS, len(shapes) - 1)
+    result = np.empty(len(shapes))
+    for first in range(0, len(shapes), 256):  # in slices: the whole distance matrix would take gigabytes
         some = shapes[first : first + 256]
-        squares = np.stack([_squared_distances(some, others) for others in (shapes, mirrored)]).min(axis=0)
+        squares = np.minimum(_squared_distances(some, shapes), _squared_distances(some, mirrored))
         result[first : first + 256] = np.sqrt(np.partition(squares, nearest, axis=1)[:, nearest])
     return result / max(float(np.median(result)), 1e-12)
 
@@ -59,9 +51,6 @@ def _squared_distances(a: npt.NDArray[np.complex128], b: npt.NDArray[np.complex1
 
 
 def balance_weights(pack: FacePack, power: float) -> npt.NDArray[np.float64]:
-    """Expected draws (F,) of each face in an epoch, 1 on average: its rarity to a power, bounded.
-
-    A power of 0 draws every face once.
-    """
+    """Expected draws (F,) of each face in an epoch, 1 on average: its rarity to a power, bounded."""
     weights = np.clip(shape_rarity(pack) ** power, LEAST, MOST) if power else np.ones(len(pack))
     return np.asarray(weights / weights.mean())

@@ -37,11 +37,7 @@ def error_ratio(
     The training loss models an error as a radial exponential of scale b, p(e) = exp(-|e| / b) / (2 pi b^2). If the true
     scale is c b, the likelihood of errors e_i at b_i is highest at c = mean(|e_i| / (2 b_i)).
 
-    Args:
-        network: with point heads, in evaluation mode.
-        faces: examples by position, as of `FaceStream`.
-        count: number of examples to use.
-        device: where the network is.
+    The network is in evaluation mode and on the device. The first `count` faces are used.
     """
     total, points = 0.0, 0
     for first in range(0, count, _BATCH):

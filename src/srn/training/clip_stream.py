@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,19 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from srn.datasets.pack import FacePack
-from srn.face.geometry import CropSpec, ImageArray
-from srn.synthesis.animate import MovingFace, PlacedFace, animate_placed, move_frames
+from srn.face.geometry import CropSpec
+from srn.synthesis.animate import PlacedFace, animate_placed, move_frames
 from srn.synthesis.config import MotionConfig
 from srn.training.config import ClipConfig
-from srn.training.stream import FaceOrder, video_numbers
-
-
-class ClipOccluder(Protocol):
-    """Occludes the face in a clip: a HOFS agent. It has to be picklable where worker processes prepare clips."""
-
-    def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace:
-        """Return the clip occluded: new images and flags, the same landmarks. Randomness comes from `rng` alone."""
-        ...
+from srn.training.stream import ClipOccluder, FaceOrder, random_picture, unoccluded, video_numbers
 
 
 class ClipBatch(NamedTuple):
@@ -47,36 +38,17 @@ class ClipBatch(NamedTuple):
 
 
 def crop_steps(crops: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Map each crop to the next.
-
-    Args:
-        crops: (T, 2, 3), scene -> crop (`PlacedFace.crops`).
-
-    Returns:
-        (T, 2, 3), crop t - 1 -> crop t; the identity at 0.
-    """
+    """Convert maps scene -> crop (T, 2, 3), of `PlacedFace`, to the `steps` of a `ClipBatch`."""
     square = np.concatenate([crops, np.broadcast_to([[[0.0, 0.0, 1.0]]], (len(crops), 1, 3))], axis=1)
     between = square[1:] @ np.linalg.inv(square[:-1])
     return np.concatenate([np.eye(3)[None], between])[:, :2].astype(np.float32)
 
 
-def _unoccluded(motion: MotionConfig) -> MotionConfig:
-    return dataclasses.replace(motion, occluders=0.0, masks=0.0, sunglasses=0.0, noise_patch=0.0)
-
-
 class ClipStream(Dataset[tuple[Tensor, ...]]):
-    """Clips by position in the stream, as `FaceStream` has single faces: repeatable from any position.
+    """Clips by position in the stream, as `FaceStream` has single faces.
 
     A packed face is animated. With `config.videos`, a face followed by T - 1 more frames of its video begins a clip of
     these frames instead, with motion and occlusion added.
-
-    Args:
-        pack: the faces.
-        spec: size of the crops.
-        config: the clips.
-        seed: of order and animation.
-        weights: (F,) how often each face is drawn, 1 on average.
-        occluder: occludes `config.hard_share` of the clips, instead of the occluders of `config.motion`.
     """
 
     def __init__(
@@ -97,11 +69,9 @@ class ClipStream(Dataset[tuple[Tensor, ...]]):
         rng = np.random.default_rng([self.seed, 2, position])
         previous = bool(rng.random() < self.config.previous_start)
         hard = self.occluder is not None and bool(rng.random() < self.config.hard_share)
-        motion = _unoccluded(self.config.motion) if hard else self.config.motion
+        motion = dataclasses.replace(unoccluded(self.config.motion), sunglasses=0.0) if hard else self.config.motion
         placed = self._clip(self.order[position], motion, rng)
-        face = placed.face
-        if hard and self.occluder is not None:
-            face = self.occluder(face, rng)
+        face = self.occluder(placed.face, rng) if hard and self.occluder is not None else placed.face
         return (
             torch.from_numpy(face.images).permute(0, 3, 1, 2),
             torch.from_numpy(face.landmarks),
@@ -118,11 +88,7 @@ class ClipStream(Dataset[tuple[Tensor, ...]]):
             return animated_face(self.pack, first, self.spec, motion, rng, frames)
         images = [self.pack.image(index) for index in range(first, last + 1)]
         landmarks = self.pack.landmarks[first : last + 1]
-        return move_frames(images, landmarks, self.spec, self.pack.scheme, motion, rng, _another(self.pack, rng))
-
-
-def _another(pack: FacePack, rng: np.random.Generator) -> Callable[[], ImageArray]:
-    return lambda: pack.image(int(rng.integers(len(pack))))
+        return move_frames(images, landmarks, self.spec, self.pack.scheme, motion, rng, random_picture(self.pack, rng))
 
 
 def animated_face(
@@ -130,6 +96,5 @@ def animated_face(
 ) -> PlacedFace:
     """Animate a packed face; patches of the pack's other faces may pass in front of it."""
     occluded = None if pack.occluded is None else pack.occluded[index]
-    return animate_placed(
-        pack.image(index), pack.landmarks[index], spec, pack.scheme, motion, rng, frames, _another(pack, rng), occluded
-    )
+    image, landmarks, others = pack.image(index), pack.landmarks[index], random_picture(pack, rng)
+    return animate_placed(image, landmarks, spec, pack.scheme, motion, rng, frames, others, occluded)

@@ -20,9 +20,10 @@ from srn.model.config import ModelConfig
 from srn.model.encoder import FeatureMaps
 from srn.model.network import CascadeOutput, StructuralRelationNetwork
 from srn.synthesis.animate import PlacedFace
-from srn.training.clip_stream import ClipBatch, ClipOccluder, ClipStream, animated_face, crop_steps
+from srn.training.clip_stream import ClipBatch, ClipStream, animated_face, crop_steps
 from srn.training.config import ClipConfig, TrainConfig
 from srn.training.loss import LossKind, LossTerms, cascade_loss, interocular_normalizer, point_distances
+from srn.training.stream import ClipOccluder
 from srn.training.tasks import Score, prediction_sheet
 
 
@@ -39,37 +40,25 @@ class ClipUnroll(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor, steps: Tensor, previous_start: Tensor) -> CascadeOutput:
-        """Track faces through clips.
+        """Track faces through clips, with images in [0, 1] and the rest as in `ClipBatch`.
 
-        Args:
-            images: (B, T, 3, S, S) float in [0, 1].
-            steps: (B, T, 2, 3), see `ClipBatch`.
-            previous_start: (B,) bool, see `ClipBatch`.
-
-        Returns:
-            The outputs of the frames one after the other, (T * B, ...): all faces of frame 0, then of frame 1, ...
+        Gives the outputs of the frames one after the other, (T * B, ...): all faces of frame 0, then of frame 1, ...
         """
         batch, frames = images.shape[:2]
         flat = images.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (T * B, 3, S, S)
         maps, start = self.network.encode(flat)
         carried = previous_start.to(start.dtype)
-        hidden: Tensor | None = None
-        before: Tensor | None = None
         outputs: list[CascadeOutput] = []
+        initial = hidden = None
         for t in range(frames):
             rows = slice(t * batch, (t + 1) * batch)
             here = tuple(m[rows] for m in maps)
             frame_maps = FeatureMaps(*here) if isinstance(maps, FeatureMaps) else here
-            initial = None if before is None else affine(steps[:, t], before)
-            output = self.network.refine(frame_maps, start[rows], initial, hidden, None if initial is None else carried)
-            hidden, before = output.hidden, output.shapes[:, -1].detach()
-            outputs.append(output)
-        return CascadeOutput(*(_joined(parts) for parts in zip(*outputs, strict=True)))
-
-
-def _joined(parts: Sequence[Tensor | None]) -> Any:
-    tensors = [part for part in parts if part is not None]
-    return torch.cat(tensors) if tensors else None
+            if outputs:
+                initial, hidden = affine(steps[:, t], outputs[-1].shapes[:, -1].detach()), outputs[-1].hidden
+            outputs.append(self.network.refine(frame_maps, start[rows], initial, hidden, carried))
+        joined: Any = (None if parts[0] is None else torch.cat(parts) for parts in zip(*outputs, strict=True))
+        return CascadeOutput(*joined)
 
 
 def affine(maps: Tensor, shapes: Tensor) -> Tensor:
@@ -83,13 +72,7 @@ def unsteadiness(output_shapes: Tensor, landmarks: Tensor, steps: Tensor, config
     """Mean change of the error from frame to frame over the inter-ocular distance, a scalar.
 
     A constant error costs nothing, nor does a moving face. The error of frame t - 1 is rotated and scaled as its crop
-    is to the crop of frame t.
-
-    Args:
-        output_shapes: (T, B, N, 2) predictions, each in the pixels of its own crop.
-        landmarks: (B, T, N, 2) truth, likewise.
-        steps: (B, T, 2, 3), as in `ClipBatch`.
-        config: the network's.
+    is to the crop of frame t. Predictions are (T, B, N, 2), the rest is as in `ClipBatch`.
     """
     target = landmarks.transpose(0, 1)
     error = output_shapes - target  # (T, B, N, 2)
@@ -102,15 +85,7 @@ def unsteadiness(output_shapes: Tensor, landmarks: Tensor, steps: Tensor, config
 def clip_loss(
     output: CascadeOutput, batch: ClipBatch, config: ModelConfig, kind: LossKind, steadiness: float
 ) -> LossTerms:
-    """Add the mean cascade loss (equation 8) of all frames and the unsteadiness of the last iteration's shapes.
-
-    Args:
-        output: of `ClipUnroll`, (T * B, ...).
-        batch: the truth, on the output's device.
-        config: the network's.
-        kind: see `srn.training.loss.LossKind`.
-        steadiness: weight of `unsteadiness`; the paper's loss has 0.
-    """
+    """Add `cascade_loss` over all frames of `ClipUnroll` and the unsteadiness of the last iteration's shapes."""
     landmarks = batch.landmarks.transpose(0, 1).flatten(0, 1)
     visible = batch.visible.transpose(0, 1).flatten(0, 1)
     terms = cascade_loss(output, landmarks, visible, config, kind)
@@ -123,13 +98,7 @@ def clip_loss(
 
 @dataclasses.dataclass(frozen=True)
 class ClipTask:
-    """Learning from clips: a `Task` of the training loop.
-
-    Attributes:
-        config: the run.
-        clips: its clips.
-        occluder: occludes `clips.hard_share` of the clips (HOFS).
-    """
+    """Learning from clips: the tracker."""
 
     config: TrainConfig
     clips: ClipConfig
@@ -163,17 +132,14 @@ class ClipTask:
         scores = [_score(one, predicted, pack.scheme) for one, predicted in zip(placed, shapes, strict=True)]
         images = np.stack([one.face.images[-1] for one in placed])
         prediction_sheet(images, shapes[:, -1].astype(np.float32), network.config.scheme, sheet)
-        jitters = np.array([score.jitter for score in scores], float)
-        known = jitters[np.isfinite(jitters)]
-        return Score(float(np.mean([score.nme for score in scores])), float(known.mean()) if len(known) else None)
+        jitters = [score.jitter for score in scores if score.jitter is not None and np.isfinite(score.jitter)]
+        return Score(float(np.mean([score.nme for score in scores])), float(np.mean(jitters)) if jitters else None)
 
-    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> float | None:
-        """Leave the expected errors as learned: with a carried state they depend on the length of the clip."""
-        return None
+    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> dict[str, str]:
+        return {}  # with a carried state the expected errors depend on the length of the clip
 
 
 def _score(placed: PlacedFace, predicted: npt.NDArray[np.float64], scheme: LandmarkScheme) -> Score:
-    """Measure the shapes (T, N, 2) predicted for one clip, each in its own crop's pixels."""
     target = placed.face.landmarks.astype(np.float64)
     normalizers = np.array([interocular(shape, scheme) for shape in target])
     # All errors are brought to the scene's scale, because a jump of the crop is no jitter of the prediction.
@@ -191,17 +157,9 @@ def track_clips(
     device: torch.device,
     batch_size: int = 8,
 ) -> npt.NDArray[np.float64]:
-    """Predict the landmarks of clips of one length.
+    """Predict the landmarks (C, T, N, 2) of C clips of one length, each frame in the pixels of its own crop.
 
-    Args:
-        network: in evaluation mode.
-        clips: C animated faces.
-        previous_start: (C,) whether the frames of a clip start from the previous shape.
-        device: where the network is.
-        batch_size: clips at a time.
-
-    Returns:
-        (C, T, N, 2), each frame in the pixels of its own crop.
+    The network is on the device. The frames of some clips start from the previous shape (`previous_start`, (C,)).
     """
     unroll = ClipUnroll(network).eval()
     shapes = []

@@ -18,8 +18,8 @@ class ClipConfig(Settings):
     """Learning from clips: the tracker's fine-tuning (section 3.2, equation 13).
 
     Attributes:
-        motion: animation of the annotated faces.
-        frames: frames T of a clip; the error is propagated back through all of them.
+        motion: animation of the faces.
+        frames: number T of a clip's frames; the error is propagated back through all of them.
         previous_start: share of the clips in which each frame starts from the previous frame's shape. In the others
             every frame starts as a picture does (the paper's protocol).
         steadiness: weight of the change of the error from frame to frame (`clip_loss`); the paper's loss has 0.
@@ -40,8 +40,6 @@ class TrainConfig(Settings):
     """A training run.
 
     Attributes:
-        model: the network.
-        augmentation: variation of the faces.
         clips: learning from clips; None for a run on single faces.
         faces: faces to see in all (batch size x steps); every frame of a clip counts.
         batch_size: over all devices.
@@ -51,7 +49,6 @@ class TrainConfig(Settings):
             that a run can be made longer or shorter while it goes.
         weight_decay: of matrices and convolutions; biases and norms have none.
         averaging: decay of the weight average that is evaluated and saved (the paper: 0.9999).
-        loss: cost of an error, see `srn.training.loss.LossKind`.
         balance: power by which faces of rare shape are drawn more often (`balance_weights`); 0 draws every face once an
             epoch.
         hard_share: share of the single faces that a given occluder occludes (HOFS) instead of `augmentation`.
@@ -97,14 +94,8 @@ def train_config(preset_name: str, **changes: Any) -> TrainConfig:
 
     `paper` is trained as the authors describe: their augmentation, Adam at 5e-4 without weight decay, batches of 64,
     6.4 million faces, weights averaged with 0.9999. `robust` takes half of its crops as the runtime's second pass sees
-    them, and draws faces of rare shape more often.
-
-    Args:
-        preset_name: a name of `srn.model.config.PRESETS`.
-        changes: fields of `TrainConfig`; `model_changes` are fields of the network.
-
-    Raises:
-        InputError: an unknown preset, or a value that does not fit.
+    them, and draws faces of rare shape more often. The changes are fields of `TrainConfig`, `model_changes` those of
+    the network.
     """
     model = preset(preset_name, **changes.pop("model_changes", {}))
     if preset_name == "paper":
@@ -123,12 +114,7 @@ def train_config(preset_name: str, **changes: Any) -> TrainConfig:
 
 
 def tracker_config(picture_model: ModelConfig, **changes: Any) -> TrainConfig:
-    """Make the recipe of the tracker's fine-tuning.
-
-    Args:
-        picture_model: network that the run starts from; only its recurrence is changed (equation 13).
-        changes: fields of `TrainConfig`, also `clips`.
-    """
+    """Make the recipe of a tracker from a picture model: only its recurrence is changed (equation 13)."""
     clips: ClipConfig = changes.pop("clips", ClipConfig())
     recipe = TrainConfig(
         model=dataclasses.replace(picture_model, recurrence="frame"),

@@ -37,7 +37,6 @@ from srn.training.runs import (
     Run,
     RunLog,
     choose_device,
-    default_workers,
     open_run,
     optimizer_state,
     part,
@@ -55,30 +54,23 @@ LOG_FIELDS = ("step", "faces", "rate", "loss", "nme", "coarse_nme", "visibility_
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps between log rows, saves and validations, and the hardware. None of it changes the numbers learned.
-
-    `workers` processes prepare the faces; None: as many as suit the machine.
-    """
+    """Steps between log rows, saves and validations, and the hardware. None of it changes the numbers learned."""
 
     log_every: int = 50
     save_every: int = 500
     validate_every: int = 1000
-    workers: int | None = None
+    workers: int | None = None  # None: as many as suit the machine
     device: str = "auto"
     precision: Precision = "auto"
     tensorboard: bool = True
 
 
 class Occluder(Protocol):
-    """Occludes training faces and clips: a HOFS agent. Picklable where worker processes prepare faces."""
+    """A `ClipOccluder` whose method `face` is a `FaceOccluder`."""
 
-    def face(self, face: TrainingFace, rng: np.random.Generator) -> TrainingFace:
-        """Return a single face occluded."""
-        ...
+    def face(self, face: TrainingFace, rng: np.random.Generator) -> TrainingFace: ...
 
-    def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace:
-        """Return a clip occluded."""
-        ...
+    def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace: ...
 
 
 def train(
@@ -104,14 +96,11 @@ def train(
         pack: the faces; `config.validation` of them are kept from training.
         out: folder of the run.
         occluder: occludes a share of the faces or clips (HOFS).
-        initial: network to start from, `adapted` to the run's; random weights where None.
-        resume: continue from the last save in `out`; without one the run starts from the beginning.
-        schedule: steps between log rows, saves and validations, and the hardware.
-        console: where progress goes; the standard error stream where None.
-        provenance: text to keep in the weights file.
-
-    Returns:
-        Path of `weights.safetensors`.
+        initial: network to start from, `adapted` to the run's; random weights if None.
+        resume: continue from the last save in `out`, if there is one.
+        schedule: its defaults if None.
+        console: shows progress; the standard error stream if None.
+        provenance: text to keep in the weights file, whose path is returned.
 
     Raises:
         InputError: the folder holds another run, another process trains into it, the faces have another scheme, or the
@@ -125,8 +114,15 @@ def train(
     with process_group(device) as group, open_run(out, resume=resume, writes=group.rank == 0) as run:
         learner = _Learner(config, _task(config, occluder), pack, initial, device, group)
         first_step = learner.resume(run)
-        with _log(run, config, schedule, first_step, console) as log:
-            _learn(learner, run, log, schedule, first_step, provenance or {})
+        log: AbstractContextManager[RunLog | None] = nullcontext()
+        if run.writes:
+            config.save(run.folder / CONFIG_FILE)
+            log = RunLog(
+                run.folder, LOG_FIELDS, done=first_step, total=config.steps, unit="steps",
+                console=console or Console(stderr=True), tensorboard=schedule.tensorboard, line_end="\r\n",
+            )  # fmt: skip
+        with log as opened:
+            _learn(learner, run, opened, schedule, first_step, provenance or {})
     return run.folder / WEIGHTS_FILE
 
 
@@ -167,28 +163,14 @@ def _task(config: TrainConfig, occluder: Occluder | None) -> Task:
     return ClipTask(config, config.clips, occluder)
 
 
-def _log(
-    run: Run, config: TrainConfig, schedule: Schedule, first_step: int, console: Console | None
-) -> AbstractContextManager[RunLog | None]:
-    """Open the log; there is none in a process that does not write."""
-    if not run.writes:
-        return nullcontext()
-    config.save(run.folder / CONFIG_FILE)
-    return RunLog(
-        run.folder, LOG_FIELDS, done=first_step, total=config.steps, unit="steps",
-        console=console or Console(stderr=True), tensorboard=schedule.tensorboard, line_end="\r\n",
-    )  # fmt: skip
-
-
 def _entry(row: Mapping[str, float], score: Score | None) -> tuple[dict[str, float | str], str]:
     """Complete a row of the log by a validation's result, and sum it up in a few words."""
     status = f"NME {row['nme']:.4f}  {row['faces_per_s']:.0f} faces/s  waiting {row['waiting_share']:.0%}"
     if score is None:
         return {**row, "validation_nme": "", "validation_jitter": ""}, status
     jitter = "" if score.jitter is None else score.jitter
-    return {**row, "validation_nme": score.nme, "validation_jitter": jitter}, (
-        f"{status}  validation NME {score.nme:.4f}"
-    )
+    status += f"  validation NME {score.nme:.4f}"
+    return {**row, "validation_nme": score.nme, "validation_jitter": jitter}, status
 
 
 def _require_finite(loss: float, step: int) -> None:
@@ -222,24 +204,19 @@ class _Learner:
         self._evaluated = copy.deepcopy(network).to(device).eval()
         self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._average = WeightAverage(network, config.averaging)
-        decayed = [p for p in network.parameters() if p.ndim >= 2]
-        others = [p for p in network.parameters() if p.ndim < 2]
-        groups = [
-            {"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}
-        ]  # fmt: skip
-        self._optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)
+        decayed = {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay}
+        others = {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0}
+        self._optimizer = torch.optim.AdamW([decayed, others], lr=config.learning_rate, fused=True)
 
     def module(self) -> nn.Module:
         """Return the module that a step runs, shared by the processes that train together."""
-        on_gpu = self.device.type == "cuda"
         if self.group.size == 1:
             return self.task.module(self._network)
-        if on_gpu:
+        devices = [self.device] if self.device.type == "cuda" else None
+        if devices:
             self._network = nn.SyncBatchNorm.convert_sync_batchnorm(self._network)
         module = self.task.module(self._network)
-        return nn.parallel.DistributedDataParallel(
-            module, device_ids=[self.device] if on_gpu else None, find_unused_parameters=True
-        )
+        return nn.parallel.DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
 
     def batches(self, first_step: int, workers: int | None) -> DataLoader[tuple[Tensor, ...]]:
         """Load this process's share of the batches, from a step to the run's last."""
@@ -247,12 +224,11 @@ class _Learner:
         weights = balance_weights(self._training, config.balance) if config.balance else None
         return batches(
             self.task.stream(self._training, weights), first_step, config.steps,
-            config.batch_size // self.task.faces_each, workers=default_workers() if workers is None else workers,
+            config.batch_size // self.task.faces_each, workers=workers,
             rank=self.group.rank, world_size=self.group.size, pin_memory=self.device.type == "cuda",
         )  # fmt: skip
 
     def step(self, loss: Tensor, step: int) -> None:
-        """Take one optimizer step; steps count from 0."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.rate(step)
         self._optimizer.zero_grad(set_to_none=True)
@@ -278,9 +254,7 @@ class _Learner:
         facts = {**provenance, **self._faces}
         seen = {"faces_seen": str(step * config.batch_size), "seed": str(config.seed)}
         if step == config.steps and self._validation is not None:
-            ratio = self.task.calibrate(averaged, self._validation, self.device)
-            if ratio is not None:
-                seen["expected_error_times"] = f"{ratio:.4f}"
+            seen |= self.task.calibrate(averaged, self._validation, self.device)
         save_network(run.folder / WEIGHTS_FILE, averaged, provenance={**facts, **seen})
         tensors = {f"network.{name}": t for name, t in self._network.state_dict().items()}
         tensors |= {f"average.{name}": t for name, t in self._average.tensors.items()}
@@ -288,11 +262,7 @@ class _Learner:
         run.save_state(tensors | optimizer_state(self._optimizer), text)
 
     def resume(self, run: Run) -> int:
-        """Continue from the run's saved state, if there is one; returns the first step to take.
-
-        Raises:
-            WeightsError: the state is of other faces or of another network.
-        """
+        """Continue from the run's saved state, if there is one; returns the first step to take."""
         saved = run.saved_state({"pack": self._faces["pack"]})
         if saved is None:
             return 0
@@ -317,20 +287,16 @@ class _Meter:
         self.wait()
 
     def restart(self) -> None:
-        """Begin the next row."""
         self._terms: list[Tensor] = []
         self._waited, self._begin = 0.0, time.monotonic()
 
     def wait(self) -> None:
-        """Begin to wait for a batch."""
         self._wait_begin = time.monotonic()
 
     def loaded(self) -> None:
-        """End to wait for a batch."""
         self._waited += time.monotonic() - self._wait_begin
 
     def add(self, terms: LossTerms) -> None:
-        """Take in the loss of a step."""
         self._terms.append(torch.stack([t.detach().float() for t in terms]))
 
     def row(self, done: int) -> dict[str, float]:

@@ -20,11 +20,7 @@ MINIMAL_INTEROCULAR = 0.4
 
 
 class LossTerms(NamedTuple):
-    """Scalars of one batch: `total` is minimized, the others are reported.
-
-    `nme` is the mean error of the last iteration over the (floored) inter-ocular distance, `coarse` that of the initial
-    shape.
-    """
+    """Scalars of a batch; `total` is minimized. `nme` is that of the last iteration, `coarse` of the initial shape."""
 
     total: Tensor
     nme: Tensor
@@ -53,16 +49,10 @@ def cascade_loss(
     kind: LossKind = "distance",
     heads_weight: float = 0.02,
 ) -> LossTerms:
-    """Compute the loss of a batch.
+    """Compute the loss of a batch with true shapes (B, N, 2), in crop pixels, and visibility (B, N).
 
-    Args:
-        output: of the network, crop pixels.
-        target_shape: (B, N, 2) crop pixels.
-        visible: (B, N) bool.
-        config: the network's.
-        kind: cost of an error; its mean over points and faces is summed over the iterations. The authors use
-            `distance`.
-        heads_weight: weight of the visibility and expected-error terms.
+    The mean cost over points and faces is summed over the iterations; the authors' `kind` is `distance`. The terms of
+    visibility and expected error have `heads_weight`.
     """
     normalizer = interocular_normalizer(target_shape, config.scheme, config.face_size)
     distances = point_distances(output.shapes, target_shape[:, None]) / normalizer[:, None, None]  # (B, I, N)

@@ -6,8 +6,8 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self, TextIO
 
 import torch
@@ -41,26 +41,19 @@ def check_run_folder(folder: Path, resume: bool) -> None:
         raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
 
 
+@dataclass(frozen=True)
 class Run:
-    """A run's folder, held by this process; `open_run` makes one.
+    """A run's folder, held by this process. Of several processes that train together only the first `writes`."""
 
-    Attributes:
-        folder: where everything of the run is.
-        resumes: whether a state saved before is to be continued.
-        writes: whether this process writes; of several that train together only the first does.
-    """
-
-    def __init__(self, folder: Path, resumes: bool, writes: bool) -> None:
-        self.folder, self.resumes, self.writes = folder, resumes, writes
+    folder: Path
+    resumes: bool
+    writes: bool
 
     def saved_state(self, same: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         """Read the state that the run continues from: tensors and text; None at a run's beginning.
 
-        Args:
-            same: entries of the text that must be equal, by name; those that the file lacks are not compared.
-
         Raises:
-            WeightsError: the state is that of another run.
+            WeightsError: an entry of the text differs from that of `same`. Entries that the file lacks do not.
         """
         path = self.folder / STATE_FILE
         if not (self.resumes and path.exists()):
@@ -79,11 +72,6 @@ class Run:
 @contextmanager
 def open_run(out: str | os.PathLike[str], *, resume: bool, writes: bool = True) -> Iterator[Run]:
     """Hold a run's folder while training into it; the operating system releases it when the process ends.
-
-    Args:
-        out: the folder; made if it is missing.
-        resume: continue from the state saved there, if there is one.
-        writes: whether this process writes, and so locks.
 
     Raises:
         InputError: the folder holds another run, or another process trains into it.
@@ -107,16 +95,8 @@ def open_run(out: str | os.PathLike[str], *, resume: bool, writes: bool = True) 
 class RunLog:
     """The log of a run: a row of `log.csv` at a time, TensorBoard beside it, and progress on the console.
 
-    Rows of steps after the last save are dropped when a run resumes, so that no step stands twice.
-
-    Args:
-        folder: the run's.
-        fields: columns; the first counts the steps.
-        done, total: steps done before, and of the whole run.
-        unit: noun of the steps.
-        console: where progress goes.
-        tensorboard: whether TensorBoard's files are written, if it is installed.
-        line_end: end of a row in `log.csv`.
+    The first of the fields counts the steps, whose noun is `unit`: `done` before, `total` in the whole run. Rows after
+    the last save are dropped when a run resumes, so that no step stands twice.
     """
 
     def __init__(
@@ -145,20 +125,15 @@ class RunLog:
         self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bar.stop()
         if self._board is not None:
             self._board.close()
 
     def write(self, row: Mapping[str, float | str], status: str, *, line: bool = True) -> None:
-        """Add a row, and show the status: in the bar on a terminal, elsewhere as a line where `line` is true.
+        """Add a row of all columns, unknown ones as empty text.
 
-        Args:
-            row: a value for every column; unknown ones are empty text.
-            status: a few words on the row.
-            line: whether this row is worth a line.
+        The status is shown in the bar on a terminal, elsewhere as a line where the row is worth a `line`.
         """
         self._csv.append(row)
         done = int(row[self._count])
@@ -177,9 +152,6 @@ def _board(folder: Path, done: int) -> Any:
     except ImportError:  # an optional comfort: log.csv holds the same numbers
         return None
     return SummaryWriter(str(folder / "tensorboard"), purge_step=done)
-
-
-# --- state
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -205,14 +177,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
         laid_out = torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape else tensor
         moments.setdefault(int(index), {})[name] = laid_out
     optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-
-
-# --- hardware
-
-
-def default_workers() -> int:
-    """Processes that prepare faces: one for every four cores, three beside a GPU; at least one."""
-    return max((os.cpu_count() or 1) // 4 * (3 if torch.cuda.is_available() else 1), 1)
 
 
 def choose_device(name: str) -> torch.device:

@@ -25,9 +25,7 @@ HARD_SHARE = 0.5
 class KeptOccluder(Occluder, Protocol):
     """An occluder that a run's folder keeps, so that a resumed run needs nothing else."""
 
-    def keep(self, folder: Path) -> None:
-        """Store it in a run's folder."""
-        ...
+    def keep(self, folder: Path) -> None: ...
 
 
 def recipe(
@@ -41,14 +39,11 @@ def recipe(
     """Make the recipe of a new run.
 
     Args:
-        preset: network and recipe; `robust` where None.
+        preset: network and recipe; `robust` if None.
         tracked: picture model to make a tracker of, by training on clips.
-        changes: changes by name, such as `augmentation.turned=0.2` (`srn.settings.with_settings`).
+        changes: see `srn.settings.with_settings`.
         occluded: whether an occluder takes part.
         values: fields of `TrainConfig`.
-
-    Raises:
-        InputError: an unknown preset or name, or a value that does not fit.
     """
     if tracked is None:
         config = train_config(preset or "robust", hard_share=HARD_SHARE if occluded else 0.0, **values)
@@ -81,21 +76,17 @@ def start_run(
     Args:
         out: folder of the run.
         faces: opens the training faces; called once the recipe is known to be sound, because packing takes minutes.
-        preset: network and recipe; `robust` where None. Not with `clips`.
+        preset, changes: see `recipe`.
         clips: make a tracker of the initial network by training on clips.
-        initial: weights to start from; with `clips` the shipped ones where None.
-        count: training faces to see in all; the recipe's where None. A resumed run can be made longer or shorter by it.
+        initial: weights to start from; with `clips` the shipped ones if None.
+        count: training faces to see in all; the recipe's if None. A resumed run can be made longer or shorter by it.
         seed: of weights, order and augmentation.
-        changes: changes of the recipe by name.
         occluder: occludes a share of the faces.
         resume: continue the run in the folder, by its recipe.
-        options: `schedule`, `console` and `provenance` of `srn.training.loop.train`.
-
-    Returns:
-        Path of the weights.
+        options: `schedule`, `console` and `provenance` of `srn.training.loop.train`, which returns the weights' path.
 
     Raises:
-        InputError: as `recipe` and `train` do, or changes for a run that has its recipe.
+        InputError: as `train` does, or the recipe or its changes do not fit.
     """
     folder = Path(out)
     check_run_folder(folder, resume)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError
 from srn.face.geometry import CropSpec, ImageArray
+from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace, augment
-from srn.synthesis.config import AugmentConfig
+from srn.synthesis.config import AugmentConfig, MotionConfig
 
 
 class FaceOrder:
@@ -56,13 +60,10 @@ def video_numbers(pack: FacePack) -> npt.NDArray[np.int64]:
 
 
 def split_validation(pack: FacePack, count: int, *, videos: bool = False) -> tuple[FacePack, FacePack | None]:
-    """Set `count` faces aside, spread evenly over the pack.
+    """Split a pack into training faces and `count` validation faces (None for 0), spread evenly over it.
 
     Of packed `videos` whole ones are set aside, since neighbouring frames are nearly the same picture. The validation
     faces are `count` of their frames, or all if there are fewer.
-
-    Returns:
-        Training faces, and validation faces; None where `count` is 0.
     """
     if count == 0:
         return pack, None
@@ -80,25 +81,28 @@ def split_validation(pack: FacePack, count: int, *, videos: bool = False) -> tup
 
 
 FaceOccluder = Callable[[TrainingFace, np.random.Generator], TrainingFace]
-"""Occludes part of a training face: a HOFS agent. Randomness comes from the generator alone. It has to be picklable
-where worker processes prepare faces."""
+ClipOccluder = Callable[[MovingFace, np.random.Generator], MovingFace]
+"""Occludes a face or a clip, and leaves the given one unchanged: a HOFS agent. Randomness comes from the generator
+alone. It has to be picklable where worker processes prepare faces."""
+
+AnyOccluded = TypeVar("AnyOccluded", AugmentConfig, MotionConfig)
+
+
+def unoccluded(config: AnyOccluded) -> AnyOccluded:
+    return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
+
+
+def random_picture(pack: FacePack, rng: np.random.Generator) -> Callable[[], ImageArray]:
+    """Draw pictures of the pack, for patches of other faces."""
+    return lambda: pack.image(int(rng.integers(len(pack))))
 
 
 class FaceStream(Dataset[tuple[Tensor, ...]]):
     """Augmented faces by position in the stream (see `FaceOrder`).
 
     A run can stop anywhere and continue from its position with the faces that it would have seen, on any number of
-    workers and devices.
-
-    Args:
-        pack: the faces.
-        spec: size of the crops.
-        config: the augmentation.
-        seed: of order and augmentation.
-        weights: (F,) how often each face is drawn, 1 on average.
-        occluder: occludes `hard_share` of the faces instead of the occluders of `config`; the other faces are those of
-            the stream without it.
-        hard_share: share of the faces that `occluder` gets.
+    workers and devices. `weights` (F,), 1 on average, say how often each face is drawn. The `occluder` occludes
+    `hard_share` of the faces instead of the occluders of `config`; the others are those of the stream without it.
     """
 
     def __init__(
@@ -115,49 +119,25 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
         self.order = FaceOrder(len(pack), seed, weights)
         self.occluder, self.hard_share = occluder, hard_share
         self._upright = mean_shape(pack) if config.second_pass else None
-        self._unoccluded = dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return image (3, S, S) uint8, landmarks (N, 2) float32 in crop pixels, and visibility (N,) bool."""
         index = self.order[position]
         rng = np.random.default_rng([self.seed, 1, position])
-
-        def another() -> ImageArray:
-            return self.pack.image(int(rng.integers(len(self.pack))))
-
         chance = np.random.default_rng([self.seed, 4, position])
         hard = self.occluder is not None and bool(chance.random() < self.hard_share)
-        config = self._unoccluded if hard else self.config
+        config = unoccluded(self.config) if hard else self.config
         face = augment(
             self.pack.image(index), self.pack.landmarks[index], self.spec, self.pack.scheme, config, rng,
-            other=another, upright_shape=self._upright,
+            other=random_picture(self.pack, rng), upright_shape=self._upright,
             occluded=None if self.pack.occluded is None else self.pack.occluded[index],
         )  # fmt: skip
         image, landmarks, visible = self.occluder(face, chance) if hard and self.occluder is not None else face
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(landmarks), torch.from_numpy(visible)
 
 
-class _Positions(Sampler[list[int]]):
-    """Positions of this process's share of each global batch, from a given step."""
-
-    def __init__(self, first_step: int, last_step: int, batch_size: int, rank: int, world_size: int) -> None:
-        self.steps = range(first_step, last_step)
-        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
-
-    def __iter__(self) -> Iterator[list[int]]:
-        share = self.batch_size // self.world_size
-        for step in self.steps:
-            first = step * self.batch_size + self.rank * share
-            yield list(range(first, first + share))
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-
 def _single_threaded(_worker: int) -> None:
     # Workers share the cores with the network: OpenCV's own threads would only get in the way.
-    import cv2
-
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
@@ -168,15 +148,20 @@ def batches(
     last_step: int,
     batch_size: int,
     *,
-    workers: int,
+    workers: int | None,
     rank: int = 0,
     world_size: int = 1,
     pin_memory: bool = False,
 ) -> DataLoader[tuple[Tensor, ...]]:
     """Load the batches of steps `first_step` to `last_step` - 1: this process's `batch_size / world_size` examples."""
+    if workers is None:  # one for every four cores, three beside a GPU
+        workers = max((os.cpu_count() or 1) // 4 * (3 if torch.cuda.is_available() else 1), 1)
+    share = batch_size // world_size
+    firsts = (step * batch_size + rank * share for step in range(first_step, last_step))
+    positions: Any = [range(first, first + share) for first in firsts]  # Any: PyTorch's types ask for lists
     return DataLoader(
         stream,
-        batch_sampler=_Positions(first_step, last_step, batch_size, rank, world_size),
+        batch_sampler=positions,
         num_workers=workers,
         worker_init_fn=_single_threaded,
         prefetch_factor=6 if workers else None,

@@ -28,7 +28,7 @@ from srn.training.stream import FaceOccluder, FaceStream
 
 
 class Score(NamedTuple):
-    """Result of a validation: mean error, and for clips the jitter (`srn.face.metrics`)."""
+    """Result of a validation; the jitter is that of clips (`srn.face.metrics`)."""
 
     nme: float
     jitter: float | None = None
@@ -40,37 +40,26 @@ class Task(Protocol):
     @property
     def faces_each(self) -> int:
         """Faces in one example: 1 for pictures, T for clips."""
-        ...
 
     def stream(self, pack: FacePack, weights: npt.NDArray[np.float64] | None) -> Dataset[tuple[Tensor, ...]]:
         """Return the endless stream of examples by position; `weights` (F,) say how often each face is drawn."""
-        ...
 
     def module(self, network: StructuralRelationNetwork) -> nn.Module:
         """Return the module of a step, forwards and backwards; it holds the network's own parameters."""
-        ...
 
     def loss(self, module: nn.Module, batch: Sequence[Tensor], device: torch.device, low: bool) -> LossTerms:
         """Compute the cost of a batch of examples; with `low`, the forward pass runs in bf16."""
-        ...
 
     def validate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device, sheet: Path) -> Score:
         """Measure an averaged network on held-out faces, and draw some predictions on the picture `sheet`."""
-        ...
 
-    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> float | None:
-        """Correct the network's expected errors on held-out faces; returns the factor, if any."""
-        ...
+    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> dict[str, str]:
+        """Correct the network's expected errors on held-out faces; returns a record for the weights file."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FaceTask:
-    """Learning from single faces: the picture model.
-
-    Attributes:
-        config: the run.
-        occluder: occludes `config.hard_share` of the faces (HOFS).
-    """
+    """Learning from single faces: the picture model."""
 
     config: TrainConfig
     occluder: FaceOccluder | None = None
@@ -102,26 +91,24 @@ class FaceTask:
         errors = [nme(p, t, interocular(t, pack.scheme)) for p, t in zip(predicted, target, strict=True)]
         return Score(float(np.mean(errors)))
 
-    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> float | None:
+    def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> dict[str, str]:
         if network.point_heads is None:
-            return None
-        return calibrate(network, self.stream(pack, None), DRAWS * len(pack), device)
+            return {}
+        ratio = calibrate(network, self.stream(pack, None), DRAWS * len(pack), device)
+        return {"expected_error_times": f"{ratio:.4f}"}
 
 
 @torch.no_grad()
 def predict_pack(
     network: StructuralRelationNetwork, pack: FacePack, device: torch.device, batch_size: int = 32
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Run a network in evaluation mode on packed faces, cropped by their ground-truth boxes.
+    """Run a network on packed faces, cropped by their ground-truth boxes.
 
-    Returns:
-        Crops (F, S, S, 3), predicted and true shapes (F, N, 2) in crop pixels.
+    Gives crops (F, S, S, 3), predicted and true shapes (F, N, 2) in crop pixels.
     """
     rng = np.random.default_rng(0)
-    faces = [
-        augment(pack.image(i), pack.landmarks[i], network.config.crop_spec, pack.scheme, NO_AUGMENTATION, rng)
-        for i in range(len(pack))
-    ]
+    spec, none = network.config.crop_spec, NO_AUGMENTATION
+    faces = [augment(pack.image(i), pack.landmarks[i], spec, pack.scheme, none, rng) for i in range(len(pack))]
     images = np.stack([face.image for face in faces])
     shapes = [
         network(torch.from_numpy(images[i : i + batch_size]).permute(0, 3, 1, 2).to(device).float() / 255).shapes[:, -1]
@@ -134,11 +121,9 @@ def prediction_sheet(
     images: npt.NDArray[np.uint8], predicted: npt.NDArray[np.float32], scheme: LandmarkScheme, path: Path
 ) -> None:
     """Draw up to 32 predictions on one picture."""
-    tiles = []
-    for image, shape in zip(images[:32], predicted[:32], strict=True):
-        tile = image.copy()
+    tiles = [image.copy() for image in images[:32]]
+    for tile, shape in zip(tiles, predicted[:32], strict=True):
         draw_face(tile, shape, scheme)
-        tiles.append(tile)
     columns = min(8, len(tiles))
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
