@@ -119,7 +119,7 @@ def test_a_name_belongs_to_one_scheme(tmp_path: Path, text: str) -> None:
             "scheme.toml: expected the keys components, contours, eye_corners, eyes, mirror_pairs",
         ),
         ("n_points = 6", "n_points = 6\ncolor = 1", "found the key 'color'"),
-        ("n_points = 6", 'n_points = "six"', "n_points: expected a number of points, found six"),
+        ("n_points = 6", 'n_points = "six"', "n_points: expected a number of points up to 10000, found six"),
         ("n_points = 6", "n_points = 7", "expected each of 0..6 in one component, found 6 indices"),
         ("nose = [2]", "nose = [2, 5]", "expected each of 0..5 in one component, found 7 indices"),
         ("nose = [2]", "nose = [6]", "components.nose: expected points as numbers from 0 to 5, found [6]"),

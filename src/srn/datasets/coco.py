@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from srn.datasets.report import ReadingReport, check_landmarks, check_picture, read_corner_box
+from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture, read_corner_box
 from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import LandmarkScheme
@@ -27,7 +27,7 @@ def is_coco(path: Path) -> bool:
     """Return whether a JSON file holds COCO annotations with key points."""
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         return False
@@ -64,10 +64,10 @@ def read_coco(
     samples = []
     for number, annotation in enumerate(annotations):
         where = f"{path}: annotation {annotation.get('id', number)}"
-        with report.catching():
+        with report.catching(where):
             if annotation.get("image_id") not in names:
                 raise DataError.at(where, "an 'image_id' of the file's images", str(annotation.get("image_id")))
-            name = names[annotation["image_id"]]
+            name = check_inside(names[annotation["image_id"]], where)
             points = _points(annotation, scheme, where)
             landmarks = check_landmarks(points[:, :2] - first_pixel, where)
             picture = check_picture(next((p / name for p in places if (p / name).exists()), places[0] / name))
@@ -83,12 +83,10 @@ def read_coco(
 
 def _content(file: Path) -> tuple[dict[Any, str], list[dict[str, Any]]]:
     """Return the pictures' names by `id`, and the annotations of single faces."""
-    try:
+    with DataError.reading(file, "COCO annotations ('images', 'annotations')"):
         content = json.loads(file.read_bytes())
         names = {image["id"]: str(image["file_name"]) for image in content["images"]}
         return names, [a for a in content["annotations"] if not a.get("iscrowd")]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError.at(file, "COCO annotations ('images', 'annotations')", str(error) or "none") from error
 
 
 def _points(annotation: dict[str, Any], scheme: LandmarkScheme, where: str) -> npt.NDArray[np.float64]:

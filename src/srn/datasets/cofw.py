@@ -7,6 +7,7 @@ detected face box. MATLAB counts pixels from 1, and HDF5 stores its arrays trans
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +23,7 @@ from srn.datasets.sample import SPLITS, Sample
 from srn.errors import DataError, MissingDependencyError
 from srn.face.geometry import ImageArray
 from srn.face.scheme import COFW_29
+from srn.media.limits import check_bytes
 
 TRAINING_PICTURES = 1345
 """In MMPose's extracted layout the numbers of the test pictures follow those of the training pictures."""
@@ -37,19 +39,29 @@ def _opened(path: Path) -> Any:
         import h5py
     except ImportError as error:
         raise MissingDependencyError.for_extra("h5py", "eval", "reading COFW's .mat files") from error
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-        found = "another version of .mat file" if path.is_file() and not is_hdf5(path) else str(error)
-        raise DataError.at(path, "a MATLAB version 7.3 file of COFW", found) from error
+    expected = "a MATLAB version 7.3 file of COFW"
+    if path.is_file() and not is_hdf5(path):
+        raise DataError.at(path, expected, "another version of .mat file")
+    with DataError.reading(path, expected), h5py.File(path, "r") as file:
+        yield file
+
+
+def _values(file: Any, where: str | Path, name: Any) -> Any:
+    """Return a dataset's values; refuse those in another file and those above the limit of memory."""
+    h5py = sys.modules["h5py"]
+    link = file.get(name, getlink=True) if isinstance(name, str) else None
+    data = file[name] if link is None or isinstance(link, h5py.HardLink) else None
+    if not isinstance(data, h5py.Dataset) or data.external or data.is_virtual:
+        raise DataError.at(where, f"an array {name} in the file itself", "another thing")
+    check_bytes(where, data.nbytes)
+    return data
 
 
 def read_mat_picture(file: Path, variable: str, index: int) -> ImageArray:
     """Return picture `index` (from 0) of a cell array such as `IsT`, (H, W, 3) uint8 RGB; grey becomes RGB."""
     where = f"{file}: {variable}, picture {index + 1}"
     with _opened(file) as content:
-        cell = content[content[variable][()].ravel()[index]]
+        cell = _values(content, where, _values(content, where, variable)[()].ravel()[index])
         pixels = cell[()].T  # HDF5 stores MATLAB's (H, W) or (H, W, 3) as (W, H) or (3, W, H)
         if "MATLAB_empty" in cell.attrs or pixels.ndim not in (2, 3) or pixels.dtype != np.uint8:
             raise DataError.at(where, "uint8 pixels (H, W) or (H, W, 3)", f"{pixels.dtype} {pixels.shape}")
@@ -88,9 +100,11 @@ def _read_mat(file: Path, split: str, report: ReadingReport) -> list[Sample]:
         missing = [name for name in (pictures, phis) if name not in content]
         if missing:
             raise DataError.at(file, f"the variables {pictures}, {phis} and {boxes}", f"no {' and no '.join(missing)}")
-        shapes = np.asarray(content[phis][()], dtype=np.float64).T  # (F, 87)
-        faces = content[pictures].size
-        corners = np.asarray(content[boxes][()], dtype=np.float64).T if boxes in content else None
+        shapes = np.asarray(_values(content, file, phis)[()], dtype=np.float64).T  # (F, 87)
+        faces = _values(content, file, pictures).size
+        corners = None
+        if boxes in content:
+            corners = np.asarray(_values(content, file, boxes)[()], dtype=np.float64).T
     if shapes.shape != (faces, 3 * n):
         raise DataError.at(f"{file}: {phis}", f"({faces}, {3 * n}), as there are {faces} pictures", str(shapes.shape))
     if corners is not None and corners.shape != (faces, 4):
@@ -98,7 +112,7 @@ def _read_mat(file: Path, split: str, report: ReadingReport) -> list[Sample]:
         corners = None
     samples = []
     for index, shape in enumerate(shapes):
-        with report.catching():
+        with report.catching(f"{file}: {phis}, face {index + 1}"):
             landmarks = np.stack([shape[:n], shape[n : 2 * n]], axis=1) - FIRST_PIXEL
             check_landmarks(landmarks, f"{file}: {phis}, face {index + 1}")
             box = None

@@ -60,7 +60,7 @@ def read_cofw68(root: Path, pictures: Path | None = None) -> tuple[list[Sample],
     for number, file in sorted(numbered.items()):
         if mat is None and number not in extracted:
             continue
-        with report.catching():
+        with report.catching(file):
             landmarks, occluded = _read_points(file)
             picture = check_picture(extracted[number]) if mat is None else mat / f"{number:04d}"
             source = None if mat is None else partial(read_mat_picture, mat, "IsT", number - 1)
@@ -87,7 +87,7 @@ def _extracted(folder: Path) -> dict[int, Path]:
 def _boxes(path: Path, report: ReadingReport) -> dict[int, Box | None]:
     """Return the face boxes by the number of the face."""
     if path.is_file():
-        with report.catching(""):
+        with report.catching(path, ""):
             rows = read_mat5(path).get("bboxes", np.zeros(0)).astype(np.float64)
             if rows.ndim != 2 or rows.shape[1] != 4:
                 raise DataError.at(path, "'bboxes' (F, 4)", str(rows.shape))

@@ -29,11 +29,14 @@ def read_visible(root: Path) -> dict[str, npt.NDArray[np.bool_]]:
     if not path.exists():
         return {}
     flags = {}
-    for number, row in enumerate(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))), 2):
+    with DataError.reading(path, "a manifest of a masked set"):
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    for number, row in enumerate(rows, 2):
         if "visible" not in row:  # another dataset's manifest
             return {}
-        if not row["visible"] or set(row["visible"]) - {"0", "1"}:
-            raise DataError.at(f"{path}: line {number}", "a row of 0 and 1 as 'visible'", repr(row["visible"]))
+        if not row["visible"] or set(row["visible"]) - {"0", "1"} or not row.get("subset") or not row.get("stem"):
+            expected = "subset, stem, and a row of 0 and 1 as 'visible'"
+            raise DataError.at(f"{path}: line {number}", expected, repr(row["visible"]))
         # Sets made from a folder with its own boxes used to have the subset ".".
         subset = path.parent.resolve().name if row["subset"] == "." else row["subset"]
         flags[f"{subset}/{row['stem']}"] = np.array([flag == "1" for flag in row["visible"]])

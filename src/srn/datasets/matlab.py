@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import DataError
+from srn.media.limits import check_bytes, limit
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 """Data types by their number in the file (miINT8 ... miUINT64)."""
@@ -67,22 +68,20 @@ def read_mat5(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     `DataError` is raised where the file is missing, broken, of another version, or holds other data.
     """
     expected = "a MATLAB level-5 file of numeric arrays"
-    try:
+    with DataError.reading(path, expected):
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError.at(path, expected, error.strerror or "an error") from error
     mark = content[126:_HEADER]
     if mark not in (b"IM", b"MI"):
         raise DataError.at(path, expected, "a version 7.3 (HDF5) file" if is_hdf5(path) else "another kind of file")
     order = "<" if mark == b"IM" else ">"
     arrays = {}
-    try:
+    with DataError.reading(path, expected):
         for kind, data in _elements(content[_HEADER:], order, padded=False):
             if kind == _COMPRESSED:
-                kind, data = next(_elements(zlib.decompress(data), order, padded=True), (0, b""))
+                unpacked = zlib.decompressobj().decompress(data, limit("SRN_MAX_BYTES") + 1)
+                check_bytes(path, len(unpacked))
+                kind, data = next(_elements(unpacked, order, padded=True), (0, b""))
             if kind == _MATRIX:
                 name, values = _array(data, order)
                 arrays[name] = values
-    except (ValueError, struct.error, zlib.error, TypeError) as error:
-        raise DataError.at(path, expected, str(error)) from error
     return arrays

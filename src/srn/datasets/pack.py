@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.datasets.sample import Sample
-from srn.errors import DataError, InputError
+from srn.errors import DataError
 from srn.face.geometry import CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import LandmarkScheme, describe_scheme, described_scheme
 from srn.files import write_atomically
+from srn.media.arrays import read_npz
 from srn.media.pictures import decode_image, encode_image
 
 PACK_CROP = CropSpec(size=240, face_size=120.0)
@@ -63,7 +63,10 @@ class FacePack:
 
     def image(self, index: int) -> ImageArray:
         """Return the crop (size, size, 3) uint8 RGB of one face."""
-        return decode_image(self._code(index).tobytes(), self.names[index])
+        image, size = decode_image(self._code(index).tobytes(), self.names[index]), self.spec.size
+        if image.shape != (size, size, 3):
+            raise DataError.at(self.names[index], f"a crop of {size} x {size}", f"{image.shape[1]} x {image.shape[0]}")
+        return image
 
     def samples(self, path: Path) -> list[Sample]:
         """Return the faces as samples, coordinates in pixels of the crops; `path` is the pack's file."""
@@ -111,16 +114,25 @@ class FacePack:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> FacePack:
         """Read a pack; raise `DataError` where the file is missing or no pack."""
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
-                if str(archive["format"]) != _FORMAT:
-                    raise DataError.at(path, _FORMAT, str(archive["format"]))
-                size, face_size = archive["frame"]
-                spec, scheme = CropSpec(int(size), float(face_size)), described_scheme(str(archive["scheme"]))
-                landmarks, names, code, offsets = (archive[key] for key in ("landmarks", "names", "bytes", "offsets"))
-                return cls(scheme, landmarks, names, spec, code, offsets, archive.get("occluded"))
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, InputError) as error:
-            raise DataError.at(path, "a face pack (.npz)", f"{type(error).__name__}: {error}") from error
+        expected = "a face pack (.npz)"
+        arrays = read_npz(path, expected)
+        with DataError.reading(path, expected):
+            if str(arrays["format"]) != _FORMAT:
+                raise DataError.at(path, _FORMAT, str(arrays["format"]))
+            size, face_size = arrays["frame"].tolist()
+            spec, scheme = CropSpec(int(size), float(face_size)), described_scheme(str(arrays["scheme"]))
+            landmarks, names, code, offsets = (arrays[key] for key in ("landmarks", "names", "bytes", "offsets"))
+            occluded = arrays.get("occluded")
+            faces, n = len(names), scheme.n_points
+            forms = [
+                (names, "U", (faces,)), (landmarks, "f", (faces, n, 2)), (code, "u", (len(code),)),
+                (offsets, "i", (faces + 1,)), *([] if occluded is None else [(occluded, "b", (faces, n))]),
+            ]  # fmt: skip
+            if any(array.dtype.kind != kind or array.shape != shape for array, kind, shape in forms):
+                raise ValueError(f"arrays that do not belong to {faces} faces of {n} points")
+            if not np.isfinite(landmarks).all() or (np.diff([0, *offsets, len(code)]) < 0).any():
+                raise ValueError("landmarks that are not finite, or pictures that overlap")
+            return cls(scheme, landmarks, names, spec, code, offsets, occluded)
 
 
 def pack_faces(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -13,7 +14,7 @@ import numpy as np
 from srn.datasets.coco import is_coco, read_coco
 from srn.datasets.manifest import MANIFEST, mark_occluded
 from srn.datasets.pts_folder import BOXES_FOLDER, read_pts_folder
-from srn.datasets.report import ReadingReport, check_landmarks, check_picture
+from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture
 from srn.datasets.sample import SPLITS, Sample
 from srn.datasets.scheme_file import SCHEME_FILE, read_scheme
 from srn.errors import DataError
@@ -89,10 +90,8 @@ def read_plain(base: Path, scheme: LandmarkScheme | None = None) -> tuple[list[S
 def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> list[Sample]:
     """Read the faces of a CSV table, line by line; raise `DataError` where it is missing or lacks a column."""
     n = scheme.n_points
-    try:
+    with DataError.reading(file, "a table of landmarks (.csv)"):
         rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError.at(file, "a table of landmarks (.csv)", str(error)) from error
     header = [name.strip() for name in rows[0]] if rows else []
     needed = ["picture", *(f"{axis}{i}" for i in range(n) for axis in "xy")]
     missing = [name for name in needed if name not in header]
@@ -102,8 +101,9 @@ def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> lis
     for number, values in enumerate(rows[1:], 2):
         if "".join(values).strip():
             row = dict(zip(header, (value.strip() for value in values), strict=False))
-            with report.catching():
-                samples.append(_read_row(row, header, f"{file}: line {number}", file, scheme))
+            where = f"{file}: line {number}"
+            with report.catching(where):
+                samples.append(_read_row(row, header, where, file, scheme))
                 report.count(samples[-1].subset, 1)
     return samples
 
@@ -116,8 +116,9 @@ def _read_row(row: dict[str, str], header: list[str], where: str, file: Path, sc
     except (KeyError, ValueError) as error:
         raise DataError.at(where, f"{len(header)} columns, numbers for every point", str(error)) from error
     check_landmarks(landmarks, where)
-    picture = check_picture(file.parent / row["picture"])
-    return Sample(picture, landmarks, scheme, row.get("subset") or file.stem, occluded=hidden)
+    picture = check_picture(file.parent / check_inside(row["picture"], where))
+    subset = check_inside(row.get("subset") or file.stem, where)
+    return Sample(picture, landmarks, scheme, subset, occluded=hidden)
 
 
 def _pts_folders(root: Path) -> list[Path]:
@@ -129,7 +130,7 @@ def _pts_folders(root: Path) -> list[Path]:
 def _is_table(path: Path) -> bool:
     try:
         with path.open(encoding="utf-8-sig") as file:
-            header = {name.strip() for name in file.readline().split(",")}
+            header = {name.strip() for name in file.readline(1 << 20).split(",")}
     except (OSError, UnicodeDecodeError):
         return False
     return {"picture", "x0", "y0"} <= header
@@ -154,9 +155,10 @@ def _count_points(folders: Sequence[Path], coco: Sequence[Path], tables: Sequenc
         except DataError:
             continue
     for path in coco:
-        for annotation in json.loads(path.read_bytes())["annotations"]:
-            if annotation.get("keypoints"):
-                return len(annotation["keypoints"]) // 3
+        with contextlib.suppress(DataError), DataError.reading(path, "COCO annotations"):
+            for annotation in json.loads(path.read_bytes())["annotations"]:
+                if annotation.get("keypoints"):
+                    return len(annotation["keypoints"]) // 3
     for path in tables:
         header = path.read_text(encoding="utf-8-sig").splitlines()[0].split(",")
         return sum(name.strip()[:1] == "x" and name.strip()[1:].isdecimal() for name in header)

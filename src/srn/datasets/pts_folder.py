@@ -42,13 +42,13 @@ def read_pts_folder(
         elif stem not in pictures:
             report.problems.append(f"{annotations[stem]}: no picture beside it; left out")
         else:
-            with report.catching():
+            with report.catching(annotations[stem]):
                 landmarks = read_pts(annotations[stem], scheme.n_points)
                 box_around(landmarks, annotations[stem])  # a face without an extent is an annotation error
                 picture, box = check_picture(pictures[stem]), None
                 box_file = root / BOXES_FOLDER / place / f"{stem}.pts"
                 if box_file.exists():
-                    with report.catching(""):
+                    with report.catching(box_file, ""):
                         box = read_box_pts(box_file)
                 samples.append(Sample(picture, landmarks, scheme, subset, box))
     report.count(subset, len(samples))

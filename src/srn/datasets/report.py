@@ -38,10 +38,11 @@ class ReadingReport:
         self.counts[subset] = self.counts.get(subset, 0) + faces
 
     @contextmanager
-    def catching(self, consequence: str = "; left out") -> Iterator[None]:
-        """Turn a `DataError` of the block into a problem that ends with `consequence`."""
+    def catching(self, where: str | os.PathLike[str], consequence: str = "; left out") -> Iterator[None]:
+        """Turn an error of the block, which reads one face, into a problem that ends with `consequence`."""
         try:
-            yield
+            with DataError.reading(where, "an annotation that can be read"):
+                yield
         except DataError as error:
             self.problems.append(f"{error}{consequence}")
 
@@ -83,6 +84,17 @@ def check_picture(path: Path) -> Path:
     return path
 
 
+def check_inside(name: str, where: str | os.PathLike[str]) -> str:
+    """Return the name of a picture or subset unchanged; raise `DataError` where it leads out of its dataset's folder.
+
+    Names come from files of strangers, and outputs are named by them. Links inside the folder may lead anywhere.
+    """
+    parts = name.replace("\\", "/").split("/")
+    if "\0" in name or ".." in parts or not parts[0] or Path(name).is_absolute():
+        raise DataError.at(where, "a name inside the dataset's folder", repr(name))
+    return name
+
+
 def read_corner_box(values: Any, where: str, first_pixel: float, report: ReadingReport) -> Box | None:
     """Convert x, y, width and height (MATLAB, COCO) to a 0-based box; `first_pixel` is their first pixel's centre.
 
@@ -91,7 +103,7 @@ def read_corner_box(values: Any, where: str, first_pixel: float, report: Reading
     try:
         x, y, width, height = (float(v) for v in np.asarray(values, dtype=np.float64).ravel())
         return Box(x - first_pixel, y - first_pixel, x - first_pixel + width, y - first_pixel + height)
-    except (ValueError, InputError):
-        found = " ".join(str(v) for v in np.asarray(values).ravel())
+    except (ValueError, TypeError, OverflowError, InputError):
+        found = " ".join(map(str, values)) if isinstance(values, list | np.ndarray) else str(values)
         report.problems.append(str(DataError.at(where, "a box: x, y, width > 0, height > 0", found)))
         return None

@@ -10,6 +10,7 @@ from srn.errors import DataError, InputError
 from srn.face.scheme import COMPONENTS, LandmarkScheme, register_scheme
 
 SCHEME_FILE = "scheme.toml"
+_MOST_POINTS = 10_000
 _KEYS = {"name", "n_points", "eye_corners", "eyes", "mirror_pairs", "components", "contours"}
 _MIRRORED = {"left_cheek": "right_cheek", "right_cheek": "left_cheek"}
 
@@ -48,10 +49,8 @@ def _check_mirror(scheme: LandmarkScheme, path: Path) -> None:
 
 def _content(file: Path) -> dict[str, Any]:
     """Return the file's content with all keys that are needed and no unknown one."""
-    try:
+    with DataError.reading(file, "a scheme (.toml)"):
         content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:  # also invalid TOML and UTF-8
-        raise DataError.at(file, "a scheme (.toml)", getattr(error, "strerror", None) or str(error)) from error
     unknown = sorted(content.keys() - _KEYS)
     missing = sorted({"name", "n_points", "eye_corners", "eyes", "components"} - content.keys())
     if unknown or missing:
@@ -66,8 +65,8 @@ def read_scheme(file: Path) -> LandmarkScheme:
     name, n = content["name"], content["n_points"]
     if not isinstance(name, str) or not name:
         raise DataError.at(f"{file}: name", "a name", str(name))
-    if type(n) is not int or n < 2:
-        raise DataError.at(f"{file}: n_points", "a number of points", str(n))
+    if type(n) is not int or not 2 <= n <= _MOST_POINTS:
+        raise DataError.at(f"{file}: n_points", f"a number of points up to {_MOST_POINTS}", str(n)[:60])
     parts = content["components"]
     if not isinstance(parts, dict) or set(parts) - set(COMPONENTS):
         found = str(parts) if not isinstance(parts, dict) else ", ".join(sorted(set(parts) - set(COMPONENTS)))

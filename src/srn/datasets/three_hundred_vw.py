@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
+import pickletools
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from srn.datasets.report import ReadingReport, check_landmarks, check_picture
 from srn.datasets.sample import TRAIN
 from srn.errors import DataError
 from srn.face.scheme import IBUG_68, LandmarkScheme
+from srn.media.arrays import read_npy_header
 from srn.media.pts import read_pts
 
 _VIDEOS = {
@@ -34,55 +35,80 @@ CATEGORIES = tuple(OFFICIAL_VIDEOS)[1:]
 
 EXCLUSION_FILES = ("excluded_frames.json", "broken_frames.npy")
 _PART_OF = {video: part for part, videos in OFFICIAL_VIDEOS.items() for video in videos}
+_NAMES_IN_ARRAYS = re.compile(r"numpy\.(ndarray|dtype|_?core\.multiarray\._reconstruct)")
 _FRAME_FOLDERS = ("imgs", "extraction", "frames")
-
-
-class _StandIn:
-    """Replaces NumPy's classes in a pickled array: holds its state and runs no code."""
-
-    def __init__(self, *arguments: object) -> None:
-        self.state: Any = None
-
-    def __setstate__(self, state: object) -> None:
-        self.state = state
-
-
-class _DataOnly(pickle.Unpickler):
-    """Unpickles lists, dicts, texts and numbers; classes named in the file are never imported."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if not re.fullmatch(r"numpy\.(ndarray|dtype|_?core\.multiarray\._reconstruct)", f"{module}.{name}"):
-            raise pickle.UnpicklingError(f"{module}.{name} in it")
-        return _StandIn
 
 
 def read_excluded_frames(file: Path) -> dict[str, tuple[int, ...]]:
     """Read the frames that the protocol excludes, by video; frames count from 1.
 
     A `.json` file holds `{"410": [148, 150, ...], ...}`. `.npy`, in which the list is distributed, holds the same as a
-    pickled dict in an array; no code in it can run. `DataError` is raised where the file is missing or holds something
-    else.
+    pickled dict in an array; it is read without unpickling. `DataError` is raised where the file is missing or holds
+    something else.
     """
-    expected = "frame numbers by video: {'410': [148, 150], ...}"
-    try:
-        content = json.loads(file.read_bytes()) if file.suffix.lower() == ".json" else _unpickled(file)
+    with DataError.reading(file, "frame numbers by video: {'410': [148, 150], ...}"):
+        content = json.loads(file.read_bytes()) if file.suffix.lower() == ".json" else _dict_in_array(file)
         return {str(video): tuple(sorted(int(n) for n in numbers)) for video, numbers in content.items()}
-    except OSError as error:
-        raise DataError.at(file, expected, error.strerror or "an error") from error
-    except (ValueError, TypeError, AttributeError, IndexError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise DataError.at(file, expected, str(error) or type(error).__name__) from error
 
 
-def _unpickled(file: Path) -> Any:
+def _dict_in_array(file: Path) -> Any:
     """Return the object in a `.npy` file of one element."""
     with file.open("rb") as stream:
-        npy = np.lib.format
-        read_header = npy.read_array_header_1_0 if npy.read_magic(stream) == (1, 0) else npy.read_array_header_2_0
-        shape, _, kind = read_header(stream)
+        shape, _, kind = read_npy_header(stream)
         if shape != () or not kind.hasobject:
             raise ValueError(f"an array {shape} of {kind}")
-        array = _DataOnly(stream).load()
-    return array.state[4][0] if isinstance(array, _StandIn) else array
+        state = _plain_values(stream)
+    return state[4][0] if isinstance(state, tuple) else state  # of an array: version, shape, type, order, elements
+
+
+def _plain_values(stream: IO[bytes]) -> Any:
+    """Return the dicts, lists, texts and numbers in a pickled array. No class is looked up and nothing is called."""
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+
+    def popped(start: int) -> list[Any]:
+        items = stack[start:]
+        del stack[start:]
+        return items
+
+    for code, argument, _ in pickletools.genops(stream):
+        match code.name:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case "MARK":
+                marks.append(len(stack))
+            case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE" | "NONE" | "NEWTRUE" | "NEWFALSE":
+                empty: dict[str, Any] = {"EMPTY_DICT": {}, "EMPTY_LIST": [], "EMPTY_TUPLE": (), "NEWTRUE": True}
+                stack.append(empty.get(code.name))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(popped(len(stack) - int(code.name[-1]))))
+            case "TUPLE":
+                stack.append(tuple(popped(marks.pop())))
+            case "APPEND" | "APPENDS":
+                items = popped(marks.pop() if code.name == "APPENDS" else -1)
+                stack[-1].extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = popped(marks.pop() if code.name == "SETITEMS" else -2)
+                stack[-1].update(zip(items[::2], items[1::2], strict=True))
+            case "PUT" | "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                memo[len(memo) if code.name == "MEMOIZE" else int(argument or 0)] = stack[-1]
+            case "GET" | "BINGET" | "LONG_BINGET":
+                stack.append(memo[int(argument or 0)])
+            case "GLOBAL" | "STACK_GLOBAL":
+                name = argument.replace(" ", ".") if argument else ".".join(popped(-2))
+                if not _NAMES_IN_ARRAYS.fullmatch(name):
+                    raise ValueError(f"{name} in it")
+                stack.append(None)
+            case "REDUCE":  # the call that makes an empty array or a type
+                stack[-2:] = [None]
+            case "BUILD":
+                stack[-2:] = stack[-1:]
+            case _ if isinstance(argument, int | str | bytes):
+                stack.append(argument)
+            case name:
+                raise ValueError(f"{name} in it")
+    return stack[-1]
 
 
 def _open_frames(folder: Path) -> tuple[FrameSource, set[int]]:
@@ -142,7 +168,7 @@ def read_clip(
         if number not in there:
             report.problems.append(f"{path}: no frame {number} in {source.path}; left out")
             continue
-        with report.catching():
+        with report.catching(path):
             if isinstance(source, FrameFolder):
                 check_picture(source.frame_path(number))
             landmarks.append(check_landmarks(read_pts(path, scheme.n_points), path))
@@ -190,7 +216,7 @@ def read_300vw(
         if own is not None and own not in wanted:
             continue
         subset = folder.name if own is None else f"{own}/{folder.name}"
-        with report.catching():
+        with report.catching(folder):
             clips.append(read_clip(folder, report, subset, skipped.get(folder.name, ()), scheme))
             report.count(own or folder.name, len(clips[-1]))
     if official:

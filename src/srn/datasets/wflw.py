@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srn.datasets.report import ReadingReport, check_landmarks, check_picture
+from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture
 from srn.datasets.sample import SPLITS, TEST, Sample
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
@@ -34,10 +34,8 @@ def has_lists(root: Path, scheme: LandmarkScheme) -> bool:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Return the lines that are not empty, with their numbers."""
-    try:
+    with DataError.reading(path, "a list of WFLW"):
         text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError.at(path, "a list of WFLW", getattr(error, "strerror", None) or str(error)) from error
     return [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
 
 
@@ -56,7 +54,7 @@ def _read_face(
         expected = f"{coordinates} coordinates, 4 of a box, {len(ATTRIBUTES)} flags 0 or 1, and a name"
         raise DataError.at(where, expected, str(error)) from error
     landmarks = check_landmarks(values[:coordinates].reshape(scheme.n_points, 2), where)
-    picture = check_picture(images / words[-1].strip())
+    picture = check_picture(images / check_inside(words[-1].strip(), where))
     box = None
     try:
         box = Box(*values[coordinates : coordinates + 4].tolist())
@@ -112,8 +110,9 @@ def read_wflw(
     for split, file in wanted.items():
         found: list[Sample] = []
         for number, line in _lines(file) if file.is_file() else []:
-            with report.catching():
-                found.append(_read_face(line, f"{file}: line {number}", scheme, root / "WFLW_images", split, report))
+            where = f"{file}: line {number}"
+            with report.catching(where):
+                found.append(_read_face(line, where, scheme, root / "WFLW_images", split, report))
         report.count(split, len(found))
         if split == TEST and scheme is WFLW_98:
             for attribute in ATTRIBUTES:

@@ -8,8 +8,6 @@ import io
 import json
 import os
 import sys
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -17,10 +15,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from srn.datasets.manifest import manifest_digest
 from srn.datasets.sample import Sample
-from srn.errors import InputError, SrnError
+from srn.errors import DataError, InputError
 from srn.evaluation.protocol import evaluate
 from srn.evaluation.provenance import COMPUTING_PACKAGES, package_versions
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, FaceResult, Initialization
@@ -28,6 +27,7 @@ from srn.face.scheme import scheme_by_name
 from srn.files import write_atomically
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
+from srn.media.arrays import read_npz
 
 FORMAT = 1
 """Version of an entry's file layout."""
@@ -96,9 +96,12 @@ class EvaluationCache:
 
     def load(self, key: Mapping[str, Any]) -> Evaluation | None:
         """Return the evaluation of a key; None without an entry or with a broken file."""
+        path, expected = self.path(key), "a kept evaluation (.npz)"
         try:
-            return _decoded(self.path(key).read_bytes())
-        except (OSError, EOFError, ValueError, KeyError, TypeError, SrnError, zipfile.BadZipFile, zlib.error):
+            arrays = read_npz(path, expected)
+            with DataError.reading(path, expected):
+                return _decoded(arrays)
+        except DataError:
             return None  # measured anew
 
     def save(self, key: Mapping[str, Any], evaluation: Evaluation) -> None:
@@ -138,7 +141,8 @@ def cached_evaluate(
         "flip_average": landmarker.flip_average,
     }
     kept = None if store is None else store.load(key)
-    if kept is None:
+    if kept is None or len(kept.results) != len(samples):
+        kept = None
         found = evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress)
         if store is not None and not found.problems:  # a picture unreadable today may be there tomorrow, at its path
             store.save(key, found)
@@ -174,9 +178,7 @@ def _encoded(evaluation: Evaluation) -> bytes:
     return buffer.getvalue()
 
 
-def _decoded(content: bytes) -> Evaluation:
-    with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+def _decoded(arrays: Mapping[str, npt.NDArray[Any]]) -> Evaluation:
     facts = json.loads(str(arrays["facts"]))
     columns: list[dict[str, Any]] = [{} for _ in facts["faces"]]
     for name in _ARRAYS:

@@ -20,20 +20,16 @@ def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.N
     Raises:
         DataError: the file is missing or broken, or has another number of points.
     """
-    try:
+    with DataError.reading(path, "a readable .pts file"):
         text = Path(path).read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise DataError.at(path, "a readable .pts file", error.strerror or "an error") from error
     declared = re.search(r"n_points\s*:\s*(\d+)", text)
     block = re.search(r"\{(.*?)\}", text, re.DOTALL)
     if declared is None or block is None:
         found = "other text" if text.strip() else "neither"
         raise DataError.at(path, "'n_points: N' and a block of '{ x y ... }'", found)
-    try:
+    with DataError.reading(path, "numbers between the braces"):
         numbers = np.array([float(word) for word in block[1].split()])
-    except ValueError as error:
-        raise DataError.at(path, "numbers between the braces", str(error)) from error
-    expected = int(declared[1])
+        expected = int(declared[1])
     if len(numbers) != 2 * expected:
         raise DataError.at(path, f"{expected} points, as n_points says", f"{len(numbers)} numbers")
     if not np.isfinite(numbers).all():
