@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -17,12 +18,30 @@ import cv2
 import numpy as np
 
 from srn.errors import InputError, WeightsError
-from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
+from srn.face.geometry import Box, ImageArray
 from srn.face.localizer import Float32Array
+from srn.inference.found_boxes import (
+    Found,
+    decode_centerface,
+    merge_overlaps,
+    resized,
+    to_picture,
+    turned_back,
+    without_parts,
+)
 from srn.inference.inputs import as_image
-from srn.inference.runtime import first_line, open_session
+from srn.inference.proposals import ProposalNetwork, Region, region_of_box
+from srn.inference.runtime import Reopened, first_line, open_session
 
-CENTERFACE_SIZES = (160, 320, 640)  # longer sides, in pixels, to which CenterFace resizes a picture
+CENTERFACE_SIZES = (160, 320)  # longer sides, in pixels, to which CenterFace resizes a picture
+FALLBACK_SIZES = (640, 1280)  # further ones, in which a picture is searched until it shows a face
+SMALLEST = 24.0  # default height of the smallest face, in pixels of a picture of up to `FULL_SIDE`
+LEAST_SMALLEST = 8.0  # lower limit of it: the proposals of an enlarged picture are no better
+FULL_SIDE = 4000  # longer side, in pixels, of a picture of 12 megapixels
+KNOWN = 22.0  # height of a face, in pixels of the last size, from which CenterFace finds it there
+LARGEST_CLOSE = 60.0  # largest side of a face, in pixels of the close search, whose context lies within the region
+UNSURE = 0.1  # score from which a box is looked at closely
+TURNED_THRESHOLD = 0.5  # lowest score of a face that lies on its side or upside down
 
 
 @dataclass(frozen=True)
@@ -30,12 +49,14 @@ class FoundFace:
     """A face found in a picture, with the finder's confidence in [0, 1] as its score.
 
     The box is in picture pixels, in the finder's own convention, and may extend beyond the picture. Of a doubtful face
-    the score is below the finder's threshold: its landmarks decide whether it is a face.
+    the score is below the finder's threshold: its landmarks decide whether it is a face. Turned counter-clockwise by
+    `turn` quarter turns, the picture shows the face about upright.
     """
 
     box: Box
     score: float
     doubtful: bool = False
+    turn: int = 0
 
 
 class FaceFinder(Protocol):
@@ -45,16 +66,20 @@ class FaceFinder(Protocol):
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first; an empty list if there is none."""
 
 
-class CenterFaceFinder:
+class CenterFaceFinder(Reopened):
     """CenterFace (Xu et al. 2019, arXiv:1911.03599) in ONNX Runtime: the built-in finder.
 
-    The picture is searched in several sizes: a large face is found in a small picture, a small face needs resolution.
-    Sizes above the picture's own are skipped.
+    Large faces are found in a reduced picture. Where a `ProposalNetwork` suspects small ones, the picture is searched
+    again at the resolution that they need. If there is no face, the whole picture is searched in `FALLBACK_SIZES`, then
+    turned by 90, 180 and 270 degrees. Reduced pictures are never larger than the picture itself.
 
     Args:
         model: a CenterFace ONNX file; the shipped one if None.
-        sizes: longer sides, in pixels, to which the picture is resized, one after the other.
-        last_size: a further, larger size, used only if the others show no face; None to leave it out.
+        sizes: longer sides, in pixels, to which the picture is reduced, one after the other.
+        smallest: height of the smallest faces to search for, in pixels. If None, 24, and in proportion more in pictures
+            of more than 4000 pixels. Smaller faces may be found as well.
+        max_faces: largest number of faces; the largest faces are kept. All if None.
+        turned: whether faces that lie on their side or upside down are searched for, where there is no other.
         threshold: lowest score of a face.
         doubtful_threshold: lowest score of a doubtful face, reported only if no face is certain; None to report none.
         max_iou: of two boxes that overlap by more than this, the better one is kept.
@@ -72,7 +97,9 @@ class CenterFaceFinder:
         model: str | os.PathLike[str] | None = None,
         *,
         sizes: Sequence[int] = CENTERFACE_SIZES,
-        last_size: int | None = 1280,
+        smallest: float | None = None,
+        max_faces: int | None = None,
+        turned: bool = True,
         threshold: float = 0.4,
         doubtful_threshold: float | None = None,
         max_iou: float = 0.3,
@@ -80,15 +107,18 @@ class CenterFaceFinder:
     ) -> None:
         if not sizes or any(size < 32 for size in sizes):
             raise InputError.at("face finder's sizes", "one or more sizes of at least 32 pixels", str(tuple(sizes)))
-        if last_size is not None and last_size < 32:
-            raise InputError.at("face finder's last_size", "a size of at least 32 pixels, or None", str(last_size))
+        if smallest is not None and not (math.isfinite(smallest) and smallest >= LEAST_SMALLEST):
+            raise InputError.at("smallest face", f"at least {LEAST_SMALLEST:g} pixels", f"{smallest:g}")
+        if max_faces is not None and max_faces < 1:
+            raise InputError.at("max_faces", "at least 1", str(max_faces))
         _check_fractions(threshold=threshold, max_iou=max_iou, doubtful_threshold=doubtful_threshold)
-        self.sizes, self.last_size = tuple(sorted(set(sizes))), last_size
+        self.sizes, self.smallest, self.max_faces, self.turned = tuple(sorted(set(sizes))), smallest, max_faces, turned
         self.threshold, self.max_iou = threshold, max_iou
         self.least = threshold if doubtful_threshold is None else min(threshold, doubtful_threshold)
         where = model if model is not None else resources.files("srn") / "weights" / "centerface.onnx"
         content = _read_bytes(where, "CenterFace's ONNX file")
         self._session = open_session(content, str(where), "an ONNX model that ONNX Runtime reads", threads=threads)
+        self._proposals = ProposalNetwork(threads=threads)
         names = {value.name for value in (*self._session.get_inputs(), *self._session.get_outputs())}
         if not {"image", "heat", "scale", "offset"} <= names:
             expected = "input 'image' and outputs 'heat', 'scale', 'offset' (benchmarks/import_centerface.py)"
@@ -97,39 +127,96 @@ class CenterFaceFinder:
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first."""
         image = as_image(image)
-        longer_side = max(image.shape[:2])
-        used = self.sizes[0]
-        found = [self._find_at(image, used / longer_side)]
-        last = [] if self.last_size is None else [(self.last_size, False)]
-        for size, always in [*((size, True) for size in self.sizes[1:]), *last]:
-            # Enlarging adds no information, nor does a size that is hardly above the previous one.
-            available = min(size, longer_side)
-            if available >= 1.25 * used and (always or not any((scores > self.threshold).any() for _, scores in found)):
-                found.append(self._find_at(image, available / longer_side))
-                used = available
-        boxes = np.concatenate([boxes for boxes, _ in found])
-        scores = np.concatenate([scores for _, scores in found])
+        found = self._reduced(image, self.sizes, [])
+        if self.max_faces is None or self._certain(found) < self.max_faces:
+            found += list(self._closer(image, found))
+        for size in FALLBACK_SIZES:
+            if not self._certain(found):
+                found = self._reduced(image, (size,), found)
+        faces = self._faces(found)
+        if self.turned and (not faces or faces[0].doubtful):
+            faces = self._turned(image) or faces
+        if self.max_faces is not None and not any(face.doubtful for face in faces):
+            largest = sorted(faces, key=lambda face: -face.box.size)[: self.max_faces]
+            faces = [face for face in faces if face in largest]
+        return faces
+
+    def _faces(self, found: Sequence[Found], turn: int = 0) -> list[FoundFace]:
+        """Merge what the searches have found; faces below the threshold only if there is no other."""
+        boxes = np.concatenate([part.boxes for part in found])
+        scores = np.concatenate([part.scores for part in found])
         certain = scores > self.threshold
         doubtful = not certain.any()
         if not doubtful:
             boxes, scores = boxes[certain], scores[certain]
-        boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
+        boxes, scores = without_parts(*merge_overlaps(boxes, scores, self.max_iou))
         pairs = zip(boxes.tolist(), scores.tolist(), strict=True)
-        return [FoundFace(Box(*box), score, doubtful) for box, score in pairs]
+        return [FoundFace(Box(*box), score, doubtful, turn) for box, score in pairs]
 
-    def _find_at(self, image: ImageArray, scale: float) -> tuple[Float64Array, Float64Array]:
-        """Boxes (K, 4) in picture pixels and scores (K,) of the picture resized by `scale`."""
-        resized, ratio = _resized(image, scale)
-        height, width = resized.shape[:2]
+    def _certain(self, found: Sequence[Found]) -> int:
+        """Count the certain faces, only as far as the largest number of faces needs it."""
+        certain = [part.scores > self.threshold for part in found]
+        if self.max_faces is None or not any(mask.any() for mask in certain):
+            return int(any(mask.any() for mask in certain))
+        return len(self._faces(found))
+
+    def _reduced(self, image: ImageArray, sizes: Sequence[int], found: list[Found]) -> list[Found]:
+        """Search the picture in several sizes; returns the searches of `found` and these."""
+        longer_side = max(image.shape[:2])
+        for size in sizes:
+            # Enlarging adds no information, nor does a size that is hardly above the previous one.
+            available = min(size, longer_side)
+            if not found or available >= 1.25 * max(part.scale for part in found) * longer_side:
+                found = [*found, self._find_at(image, available / longer_side)]
+        return found
+
+    def _closer(self, image: ImageArray, found: Sequence[Found]) -> Iterator[Found]:
+        """Search the regions that may hold faces too small, or too weak, for the reduced picture."""
+        smallest = self.smallest or max(SMALLEST, SMALLEST * max(image.shape[:2]) / FULL_SIDE)
+        largest = KNOWN / max(part.scale for part in found)
+        boxes, scores = (np.concatenate(parts) for parts in zip(*((p.boxes, p.scores) for p in found), strict=True))
+        boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
+        known = [Box(*box) for box, score in zip(boxes.tolist(), scores, strict=True) if score > self.threshold]
+        if smallest < largest:
+            for region in self._proposals.regions(image, smallest, largest, known):
+                yield self._find_in(image, region)
+        weak = (scores > UNSURE) & (scores <= self.threshold)
+        for box in (Box(*values) for values in boxes[weak].tolist()):
+            if box.height < 2 * largest:
+                yield self._find_in(image, region_of_box(box, min(2 * KNOWN / box.height, 2.0), image.shape))
+
+    def _find_in(self, image: ImageArray, region: Region) -> Found:
+        """Search a region; faces centred outside its core or far from the size looked for are left out."""
+        x0, y0, x1, y1 = region.around
+        found = self._find_at(image[y0:y1, x0:x1], region.scale)
+        boxes = found.boxes + np.array([x0, y0, x0, y0])
+        center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(axis=1) * region.scale
+        low, high = np.array(region.core[:2]) - 0.5, np.array(region.core[2:]) - 0.5
+        inside = ((center >= low) & (center <= high)).all(axis=1) & (size < LARGEST_CLOSE)
+        return Found(region.scale, boxes[inside], found.scores[inside])
+
+    def _turned(self, image: ImageArray) -> list[FoundFace]:
+        """Find faces in the picture turned by quarter turns: those of the best turn, in pixels of the picture."""
+        best: list[FoundFace] = []
+        for turn in (1, 2, 3):
+            faces = self._faces(self._reduced(np.ascontiguousarray(np.rot90(image, turn)), self.sizes, []), turn)
+            if faces and faces[0].score > max(TURNED_THRESHOLD, best[0].score if best else 0):
+                best = [replace(face, box=turned_back(face.box, turn, image.shape)) for face in faces]
+        return best
+
+    def _find_at(self, image: ImageArray, scale: float) -> Found:
+        """Search a picture resized by `scale`."""
+        reduced, ratio = resized(image, scale)
+        height, width = reduced.shape[:2]
         # The network halves the sides five times. Black padding below and to the right keeps the aspect ratio.
         padded = np.zeros((1, 3, -(-height // 32) * 32, -(-width // 32) * 32), dtype=np.float32)
-        padded[0, :, :height, :width] = resized.transpose(2, 0, 1)
+        padded[0, :, :height, :width] = reduced.transpose(2, 0, 1)
         heat, log_size, offset = self._session.run(["heat", "scale", "offset"], {"image": padded})
         boxes, scores = decode_centerface(heat[0, 0], log_size[0], offset[0], self.least)
-        return _to_picture(boxes, ratio), scores
+        return Found(scale, to_picture(boxes, ratio), scores)
 
 
-class YuNetFinder:
+class YuNetFinder(Reopened):
     """YuNet (Wu et al. 2023) through OpenCV, with an ONNX file of the user's: the fast choice.
 
     Args:
@@ -150,7 +237,7 @@ class YuNetFinder:
         if size < 32:
             raise InputError.at("face finder's size", "at least 32 pixels", str(size))
         _check_fractions(threshold=threshold, max_iou=max_iou)
-        self.size = size
+        self.size, self._lock = size, threading.Lock()
         expected = "a YuNet ONNX file that OpenCV's FaceDetectorYN runs"
         content = np.frombuffer(_read_bytes(model, expected), dtype=np.uint8)
         try:
@@ -164,18 +251,19 @@ class YuNetFinder:
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first."""
         image = as_image(image)
-        resized, ratio = _resized(image, min(1.0, self.size / max(image.shape[:2])))
-        rows = self._detect(resized)
+        reduced, ratio = resized(image, min(1.0, self.size / max(image.shape[:2])))
+        rows = self._detect(reduced)
         rows = rows[np.argsort(-rows[:, -1], kind="stable")]
         rows = rows[(rows[:, 2] > 0) & (rows[:, 3] > 0)]
-        boxes = _to_picture(np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]), ratio)
+        boxes = to_picture(np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]), ratio)
         return [FoundFace(Box(*box.tolist()), float(row[-1])) for box, row in zip(boxes, rows, strict=True)]
 
     def _detect(self, image: ImageArray) -> Float32Array:
         """(K, 15): x, y, width, height, five points, score."""
         height, width = image.shape[:2]
-        self._network.setInputSize((width, height))
-        rows: Any = self._network.detect(image[:, :, ::-1].copy())[1]  # OpenCV takes BGR and returns None for no face
+        with self._lock:  # the size belongs to the network, not to the call
+            self._network.setInputSize((width, height))
+            rows: Any = self._network.detect(image[:, :, ::-1].copy())[1]  # takes BGR; None for no face
         return np.empty((0, 15), dtype=np.float32) if rows is None else np.asarray(rows, dtype=np.float32)
 
 
@@ -200,9 +288,13 @@ class BoxFit:
         if not (all(math.isfinite(n) for n in numbers) and self.sx > 0 and self.sy > 0):
             raise InputError.at("box fit", "finite dx, dy and positive sx, sy", str(numbers))
 
-    def apply(self, box: Box) -> Box:
-        """Return the landmark box for a finder's box, both in picture pixels."""
-        return box.adjusted(np.array([self.dx * box.width, self.dy * box.height]), (self.sx, self.sy))
+    def apply(self, box: Box, turn: int = 0) -> Box:
+        """Return the landmark box for a finder's box, both in picture pixels; `turn` is the face's (`FoundFace`)."""
+        width, height = (box.width, box.height) if turn % 2 == 0 else (box.height, box.width)
+        x, y = self.dx * width, self.dy * height
+        for _ in range(turn):
+            x, y = -y, x
+        return box.adjusted(np.array([x, y]), (self.sx, self.sy) if turn % 2 == 0 else (self.sy, self.sx))
 
 
 @cache
@@ -232,69 +324,7 @@ class LandmarkBoxFinder:
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB; their landmark boxes in picture pixels, best score first."""
-        return [replace(found, box=self.fit.apply(found.box)) for found in self.finder.find(image)]
-
-
-def decode_centerface(
-    heat: Float32Array, scale: Float32Array, offset: Float32Array, threshold: float
-) -> tuple[Float64Array, Float64Array]:
-    """Decode the network's maps to boxes, without suppression (Xu et al. 2019, section 3).
-
-    Args:
-        heat: (h, w) probability that a face is centred in the cell; a cell is 4 x 4 input pixels.
-        scale: (2, h, w) logarithm of the face's height and width in cells.
-        offset: (2, h, w) y and x of the centre relative to the middle of the cell.
-        threshold: cells of at most this heat are ignored.
-
-    Returns:
-        Boxes (K, 4), edges in input pixels counted from the corner, and scores (K,), in reading order.
-    """
-    cells = np.argwhere(heat > threshold)  # (K, 2): row, column
-    rows, columns = cells.T
-    center = (cells + offset[:, rows, columns].T.astype(np.float64) + 0.5) * 4
-    half = np.exp(scale[:, rows, columns].T.astype(np.float64)) * 2
-    boxes = np.hstack([(center - half)[:, ::-1], (center + half)[:, ::-1]])
-    return boxes, heat[rows, columns].astype(np.float64)
-
-
-def merge_overlaps(boxes: FloatArray, scores: FloatArray, max_iou: float) -> tuple[Float64Array, Float64Array]:
-    """Suppress boxes (K, 4) greedily; each box kept becomes the mean of those that agree with it. Best first.
-
-    Neighbouring cells and other picture sizes detect the same face again. The mean of the boxes with an IoU of at
-    least 1/2, weighted by their scores, varies less than the best box alone. A box that overlaps a better one by more
-    than `max_iou` is dropped.
-    """
-    order = np.argsort(-scores, kind="stable")
-    kept, merged = [], []
-    while order.size:
-        overlap = _iou_with(boxes[order[0]], boxes[order])
-        agree = order[overlap >= 0.5]
-        kept.append(order[0])
-        merged.append(np.average(boxes[agree], axis=0, weights=scores[agree]))
-        overlap[0] = np.inf  # the box itself leaves the list for every max_iou
-        order = order[overlap <= max_iou]
-    return np.array(merged, dtype=np.float64).reshape(-1, 4), np.asarray(scores, dtype=np.float64)[kept]
-
-
-def _iou_with(box: FloatArray, boxes: FloatArray) -> Float64Array:
-    overlap = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(axis=1)
-    area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    return np.asarray(overlap / ((box[2:] - box[:2]).prod() + area - overlap), np.float64)
-
-
-def _resized(image: ImageArray, scale: float) -> tuple[ImageArray, Float64Array]:
-    """Resize by about `scale`; also return the exact ratio of the sides (x, y) after rounding to whole pixels."""
-    height, width = image.shape[:2]
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    resized = cv2.resize(image, size, interpolation=interpolation).astype(np.uint8, copy=False)
-    return resized, np.array([size[0] / width, size[1] / height])
-
-
-def _to_picture(edges: FloatArray, ratio: FloatArray) -> Float64Array:
-    """Convert edges (K, 4) of a resized picture, counted from its corner, to 0-based pixel centres of the picture."""
-    # Edges scale about the picture's corner, which lies half a pixel before the centre of the first pixel.
-    return np.asarray(edges / np.tile(ratio, 2) - 0.5, np.float64)
+        return [replace(found, box=self.fit.apply(found.box, found.turn)) for found in self.finder.find(image)]
 
 
 def _check_fractions(**values: float | None) -> None:
