@@ -1,4 +1,4 @@
-"""Files are written beside their place and renamed, so that no reader ever sees half of one."""
+"""Files are written beside their place and renamed, so that no reader sees half of one; outputs are checked before."""
 
 from __future__ import annotations
 
@@ -7,37 +7,168 @@ import csv
 import io
 import json
 import os
+import re
+import secrets
+import stat
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from srn.errors import InputError
+
+STANDARD_OUTPUT = Path("-")  # as the path of a file
+_STANDARD_OUTPUTS = {str(STANDARD_OUTPUT), "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
+
+
+class FileKind(NamedTuple):
+    """A sort of file that is written: its name in messages, and the pattern of its first bytes."""
+
+    words: str
+    head: re.Pattern[bytes]
+    is_text: bool = True  # and may go to the standard output
+
+
+def _kind(words: str, head: bytes, *, is_text: bool = True) -> FileKind:
+    return FileKind(words, re.compile(head, re.DOTALL), is_text)
+
+
+FACES_JSON = _kind("JSON of faces", rb'\{"images":|\{"path":')
+FACES_LINES = _kind("JSON lines of frames", rb'\{"frame":')
+FACES_CSV = _kind("a table of landmarks", rb"path,face,point")
+POINTS = _kind("a .pts file", rb"version")
+NUMBERS_JSON = _kind("JSON of numbers", rb'\{\s*"\w+":')
+CHART = _kind("a chart", rb"<\?xml[^>]*>\s*<svg|%PDF-1.4\n%\xac\xdc|\x89PNG.{0,90}Matplotlib")
+BOX_CURVE = _kind("a chart or JSON of numbers", CHART.head.pattern + b"|" + NUMBERS_JSON.head.pattern)
+OVERLAY = _kind("a JPEG picture", rb"\xff\xd8\xff", is_text=False)
+VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False)
+NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]", is_text=False)
+WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
+PACK = _kind("a pack", rb"PK\x03\x04", is_text=False)
+_HEAD_BYTES = 256
+
+
+class Output(NamedTuple):
+    """A path that a command will write: the option's name, and its kind. A folder has none.
+
+    `apart` says that a folder may not hold an input, because the names of the files in it come from the input.
+    """
+
+    name: str
+    path: Path
+    kind: FileKind | None = None
+    apart: bool = False
+
+
+def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path], *, force: bool = False) -> None:
+    """Check, before any work, that every output can be written and destroys neither an input nor another kind of file.
+
+    Args:
+        inputs: files and folders that are read.
+        force: whether a file of another kind may be written over, unless it lies in a folder of `inputs`.
+
+    Raises:
+        InputError: an output is an input, a file of another kind, the same as another output, or cannot be written.
+    """
+    read = [path for path in inputs if os.path.exists(path)]  # unlike Path's, it takes any name
+    files = {_identity(path) for path in read if path.is_file()}
+    folders = [path.resolve() for path in read if path.is_dir()]
+    taken: dict[Path, str] = {}
+    for output in outputs:
+        if output.kind is not None:
+            _check_file(output, output.kind, files, folders, force=force)
+        else:
+            _check_folder(output, read)
+        place = output.path.resolve()
+        if output.kind is not None and taken.setdefault(place, output.name) != output.name:
+            raise InputError.at(output.name, f"another file than that of {taken[place]}", str(output.path))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _check_file(
+    output: Output, kind: FileKind, files: set[tuple[int, int]], folders: Sequence[Path], *, force: bool
+) -> None:
+    name, path = output.name, output.path
+    if is_standard_output(path):
+        if not kind.is_text:
+            raise InputError.at(name, f"a file for {kind.words}", "the standard output")
+        return
+    if os.path.isdir(path):
+        raise InputError.at(name, f"a file for {kind.words}", f"{path}, a folder")
+    if os.path.isfile(path):
+        if _identity(path) in files:
+            raise InputError.at(name, "another file than the inputs", str(path))
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            if head and not kind.head.match(head):
+                is_read = any(path.resolve().is_relative_to(folder) for folder in folders)
+                if is_read or not force:
+                    hint = "in a folder that is read" if is_read else "a file of another kind (--force replaces it)"
+                    raise InputError.at(name, f"a new file, or {kind.words}", f"{path}, {hint}")
+    if os.path.exists(path) and not os.access(path, os.W_OK):
+        raise InputError.at(name, "a file that can be written", f"{path}: no permission")
+    if os.path.isfile(path) or not os.path.exists(path):
+        _check_place(output, path.resolve().parent)
+
+
+def _check_folder(output: Output, read: Sequence[Path]) -> None:
+    _check_place(output, output.path)
+    inside = output.path.resolve()
+    for path in read if output.apart else ():
+        if path.resolve().is_relative_to(inside):
+            raise InputError.at(output.name, "a folder without any input", f"{output.path}, which holds {path}")
+
+
+def _check_place(output: Output, folder: Path) -> None:
+    """Check that a folder can be written, or can be made in the nearest one that exists."""
+    place = folder
+    while not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise InputError.at(output.name, "a folder that can be made", f"{place}, which is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError.at(output.name, "a folder that can be written", f"{place}: no permission")
+
+
+def is_standard_output(path: str | os.PathLike[str]) -> bool:
+    """Whether a path stands for the standard output: `-`, `/dev/stdout`."""
+    return os.fspath(path) in _STANDARD_OUTPUTS
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, durable: bool = False) -> None:
     """Write a whole file: it is there complete or not at all. Missing folders are made.
 
+    A previous file's mode is kept, and a symbolic link is followed. Devices and pipes are written into.
+
     Args:
-        path: the file.
-        content: its bytes, or its text (stored as UTF-8, line ends unchanged).
+        path: the file; `-` is the standard output.
+        content: its bytes, or its text (stored as UTF-8, line ends unchanged; names of files keep their bytes).
         durable: flush the content to the disk before the rename, so that the file also survives a power failure.
 
     Raises:
         InputError: the file cannot be written there; a previous file of that name is unchanged.
     """
-    target = Path(path)
-    beside = _made_beside(target)
-    try:
-        with beside.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        beside.replace(target)
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    with writing_to(path):
+        if is_standard_output(path):
+            sys.stdout.flush()
+            sys.stdout.buffer.write(data)
+            sys.stdout.flush()
+            return
+        beside, target = _made_beside(path)
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            _move(beside, target)
+        finally:
+            _remove(beside, target)
 
 
 @contextlib.contextmanager
@@ -45,35 +176,65 @@ def growing_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary path of the same suffix beside `path`; rename it to `path` on exit, even after an exception.
 
     For output that takes long and is useful even when it was interrupted. The block has to close the file. An empty
-    file is removed instead of renamed.
+    file is removed instead of renamed. A device or a pipe is given itself.
 
     Raises:
         InputError: no file can be made there.
     """
-    target = Path(path)
-    beside = _made_beside(target)
+    with writing_to(path):
+        beside, target = _made_beside(path)
     try:
         yield beside
     finally:
-        if beside.exists() and beside.stat().st_size:
-            beside.replace(target)
-        else:
-            beside.unlink(missing_ok=True)
+        with writing_to(path):
+            if beside != target and beside.exists() and beside.stat().st_size:
+                _move(beside, target)
+            _remove(beside, target)
 
 
-def _made_beside(target: Path) -> Path:
-    """An empty hidden file beside `target`, of the same suffix; its name holds the process, so that two never share."""
-    beside = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+@contextlib.contextmanager
+def writing_to(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn an `OSError` of the block into an `InputError` that names the output and the reason.
+
+    A closed pipe stays what it is: the reader of the standard output, such as `head`, has had enough.
+    """
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside.touch()
+        yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise _unwritable(target, error) from error
-    return beside
+        raise InputError.at(
+            path, "a file that can be written", error.strerror or str(error) or type(error).__name__
+        ) from error
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError.at(path, "a file that can be written", error.strerror or type(error).__name__)
+def _made_beside(path: str | os.PathLike[str]) -> tuple[Path, Path]:
+    """Make an empty hidden file of the same suffix and mode beside a file; return it and the file, without links.
+
+    Two processes or threads never share it. A device or a pipe is returned twice.
+    """
+    given = Path(path)
+    target = given.resolve()
+    mode = stat.S_IMODE(given.stat().st_mode) if given.is_file() else None
+    if (mode is None and given.exists()) or given.is_relative_to("/dev/fd"):
+        return given, given
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = target.with_name(f".{target.stem[:30]}.{secrets.token_hex(4)}.partial{target.suffix[:16]}")
+    os.close(os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666 if mode is None else mode))
+    if mode is not None:
+        beside.chmod(mode)  # whatever the umask
+    return beside, target
+
+
+def _move(beside: Path, target: Path) -> None:
+    if beside != target:
+        beside.replace(target)
+
+
+def _remove(beside: Path, target: Path) -> None:
+    if beside != target:
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
@@ -106,7 +267,8 @@ class CsvLog:
         if self.path.exists():
             with self.path.open(newline="") as file:
                 whole = [line for line in file if line.endswith("\n")]  # a process killed while writing tears a row
-            kept = [row for row in csv.DictReader(whole) if int(row[self.fields[0]]) <= last]
+            read = ((row, row.get(self.fields[0]) or "") for row in csv.DictReader(whole))
+            kept = [row for row, step in read if step.isdecimal() and int(step) <= last]
         rows = ([row.get(name) for name in self.fields] for row in kept)
         write_csv(self.path, [self.fields, *rows], line_end=line_end)
 

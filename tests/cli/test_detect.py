@@ -157,7 +157,8 @@ def test_a_bad_file_in_a_list_keeps_going(srn: Run, knowing: Any, three: Path, t
     arguments = ("--boxes", tmp_path / "boxes.json", "--out", tmp_path / "out", "--json", tmp_path / "faces.json")
     ran = srn("detect", three, *arguments)
     assert ran.code == 1
-    summary, *failed = ran.err.splitlines()
+    without_box, summary, *failed = ran.err.splitlines()
+    assert without_box.startswith(f"not in {tmp_path / 'boxes.json'}: {three / 'aa_broken.jpg'}, ")
     assert summary.startswith("3 faces in 3 pictures, drawn in ")
     assert failed == [
         f"failed: {three / 'aa_broken.jpg'}: expected a picture (JPEG, PNG, WebP, ...), "
@@ -212,7 +213,8 @@ def test_weights_that_are_not_there(srn: Run, three: Path) -> None:
 
 def test_an_out_that_is_a_file(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
     ran = srn("detect", three, "--boxes", tmp_path / "boxes.json", "--out", three / "notes.txt")
-    assert "a_landmarks.jpg: expected a file that can be written" in ran.mistake
+    expected = f"--out: expected a folder that can be made, found {three / 'notes.txt'}, which is no folder"
+    assert ran.mistake == expected
 
 
 # --- boxes and faces
@@ -311,6 +313,7 @@ def test_names_with_brackets_and_unicode(srn: Run, knowing: Any, three: Path, tm
     assert ran.code == 0
     assert ran.err.splitlines() == [
         f"{tmp_path / 'boxes.json'}: names none of the pictures",
+        f"in {tmp_path / 'boxes.json'}, but not among the pictures: a.png, b.PNG, c.png",
         f"0 faces in 1 picture, drawn in {folder / '[red]'}",
     ]
     assert (folder / "[red]" / "[a] é_landmarks.jpg").is_file()

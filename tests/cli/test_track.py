@@ -210,8 +210,8 @@ def test_sound_that_gets_lost_is_told(
         (("nowhere.mp4",), "nowhere.mp4: expected a video file, found no such file"),
         (("folder",), "folder: expected a video file, found a folder"),
         (("clip.mp4", "--out", "a.gif"), "a.gif: expected a video file to write"),
-        (("clip.mp4", "--out", "clip.mp4"), "--out: expected another file than the video itself, found clip.mp4"),
-        (("clip.mp4", "--json", "./clip.mp4"), "--json: expected another file than the video itself"),
+        (("clip.mp4", "--out", "clip.mp4"), "--out: expected another file than the inputs, found clip.mp4"),
+        (("clip.mp4", "--json", "./clip.mp4"), "--json: expected another file than the inputs, found clip.mp4"),
         (("clip.mp4", "--weights", "none.onnx"), "none.onnx: expected a network exported by 'srn export'"),
     ],
 )

@@ -25,7 +25,9 @@ from srn.inference.batch import (
 )
 from srn.inference.face import Face, Faces
 from srn.inference.landmarker import FaceLandmarker
-from srn.media.pictures import PictureFile, pictures_in, write_image
+from srn.media.boxes import PictureBoxes
+from srn.media.listing import PictureFile, pictures_in
+from srn.media.pictures import write_image
 from srn.media.video_reading import TimedFrame, open_video
 from srn.media.video_writing import VideoWriter
 
@@ -45,11 +47,11 @@ def pictures(tmp_path: Path) -> list[PictureFile]:
     for number in range(PICTURES_AT_ONCE + 3):
         write_image(tmp_path / "in" / f"{number:02}.png", image)
     (tmp_path / "in" / "02.png").write_bytes(b"broken")
-    return pictures_in([tmp_path / "in"])
+    return pictures_in([tmp_path / "in"]).pictures
 
 
 def test_every_picture_gives_its_faces_or_its_error(landmarker: FaceLandmarker, pictures: list[PictureFile]) -> None:
-    outcomes = list(detect_pictures(landmarker, pictures, {"01.png": [BOX, BOX], "09.png": [BOX]}))
+    outcomes = list(detect_pictures(landmarker, pictures, PictureBoxes({"01.png": [BOX, BOX], "09.png": [BOX]})))
     assert len(outcomes) == len(pictures)
     (error,) = (outcome for outcome in outcomes if isinstance(outcome, DataError))
     assert "02.png: expected a picture" in str(error)
@@ -61,7 +63,7 @@ def test_every_picture_gives_its_faces_or_its_error(landmarker: FaceLandmarker, 
 
 def test_faces_below_the_score_are_left_out(landmarker: FaceLandmarker, pictures: list[PictureFile]) -> None:
     for min_score, count in ((1.0, 1), (1.01, 0)):  # a given box has the score 1
-        (found,) = detect_pictures(landmarker, pictures[:1], {"00.png": [BOX]}, min_score=min_score)
+        (found,) = detect_pictures(landmarker, pictures[:1], PictureBoxes({"00.png": [BOX]}), min_score=min_score)
         assert isinstance(found, Detection)
         assert len(found.faces) == count
 
@@ -72,7 +74,7 @@ def test_an_interrupted_run_keeps_its_tables(
 ) -> None:
     def interrupted() -> None:
         with DetectionWriter(pictures, tmp_path / "out", kind, overlay=False, json_to=tmp_path / "a.json") as writer:
-            for found in detect_pictures(landmarker, pictures, {"01.png": [BOX]}):
+            for found in detect_pictures(landmarker, pictures, PictureBoxes({"01.png": [BOX]})):
                 if isinstance(found, DataError):
                     continue
                 writer.add(found)

@@ -9,7 +9,7 @@ import pytest
 
 from srn.errors import DataError
 from srn.face.geometry import Box
-from srn.media.boxes import boxes_of, read_boxes
+from srn.media.boxes import PictureBoxes, read_boxes
 
 EXPECTED = {"a.jpg": [Box(1, 2, 30, 40), Box(5, 6, 7.5, 8)], "in/b.png": [Box(-3, 0, 10, 10)]}
 
@@ -17,7 +17,7 @@ EXPECTED = {"a.jpg": [Box(1, 2, 30, 40), Box(5, 6, 7.5, 8)], "in/b.png": [Box(-3
 def test_json(tmp_path: Path) -> None:
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps({"a.jpg": [[1, 2, 30, 40], [5, 6, 7.5, 8]], "in/b.png": [[-3, 0, 10, 10]], "c.png": []}))
-    assert read_boxes(file) == EXPECTED
+    assert read_boxes(file) == {**EXPECTED, "c.png": []}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
 
 def test_boxes_are_found_by_path_before_name() -> None:
     first, second = Box(0, 0, 1, 1), Box(0, 0, 2, 2)
-    boxes = {"in/a.jpg": [first], "a.jpg": [second]}
-    assert boxes_of(Path("in") / "a.jpg", boxes) == [first]
-    assert boxes_of(Path("elsewhere") / "a.jpg", boxes) == [second]
-    assert boxes_of(Path("b.jpg"), boxes) == []
+    boxes = PictureBoxes({"in/a.jpg": [first], "a.jpg": [second]})
+    assert boxes[Path("in") / "a.jpg"] == [first]
+    assert boxes[Path("elsewhere") / "a.jpg"] == [second]
+    assert boxes[Path("b.jpg")] == []

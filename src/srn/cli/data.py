@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from srn.cli import options
+from srn.cli.command import command
 from srn.datasets.catalogue import open_faces
 from srn.datasets.kinds import KINDS
 from srn.datasets.pack import PACK_QUALITY, FacePack
 from srn.datasets.sample import TRAIN, Split
 from srn.datasets.validation import validate
 from srn.errors import InputError
+from srn.files import PACK
 
 app = typer.Typer(help="Validate a dataset or pack it for training.", no_args_is_help=True)
 
@@ -57,9 +59,10 @@ def load_faces(
 
 
 @app.command("pack")
+@command
 def pack(
     data: Annotated[Path, typer.Argument(help="Root of a dataset.")],
-    out: Annotated[Path, typer.Option(help="The pack (.npz).")],
+    out: Annotated[Path, typer.Option(help="The pack (.npz)."), PACK],
     extra: Annotated[
         list[Path] | None, typer.Option(help="Further datasets or folders of pictures with .pts files. Repeatable.")
     ] = None,
@@ -83,6 +86,7 @@ def pack(
 
 
 @app.command("check")
+@command
 def check(
     data: Annotated[Path, typer.Argument(help="Root of a dataset, a folder of annotated pictures, or a pack.")],
     kind: Annotated[

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from srn.cli import options
+from srn.cli.command import finishing
 from srn.errors import DataError
+from srn.files import FACES_JSON, STANDARD_OUTPUT
 from srn.inference.batch import DetectionWriter, ResultFormat, detect_pictures
-from srn.media.boxes import boxes_of, read_boxes
-from srn.media.pictures import pictures_in
+from srn.media.boxes import PictureBoxes, read_boxes
+from srn.media.listing import Listing, pictures_in
 
 
 def detect(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures (with the folders inside).")],
-    out: Annotated[Path | None, typer.Option(help="Folder for pictures with the landmarks drawn on them.")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for all faces as one JSON object.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for pictures with the landmarks drawn on them."), options.Folder()
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", help="File for all faces as one JSON object; `.jsonl`: a line for each picture, at once."
+        ),
+        FACES_JSON,
+    ] = None,
     output_format: Annotated[
         ResultFormat,
         typer.Option("--format", help="Written to --out: `pts`: a file per face; `csv`, `coco`: a file for all."),
@@ -33,22 +43,29 @@ def detect(
     flip_average: options.Flip = False,
     yunet: options.YuNet = None,
     threads: options.Threads = None,
+    force: options.Force = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Name pictures without a face, and files left out.")
+    ] = False,
 ) -> None:
     """Find faces and their landmarks in pictures.
 
-    Without --json, --out and --format the JSON goes to the standard output.
+    Without --json, --out and --format the JSON goes to the standard output, as with `--json -`. After Ctrl-C it holds
+    the pictures so far, and `"partial": true`. HEIC pictures need `pip install 'srn[heic]'`.
 
     Example: `srn detect holiday/ portrait.jpg --out drawn --json faces.json`
     """
-    pictures = pictures_in(paths)
-    json_to = json_file or (sys.stdout if out is None else None)
-    writer = DetectionWriter(pictures, out, output_format, overlay=overlay, json_to=json_to)
-    own_boxes = None if boxes is None else read_boxes(boxes)
-    if own_boxes is not None and not any(boxes_of(picture.path, own_boxes) for picture in pictures):
-        options.say(f"{boxes}: names none of the pictures", options.messages)
+    listing = pictures_in(paths)
+    pictures = listing.pictures
+    writer = DetectionWriter(
+        pictures, out, output_format, overlay=overlay, json_to=json_file or (STANDARD_OUTPUT if out is None else None),
+        inputs=[path for path in (boxes, weights, yunet) if path is not None], force=force,
+    )  # fmt: skip
+    own_boxes = None if boxes is None else PictureBoxes(read_boxes(boxes))
     landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
-    failed: list[str] = []
-    with writer, options.progress_bar("pictures") as progress:
+    _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
+    failed = listing.problems
+    with writer, finishing(), options.progress_bar("pictures") as progress:
         for found in progress.track(
             detect_pictures(landmarker, pictures, own_boxes, min_score=min_score),
             len(pictures),
@@ -58,7 +75,28 @@ def detect(
                 failed.append(str(found))
             else:
                 writer.add(found)
+                if verbose and not found.faces:
+                    options.say(f"no face: {found.picture.path}", options.messages)
     faces = sum(len(record["faces"]) for record in writer.records)
     summary = f"{options.counted(faces, 'face')} in {options.counted(len(writer.records), 'picture')}"
     options.say(summary + (f", drawn in {out}" if out is not None and overlay else ""), options.messages)
-    options.exit_if_failed(failed)
+    options.exit_if_failed([*failed, *writer.problems])
+
+
+def _tell_left_out(listing: Listing, file: Path | None, boxes: PictureBoxes | None, *, verbose: bool) -> None:
+    """Name files and boxes that are not used; with `verbose` all of them."""
+    left_out: dict[str, Sequence[object]] = {"of a format that is not read": listing.unread}
+    if verbose:
+        left_out["no picture"] = listing.others
+    most = None if verbose else 5
+    if boxes is not None:
+        pictures = [picture.path for picture in listing.pictures]
+        unnamed = [path for path in pictures if boxes.key_of(path) is None]
+        if len(unnamed) == len(pictures):
+            options.say(f"{file}: names none of the pictures", options.messages)
+        else:
+            left_out[f"not in {file}"] = unnamed
+        left_out[f"in {file}, but not among the pictures"] = boxes.unused(pictures)
+    for reason, names in left_out.items():
+        if names:
+            options.say(f"{reason}: {options.some(names, most)}", options.messages)

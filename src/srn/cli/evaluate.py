@@ -10,12 +10,14 @@ import typer
 
 from srn.cli import options
 from srn.datasets.catalogue import open_faces
-from srn.errors import InputError
+from srn.errors import InputError, printable
 from srn.evaluation.cache import cached_evaluate, file_digest, weights_digest
 from srn.evaluation.followers import standard_followers
-from srn.evaluation.outputs import Measured, write_outputs
-from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, Initialization, compare_evaluations
+from srn.evaluation.outputs import Measured, with_stress, write_outputs
+from srn.evaluation.results import FAILURE_THRESHOLD, Initialization, compare_evaluations
+from srn.evaluation.stress import STRESSES, Stress
 from srn.evaluation.video import evaluate_followers, read_clips, write_video_evaluations
+from srn.files import BOX_CURVE, CHART, NUMBERS_JSON
 from srn.inference.landmarker import FaceLandmarker
 
 Normalizer = Literal["interocular", "interpupil", "bbox", "bbox-diagonal"]
@@ -40,20 +42,35 @@ Video = Annotated[
     bool,
     typer.Option("--video", help="The folders hold videos: measure error and jitter of picture model and tracker."),
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="File for the numbers, whole and by picture.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="File for the numbers, whole and by picture."), NUMBERS_JSON
+]
 CedFile = Annotated[
-    Path | None, typer.Option(help="Chart of the cumulative error distributions: `.svg`, others need srn[eval].")
+    Path | None,
+    typer.Option(help="Chart of the cumulative error distributions: `.svg`, others need srn[eval]."),
+    CHART,
 ]
 ReliabilityFile = Annotated[
-    Path | None, typer.Option(help="Chart of the confidence's calibration: `.svg`, others need srn[eval].")
+    Path | None,
+    typer.Option(help="Chart of the confidence's calibration: `.svg`, others need srn[eval]."),
+    CHART,
 ]
 BoxCurveFile = Annotated[
     Path | None,
     typer.Option(help="Also measure shifted and scaled boxes: `.json` for numbers, else a chart as for --ced."),
+    BOX_CURVE,
 ]
 ReportFolder = Annotated[
     Path | None,
     typer.Option("--report", help="Folder for a page with all numbers, curves, worst faces, boxes and speed."),
+    options.Folder(),
+]
+
+UnderStress = Annotated[
+    bool,
+    typer.Option(
+        "--stress", help="Also measure some faces made smaller, turned, darker and blurred, in shifted boxes."
+    ),
 ]
 
 
@@ -68,6 +85,7 @@ def evaluate(
     ced: CedFile = None,
     reliability: ReliabilityFile = None,
     box_curve: BoxCurveFile = None,
+    stress: UnderStress = False,
     report_folder: ReportFolder = None,
     cache_folder: options.CacheFolder = None,
     no_cache: options.NoCache = False,
@@ -90,7 +108,7 @@ def evaluate(
     opened = functools.partial(options.open_landmarker, passes=passes, flip=flip_average, threads=threads, yunet=yunet)
     if video:
         given = {"--init": init != "gt-box", "--compare": compare, "--ced": ced, "--reliability": reliability}
-        for name, value in (given | {"--box-curve": box_curve, "--report": report_folder}).items():
+        for name, value in (given | {"--box-curve": box_curve, "--stress": stress, "--report": report_folder}).items():
             if value:
                 raise InputError.at(name, "no such option with --video", "one")
         _evaluate_videos(folders, opened(weights), normalizer, json_file)
@@ -111,14 +129,16 @@ def evaluate(
         result, _ = measure(landmarker, faces.samples, digest=digest, progress=step)
         problems = [*faces.report.problems, *result.problems]
         measured = Measured(result, landmarker, faces.samples, digest, other, problems)
-        page = write_outputs(
-            measured, steps, numbers=json_file, ced=ced, reliability=reliability, boxes=box_curve, report=report_folder
-        )
-    _print(result, other, page)
+        if stress:
+            measured = with_stress(measured, steps)
+        files = {"numbers": json_file, "ced": ced, "reliability": reliability, "boxes": box_curve}
+        page = write_outputs(measured, steps, **files, report=report_folder)
+    _print(measured, page)
     options.exit_if_failed(problems)
 
 
-def _print(result: Evaluation, other: Evaluation | None, page: Path | None) -> None:
+def _print(measured: Measured, page: Path | None) -> None:
+    result, other = measured.evaluation, measured.other
     if page is not None:
         options.say(f"report: {page}")
     title = f"{result.weights}, {result.init} boxes, by {result.normalizer}"
@@ -127,7 +147,7 @@ def _print(result: Evaluation, other: Evaluation | None, page: Path | None) -> N
     for name, part in result.parts().items():
         s = part.summary()
         numbers = (part.nme * 100, part.mean_shape_nme * 100, s["failure_rate"] * 100)
-        table.add_row(name, str(s["n"]), str(s["missed"]), *(f"{v:.2f}" for v in numbers), f"{s['auc']:.3f}")
+        table.add_row(printable(name), str(s["n"]), str(s["missed"]), *(f"{v:.2f}" for v in numbers), f"{s['auc']:.3f}")
     options.console.print(table)
     if other is not None:
         pair = compare_evaluations(other, result)
@@ -150,6 +170,18 @@ def _print(result: Evaluation, other: Evaluation | None, page: Path | None) -> N
     confidence = result.confidence_summary()
     if confidence is not None:
         options.say(f"confidence: expected calibration error {confidence['expected_calibration_error']:.3f}")
+    if measured.stress is not None:
+        _print_stress(measured.stress)
+
+
+def _print_stress(stress: Stress) -> None:
+    for name, points in stress.points.items():
+        columns = ("faces", "found %", "NME % of those", "NME % from the true box", "median %")
+        table = options.number_table(STRESSES[name].title, STRESSES[name].label, columns)
+        for p in points:
+            shares = [p.recall, p.nme_found, p.nme, p.median]
+            table.add_row(f"{p.value:g}", str(p.faces), *("–" if v is None else f"{v * 100:.2f}" for v in shares))
+        options.console.print(table)
 
 
 def _evaluate_videos(folders: list[Path], landmarker: FaceLandmarker, normalizer: str, json_file: Path | None) -> None:

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from srn.cli import options
+from srn.files import NETWORK
 
 
 def export(
     weights: Annotated[Path, typer.Argument(help="A training run's `weights.safetensors`, or an exported `.onnx`.")],
-    out: Annotated[Path, typer.Option(help="The ONNX file.")],
+    out: Annotated[Path, typer.Option(help="The ONNX file."), NETWORK],
     iterations: Annotated[
         int | None, typer.Option(min=1, help="Cascade steps, as trained if left out; fewer are faster.")
     ] = None,

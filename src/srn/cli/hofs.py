@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from srn.cli import options
+from srn.cli.command import command
 from srn.cli.data import load_faces
 from srn.errors import InputError
 
@@ -21,8 +22,9 @@ Device = Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")]
 
 
 @app.command("train")
+@command
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the run: agent, state, log.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run: agent, state, log."), options.Folder()],
     data: Faces = None,
     weights: options.Weights = None,
     transitions: Annotated[
@@ -71,9 +73,10 @@ def train(
 
 
 @app.command("synthesize")
+@command
 def synthesize(
     agent: Annotated[Path, typer.Argument(help="An agent: `agent.safetensors` of a run of `srn hofs train`.")],
-    out: Annotated[Path, typer.Option(help="Folder for the clips.")],
+    out: Annotated[Path, typer.Option(help="Folder for the clips."), options.Folder(apart=True)],
     data: Faces = None,
     videos: Annotated[
         Path | None, typer.Option(help="Real videos instead, in 300VW's layout: folders with frames and `annot`.")

@@ -24,7 +24,11 @@ def mask(
             " 300VW's layout."
         ),
     ],
-    out: Annotated[Path, typer.Argument(help="Folder for the masked pictures, their points and the manifest.")],
+    out: Annotated[
+        Path,
+        typer.Argument(help="Folder for the masked pictures, their points and the manifest."),
+        options.Folder(apart=True),
+    ],
     kind: Annotated[
         str, typer.Option(help="`drawn` needs no template; a template's name, `patterned`, or `mixed`.")
     ] = DRAWN,
@@ -32,7 +36,7 @@ def mask(
         Path | None, typer.Option(help="Folder of mask PNGs with `key_points.csv`; patterns in `textures` beside it.")
     ] = None,
     scheme: Annotated[str, typer.Option(help="Landmark scheme of the .pts files.")] = "ibug68",
-    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     misfit: Annotated[
         float,
         typer.Option(

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
-from srn.errors import MissingDependencyError
+from srn.errors import MissingDependencyError, printable
 from srn.evaluation.cache import EvaluationCache, default_folder
 from srn.inference.face_finder import YuNetFinder
 from srn.inference.landmarker import FaceLandmarker
 
-console = Console()
-messages = Console(stderr=True)
+# Names of files are text: `[red]` and `:smile:` in them mean nothing.
+console = Console(markup=False, emoji=False, highlight=False)
+messages = Console(stderr=True, markup=False, emoji=False, highlight=False)
 
+
+class Folder(NamedTuple):
+    """Marks a parameter as a folder that is written into, as a `FileKind` marks a file; `apart` is `Output`'s."""
+
+    apart: bool = False
+
+
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing file of another kind.")]
 Weights = Annotated[
     Path | None,
     typer.Option(
@@ -39,7 +49,9 @@ Flip = Annotated[
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if left out.")]
 YuNet = Annotated[Path | None, typer.Option(help="A YuNet `.onnx` file: find faces with it instead.")]
 CacheFolder = Annotated[
-    Path | None, typer.Option("--cache", help="Folder that keeps results; the user's cache folder if left out.")
+    Path | None,
+    typer.Option("--cache", help="Folder that keeps results; the user's cache folder if left out."),
+    Folder(),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew, and keep nothing.")]
 
@@ -63,21 +75,27 @@ def counted(number: int, noun: str) -> str:
 
 def number_table(title: str, names: str, columns: Iterable[str]) -> Table:
     """Make a table of a column of names and columns of numbers."""
-    table = Table(title=title)
+    table = Table(title=printable(title))
     table.add_column(names)
     for column in columns:
         table.add_column(column, justify="right")
     return table
 
 
-def escaped(text: str) -> str:
-    """Escape text for Rich."""
-    return text.replace("[", "\\[")
-
-
 def say(line: str, to: Console | None = None) -> None:
     """Print a line as it is, on standard output unless another console is given."""
-    (to or console).print(line, highlight=False, markup=False, soft_wrap=True)
+    (to or console).print(printable(line), soft_wrap=True)
+
+
+def fail(line: str) -> None:
+    """Print the one line of an error on standard error."""
+    messages.print(Text.assemble(("srn:", "bold red"), f" {printable(line)}"), soft_wrap=True)
+
+
+def some(names: Sequence[object], most: int | None = 5) -> str:
+    """List names, up to a number of them: `a.jpg, b.jpg and 3 more`."""
+    listed = ", ".join(map(str, names[:most]))
+    return listed if most is None or len(names) <= most else f"{listed} and {len(names) - most} more"
 
 
 def exit_if_failed(problems: Iterable[str]) -> None:

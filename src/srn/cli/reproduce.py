@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.text import Text
 
 from srn.cli import options
 from srn.cli.data import load_faces
 from srn.datasets.folder import DataFolder
-from srn.errors import InputError
+from srn.errors import InputError, printable
 from srn.evaluation.cache import default_folder, weights_digest
 from srn.evaluation.paper import tabulate
 from srn.evaluation.paper.networks import Network, find_runs
@@ -29,7 +30,7 @@ Targets = Annotated[
     typer.Argument(help="`table1` to `table9`, `figure6`, `figure7`, `figure8`, or `all`.", metavar="WHAT..."),
 ]
 Data = Annotated[Path, typer.Option(help="Folder that holds the datasets: 300W, masked_300W, WFLW, COFW, 300VW.")]
-Out = Annotated[Path, typer.Option(help="Folder for Markdown, CSV, JSON, curves and sheets.")]
+Out = Annotated[Path, typer.Option(help="Folder for Markdown, CSV, JSON, curves and sheets."), options.Folder()]
 WeightsFiles = Annotated[
     list[Path] | None,
     typer.Option(help="Weights: one file for each landmark scheme. Repeatable. The shipped ones if left out."),
@@ -41,7 +42,7 @@ Templates = Annotated[
     Path | None, typer.Option(help="Mask templates for masked sets made here; drawn masks if left out.")
 ]
 Kind = Annotated[str | None, typer.Option(help="Kind of mask: a template's name, `mixed`, `drawn`.")]
-Seed = Annotated[int, typer.Option(help="Seed of masks and trainings.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of masks and trainings.")]
 Misfit = Annotated[
     float, typer.Option(min=0, max=0.3, help="Misplacement of masks made here, in face sizes: see `srn mask`.")
 ]
@@ -148,7 +149,7 @@ def _print(outcome: Outcome) -> None:
             cells.append(tabulate.cell_text(cell).replace(" ", "\n", 1) if cell.value is not None else "n/a")
             if cell.value is None:  # the reason is printed below, because a narrow column would hide it
                 lacking[f"{ours.method}, {column.label}: {cell.reason}"] = None
-        printed.add_row(f"ours: {ours.method}\n[dim]{options.escaped(ours.detail)}[/]", *map(options.escaped, cells))
+        printed.add_row(Text.assemble(f"ours: {ours.method}\n", (printable(ours.detail), "dim")), *cells)
     options.console.print(printed)
     for line in [*lacking, *outcome.notes]:
         options.say(line)

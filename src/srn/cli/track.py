@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from srn.cli import options
-from srn.errors import InputError
+from srn.cli.command import INTERRUPTED, finishing
+from srn.files import FACES_LINES, STANDARD_OUTPUT, VIDEO
 from srn.inference.batch import TrackedVideo, track_video
 from srn.media.ffmpeg import quiet
 from srn.media.results import json_lines
 from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 
 
 def _source(video: str) -> str | int:
@@ -29,9 +26,13 @@ def _source(video: str) -> str | int:
 def track(
     video: Annotated[str, typer.Argument(help="A video file, or a camera by its number (0, 1, ...).")],
     out: Annotated[
-        Path | None, typer.Option(help="Video to write with the landmarks drawn: .mp4, .mov, .mkv, .avi, .webm.")
+        Path | None,
+        typer.Option(help="Video to write with the landmarks drawn: .mp4, .mov, .mkv, .avi, .webm."),
+        VIDEO,
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="File for the faces: a JSON object a line.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for the faces: a JSON object a line."), FACES_LINES
+    ] = None,
     smooth: Annotated[bool, typer.Option(help="Smooth the landmarks over time and hold hidden ones.")] = True,
     start: Annotated[
         Literal["mean", "previous"],
@@ -49,28 +50,27 @@ def track(
 ) -> None:
     """Track faces and their landmarks through a video.
 
-    Without --json and --out the lines go to the standard output. Ctrl-C keeps the finished part: a video that plays,
-    whole lines. Sound and exact times are kept where PyAV is installed (`pip install 'srn[video]'`).
+    Without --json and --out the lines go to the standard output, as with `--json -`. Ctrl-C and SIGTERM keep the
+    finished part: a video that plays, whole lines. Sound and exact times are kept where PyAV is installed
+    (`pip install 'srn[video]'`).
 
     Example: `srn track clip.mp4 --out overlay.mp4 --json points.jsonl`
     """
     quiet()
     source = _source(video)
     sound = source if isinstance(source, str) else None
-    for option, path in (("--out", out), ("--json", json_file)):
-        if path is not None and sound is not None and path.resolve() == Path(sound).resolve():
-            raise InputError.at(option, "another file than the video itself", str(path))
     landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
     reader = open_video(source)
     tracker = landmarker.tracker(
         smooth=smooth, start=start, iterations=iterations, find_every=find_every, frame_rate=reader.frame_rate
     )
     writer = None if out is None else VideoWriter(out, reader.frame_rate, reader.time_base, sound_from=sound)
-    lines = json_lines(json_file or (sys.stdout if out is None else None))
+    lines = json_lines(json_file or (STANDARD_OUTPUT if out is None else None))
     with (
         contextlib.closing(reader),
         lines as write,
         writer or contextlib.nullcontext(),
+        finishing(),
         options.progress_bar("frames") as progress,
     ):
         task = progress.add_task("tracking", total=min(filter(None, (reader.length, frames)), default=None))

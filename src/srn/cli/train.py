@@ -9,6 +9,7 @@ import typer
 
 from srn.cli import options
 from srn.cli.data import load_faces
+from srn.files import WEIGHTS
 
 Preset = Annotated[
     Literal["robust", "robust-hg", "paper"] | None,
@@ -44,7 +45,9 @@ Hofs = Annotated[
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the run: weights, state, log, sheets of predictions.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run: weights, state, log, sheets of predictions."), options.Folder()
+    ],
     data: Data = None,
     extra: Extra = None,
     preset: Preset = None,
@@ -99,7 +102,7 @@ def average(
     weights: Annotated[
         list[Path], typer.Argument(help="Weights of runs that began from the same ones. One named twice counts twice.")
     ],
-    out: Annotated[Path, typer.Option(help="The averaged weights (.safetensors).")],
+    out: Annotated[Path, typer.Option(help="The averaged weights (.safetensors)."), WEIGHTS],
     run: Annotated[Path, typer.Option(help="Folder of one of the runs, for its recipe.")],
     data: Annotated[Path, typer.Option(help="The runs' training faces: a dataset's root, or a pack.")],
     faces_seen: Annotated[

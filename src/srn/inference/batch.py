@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TextIO
 
-from srn.errors import DataError, InputError
-from srn.face.geometry import Box, ImageArray
+from srn.errors import DataError, InputError, SrnError, first_line
+from srn.face.geometry import ImageArray
+from srn.files import FACES_CSV, FACES_JSON, OVERLAY, POINTS, Output, check_outputs
 from srn.inference.drawing import TrackPainter, draw_faces
 from srn.inference.face import Faces
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracker import FaceTracker
-from srn.media.boxes import boxes_of
-from srn.media.pictures import OVERLAY_SUFFIX, PictureFile, point_files, read_image, write_image
+from srn.media.boxes import PictureBoxes
+from srn.media.listing import OVERLAY_SUFFIX, PictureFile, point_files
+from srn.media.pictures import read_image, write_image
 from srn.media.pts import write_pts
 from srn.media.results import (
     Record,
     frame_record,
+    json_lines,
     picture_record,
     write_pictures_coco,
     write_pictures_csv,
@@ -44,18 +49,18 @@ class Detection(NamedTuple):
 def detect_pictures(
     landmarker: FaceLandmarker,
     pictures: Sequence[PictureFile],
-    boxes: Mapping[str, Sequence[Box]] | None = None,
+    boxes: PictureBoxes | None = None,
     *,
     min_score: float = 0.0,
 ) -> Iterator[Detection | DataError]:
     """Detect the faces of picture files, a few pictures at a time.
 
     Args:
-        boxes: face boxes by picture, as `read_boxes` gives them, instead of the face finder's.
+        boxes: the user's own face boxes, instead of the face finder's.
         min_score: lowest score of a face.
 
     Yields:
-        For each picture its faces, or the error where it cannot be read.
+        For each picture its faces, or the error where it cannot be read or processed.
     """
     for first in range(0, len(pictures), PICTURES_AT_ONCE):
         loaded: list[tuple[PictureFile, ImageArray]] = []
@@ -64,23 +69,41 @@ def detect_pictures(
                 loaded.append((picture, read_image(picture.path)))
             except DataError as error:
                 yield error
-        given = None if boxes is None else [boxes_of(picture.path, boxes) for picture, _ in loaded]
+        for found in _detect(landmarker, loaded, boxes):
+            yield found._replace(faces=found.faces.above(score=min_score)) if isinstance(found, Detection) else found
+
+
+def _detect(
+    landmarker: FaceLandmarker, loaded: Sequence[tuple[PictureFile, ImageArray]], boxes: PictureBoxes | None
+) -> list[Detection | DataError]:
+    """Detect the faces of a few pictures. If that fails, the pictures are tried one by one: most are not to blame."""
+    given = None if boxes is None else [boxes[picture.path] for picture, _ in loaded]
+    try:
         batch = landmarker.detect_batch([image for _, image in loaded], given)
-        for (picture, image), faces in zip(loaded, batch, strict=True):
-            yield Detection(picture, image, faces.above(score=min_score))
+    except Exception as error:  # of OpenCV, of ONNX Runtime, out of memory
+        if len(loaded) > 1:
+            return [found for one in loaded for found in _detect(landmarker, [one], boxes)]
+        return [DataError.at(loaded[0][0].path, "a picture that can be processed", first_line(error))]
+    return [Detection(picture, image, faces) for (picture, image), faces in zip(loaded, batch, strict=True)]
 
 
 class DetectionWriter:
     """Write detections to files: `.pts` and overlays one by one, tables at the end, also of an interrupted run.
 
+    What cannot be written is a line in `problems`; everything else is written nevertheless.
+
     Args:
         out: folder for everything but `json_to`; None writes none of it.
         kind: format of the landmarks in `out`; "json" writes none there.
         overlay: whether pictures with their faces drawn are written to `out`.
-        json_to: file or stream for the JSON object of all pictures.
+        json_to: file or stream for the JSON object of all pictures. A file `.jsonl` gets the object of each picture as
+            a line, at once.
+        inputs: further files that are read and may not be replaced.
+        force: whether files of another kind may be replaced.
 
     Raises:
-        InputError: `kind` needs a folder, or `.pts` files would go beside their pictures.
+        InputError: `kind` needs a folder, `.pts` files would go beside their pictures, or an output would destroy an
+            input or a file of another kind.
     """
 
     def __init__(
@@ -91,10 +114,15 @@ class DetectionWriter:
         *,
         overlay: bool = True,
         json_to: Path | TextIO | None = None,
+        inputs: Sequence[Path] = (),
+        force: bool = False,
     ) -> None:
         self._pictures, self._out, self._kind = pictures, None if out is None else Path(out), kind
         self._overlay, self._json_to = overlay, json_to
+        self._as_lines = isinstance(json_to, Path) and json_to.suffix == ".jsonl"
+        self._lines = json_lines(json_to if self._as_lines else None)
         self.records: list[dict[str, Any]] = []  # of the pictures so far (`srn.media.results`)
+        self.problems: list[str] = []
         if kind != "json" and self._out is None:
             raise InputError.at(f"--format {kind}", "--out DIR to write into", "none")
         if kind == "pts" and self._out is not None:
@@ -102,29 +130,70 @@ class DetectionWriter:
                 if (self._out / picture.stem).parent.resolve() == picture.path.parent.resolve():
                     # The .pts files beside a dataset's pictures are its annotation.
                     raise InputError.at("--out", "another folder than the pictures' own, for .pts files", str(out))
+        check_outputs(self._outputs(), [*(picture.path for picture in pictures), *inputs], force=force)
+
+    def _outputs(self) -> Iterator[Output]:
+        if isinstance(self._json_to, Path):
+            yield Output("--json", self._json_to, FACES_JSON)
+        if self._out is None:
+            return
+        if self._kind in ("csv", "coco"):
+            yield Output("--format", self._table, FACES_CSV if self._kind == "csv" else FACES_JSON)
+        for picture in self._pictures:
+            if self._overlay:
+                yield Output("--out", self._overlay_of(picture), OVERLAY)
+            if self._kind == "pts":
+                yield Output("--out", self._out / f"{picture.stem}.pts", POINTS)
+
+    @property
+    def _table(self) -> Path:
+        return Path(self._out or "", "landmarks.csv" if self._kind == "csv" else "landmarks.json")
+
+    def _overlay_of(self, picture: PictureFile) -> Path:
+        return Path(self._out or "", f"{picture.stem}{OVERLAY_SUFFIX}.jpg")
 
     def __enter__(self) -> Self:
+        self._write_line = self._lines.__enter__()
         return self
 
     def add(self, detection: Detection) -> None:
         """Record a detection and write its own files."""
         picture, image, faces = detection
         self.records.append(picture_record(picture.path, image.shape[:2], faces.to_dict()))
+        with self._noting():
+            self._write_line(self.records[-1])
         if self._out is None:
             return
         if self._overlay:
-            write_image(self._out / f"{picture.stem}{OVERLAY_SUFFIX}.jpg", draw_faces(image, faces))
+            with self._noting(picture):
+                write_image(self._overlay_of(picture), draw_faces(image, faces))
         if self._kind == "pts":
             for name, face in zip(point_files(picture, self._pictures), faces, strict=False):
-                write_pts(self._out / name, face.landmarks)
+                with self._noting(picture):
+                    write_pts(self._out / name, face.landmarks)
 
-    def __exit__(self, *_: object) -> None:
-        if self._json_to is not None:
-            write_pictures_json(self._json_to, self.records)
-        if self._out is not None and self._kind == "csv":
-            write_pictures_csv(self._out / "landmarks.csv", self.records)
-        if self._out is not None and self._kind == "coco":
-            write_pictures_coco(self._out / "landmarks.json", self.records)
+    @contextlib.contextmanager
+    def _noting(self, picture: PictureFile | None = None) -> Iterator[None]:
+        """Turn an error of the block into a problem."""
+        try:
+            yield
+        except SrnError as error:
+            self.problems.append(str(error) if picture is None else f"{picture.path}: {error}")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        partial = error is not None
+        with self._noting():
+            self._lines.__exit__(None, None, None)
+        with self._noting():
+            if self._json_to is not None and not self._as_lines:
+                write_pictures_json(self._json_to, self.records, partial=partial)
+        with self._noting():
+            if self._out is not None and self._kind == "csv":
+                write_pictures_csv(self._table, self.records)
+            if self._out is not None and self._kind == "coco":
+                write_pictures_coco(self._table, self.records, partial=partial)
 
 
 @dataclass

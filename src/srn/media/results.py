@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from srn.files import growing_file, write_atomically, write_csv
+from srn.files import growing_file, is_standard_output, write_atomically, write_csv, writing_to
 
 Record = Mapping[str, Any]
 
@@ -24,13 +26,17 @@ def frame_record(number: int, time_s: float, faces: Sequence[Record]) -> dict[st
     return {"frame": number, "time_s": round(time_s, 6), "faces": list(faces)}
 
 
-def write_pictures_json(target: Path | TextIO, pictures: Sequence[Record]) -> None:
-    """Write the records of pictures as one JSON object, `{"images": [...]}`; on a stream a line end follows."""
-    text = _compact({"images": pictures})
-    if isinstance(target, Path):
+def write_pictures_json(target: Path | TextIO, pictures: Sequence[Record], *, partial: bool = False) -> None:
+    """Write the records of pictures as one JSON object, `{"images": [...]}`; on a stream a line end follows.
+
+    `partial` adds `"partial": true`: the run was interrupted, and pictures are missing.
+    """
+    text = _compact({"images": pictures} | _partial(partial))
+    stream = _stream(target)
+    if stream is not None:
+        stream.write(text + "\n")
+    elif isinstance(target, Path):
         write_atomically(target, text)
-    else:
-        target.write(text + "\n")
 
 
 def write_pictures_csv(path: Path, pictures: Sequence[Record]) -> None:
@@ -44,15 +50,16 @@ def write_pictures_csv(path: Path, pictures: Sequence[Record]) -> None:
     write_csv(path, rows, line_end=os.linesep)
 
 
-def write_pictures_coco(path: Path, pictures: Sequence[Record]) -> None:
-    """Write the records of pictures as a COCO key point file."""
+def write_pictures_coco(path: Path, pictures: Sequence[Record], *, partial: bool = False) -> None:
+    """Write the records of pictures as a COCO key point file; `partial` is that of `write_pictures_json`."""
     images, annotations = [], list[dict[str, Any]]()
     for number, picture in enumerate(pictures, 1):
         size = {"width": picture["width"], "height": picture["height"]}
         images.append({"id": number, "file_name": picture["path"], **size})
         annotations += coco_annotations(picture["faces"], image_id=number, first_id=len(annotations) + 1)
     categories = [{"id": 1, "name": "face", "supercategory": "face"}]
-    write_atomically(path, _compact({"images": images, "annotations": annotations, "categories": categories}))
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    write_atomically(path, _compact(content | _partial(partial)))
 
 
 def coco_annotations(faces: Sequence[Record], *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
@@ -86,19 +93,39 @@ def coco_annotations(faces: Sequence[Record], *, image_id: int, first_id: int = 
 def json_lines(target: Path | TextIO | None) -> Iterator[Callable[[Record], None]]:
     """Give a function that writes a record as a line of JSON, at once: to a file, to a stream, or nowhere if None.
 
-    The file gets its name at the end, also after an exception.
+    The file gets its name at the end, also after an exception. It holds whole lines only, also on a full disk.
     """
+    stream = _stream(target)
+    if stream is not None:
+        yield lambda record: print(_compact(record), file=stream, flush=True)
+    elif isinstance(target, Path):
+        with growing_file(target) as beside, beside.open("wb", buffering=0) as file:
+            yield lambda record: _append_line(file, target, _compact(record).encode() + b"\n")
+    else:
+        yield lambda record: None
+
+
+def _append_line(file: io.FileIO, path: Path, line: bytes) -> None:
+    whole = file.tell() if file.seekable() else None
+    try:
+        with writing_to(path):
+            while line:  # a disk that is almost full takes a part
+                line = line[file.write(line) :]
+    except BaseException:
+        if whole is not None:
+            file.truncate(whole)
+        raise
+
+
+def _stream(target: Path | TextIO | None) -> TextIO | None:
+    """Return a target that is a stream, or the standard output by its name."""
     if isinstance(target, Path):
-        with growing_file(target) as beside, beside.open("w", encoding="utf-8") as stream, json_lines(stream) as write:
-            yield write
-        return
+        return sys.stdout if is_standard_output(target) else None
+    return target
 
-    def write_line(record: Record) -> None:
-        if target is not None:
-            target.write(_compact(record) + "\n")
-            target.flush()
 
-    yield write_line
+def _partial(partial: bool) -> dict[str, bool]:
+    return {"partial": True} if partial else {}
 
 
 def _compact(value: object) -> str:

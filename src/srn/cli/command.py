@@ -1,0 +1,111 @@
+"""Every command: its outputs are checked before any work, and an interruption ends it in order."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, get_args, get_type_hints
+
+import typer
+from typer.models import ArgumentInfo, OptionInfo
+
+from srn.cli import options
+from srn.files import FileKind, Output, check_outputs
+
+INTERRUPTED = 130  # exit code after Ctrl-C and SIGTERM
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Wrap a command for typer.
+
+    Before it runs, the parameters marked as outputs are checked against all others, its inputs. A command that writes
+    files gets the option `--force`.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    marks = {name: found for name, hint in hints.items() if (found := _marked(name, get_args(hint))) is not None}
+    adds_force = "force" not in hints and any(kind is not None for _, kind, _ in marks.values())
+
+    @functools.wraps(function)
+    def run(**values: Any) -> None:
+        force = values.pop("force") if adds_force else values.get("force", False)
+        outputs = [
+            Output(option, value, kind, apart)
+            for name, (option, kind, apart) in marks.items()
+            if (value := values[name]) is not None
+        ]
+        check_outputs(outputs, _paths(value for name, value in values.items() if name not in marks), force=force)
+        with _interruptible():
+            function(**values)
+
+    if adds_force:
+        parameters = inspect.signature(function, eval_str=True).parameters.values()
+        option = inspect.Parameter("force", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=options.Force)
+        run.__signature__ = inspect.Signature([*parameters, option])  # type: ignore[attr-defined]
+        run.__annotations__ = {**function.__annotations__, "force": options.Force}
+    return run
+
+
+def _marked(name: str, parts: tuple[Any, ...]) -> tuple[str, FileKind | None, bool] | None:
+    """Return an output's option, kind, and whether it is a folder apart; None for a parameter that is no output."""
+    mark = next((part for part in parts if isinstance(part, FileKind | options.Folder)), None)
+    if mark is None:
+        return None
+    info = next(part for part in parts if isinstance(part, OptionInfo | ArgumentInfo))
+    option = name.upper() if isinstance(info, ArgumentInfo) else f"--{name.replace('_', '-')}"
+    option = info.default if isinstance(info.default, str) else option  # where typer keeps a name of an annotation
+    return (option, mark, False) if isinstance(mark, FileKind) else (option, None, mark.apart)
+
+
+def _paths(values: Iterable[Any]) -> Iterator[Path]:
+    """Yield the paths among the values of parameters. Text may be one: `srn track` takes a path or a number."""
+    for value in values:
+        if isinstance(value, Path | str):
+            yield Path(value)
+        elif isinstance(value, list):
+            yield from _paths(value)
+
+
+_ending = False
+
+
+@contextlib.contextmanager
+def finishing() -> Iterator[None]:
+    """Ignore interruptions after the block, until the command ends: its outputs are being completed."""
+    global _ending
+    try:
+        yield
+    finally:
+        _ending = True
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM end the block like Ctrl-C: the finished part is kept, one line, exit code 130."""
+    global _ending
+    _ending, process = False, os.getpid()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process and number == signal.SIGTERM:  # a worker that was forked
+            os._exit(1)
+        if not _ending:
+            raise KeyboardInterrupt
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not in the main thread
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                before[number] = signal.signal(number, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        options.fail("interrupted")
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,116 @@
+"""List the pictures of files and folders, and name the files of their results."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from srn.errors import DataError
+from srn.media.pictures import IMAGE_SUFFIXES
+
+OVERLAY_SUFFIX = "_landmarks"  # end of the stem of a picture on which landmarks are drawn
+
+# Pictures of formats that cannot be read: named, because a user may think that they were.
+UNREAD_SUFFIXES = frozenset(
+    {
+        ".arw", ".cr2", ".cr3", ".dng", ".eps", ".exr", ".hdr", ".jxl", ".nef", ".orf", ".pcx", ".psd", ".raf",
+        ".rw2", ".svg", ".tga", ".xcf",
+    }
+)  # fmt: skip
+
+
+class PictureFile(NamedTuple):
+    """A picture of a run. `stem` is the relative path of its results, without suffix; no other picture has it."""
+
+    path: Path
+    stem: Path
+
+
+class Listing(NamedTuple):
+    """The pictures of files and folders, and everything else in the folders.
+
+    Attributes:
+        pictures: in the order of the paths, those of a folder sorted.
+        problems: one line for each folder that cannot be read.
+        unread: pictures of formats that cannot be read.
+        others: other files, overlays of earlier runs, and links to folders, which are not followed.
+    """
+
+    pictures: list[PictureFile]
+    problems: list[str]
+    unread: list[Path]
+    others: list[Path]
+
+
+def pictures_in(paths: Iterable[Path]) -> Listing:
+    """List the pictures of files and folders (with the folders inside), without overlays of earlier runs.
+
+    Shadow files of macOS (`._a.jpg`) and remains of interrupted runs are passed over.
+
+    Raises:
+        DataError: a path does not exist, or a folder contains no picture.
+    """
+    listing = Listing([], [], [], [])
+    taken: set[Path] = set()
+    for path in paths:
+        if os.path.isdir(path):  # unlike Path's, it takes any name
+            inside = _walk(path, listing)
+            if not inside:
+                found = listing.problems[-1].rpartition("found ")[2] if listing.problems else "none"
+                raise DataError.at(path, "a folder with pictures", found)
+            relative = [(picture, picture.relative_to(path)) for picture in inside]
+        elif os.path.lexists(path):
+            relative = [(path, Path(path.name))]
+        else:
+            raise DataError.at(path, "a picture or a folder", "no such file")
+        for picture, name in relative:
+            stem, number = name.with_suffix(""), 1
+            while stem in taken:  # `a.jpg` and `a.png` must not overwrite each other's results
+                number += 1
+                stem = name.with_name(f"{name.stem}_{number}")
+            taken.add(stem)
+            listing.pictures.append(PictureFile(picture, stem))
+    return listing
+
+
+def _walk(root: Path, listing: Listing) -> list[Path]:
+    """Return the pictures below a folder, sorted; note everything else in the listing."""
+
+    def unreadable(error: OSError) -> None:
+        expected, found = "a folder that can be read", error.strerror or type(error).__name__
+        listing.problems.append(str(DataError.at(error.filename, expected, found)))
+
+    files: list[Path] = []
+    for folder, names, inside in os.walk(root, onerror=unreadable):
+        files += (Path(folder, name) for name in inside)
+        listing.others.extend(link for name in names if (link := Path(folder, name)).is_symlink())
+    files = sorted(file for file in files if not (file.name.startswith("._") or ".partial" in file.suffixes[-2:-1]))
+    pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
+    siblings = {file.with_suffix(file.suffix.lower()) for file in pictures}
+    drawn = {file for file in pictures if _is_overlay(file, siblings)}
+    listing.unread.extend(file for file in files if file.suffix.lower() in UNREAD_SUFFIXES)
+    listing.others.extend(
+        file for file in files if file in drawn or file.suffix.lower() not in IMAGE_SUFFIXES | UNREAD_SUFFIXES
+    )
+    return [file for file in pictures if file not in drawn]
+
+
+def _is_overlay(path: Path, siblings: set[Path]) -> bool:
+    """Whether an earlier run drew this picture from one beside it."""
+    if not path.stem.endswith(OVERLAY_SUFFIX):
+        return False
+    source = path.with_name(path.stem.removesuffix(OVERLAY_SUFFIX))
+    return any(source.with_name(source.name + suffix) in siblings for suffix in IMAGE_SUFFIXES)
+
+
+def point_files(picture: PictureFile, pictures: Sequence[PictureFile]) -> Iterator[Path]:
+    """Yield relative names for the faces of a picture: `<stem>.pts`, `<stem>_2.pts`, ..., skipping other pictures'."""
+    stem, stems = picture.stem, {other.stem for other in pictures}
+    yield stem.with_name(f"{stem.name}.pts")
+    for number in itertools.count(2):
+        further = stem.with_name(f"{stem.name}_{number}")
+        if further not in stems:
+            yield further.with_name(f"{further.name}.pts")
