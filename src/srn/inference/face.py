@@ -15,7 +15,7 @@ from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
 from srn.media.results import coco_annotations
 
-DOUBTFUL_CONFIDENCE = 0.2
+DOUBTFUL_CONFIDENCE = 0.25
 """A mean confidence below this marks a doubtful face; chosen on training faces (`docs/robustness.md`)."""
 
 

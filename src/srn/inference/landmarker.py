@@ -28,6 +28,11 @@ BELIEVED_CONFIDENCE = 0.4  # lowest mean confidence of the landmarks (`docs/face
 
 EXTRA_PASSES = 2  # default limit
 
+# A face of low confidence may be turned: it is also localized in crops that are rotated by quarter turns.
+UNSURE = 0.5  # mean confidence below which it is (`docs/robustness.md`)
+SURER_BY = 0.15  # gain in mean confidence from which another turn replaces the first one
+TURNS = (np.pi / 2, np.pi, -np.pi / 2)  # radians, x to y
+
 LARGEST_BOX = 20  # size of a caller's face box, in longer sides of the picture
 
 BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
@@ -40,6 +45,7 @@ class _Task(NamedTuple):
     image: ImageArray
     box: Box
     score: float
+    angle: float = 0.0  # by which the picture is rotated to show the face upright, radians, x to y
 
 
 def as_box(values: BoxLike) -> Box:
@@ -132,8 +138,9 @@ class FaceLandmarker:
         doubtful = [face for face in found if face.doubtful][:DOUBTFUL_FACES]
         believed = []
         if doubtful:
-            # Without extra passes: `BELIEVED_CONFIDENCE` was measured so.
-            views = self._localize([_Task(0, image, face.box, face.score) for face in doubtful], extra_passes=0)
+            # Without extra passes and turns: `BELIEVED_CONFIDENCE` was measured so.
+            tasks = [_Task(0, image, face.box, face.score) for face in doubtful]
+            views = self._passes(tasks, [self.looker.geometry_of_box(face.box) for face in doubtful], extra_passes=0)
             believed = [
                 replace(face, doubtful=False)
                 for face, view in zip(doubtful, views, strict=True)
@@ -188,7 +195,7 @@ class FaceLandmarker:
         faces: list[list[Face]] = [[] for _ in pictures]
         for first in range(0, len(tasks), self.batch_size):
             batch = tasks[first : first + self.batch_size]
-            for task, view in zip(batch, self._localize(batch, self.extra_passes), strict=True):
+            for task, view in zip(batch, self._localize(batch), strict=True):
                 faces[task.number].append(self._face(task, view))
         return [Faces(group) for group in faces]
 
@@ -221,9 +228,24 @@ class FaceLandmarker:
             self.looker, self.find, config or TrackerConfig(**given), passes=self.passes, frame_rate=frame_rate
         )
 
-    def _localize(self, tasks: Sequence[_Task], extra_passes: int) -> list[View]:
-        """Run all passes over B >= 1 faces in one batch; returns the combined view of each face."""
-        views = [self.looker.view_boxes([task.image for task in tasks], [task.box for task in tasks])]
+    def _localize(self, tasks: Sequence[_Task]) -> list[View]:
+        """Localize B >= 1 faces; the view of each is that of the crop's turn which is surest."""
+
+        def turned(faces: Sequence[_Task], angle: float) -> list[View]:
+            geometries = [self.looker.geometry_of_box(face.box, face.angle + angle) for face in faces]
+            return self._passes(faces, geometries, self.extra_passes)
+
+        views = turned(tasks, 0.0)
+        bars = {k: sure + SURER_BY for k, view in enumerate(views) if (sure := float(view.mean_confidence[0])) < UNSURE}
+        for angle in TURNS if bars else ():
+            for k, view in zip(bars, turned([tasks[k] for k in bars], angle), strict=True):
+                if (sure := float(view.mean_confidence[0])) > bars[k]:
+                    views[k], bars[k] = view, sure
+        return views
+
+    def _passes(self, tasks: Sequence[_Task], geometries: Sequence[CropGeometry], extra_passes: int) -> list[View]:
+        """Run all passes over B >= 1 faces in one batch, from first crops; returns the combined view of each face."""
+        views = [self._view(tasks, geometries)]
         for _ in range(self.passes - 1):
             views.append(self._view(tasks, [self.looker.geometry_of_shape(shape) for shape in views[-1].shapes]))
         result, faces = combined(views), list(range(len(tasks)))

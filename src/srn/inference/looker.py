@@ -13,8 +13,6 @@ from srn.face.geometry import Box, CropGeometry, CropSpec, Float64Array, FloatAr
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
 
 MISPLACED = 0.08  # displacement (`CropGeometry.displacement`) above which a face is viewed again
-UNSURE = 0.5  # mean confidence of a face's first view below which its crop is turned (`docs/robustness.md`)
-TURNS = (np.pi / 2, np.pi, -np.pi / 2)  # rotations of the picture in such crops, radians, x to y
 EARLIER_VIEW = 0.4  # weight of a view relative to the next one, at equal expected errors (`docs/experiments.md`)
 
 
@@ -57,17 +55,6 @@ class View:
             chosen(self.expected_error, rows),
             self.hidden[rows],
         )
-
-    @staticmethod
-    def joined(views: Sequence[View]) -> View:
-        """Return one view of the faces of all `views`, in their order; they are of one localizer."""
-
-        def stacked(name: str) -> Any:
-            parts = [getattr(view, name) for view in views]
-            return None if any(part is None for part in parts) else np.concatenate(parts)
-
-        geometries = tuple(geometry for view in views for geometry in view.geometries)
-        return View(geometries, *map(stacked, ("shapes", "visibility", "expected_error", "hidden")))
 
 
 def chosen(values: Float32Array | None, index: Any) -> Float32Array | None:
@@ -151,24 +138,6 @@ class Looker:
         if self.flip_average:
             prediction = _mean(prediction, self._predict_mirrored(crops, initial, weight))
         return _in_picture(prediction, geometries, iterations)
-
-    def view_boxes(self, images: Sequence[ImageArray], boxes: Sequence[Box]) -> View:
-        """View the faces of boxes in picture pixels, each in its picture of `images`, for the first time.
-
-        A face of low confidence may be turned: its crop is also viewed rotated by `TURNS`. The surest view counts.
-        """
-        upright = self.view(images, [self.geometry_of_box(box) for box in boxes])
-        unsure = [k for k, confidence in enumerate(upright.mean_confidence) if confidence < UNSURE]
-        if not unsure:
-            return upright
-        pictures = [images[k] for k in unsure]
-        views = [upright.select(unsure)]
-        views += [self.view(pictures, [self.geometry_of_box(boxes[k], angle) for k in unsure]) for angle in TURNS]
-        surest = np.argmax([view.mean_confidence for view in views], axis=0)
-        rows = list(range(len(boxes)))
-        for row, (k, turn) in enumerate(zip(unsure, surest, strict=True)):
-            rows[k] = len(boxes) + int(turn) * len(unsure) + row
-        return View.joined([upright, *views]).select(rows)
 
     def _inputs(
         self,
