@@ -215,7 +215,16 @@ class TestMistakes:
 
     @pytest.mark.parametrize(
         "options",
-        [{"sizes": ()}, {"sizes": (16,)}, {"smallest": 4}, {"smallest": float("nan")}, {"max_faces": 0}, {"threshold": 2}, {"max_iou": -1}, {"threads": 0}],
+        [
+            {"sizes": ()},
+            {"sizes": (16,)},
+            {"smallest": 4},
+            {"smallest": float("nan")},
+            {"max_faces": 0},
+            {"threshold": 2},
+            {"max_iou": -1},
+            {"threads": 0},
+        ],
     )
     def test_options_out_of_range(self, options: dict[str, object]) -> None:
         with pytest.raises(InputError, match=r"face finder's|threads|smallest|max_faces"):

@@ -18,13 +18,13 @@ from srn.face.geometry import Box, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.runtime import open_session
 
-SMALLEST, LARGEST = 6.0, 13.0  # height of the faces that the network knows, pixels of its level
+SMALLEST, LARGEST = 6.0, 12.0  # height of the faces that the network knows, pixels of its level
 ENLARGED = 4  # the finder sees a proposed region at this multiple of the level's resolution
-THRESHOLD = 0.05  # least probability of a face (`docs/face_finder.md`)
+THRESHOLD = 0.1  # least probability of a face (`docs/face_finder.md`)
 CELL = 4  # pixels of the level in a cell of the network's map
-BLOCK = 6  # cells in a side of a block; a region consists of whole blocks
+BLOCK = 4  # cells in a side of a block; a region consists of whole blocks
 MARGIN = 2  # cells of context that the finder sees around a region
-LONGEST_REGION = 8  # blocks in a side of a region at most: it bounds the finder's memory
+LONGEST_REGION = 12  # blocks in a side of a region at most: it bounds the finder's memory
 
 
 class Region(NamedTuple):
@@ -48,7 +48,7 @@ class ProposalNetwork:
         self._session = open_session(where.read_bytes(), str(where), expected, threads=threads)
 
     def __call__(self, image: ImageArray) -> Float32Array:
-        """Map a picture (H, W, 3) to the probability of a face of 6 to 13 pixels around each cell: (H / 4, W / 4)."""
+        """Map a picture (H, W, 3) to the probability of a face of 6 to 12 pixels around each cell: (H / 4, W / 4)."""
         height, width = image.shape[:2]
         padding = ((0, -height % CELL), (0, -width % CELL), (0, 0))
         padded = np.pad(image, padding, mode="edge").transpose(2, 0, 1)[None]
@@ -64,7 +64,7 @@ class ProposalNetwork:
             height, width = (max(1, round(side * scale)) for side in image.shape[:2])
             interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             level = cv2.resize(level, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
-            likely = np.array(self(level) > threshold, dtype=np.bool_, ndmin=2)
+            likely = np.atleast_2d(self(level) > threshold)
             for box in known:
                 x0, x1 = (round((box.center[0] + sign * 0.45 * box.width) * scale / CELL) for sign in (-1, 1))
                 y0, y1 = (round((box.center[1] + sign * 0.45 * box.height) * scale / CELL) for sign in (-1, 1))
@@ -80,7 +80,7 @@ def regions_of(likely: npt.NDArray[np.bool_], scale: float, shape: tuple[int, ..
     rows, columns = (-(-n // BLOCK) for n in likely.shape)
     padded = np.zeros((rows * BLOCK, columns * BLOCK), bool)
     padded[: likely.shape[0], : likely.shape[1]] = likely
-    blocks = padded.reshape(rows, BLOCK, columns, BLOCK).any(axis=(1, 3))
+    blocks = np.any(padded.reshape(rows, BLOCK, columns, BLOCK), axis=(1, 3))
     for row, column in np.argwhere(blocks).tolist():
         if not blocks[row, column]:  # taken by an earlier region
             continue
