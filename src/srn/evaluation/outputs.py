@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from srn.evaluation.report.evaluation_charts import box_charts, ced_chart, relia
 from srn.evaluation.report.page import Report, write_report
 from srn.evaluation.results import Evaluation, compare_evaluations
 from srn.evaluation.speed import measure_speed
+from srn.evaluation.stress import STRESS_FACES, Stress, stress_test
 from srn.files import write_json
 from srn.inference.landmarker import FaceLandmarker
 
@@ -35,6 +36,7 @@ class Measured:
         digest: SHA-256 of the weights; None for weights that are no file.
         other: an evaluation of the same faces to compare with.
         problems: one line for each unreadable picture.
+        stress: what stress does to some of the faces.
     """
 
     evaluation: Evaluation
@@ -43,6 +45,7 @@ class Measured:
     digest: str | None = None
     other: Evaluation | None = None
     problems: Sequence[str] = ()
+    stress: Stress | None = None
 
     @property
     def readable(self) -> list[Sample]:
@@ -52,12 +55,21 @@ class Measured:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON file."""
-        options = {"passes": self.landmarker.passes, "flip_average": self.landmarker.flip_average}
+        options: dict[str, Any] = {"passes": self.landmarker.passes, "flip_average": self.landmarker.flip_average}
+        if self.stress is not None:
+            options["stress"] = self.stress.to_dict()
         if self.other is None:
             return self.evaluation.to_dict(options)
         pair = compare_evaluations(self.other, self.evaluation).to_dict()
         compared = {"weights": self.other.weights, **self.other.summary(), **pair}
         return self.evaluation.to_dict({**options, "compared_with": compared})
+
+
+def with_stress(measured: Measured, steps: Steps) -> Measured:
+    """Put some of the faces under stress."""
+    some = spread(measured.readable, STRESS_FACES)
+    normalizer, step = measured.evaluation.normalizer, steps("under stress", len(some))
+    return replace(measured, stress=stress_test(measured.landmarker, some, normalizer=normalizer, progress=step))
 
 
 def write_outputs(
@@ -96,10 +108,15 @@ def write_outputs(
     return None if report is None else _write_page(measured, report, steps)
 
 
+def spread(samples: Sequence[Sample], number: int) -> list[Sample]:
+    """Return at most `number` faces, spread evenly over all."""
+    step = max(len(samples) / number, 1.0)
+    return [samples[int(index * step)] for index in range(min(len(samples), number))]
+
+
 def _write_page(measured: Measured, folder: Path, steps: Steps) -> Path:
     samples = measured.readable
-    step = max(len(samples) / REPORT_BOX_FACES, 1.0)
-    some = [samples[int(index * step)] for index in range(min(len(samples), REPORT_BOX_FACES))]
+    some = spread(samples, REPORT_BOX_FACES)
     passes, mirrored = measured.landmarker.passes, measured.landmarker.flip_average
     report = Report(
         evaluation=measured.evaluation,
@@ -112,6 +129,7 @@ def _write_page(measured: Measured, folder: Path, steps: Steps) -> Path:
         speed=measure_speed(measured.landmarker, (samples[0].load(), samples[0].box)),
         sources={sample.path: sample.source for sample in samples if sample.source is not None},
         problems=measured.problems,
+        stress=measured.stress,
     )
     return write_report(report, folder)
 

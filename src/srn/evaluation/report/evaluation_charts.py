@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.report.charts import Bar, BarChart, Columns, Line, LineChart
 from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation
 from srn.evaluation.statistics import ratio_intervals
+from srn.evaluation.stress import STRESSES, StressPoint
 from srn.face import metrics
 
 NORMALIZER_NAMES: Mapping[str, str] = {
@@ -80,6 +81,32 @@ def box_charts(curves: Mapping[str, BoxCurve]) -> tuple[LineChart, LineChart]:
         chart("Error with shifted boxes", "box shifted by (% of its size)", shifts, 100),
         chart("Error with scaled boxes", "box scaled by", scales, 1),
     )
+
+
+def stress_charts(name: str, points: Sequence[StressPoint]) -> list[LineChart]:
+    """Draw error and, unless boxes are the stress, recall of faces under a stress (`STRESSES`) against its values."""
+    title, label, _ = STRESSES[name]
+    values = np.array([point.value for point in points])
+
+    def chart(kind: str, y_label: str, top: float, lines: Mapping[str, Sequence[float | None]]) -> LineChart:
+        drawn = [
+            Line(line, values, np.array([np.nan if v is None else v for v in entries]) * 100, markers=True)
+            for line, entries in lines.items()
+        ]
+        spoken = "; ".join(
+            f"{line.name} " + ", ".join(f"{x:g}: {y:.1f} %" for x, y in zip(line.x, line.y, strict=True))
+            for line in drawn
+        )
+        limits = (float(values.min()), float(values.max()))
+        return LineChart(f"{title}: {kind}", spoken, label, y_label, limits, (0, top), drawn, width=440)
+
+    errors: dict[str, list[float | None]] = {"true box": [p.nme for p in points]}
+    if all(point.recall is None for point in points):
+        return [chart("error", "NME (%)", min(max(p.nme for p in points) * 110, 30), errors)]
+    errors["finder's box"] = [p.nme_found for p in points]
+    worst = max(error for entries in errors.values() for error in entries if error is not None)
+    recall = chart("faces found", "faces found (%)", 100, {"face finder": [p.recall for p in points]})
+    return [recall, chart("error", "NME (%)", min(worst * 110, 30), errors)]
 
 
 def reliability_chart(evaluation: Evaluation, name: str = "") -> LineChart | None:

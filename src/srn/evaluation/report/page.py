@@ -23,11 +23,13 @@ from srn.evaluation.report.evaluation_charts import (
     ced_chart,
     component_chart,
     reliability_chart,
+    stress_charts,
 )
 from srn.evaluation.report.markup import Markup, element, figure, joined, table
 from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation, FaceResult
 from srn.evaluation.speed import Speed
 from srn.evaluation.statistics import Interval
+from srn.evaluation.stress import STRESSES, Stress
 from srn.face import metrics
 from srn.files import write_atomically
 from srn.inference.drawing import COMPONENT_COLORS
@@ -63,6 +65,7 @@ class Report:
     box_curve_faces: int = 0
     sources: Mapping[Path, PictureSource] = field(default_factory=dict)
     problems: Sequence[str] = ()
+    stress: Stress | None = None
 
 
 def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
@@ -83,6 +86,7 @@ def render(report: Report) -> str:
         "hidden": ("Visible and occluded points", _visibility(result)),
         "faces": ("Worst and best faces", _faces(result, report.sources)),
         "boxes": ("Inaccurate face boxes", _boxes(report.box_curve, report.box_curve_faces)),
+        "stress": ("Small, turned, dark and blurred faces", _stress(report.stress)),
         "confidence": ("Calibration of the confidence", _confidence(result)),
         "speed": ("Speed", _speed(report.speed)),
         "origin": ("Origin", _origin(report)),
@@ -251,6 +255,25 @@ def _boxes(curve: BoxCurve | None, faces: int) -> Markup:
     charts = [figure(chart.svg(), chart.title) for chart in box_charts({"": curve})]
     note = f"The tight boxes of {faces} faces, shifted in a random direction, and scaled."
     return joined([element("p", note), element("div", *charts, class_="pair")])
+
+
+def _stress(stress: Stress | None) -> Markup:
+    if stress is None:
+        return Markup()
+    content = []
+    for name, points in stress.points.items():
+        charts = [figure(chart.svg(), chart.title) for chart in stress_charts(name, points)]
+        rows = [
+            [
+                f"{p.value:g}",
+                str(p.faces),
+                *(_number(np.nan if v is None else v) for v in (p.recall, p.nme_found, p.nme)),
+            ]
+            for p in points
+        ]
+        header = [STRESSES[name].label, "faces", "found %", "NME % of those", "NME % from the true box"]
+        content += [element("div", *charts, class_="pair"), table(STRESSES[name].title, header, rows)]
+    return joined(content)
 
 
 def _confidence(result: Evaluation) -> Markup:
