@@ -46,6 +46,9 @@ NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]", is_text=False)
 WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
 PACK = _kind("a pack", rb"PK\x03\x04", is_text=False)
 _HEAD_BYTES = 256
+_PICTURE_OR_VIDEO = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF|.{4}ftyp|\x1aE\xdf\xa3", re.DOTALL
+)
 
 
 class Output(NamedTuple):
@@ -99,20 +102,35 @@ def _check_file(
         return
     if os.path.isdir(path):
         raise InputError.at(name, f"a file for {kind.words}", f"{path}, a folder")
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # a name that is too long, a file in the place of a folder
+        raise InputError.at(name, "a file that can be written", f"{path}: {error.strerror}") from error
     if os.path.isfile(path):
         if _identity(path) in files:
             raise InputError.at(name, "another file than the inputs", str(path))
-        with contextlib.suppress(OSError), path.open("rb") as file:
-            head = file.read(_HEAD_BYTES)
-            if head and not kind.head.match(head):
-                is_read = any(path.resolve().is_relative_to(folder) for folder in folders)
-                if is_read or not force:
-                    hint = "in a folder that is read" if is_read else "a file of another kind (--force replaces it)"
-                    raise InputError.at(name, f"a new file, or {kind.words}", f"{path}, {hint}")
+        _check_kind(output, kind, folders, force=force)
     if os.path.exists(path) and not os.access(path, os.W_OK):
         raise InputError.at(name, "a file that can be written", f"{path}: no permission")
     if os.path.isfile(path) or not os.path.exists(path):
         _check_place(output, path.resolve().parent)
+
+
+def _check_kind(output: Output, kind: FileKind, folders: Sequence[Path], *, force: bool) -> None:
+    with contextlib.suppress(OSError), output.path.open("rb") as file:
+        head = file.read(_HEAD_BYTES)
+        if not head or kind.head.match(head):
+            return
+        found = "a file of another kind (--force replaces it)"
+        if any(output.path.resolve().is_relative_to(folder) for folder in folders):
+            found = "a file of another kind in a folder that is read"
+        elif _PICTURE_OR_VIDEO.match(head) and kind not in (CHART, BOX_CURVE):
+            found = "a picture or a video"
+        elif force:
+            return
+        raise InputError.at(output.name, f"a new file, or {kind.words}", f"{output.path}, {found}")
 
 
 def _check_folder(output: Output, read: Sequence[Path]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, Self, TextIO
 
 from srn.errors import DataError, InputError, SrnError, first_line
 from srn.face.geometry import ImageArray
-from srn.files import FACES_CSV, FACES_JSON, OVERLAY, POINTS, Output, check_outputs
+from srn.files import FACES_CSV, FACES_JSON, OVERLAY, POINTS, FileKind, Output, check_outputs
 from srn.inference.drawing import TrackPainter, draw_faces
 from srn.inference.face import Faces
 from srn.inference.landmarker import FaceLandmarker
@@ -133,17 +133,21 @@ class DetectionWriter:
         check_outputs(self._outputs(), [*(picture.path for picture in pictures), *inputs], force=force)
 
     def _outputs(self) -> Iterator[Output]:
+        """Yield the paths to check. A file in `out` that is not there yet can destroy nothing."""
         if isinstance(self._json_to, Path):
             yield Output("--json", self._json_to, FACES_JSON)
         if self._out is None:
             return
+        yield Output("--out", self._out)
+        inside: list[tuple[Path, FileKind]] = []
         if self._kind in ("csv", "coco"):
-            yield Output("--format", self._table, FACES_CSV if self._kind == "csv" else FACES_JSON)
+            inside.append((self._table, FACES_CSV if self._kind == "csv" else FACES_JSON))
         for picture in self._pictures:
             if self._overlay:
-                yield Output("--out", self._overlay_of(picture), OVERLAY)
+                inside.append((self._overlay_of(picture), OVERLAY))
             if self._kind == "pts":
-                yield Output("--out", self._out / f"{picture.stem}.pts", POINTS)
+                inside.append((self._out / f"{picture.stem}.pts", POINTS))
+        yield from (Output(f"--out, {path.name}", path, kind) for path, kind in inside if os.path.lexists(path))
 
     @property
     def _table(self) -> Path:

@@ -48,8 +48,8 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
         flags = cv2.IMREAD_COLOR if content[:2] == b"\xff\xd8" else _AS_STORED  # a JPEG has no transparency
         with contextlib.suppress(cv2.error):
             image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        if image is None and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
-            return _decode_heic(content, name)
+    if image is None and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+        image = _decode_heic(content, name, known_size=size is not None)
     if image is None or image.dtype not in (np.uint8, np.uint16):
         found = f"{len(content)} bytes that do not decode to one" if image is None else f"values of {image.dtype}"
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", found)
@@ -57,16 +57,18 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
     return opaque_rgb(image, multiplied=content[:2] in (b"II", b"MM") and image.dtype == np.uint8)
 
 
-def _decode_heic(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
+def _decode_heic(content: bytes, name: str | os.PathLike[str], *, known_size: bool) -> npt.NDArray[Any] | None:
+    """Decode a HEIC picture to BGR or BGRA, upright, by an optional package; None if its size is not known."""
     try:
         import pillow_heif
     except ImportError as error:
-        hint = "a picture that OpenCV reads, or pillow-heif (pip install 'srn[heic]')"
-        raise DataError.at(name, hint, "a HEIC picture, and no pillow-heif") from error
+        hint = "a picture that OpenCV can read, or pillow-heif: pip install 'srn[heic]'"
+        raise DataError.at(name, hint, "a HEIC picture without pillow-heif") from error
+    if not known_size:
+        return None
     with DataError.reading(name, "a HEIC picture"):
-        picture = pillow_heif.open_heif(content)  # upright, and of 8 bits
-        rgb = np.asarray(picture)
-        return opaque_rgb(cv2.cvtColor(rgb, cv2.COLOR_RGBA2BGRA if rgb.shape[2] == 4 else cv2.COLOR_RGB2BGR))
+        pixels = np.asarray(pillow_heif.open_heif(content, convert_hdr_to_8bit=True))
+        return cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
 
 
 def opaque_rgb(image: npt.NDArray[Any], *, multiplied: bool = False) -> npt.NDArray[np.uint8]:

@@ -34,7 +34,7 @@ def write_pictures_json(target: Path | TextIO, pictures: Sequence[Record], *, pa
     text = _compact({"images": pictures} | _partial(partial))
     stream = _stream(target)
     if stream is not None:
-        stream.write(text + "\n")
+        _print(text, stream)
     elif isinstance(target, Path):
         write_atomically(target, text)
 
@@ -97,12 +97,17 @@ def json_lines(target: Path | TextIO | None) -> Iterator[Callable[[Record], None
     """
     stream = _stream(target)
     if stream is not None:
-        yield lambda record: print(_compact(record), file=stream, flush=True)
+        yield lambda record: _print(_compact(record), stream)
     elif isinstance(target, Path):
         with growing_file(target) as beside, beside.open("wb", buffering=0) as file:
             yield lambda record: _append_line(file, target, _compact(record).encode() + b"\n")
     else:
         yield lambda record: None
+
+
+def _print(line: str, stream: TextIO) -> None:
+    with writing_to("standard output"):
+        print(line, file=stream, flush=True)
 
 
 def _append_line(file: io.FileIO, path: Path, line: bytes) -> None:
@@ -113,7 +118,8 @@ def _append_line(file: io.FileIO, path: Path, line: bytes) -> None:
                 line = line[file.write(line) :]
     except BaseException:
         if whole is not None:
-            file.truncate(whole)
+            file.seek(whole)
+            file.truncate()
         raise
 
 
