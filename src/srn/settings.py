@@ -29,7 +29,7 @@ from srn.files import write_json
 
 
 class Limit(NamedTuple):
-    """A condition on a number, for `Annotated`: its words in messages and its test."""
+    """A condition on a number, for `Annotated`."""
 
     words: str
     holds: Callable[[float], bool]
@@ -60,7 +60,7 @@ NonNegative = Annotated[float, at_least(0)]
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of all configurations: values are checked against the annotations when an object is made.
+    """Base of all configurations: a value that does not fit its annotation is an `InputError` when an object is made.
 
     Subclasses are frozen dataclasses too. Annotations may be `bool`, `int`, `float`, `str`, a `Literal`, a tuple,
     another `Settings`, each of these or None, and `Annotated` with limits such as `within(0, 1)`.
@@ -69,9 +69,6 @@ class Settings:
         stored_names: attribute name -> name in files, where the two differ.
         absent_means: attribute name -> value in files that were written before the attribute existed.
         file_kind: name of a file of these settings, for messages.
-
-    Raises:
-        InputError: a value does not fit; the message names class and attribute.
     """
 
     stored_names: ClassVar[Mapping[str, str]] = {}

@@ -105,10 +105,7 @@ class StructuralRelationNetwork(nn.Module):
         return self.refine(maps, start, initial_shape, hidden, initial_weight)
 
     def encode(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Compute the part that does not depend on other frames; the frames of a clip share one batch.
-
-        Gives the encoder's maps, and the network's own initial shape (B, N, 2), crop pixels.
-        """
+        """Compute the part that needs no other frame: the encoder's maps, and the own initial shape (B, N, 2)."""
         batch = image.shape[0]
         maps = self.encoder.prepare(image)
         start = self.mean_initial_shape(batch)

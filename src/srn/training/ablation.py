@@ -20,7 +20,6 @@ from srn.training.runs import CONFIG_FILE, STATE_FILE
 from srn.training.stream import unoccluded
 
 ABLATED = ("full", "without-g", "without-f", "without-d", "without-mu", "without-non-local", "without-occlusion")
-"""The variants that can be trained."""
 
 
 def ablated_variants(tables: Sequence[str]) -> list[str]:
@@ -63,8 +62,7 @@ def train_variants(
         data: folder that holds 300W.
         runs: folder of the runs, each named by its variant.
         pack: packs the training faces of a dataset.
-        preset, faces, seed: the complete network and its recipe, and each variant's budget.
-        device, console: where to train, and to show progress.
+        preset, faces, seed, device, console: recipe and budget of each variant, and where to train and show progress.
 
     Raises:
         InputError: 300W is missing, or a folder holds another run.

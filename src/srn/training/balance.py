@@ -15,9 +15,9 @@ LEAST, MOST = 0.5, 4.0
 
 
 def aligned_shapes(shapes: npt.NDArray[np.floating], rounds: int = 5) -> npt.NDArray[np.complex128]:
-    """Remove position, size and rotation from shapes (F, N, 2) by generalized Procrustes analysis.
+    """Remove position, size and rotation from shapes (F, N, 2) by generalized Procrustes analysis: (F, N), x + iy.
 
-    In each of the rounds all are fitted to their mean, of unit length, by least squares. Gives (F, N), x + iy.
+    In each of the rounds all are fitted to their mean, of unit length, by least squares.
     """
     points = shapes[..., 0].astype(np.float64) + 1j * shapes[..., 1]
     points = points - points.mean(axis=1, keepdims=True)

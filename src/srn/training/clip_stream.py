@@ -94,7 +94,7 @@ class ClipStream(Dataset[tuple[Tensor, ...]]):
 def animated_face(
     pack: FacePack, index: int, spec: CropSpec, motion: MotionConfig, rng: np.random.Generator, frames: int
 ) -> PlacedFace:
-    """Animate a packed face; patches of the pack's other faces may pass in front of it."""
+    """Animate a packed face; patches of others may pass in front of it."""
     occluded = None if pack.occluded is None else pack.occluded[index]
     image, landmarks, others = pack.image(index), pack.landmarks[index], random_picture(pack, rng)
     return animate_placed(image, landmarks, spec, pack.scheme, motion, rng, frames, others, occluded)

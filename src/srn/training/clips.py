@@ -121,10 +121,7 @@ class ClipTask:
         return clip_loss(output, clips, self.config.model, self.config.loss, self.clips.steadiness)
 
     def validate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device, sheet: Path) -> Score:
-        """Measure NME and jitter over one clip of every held-out face, the same clips every time.
-
-        Every other clip starts each frame from the previous shape.
-        """
+        """Measure one clip of every held-out face; every other one starts each frame from the previous shape."""
         rng = np.random.default_rng([self.config.seed, 3])
         spec, motion = self.config.model.crop_spec, dataclasses.replace(self.clips.motion, flip=0.0)
         placed = [animated_face(pack, i, spec, motion, rng, self.clips.frames) for i in range(len(pack))]

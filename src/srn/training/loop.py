@@ -103,8 +103,7 @@ def train(
         provenance: text to keep in the weights file, whose path is returned.
 
     Raises:
-        InputError: the folder holds another run, another process trains into it, the faces have another scheme, or the
-            batch size does not divide.
+        InputError: folder, faces or batch size do not fit.
         WeightsError: the state to resume is of another network or other faces.
     """
     schedule = schedule or Schedule()

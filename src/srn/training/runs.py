@@ -71,10 +71,9 @@ class Run:
 
 @contextmanager
 def open_run(out: str | os.PathLike[str], *, resume: bool, writes: bool = True) -> Iterator[Run]:
-    """Hold a run's folder while training into it; the operating system releases it when the process ends.
+    """Hold a run's folder while training into it; raise `InputError` if another run or process has it.
 
-    Raises:
-        InputError: the folder holds another run, or another process trains into it.
+    The operating system releases it when the process ends.
     """
     folder = Path(out)
     check_run_folder(folder, resume)

@@ -102,10 +102,7 @@ class FaceTask:
 def predict_pack(
     network: StructuralRelationNetwork, pack: FacePack, device: torch.device, batch_size: int = 32
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Run a network on packed faces, cropped by their ground-truth boxes.
-
-    Gives crops (F, S, S, 3), predicted and true shapes (F, N, 2) in crop pixels.
-    """
+    """Run a network on packed faces: crops (F, S, S, 3), predicted and true shapes (F, N, 2) in crop pixels."""
     rng = np.random.default_rng(0)
     spec, none = network.config.crop_spec, NO_AUGMENTATION
     faces = [augment(pack.image(i), pack.landmarks[i], spec, pack.scheme, none, rng) for i in range(len(pack))]
