@@ -58,6 +58,11 @@ class FoundFace:
     doubtful: bool = False
     turn: int = 0
 
+    @property
+    def angle(self) -> float:
+        """Rotation of the picture that shows the face upright, in radians, x to y."""
+        return -self.turn * math.pi / 2
+
 
 class FaceFinder(Protocol):
     """Finds faces. Implement it to use your own finder; `BoxFit` maps its boxes to landmark boxes."""

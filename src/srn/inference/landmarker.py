@@ -140,7 +140,9 @@ class FaceLandmarker:
         if doubtful:
             # Without extra passes and turns: `BELIEVED_CONFIDENCE` was measured so.
             tasks = [_Task(0, image, face.box, face.score) for face in doubtful]
-            views = self._passes(tasks, [self.looker.geometry_of_box(face.box) for face in doubtful], extra_passes=0)
+            views = self._passes(
+                tasks, [self.looker.geometry_of_box(face.box, face.angle) for face in doubtful], extra_passes=0
+            )
             believed = [
                 replace(face, doubtful=False)
                 for face, view in zip(doubtful, views, strict=True)
@@ -189,7 +191,7 @@ class FaceLandmarker:
         tasks: list[_Task] = []
         for number, image in enumerate(pictures):
             if given is None:
-                tasks += [_Task(number, image, face.box, face.score) for face in self.find(image)]
+                tasks += [_Task(number, image, face.box, face.score, face.angle) for face in self.find(image)]
             else:
                 tasks += [_Task(number, image, box_in(image, values), 1.0) for values in given[number]]
         faces: list[list[Face]] = [[] for _ in pictures]

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from srn.errors import InputError
 from srn.face.geometry import CropGeometry, ImageArray
 from srn.face.localizer import Float32Array
-from srn.inference.association import has_extent, is_face, match, without_duplicates
+from srn.inference.association import (
+    APPEARANCE_CROP,
+    appearance,
+    has_extent,
+    is_face,
+    match,
+    most_alike,
+    without_duplicates,
+)
 from srn.inference.face import Faces
 from srn.inference.face_finder import FoundFace
 from srn.inference.flow import FLOW_CROP, FaceFlow, anchored
@@ -20,12 +29,20 @@ from srn.inference.scenes import FinderSchedule, FrameSignature, SceneMemory
 from srn.inference.tracks import Candidate, Observation, Track, TrackerConfig
 
 
+class _Found(NamedTuple):
+    """A run of the face finder: boxes by the number of their track, and those of new faces."""
+
+    placed: dict[int, FoundFace]
+    new: list[FoundFace]
+
+
 class FaceTracker:
     """Follow every face of one video; `FaceLandmarker.tracker()` makes one.
 
     In every frame, each known face is viewed in a crop placed by its predicted position, all in one batch. The face
-    finder runs seldom (`FinderSchedule`). Confidence and geometry decide whether a face is still there. A lost face is
-    reported for a while, and keeps its number if it is found again near its predicted position.
+    finder runs seldom (`FinderSchedule`), and at once where a face fails. Confidence and geometry decide whether a face
+    is still there. A lost face is reported for a while (`Face.state`). It keeps its number if it is found again near its
+    predicted position, or elsewhere with the same appearance.
 
     Args:
         looker: views faces through the network.
@@ -80,7 +97,8 @@ class FaceTracker:
         Returns:
             The faces, by rising `track_id`. `landmarks` are smoothed if configured, `box` is their tight box, and
             `score` is that of the last find. A face that was lost less than `coast_s` ago is reported at its predicted
-            position, with a visibility of 0 and with falling confidence and score.
+            position, as long as that lies in the picture: with `state` "predicted", a visibility of 0, and falling
+            confidence and score.
 
         Raises:
             InputError: the frame is invalid, or its time lies before that of the last one.
@@ -94,15 +112,24 @@ class FaceTracker:
         followed = [track for track in present if not track.lost]
         doubtful = len(present) - sum(not track.last.is_weak(self.config) for track in followed)
         size = (image.shape[1], image.shape[0])
-        find = self.schedule.due(signature, [track.box for track in followed], doubtful, size)
-        self._judge(self._observe(image, self._candidates(image, present, find)), time_s)
+        finding = self.schedule.due(signature, [track.box for track in followed], doubtful, size)
+        found = self._found(image, present) if finding else _Found({}, [])
+        accepted = self._accepted(self._observe(image, self._candidates(image, present, found)))
+        failing = {track.number for track in followed} - _numbers(accepted)
+        if failing:  # the face finder has the last word, in the same frame
+            if not finding:
+                found = self._found(image, present)
+                self.schedule.ran(signature)
+            if found.new or any(number in found.placed for number in failing):
+                accepted = self._accepted(self._observe(image, self._candidates(image, present, found, failing)))
+        self._judge(image, accepted, present, time_s)
         if self.config.flow:
             for track in self._tracks:
                 if not track.lost:
                     track.anchor = anchored(image, self._looker.geometry_of_shape(track.smoothed, FLOW_CROP))
-        scheme = self._looker.localizer.scheme
-        reported = [track.face(scheme) for track in self._tracks if track.scene == self._scenes.number]
-        return Faces(face for face in reported if face is not None)
+        reported = [track for track in self._tracks if track.scene == self._scenes.number]
+        faces = [track.face(self._looker.localizer.scheme) for track in reported if not track.has_left(image.shape)]
+        return Faces(face.within(*image.shape[:2]) for face in faces if face is not None)
 
     def _checked_time(self, time_s: float | None) -> float:
         if time_s is None:
@@ -142,28 +169,36 @@ class FaceTracker:
 
     # --- candidates
 
-    def _candidates(self, image: ImageArray, present: list[Track], find: bool) -> list[Candidate]:
-        """Place the crops of this frame, by prediction or by the face finder, which runs if `find`."""
-        found = list(self._find(image)) if find else []
-        placed, unmatched = self._matched(present, found)
-        candidates = []
+    def _found(self, image: ImageArray, present: list[Track]) -> _Found:
+        """Run the face finder, and assign its boxes to the tracks."""
+        placed, unmatched = self._matched(present, list(self._find(image)))
         for track in present:
             face = placed.get(track.number)
             if face is not None:
                 track.missed, track.score = 0, face.score
-            elif find:
+            else:
                 track.missed += 1
-            geometry = self._geometry(track, face, image)
-            if geometry is not None:
-                start = track.shape if self.config.start == "previous" and not track.lost else None
-                candidates.append(Candidate(geometry, track, track.score, start, found=track.lost and face is not None))
         known = [track.box for track in present if not track.lost] + [face.box for face in placed.values()]
         # A box that overlaps a known face is a second find of it.
         new = [face for face in unmatched if all(face.box.iou(box) < 0.4 for box in known)]
-        candidates += [Candidate(self._looker.geometry_of_box(f.box), None, f.score, found=True) for f in new]
-        if find:
-            self.schedule.learn(bool(new))
-        return candidates
+        self.schedule.learn(bool(new))
+        return _Found(placed, new)
+
+    def _candidates(
+        self, image: ImageArray, present: list[Track], found: _Found, failing: Collection[int] = ()
+    ) -> list[Candidate]:
+        """Place the crops of this frame: by prediction; of lost and `failing` tracks and of new faces by the finder."""
+        candidates = []
+        for track in present:
+            face = found.placed.get(track.number) if track.lost or track.number in failing else None
+            geometry = self._geometry(track, face, image)
+            if geometry is not None:
+                start = track.shape if self.config.start == "previous" and not track.lost else None
+                candidates.append(Candidate(geometry, track, track.score, start, found=face is not None))
+        return candidates + [
+            Candidate(self._looker.geometry_of_box(face.box, face.angle), None, face.score, found=True)
+            for face in found.new
+        ]
 
     def _matched(self, present: list[Track], found: list[FoundFace]) -> tuple[dict[int, FoundFace], list[FoundFace]]:
         """Assign found faces to tracks, by their numbers; also return the faces without a track."""
@@ -178,12 +213,10 @@ class FaceTracker:
 
     def _geometry(self, track: Track, found: FoundFace | None, image: ImageArray) -> CropGeometry | None:
         """Place the crop of a track; None if it has left the picture."""
-        if track.lost:
-            if found is not None:
-                return self._looker.geometry_of_box(found.box)
-            x, y = track.box.center
-            if not (0 <= x < image.shape[1] and 0 <= y < image.shape[0]):
-                return None
+        if found is not None:
+            return self._looker.geometry_of_box(found.box, found.angle)
+        if track.has_left(image.shape):
+            return None
         return self._looker.geometry_of_shape(track.shape)
 
     # --- observation
@@ -258,23 +291,36 @@ class FaceTracker:
 
     # --- judgement
 
-    def _judge(self, observations: list[Observation], time_s: float) -> None:
-        """Update the tracks by the observations that are faces, start new tracks, and lose those without any."""
-        faces = [o for o in observations if is_face(o, self._mean_shape, self.config)]
-        seen = set()
-        for observation in without_duplicates(faces):
-            track = observation.candidate.track
-            if track is None:
-                self._tracks.append(Track(self._next_number, self._scenes.number, observation, time_s, self.config))
-                self._next_number += 1
-                continue
-            seen.add(track.number)
-            if observation.is_weak(self.config) and not track.last.is_weak(self.config):
-                self.schedule.alarm()
-            track.follow(observation, time_s)
-        for track in [o.candidate.track for o in observations if o.candidate.track is not None]:
+    def _accepted(self, observations: list[Observation]) -> list[Observation]:
+        """Return the observations that show a face, one of each face."""
+        return without_duplicates(o for o in observations if is_face(o, self._mean_shape, self.config))
+
+    def _judge(self, image: ImageArray, accepted: list[Observation], present: list[Track], time_s: float) -> None:
+        """Update the tracks by their observations, start or resume tracks for new faces, and lose the others."""
+        seen = _numbers(accepted)
+        for track in present:
             if track.number not in seen and not track.lost:
                 track.lose()
-                self.schedule.alarm()
+                self.schedule.doubt()
                 if not track.is_proven:
                     self._tracks.remove(track)
+        for observation in accepted:
+            known = observation.candidate.track
+            if known is not None and observation.is_weak(self.config) and not known.last.is_weak(self.config):
+                self.schedule.alarm()
+            look = appearance(image, self._looker.geometry_of_shape(observation.shape, APPEARANCE_CROP))
+            track = known or most_alike(look, observation, [t for t in present if t.lost and t.number not in seen])
+            if track is None:
+                track = Track(self._next_number, self._scenes.number, observation, time_s, self.config)
+                self._tracks.append(track)
+                self._next_number += 1
+            else:
+                track.follow(observation, time_s)
+                seen.add(track.number)
+            if track.appearance is None or not observation.is_weak(self.config):
+                track.appearance = look
+
+
+def _numbers(observations: Iterable[Observation]) -> set[int]:
+    """Return the numbers of the tracks of these observations."""
+    return {o.candidate.track.number for o in observations if o.candidate.track is not None}
