@@ -10,6 +10,7 @@ import typer
 
 from srn.cli import options
 from srn.cli.command import INTERRUPTED, finishing
+from srn.errors import InputError
 from srn.files import FACES_LINES, STANDARD_OUTPUT, VIDEO
 from srn.inference.batch import TrackedVideo, track_video
 from srn.media.ffmpeg import quiet
@@ -66,18 +67,22 @@ def track(
     )
     writer = None if out is None else VideoWriter(out, reader.frame_rate, reader.time_base, sound_from=sound)
     lines = json_lines(json_file or (STANDARD_OUTPUT if out is None else None))
-    with (
-        contextlib.closing(reader),
-        lines as write,
-        writer or contextlib.nullcontext(),
-        finishing(),
-        options.progress_bar("frames") as progress,
-    ):
-        task = progress.add_task("tracking", total=min(filter(None, (reader.length, frames)), default=None))
-        done = track_video(
-            reader, tracker, write_record=write, writer=writer, trace_s=trace, limit=frames,
-            progress=lambda: progress.advance(task),
-        )  # fmt: skip
+    done = TrackedVideo()
+    try:
+        with (
+            contextlib.closing(reader),
+            lines as write,
+            writer or contextlib.nullcontext(),
+            finishing(),
+            options.progress_bar("frames") as progress,
+        ):
+            task = progress.add_task("tracking", total=min(filter(None, (reader.length, frames)), default=None))
+            done = track_video(
+                reader, tracker, write_record=write, writer=writer, trace_s=trace, limit=frames,
+                progress=lambda: progress.advance(task),
+            )  # fmt: skip
+    except InputError as error:  # the outputs cannot be completed
+        done.problem = done.problem or str(error)
     _report(done, writer, camera=sound is None)
 
 

@@ -39,11 +39,12 @@ ResultFormat = Literal["json", "pts", "csv", "coco"]
 
 
 class Detection(NamedTuple):
-    """The faces of a picture file, in pixels of `image` (H, W, 3) uint8 RGB."""
+    """The faces of a picture file, in pixels of `image` (H, W, 3) uint8 RGB; `left_out` more had a low confidence."""
 
     picture: PictureFile
     image: ImageArray
     faces: Faces
+    left_out: int = 0
 
 
 def detect_pictures(
@@ -52,12 +53,15 @@ def detect_pictures(
     boxes: PictureBoxes | None = None,
     *,
     min_score: float = 0.0,
+    min_confidence: float | None = None,
 ) -> Iterator[Detection | DataError]:
     """Detect the faces of picture files, a few pictures at a time.
 
     Args:
         boxes: the user's own face boxes, instead of the face finder's.
         min_score: lowest score of a face.
+        min_confidence: lowest mean confidence of a face. If None, doubtful ones (`Face.is_doubtful`) of the face
+            finder are left out, and those of the user's boxes are kept.
 
     Yields:
         For each picture its faces, or the error where it cannot be read or processed.
@@ -70,7 +74,15 @@ def detect_pictures(
             except DataError as error:
                 yield error
         for found in _detect(landmarker, loaded, boxes):
-            yield found._replace(faces=found.faces.above(score=min_score)) if isinstance(found, Detection) else found
+            if not isinstance(found, Detection):
+                yield found
+                continue
+            faces = kept = found.faces.above(score=min_score)
+            if min_confidence:
+                kept = faces.above(confidence=min_confidence)
+            elif min_confidence is None and boxes is None:
+                kept = Faces(face for face in faces if not face.is_doubtful)
+            yield found._replace(faces=kept, left_out=len(faces) - len(kept))
 
 
 def _detect(
@@ -162,8 +174,9 @@ class DetectionWriter:
 
     def add(self, detection: Detection) -> None:
         """Record a detection and write its own files."""
-        picture, image, faces = detection
-        self.records.append(picture_record(picture.path, image.shape[:2], faces.to_dict()))
+        picture, image, faces, left_out = detection
+        record = picture_record(picture.path, image.shape[:2], faces.to_dict())
+        self.records.append({**record, "left_out": left_out} if left_out else record)
         with self._noting():
             self._write_line(self.records[-1])
         if self._out is None:
@@ -245,6 +258,6 @@ def track_video(
             writer.complete()
     except KeyboardInterrupt:
         done.interrupted = True
-    except DataError as error:  # the end of the video is missing
+    except InputError as error:  # the end of the video is missing, or the disk is full
         done.problem = str(error)
     return done

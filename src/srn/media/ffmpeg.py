@@ -23,6 +23,11 @@ def quiet() -> None:
         av.logging.set_level(av.logging.PANIC)
 
 
+def local_file(path: str | os.PathLike[str]) -> str:
+    """Return the name under which FFmpeg opens a file as a file: in `12:30.mp4` it would see a protocol."""
+    return os.path.abspath(path)
+
+
 def short(error: Exception) -> str:
     """Return the first line of an FFmpeg error, without its numbers and file names."""
     text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__

@@ -79,7 +79,7 @@ class PyAvReader:
 
         self.path = path
         try:
-            self._container: InputContainer = av.open(str(path))
+            self._container: InputContainer = av.open(ffmpeg.local_file(path))
             self._stream = self._container.streams.video[0]
         except (av.FFmpegError, IndexError) as error:
             found = "no pictures in it" if isinstance(error, IndexError) else ffmpeg.short(error)
@@ -213,7 +213,7 @@ class OpenCvReader(_Capture):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        super().__init__(str(path), DataError.at(path, "a video that OpenCV can read", "none"))
+        super().__init__(ffmpeg.local_file(path), DataError.at(path, "a video that OpenCV can read", "none"))
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
-from srn.files import growing_file
+from srn.files import growing_file, writing_to
 from srn.media import ffmpeg
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ class VideoWriter:
             else:
                 self._sink = _PyAvSink(self._beside, image, self._rate, self._time_base, self._sound_from)
             self.sound_lost = self._sink.sound_lost
-        self._sink.write(image, time_s)
+        with writing_to(self.path):
+            self._sink.write(image, time_s)
 
     def complete(self) -> None:
         """Declare the last frame the end of the video: sound that outlasts it is copied as well."""
@@ -90,7 +91,12 @@ class VideoWriter:
     ) -> None:
         try:
             if self._sink is not None:
-                self._sink.close(self._complete)
+                with writing_to(self.path):
+                    self._sink.close(self._complete)
+        except InputError:  # without its end the video cannot be played
+            if self._beside is not None:
+                self._beside.unlink(missing_ok=True)
+            raise
         finally:
             self._beside = self._sink = None
             self._file.__exit__(kind, error, trace)
@@ -183,7 +189,7 @@ def _opened_sound(path: str | os.PathLike[str]) -> InputContainer | None:
     import av
 
     try:
-        source = av.open(str(path))
+        source = av.open(ffmpeg.local_file(path))
     except av.FFmpegError as error:
         raise DataError.at(path, "a video to take the sound from", ffmpeg.short(error)) from error
     if source.streams.audio:
