@@ -13,40 +13,55 @@ from srn.cli.command import finishing
 from srn.errors import DataError
 from srn.files import FACES_JSON, STANDARD_OUTPUT
 from srn.inference.batch import DetectionWriter, ResultFormat, detect_pictures
+from srn.inference.face import DOUBTFUL_CONFIDENCE
 from srn.media.boxes import PictureBoxes, read_boxes
 from srn.media.listing import Listing, pictures_in
+
+Out = Annotated[
+    Path | None, typer.Option(help="Folder for pictures with the landmarks drawn on them."), options.Folder()
+]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", help="File for all faces as one JSON object; `.jsonl`: a line for each picture, at once."),
+    FACES_JSON,
+]
+Format = Annotated[
+    ResultFormat,
+    typer.Option("--format", help="Written to --out: `pts`: a file per face; `csv`, `coco`: a file for all."),
+]
+Boxes = Annotated[
+    Path | None, typer.Option(help="Own face boxes: JSON or CSV of x0, y0, x1, y1 (brows to chin) by picture.")
+]
+MinScore = Annotated[float, typer.Option(min=0, max=1, help="Leave out faces with a lower score.")]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help=f"Leave out faces with a lower mean confidence; {DOUBTFUL_CONFIDENCE} for found faces if left out.",
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="Keep faces of any confidence.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Name pictures without a face, and files left out.")]
 
 
 def detect(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures (with the folders inside).")],
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for pictures with the landmarks drawn on them."), options.Folder()
-    ] = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--json", help="File for all faces as one JSON object; `.jsonl`: a line for each picture, at once."
-        ),
-        FACES_JSON,
-    ] = None,
-    output_format: Annotated[
-        ResultFormat,
-        typer.Option("--format", help="Written to --out: `pts`: a file per face; `csv`, `coco`: a file for all."),
-    ] = "json",
-    boxes: Annotated[
-        Path | None, typer.Option(help="Own face boxes: JSON or CSV of x0, y0, x1, y1 (brows to chin) by picture.")
-    ] = None,
+    out: Out = None,
+    json_file: JsonFile = None,
+    output_format: Format = "json",
+    boxes: Boxes = None,
     overlay: Annotated[bool, typer.Option(help="Draw pictures into --out.")] = True,
-    min_score: Annotated[float, typer.Option(min=0, max=1, help="Leave out faces with a lower score.")] = 0.0,
+    min_score: MinScore = 0.0,
+    min_confidence: MinConfidence = None,
+    keep_all: All = False,
     weights: options.Weights = None,
     passes: options.Passes = 2,
     flip_average: options.Flip = False,
     yunet: options.YuNet = None,
     threads: options.Threads = None,
     force: options.Force = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Name pictures without a face, and files left out.")
-    ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Find faces and their landmarks in pictures.
 
@@ -67,7 +82,9 @@ def detect(
     failed = listing.problems
     with writer, finishing(), options.progress_bar("pictures") as progress:
         for found in progress.track(
-            detect_pictures(landmarker, pictures, own_boxes, min_score=min_score),
+            detect_pictures(
+                landmarker, pictures, own_boxes, min_score=min_score, min_confidence=0 if keep_all else min_confidence
+            ),
             len(pictures),
             description="detecting",
         ):
@@ -77,10 +94,17 @@ def detect(
                 writer.add(found)
                 if verbose and not found.faces:
                     options.say(f"no face: {found.picture.path}", options.messages)
-    faces = sum(len(record["faces"]) for record in writer.records)
-    summary = f"{options.counted(faces, 'face')} in {options.counted(len(writer.records), 'picture')}"
-    options.say(summary + (f", drawn in {out}" if out is not None and overlay else ""), options.messages)
+    options.say(_summary(writer, out if overlay else None), options.messages)
     options.exit_if_failed([*failed, *writer.problems])
+
+
+def _summary(writer: DetectionWriter, drawn: Path | None) -> str:
+    faces = sum(len(record["faces"]) for record in writer.records)
+    left_out = sum(record.get("left_out", 0) for record in writer.records)
+    parts = [f"{options.counted(faces, 'face')} in {options.counted(len(writer.records), 'picture')}"]
+    parts += [f"drawn in {drawn}"] * (drawn is not None)
+    parts += [f"{left_out} doubtful left out: --all shows them"] * (left_out > 0)
+    return ", ".join(parts)
 
 
 def _tell_left_out(listing: Listing, file: Path | None, boxes: PictureBoxes | None, *, verbose: bool) -> None:

@@ -65,7 +65,7 @@ def box_in(image: ImageArray, values: BoxLike) -> Box:
     meets = box.x0 <= width - 1 and box.x1 >= 0 and box.y0 <= height - 1 and box.y1 >= 0
     if not (meets and 1 <= box.size <= LARGEST_BOX * max(height, width)):
         expected = (
-            f"a face box that meets the picture of {width} x {height} pixels, of 1 to {LARGEST_BOX} times its side"
+            f"a face box of at least 1 pixel in the picture of {width} x {height}, at most {LARGEST_BOX} times it"
         )
         raise InputError.at("face box", expected, f"({', '.join(f'{value:g}' for value in box.as_array())})")
     return box
