@@ -123,7 +123,9 @@ def track_at(shape: Shape, number: int = 1, lost: bool = False) -> Track:
 def test_a_face_needs_confidence(face: Shape, confidence: float | None, lost: bool, expected: bool) -> None:
     """A followed face less than one that is found again."""
     shape = face * 50 + 100
-    assert is_face(observation(shape, track_at(shape, lost=lost), confidence), face, CONFIG) is expected
+    track = track_at(shape, lost=lost)
+    track.time_s = track.seen_s + 2 * CONFIG.retry_s
+    assert is_face(observation(shape, track, confidence), face, CONFIG) is expected
     assert is_face(observation(shape, None, confidence), face, CONFIG) is (confidence != 0.22 and confidence != 0.1)
 
 

@@ -283,6 +283,42 @@ def test_a_face_that_was_hidden_whole_gets_its_number_back(face: Shape, frames: 
     assert len(stage.asked) <= 4 + frames / 5
 
 
+@pytest.mark.parametrize("back", [(200, 60), (60, 60), (200, 200)], ids=["across", "same side", "corner"])
+@pytest.mark.parametrize("away", [20, 90])
+def test_a_face_that_leaves_and_comes_back_gets_its_number(
+    face: Shape, back: tuple[int, int], away: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it comes back: by its appearance, for four seconds; another appearance is another face."""
+    looks = {"now": np.array([1.0, 0.0], np.float32)}
+    monkeypatch.setattr("srn.inference.tracker.appearance", lambda *_: looks["now"])
+    actor = Actor(lambda k: (60 - 5 * max(k - 10, 0), 128, 50) if k < 24 else (*back, 48) if k >= 24 + away else None)
+    told = play(landmarker(Stage([actor], face)).tracker(), range(24 + away + 6))
+    assert ids(told[24 + away + 5]) == [1]
+    absent = [guess for k in range(24, 24 + away) for guess in told[k]]
+    assert all(guess.state == "predicted" and 0 <= guess.box.center[0] <= 255 for guess in absent)
+    tracker = landmarker(Stage([actor], face)).tracker()
+    play(tracker, range(24))
+    looks["now"] = np.array([0.0, 1.0], np.float32)
+    told = play(tracker, range(24, 24 + away + 6))
+    near = back == (60, 60)  # the place where it left
+    assert ids(told[24 + away + 5]) == ([1] if near else [2])
+
+
+@pytest.mark.parametrize("finds", [True, False])
+def test_a_face_that_the_finder_sees_is_never_given_up(
+    face: Shape, finds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An occluder lowers the confidence below that of a followed face for ten frames."""
+    stage = Stage([Actor(lambda k: (100 + 0.5 * k, 120, 50))], face)
+    tracker, answer = landmarker(stage).tracker(), stage._answer
+    play(tracker, range(20))
+    stage.finds = finds
+    monkeypatch.setattr(stage, "_answer", lambda crop: (answer(crop)[0], 0.08, answer(crop)[2]))
+    told = play(tracker, range(20, 30))
+    assert {face.state for faces in told.values() for face in faces} == {"seen" if finds else "predicted"}
+    assert all(ids(faces) == [1] for faces in told.values())
+
+
 def test_while_hidden_it_goes_on_and_says_that_it_is_a_guess(face: Shape) -> None:
     stage = Stage([Actor(lambda k: (60 + 1.5 * k, 120, 50), frozenset(range(20, 128)))], face)
     told = play(landmarker(stage).tracker(), range(60))
@@ -292,6 +328,7 @@ def test_while_hidden_it_goes_on_and_says_that_it_is_a_guess(face: Shape) -> Non
         assert guess.visibility is not None
         assert guess.confidence is not None
         assert not guess.visibility.any()
+        assert guess.state == "predicted"
         confidences.append(float(guess.confidence.mean()))
         assert guess.score < 0.9
     assert all(after < before for before, after in itertools.pairwise(confidences))

@@ -8,10 +8,14 @@ import cv2
 import numpy as np
 
 from srn.errors import InputError
-from srn.face.geometry import Box, FloatArray
+from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray
+from srn.face.localizer import Float32Array
 from srn.inference.smoothing import similar_part
 from srn.inference.tracks import Observation, Track, TrackerConfig
 
+APPEARANCE_CROP = CropSpec(32, 25.6)
+ALIKE = 0.7  # least correlation of the appearances of one face; chosen on YouTube Faces (`docs/video.md`)
+ALIKE_STRETCH = 2.0  # largest ratio of the sizes of a face before and after an absence
 FORBIDDEN = 1e6  # cost from which, as from infinity, a pair is never made
 
 
@@ -76,19 +80,41 @@ def is_face(observation: Observation, mean_shape: FloatArray, config: TrackerCon
     misfit = similar_part(shape, mean_shape, np.ones(len(shape))) - mean_shape
     if np.sqrt((misfit**2).sum(axis=1).mean()) > config.max_misfit:
         return False
-    followed = track is not None and not track.lost
-    if confidence is not None and confidence < (config.keep_confidence if followed else config.accept_confidence):
-        return False
     if track is None:
+        least = config.accept_confidence
+    elif observation.candidate.found:  # the finder has placed it, and `match` has checked the place
+        least = config.found_confidence
+    else:
+        recent = not track.lost or track.time_s - track.seen_s <= config.retry_s
+        least = config.keep_confidence if recent else config.accept_confidence
+    if confidence is not None and confidence < least:
+        return False
+    if track is None or observation.candidate.found:
         return True
     if (confidence is None or observation.is_weak(config)) and track.missed >= config.max_misses:
         return False
-    if track.lost and observation.candidate.found:
-        return True  # `match` has checked its position
     if confidence is None and track.lost:
         return False  # without confidence, only the face finder tells a face from background
     distance, ratio = deviation(shape, track.box)
     return distance <= config.max_shift and bool(abs(np.log(ratio)) <= np.log(config.max_stretch))
+
+
+def appearance(image: ImageArray, geometry: CropGeometry) -> Float32Array:
+    """Describe a face of a picture (H, W, 3) by its pixels: a unit vector with zero mean. `geometry` cuts it out."""
+    pixels = cv2.GaussianBlur(geometry.crop(image).astype(np.float32), (0, 0), 1).ravel()
+    pixels = pixels - pixels.mean()
+    return np.asarray(pixels / max(float(np.linalg.norm(pixels)), 1e-6), np.float32)
+
+
+def most_alike(look: Float32Array, observation: Observation, lost: Iterable[Track]) -> Track | None:
+    """Choose the lost track that a new face continues, by their appearances and sizes; None if there is none."""
+    best, least = None, ALIKE
+    for track in lost:
+        ratio = deviation(observation.shape, track.box)[1]
+        likeness = -1.0 if track.appearance is None else float(look @ track.appearance)
+        if likeness > least and abs(np.log(ratio)) <= np.log(ALIKE_STRETCH):
+            best, least = track, likeness
+    return best
 
 
 def deviation(shape: FloatArray, predicted: Box) -> tuple[float, float]:

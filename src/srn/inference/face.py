@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
 from srn.media.results import coco_annotations
+
+FaceState: TypeAlias = Literal["seen", "predicted"]
 
 DOUBTFUL_CONFIDENCE = 0.25
 """A mean confidence below this marks a doubtful face; chosen on training faces (`docs/robustness.md`)."""
@@ -34,6 +36,7 @@ class Face:
         score: confidence of the face finder, in [0, 1]; 1 for a box of the caller's.
         scheme: numbering of the landmarks.
         track_id: number of the track in a video, from 1; None in a picture.
+        state: `seen`, or `predicted`: a tracked face that this frame does not show, at its predicted position.
         inside: (N,) bool, whether each point lies inside the picture; None if the picture's size is not known.
 
     Raises:
@@ -60,6 +63,7 @@ class Face:
     scheme: LandmarkScheme
     track_id: int | None = None
     inside: npt.NDArray[np.bool_] | None = None
+    state: FaceState = "seen"
 
     def __post_init__(self) -> None:
         n = self.scheme.n_points
@@ -79,6 +83,8 @@ class Face:
             if inside.shape != (n,):
                 raise InputError.at("Face.inside", f"({n},)", str(inside.shape))
             object.__setattr__(self, "inside", inside)
+        if self.state not in get_args(FaceState):
+            raise InputError.at("Face.state", f"one of {', '.join(get_args(FaceState))}", repr(self.state))
         if not 0 <= self.score <= 1:
             raise InputError.at("Face.score", "a number within [0, 1]", str(self.score))
 
@@ -94,7 +100,7 @@ class Face:
 
     @property
     def _rest(self) -> tuple[object, ...]:
-        return self.box, self.score, self.track_id, self.scheme
+        return self.box, self.score, self.track_id, self.scheme, self.state
 
     def __repr__(self) -> str:
         corners = ", ".join(f"{value:.0f}" for value in self.box.as_array())
@@ -104,7 +110,7 @@ class Face:
         if self.confidence is not None:
             parts.append(f"confidence={self.confidence.mean():.2f}" + ", doubtful" * self.is_doubtful)
         if self.track_id is not None:
-            parts.append(f"track_id={self.track_id}")
+            parts.append(f"track_id={self.track_id}" + ", predicted" * (self.state == "predicted"))
         return f"Face({', '.join(parts)})"
 
     @property
@@ -156,9 +162,9 @@ class Face:
         return CropGeometry.around(self.landmarks, spec, angle).crop(as_image(image))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain lists and numbers, as in the JSON of `srn detect` and, with `track_id`, of `srn track`.
+        """Return plain lists and numbers, as in the JSON of `srn detect` and `srn track`.
 
-        `inside` is there only if a point lies outside the picture.
+        `track_id` and `state` are there in a video, `inside` only if a point lies outside the picture.
         """
 
         def rounded(values: npt.NDArray[np.floating] | None, digits: int) -> list[Any] | None:
@@ -170,7 +176,7 @@ class Face:
             "landmarks": rounded(self.landmarks, 2),
             "visibility": rounded(self.visibility, 4),
             "confidence": rounded(self.confidence, 4),
-            **({} if self.track_id is None else {"track_id": self.track_id}),
+            **({} if self.track_id is None else {"track_id": self.track_id, "state": self.state}),
             **({} if self.inside is None or self.inside.all() else {"inside": self.inside.tolist()}),
         }
 
@@ -184,7 +190,7 @@ class Face:
         try:
             points, visibility, confidence = (values[name] for name in ("landmarks", "visibility", "confidence"))
             box, score = Box(*values["box"]), values["score"]
-            rest = values.get("track_id"), values.get("inside")
+            rest = values.get("track_id"), values.get("inside"), values.get("state", "seen")
             return cls(points, visibility, confidence, box, score, scheme, *rest)
         except (KeyError, TypeError) as error:
             raise InputError.at("face", "a dictionary made by Face.to_dict", str(error)) from error

@@ -115,13 +115,13 @@ def changed_outside(one: FrameSignature, other: FrameSignature, boxes: list[Box]
 class FinderSchedule:
     """Decide when to run the face finder, which costs as much as viewing ten faces.
 
-    The finder runs in the first frame, after an alarm (a cut, a lost face), and then at intervals. While a face is lost
-    or weak, they are 2, 4, 8, ... frames. A change in the picture away from the faces also makes a run due. Whenever
-    such a run shows no new face, as with a moving camera, the next change has to wait twice as long.
+    The finder runs in the first frame, after an alarm (a cut, a weak face), and then at intervals. While a face is lost
+    or weak, they are 1, 2, 4, ... frames, up to `when_empty`. A change in the picture away from the faces also makes a
+    run due. Whenever such a run shows no new face, as with a moving camera, the next change has to wait twice as long.
 
     Args:
         every: largest interval, frames.
-        when_empty: largest interval while there is no face.
+        when_empty: largest interval while there is no face, or one is lost or weak.
         after_change: smallest interval after a change.
 
     Raises:
@@ -143,8 +143,17 @@ class FinderSchedule:
         self._alarm = True
 
     def alarm(self) -> None:
-        """Make a run due in the next frame, after a cut or the loss of a face."""
+        """Make a run due in the next frame, after a cut."""
         self._alarm, self._doubt_interval = True, 1
+
+    def doubt(self) -> None:
+        """Start the intervals anew, after the loss of a face."""
+        self._doubt_interval = 1
+
+    def ran(self, frame: FrameSignature) -> None:
+        """Note a run in this frame, which was not due."""
+        self.runs += 1
+        self._alarm, self._by_change, self._age, self._last = False, False, 0, frame
 
     def due(self, frame: FrameSignature, faces: Sequence[Box], doubtful: int, size: tuple[int, int]) -> bool:
         """Whether to run the finder in this frame of `size` (width, height), which is then taken as done.
@@ -160,9 +169,10 @@ class FinderSchedule:
         if not due and self._age >= self._change_interval and self._last is not None:
             due = self._by_change = changed_outside(self._last, frame, list(faces), size) > 0.02
         if due:
-            self.runs += 1
-            self._doubt_interval = min(2 * max(self._doubt_interval, 1), self.every)
-            self._alarm, self._age, self._last = False, 0, frame
+            by_change = self._by_change
+            self.ran(frame)
+            self._by_change = by_change
+            self._doubt_interval = min(2 * max(self._doubt_interval, 1), self.every, self.when_empty)
         return due
 
     def learn(self, new_face: bool) -> None:

@@ -40,9 +40,9 @@ class FaceTracker:
     """Follow every face of one video; `FaceLandmarker.tracker()` makes one.
 
     In every frame, each known face is viewed in a crop placed by its predicted position, all in one batch. The face
-    finder runs seldom (`FinderSchedule`), and at once where a face fails. Confidence and geometry decide whether a face
-    is still there. A lost face is reported for a while (`Face.state`). It keeps its number if it is found again near its
-    predicted position, or elsewhere with the same appearance.
+    finder runs seldom (`FinderSchedule`), and at once where a face fails. Confidence and geometry decide whether a
+    face is still there. A lost face is reported for a while (`Face.state`). It keeps its number if it is found again
+    near its predicted position, or elsewhere with the same appearance.
 
     Args:
         looker: views faces through the network.
@@ -298,25 +298,26 @@ class FaceTracker:
     def _judge(self, image: ImageArray, accepted: list[Observation], present: list[Track], time_s: float) -> None:
         """Update the tracks by their observations, start or resume tracks for new faces, and lose the others."""
         seen = _numbers(accepted)
-        for track in present:
-            if track.number not in seen and not track.lost:
-                track.lose()
-                self.schedule.doubt()
-                if not track.is_proven:
-                    self._tracks.remove(track)
+        for unseen in [track for track in present if track.number not in seen and not track.lost]:
+            unseen.lose()
+            self.schedule.doubt()
+            if not unseen.is_proven:
+                self._tracks.remove(unseen)
         for observation in accepted:
             known = observation.candidate.track
             if known is not None and observation.is_weak(self.config) and not known.last.is_weak(self.config):
                 self.schedule.alarm()
             look = appearance(image, self._looker.geometry_of_shape(observation.shape, APPEARANCE_CROP))
-            track = known or most_alike(look, observation, [t for t in present if t.lost and t.number not in seen])
-            if track is None:
+            track: Track | None = known or most_alike(
+                look, observation, [t for t in present if t.lost and t.number not in seen]
+            )
+            if track is not None:
+                track.follow(observation, time_s)
+            else:
                 track = Track(self._next_number, self._scenes.number, observation, time_s, self.config)
                 self._tracks.append(track)
                 self._next_number += 1
-            else:
-                track.follow(observation, time_s)
-                seen.add(track.number)
+            seen.add(track.number)
             if track.appearance is None or not observation.is_weak(self.config):
                 track.appearance = look
 

@@ -39,6 +39,8 @@ class TrackerConfig(Settings):
         max_displacement: displacement of its crop above which a tracked face is viewed again.
         keep_confidence: mean confidence below which a face is lost.
         accept_confidence: lowest mean confidence of a new face, or of a lost one that is found again.
+        found_confidence: lowest mean confidence of a known face that the face finder has found in this frame.
+        retry_s: time after the loss of a face in which `keep_confidence` suffices at its predicted position.
         max_shift, max_stretch: largest distance of a face from its predicted position, and ratio of its sizes.
         max_misfit: largest root mean square distance between the mean shape and a face aligned to it, in face units.
         max_misses: number of consecutive runs of the finder that may miss a face without, or with low, confidence.
@@ -64,6 +66,8 @@ class TrackerConfig(Settings):
     max_displacement: NonNegative = MISPLACED
     keep_confidence: Share = 0.2
     accept_confidence: Share = 0.28
+    found_confidence: Share = 0.1
+    retry_s: NonNegative = 0.5
     max_shift: NonNegative = 0.6
     max_stretch: Positive = 1.6
     max_misfit: NonNegative = 0.25
@@ -131,6 +135,7 @@ class Track:
         self.velocity: Float64Array = np.zeros(2)  # picture pixels a second
         self.missed = 0  # consecutive runs of the face finder without this face
         self.lost = False
+        self.appearance: Float32Array | None = None  # of the last sure view (`srn.inference.association`)
         self.anchor: Anchor | None = None  # the face's pixels in the last frame
         self.carried: Carried | None = None  # `smoothed` by the optical flow; None where it is not trusted
         self._memory, self._filter = ShapeMemory(config.smoothing), OneEuroShape(config.smoothing)
@@ -193,6 +198,11 @@ class Track:
         """Whether it has been seen for long enough to be remembered once lost."""
         return self.seen_s - self.born_s >= self.config.min_age_s
 
+    def has_left(self, size: tuple[int, ...]) -> bool:
+        """Whether it is lost, and predicted outside a picture of `size` (H, W, ...)."""
+        x, y = self.box.center
+        return self.lost and not (0 <= x < size[1] and 0 <= y < size[0])
+
     def face(self, scheme: LandmarkScheme) -> Face | None:
         """Report the face at `time_s`; None if it has been lost for longer than `coast_s`."""
         away = self.time_s - self.seen_s
@@ -209,6 +219,7 @@ class Track:
             score=self.score * float(fade),
             scheme=scheme,
             track_id=self.number,
+            state="predicted" if self.lost else "seen",
         )
 
     def _filtered(self) -> Float64Array:
