@@ -88,7 +88,7 @@ def track(
 
 def _report(done: TrackedVideo, writer: VideoWriter | None, *, camera: bool) -> None:
     """Print the outcome, and exit with its code unless it is success."""
-    counts = f"{options.counted(len(done.track_ids), 'face')} in {options.counted(done.frames, 'frame')}"
+    counts = f"{options.counted(done.people, 'face')} in {options.counted(done.frames, 'frame')}"
     options.say(counts, options.messages)
     if writer is not None and writer.sound_lost:
         options.say(f"{writer.path}: without sound: {writer.sound_lost}", options.messages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ from srn.media.video_reading import VideoReader
 from srn.media.video_writing import VideoWriter
 
 PICTURES_AT_ONCE = 8
+LEAST_FRAMES_SEEN = 5  # in a video, for a face to be counted
 
 ResultFormat = Literal["json", "pts", "csv", "coco"]
 
@@ -218,9 +220,14 @@ class TrackedVideo:
     """Outcome of `track_video`."""
 
     frames: int = 0
-    track_ids: set[int] = field(default_factory=set)
+    frames_seen: Counter[int] = field(default_factory=Counter)  # by track number, without predicted faces
     problem: str | None = None  # why the video ended early
     interrupted: bool = False  # by Ctrl-C
+
+    @property
+    def people(self) -> int:
+        """Number of faces seen for more than a moment: a false find is no person."""
+        return sum(count >= min(LEAST_FRAMES_SEEN, self.frames) for count in self.frames_seen.values())
 
 
 def track_video(
@@ -250,7 +257,7 @@ def track_video(
             if writer is not None:
                 writer.write(painter.draw(frame.image, faces, frame.time_s), frame.time_s)
             done.frames += 1
-            done.track_ids |= {face.track_id for face in faces if face.track_id is not None}
+            done.frames_seen.update(f.track_id for f in faces if f.track_id is not None and f.state == "seen")
             progress()
             if limit is not None and done.frames >= limit:
                 return done
