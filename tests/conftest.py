@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
-from srn.face.geometry import CropSpec
+from srn.face.geometry import CropSpec, similarity, transform_points
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.runtime import shipped_weights
@@ -170,6 +171,17 @@ def coordinate_picture(width: int = 256, height: int = 256, blue: int = 0) -> Pi
     """A picture whose red is x and whose green is y: a crop of it says where in the picture it was taken from."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8)
+
+
+def turn_picture(image: Picture, landmarks: Shape, degrees: float) -> tuple[Picture, Shape]:
+    """Rotate a picture and its points clockwise; the new corners are black."""
+    height, width = image.shape[:2]
+    angle = np.deg2rad(degrees)
+    cos, sin = abs(np.cos(angle)), abs(np.sin(angle))
+    size = np.ceil(np.array([width * cos + height * sin, width * sin + height * cos]) - 1e-6).astype(int)
+    matrix = similarity(1.0, float(angle), (np.array([width, height]) - 1) / 2, (size - 1) / 2)
+    turned = cv2.warpAffine(image, matrix, size.tolist(), flags=cv2.INTER_LINEAR)
+    return turned.astype(np.uint8), transform_points(matrix, landmarks)
 
 
 def crop_to_picture(crop: Picture) -> Shape:

@@ -24,6 +24,7 @@ from srn.inference.batch import (
     track_video,
 )
 from srn.inference.face import Face, Faces
+from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.boxes import PictureBoxes
 from srn.media.listing import PictureFile, pictures_in
@@ -66,6 +67,46 @@ def test_faces_below_the_score_are_left_out(landmarker: FaceLandmarker, pictures
         (found,) = detect_pictures(landmarker, pictures[:1], PictureBoxes({"00.png": [BOX]}), min_score=min_score)
         assert isinstance(found, Detection)
         assert len(found.faces) == count
+
+
+@pytest.mark.parametrize(
+    ("min_confidence", "own_boxes", "kept"), [(None, False, 1), (None, True, 3), (0.0, False, 3), (0.9, True, 0)]
+)
+def test_doubtful_faces_are_left_out_and_counted(
+    fake_localizer: Any, face: npt.NDArray[np.float64], pictures: list[PictureFile],
+    min_confidence: float | None, own_boxes: bool, kept: int,
+) -> None:  # fmt: skip
+    boxes = [Box(20, 20, 90, 90), Box(100, 20, 170, 90), Box(100, 120, 170, 190)]
+
+    class Finder:
+        def find(self, image: Any) -> list[FoundFace]:
+            return [FoundFace(box, 0.9) for box in boxes]
+
+    def answer(crop: npt.NDArray[np.uint8]) -> Any:
+        sure = np.median(crop[..., 0]) < 95  # the first box lies at the left
+        return face * 60 + 47.5, np.ones(68), np.full(68, 0.03 if sure else 0.4)
+
+    landmarker = FaceLandmarker(
+        localizer=fake_localizer(answer), face_finder=LandmarkBoxFinder(Finder(), BoxFit()), passes=1
+    )
+    given = PictureBoxes({"00.png": boxes}) if own_boxes else None
+    (found,) = detect_pictures(landmarker, pictures[:1], given, min_confidence=min_confidence)
+    assert isinstance(found, Detection)
+    assert (len(found.faces), found.left_out) == (kept, 3 - kept)
+    with DetectionWriter(pictures[:1], None) as writer:
+        writer.add(found)
+    assert writer.records[0].get("left_out", 0) == 3 - kept
+
+
+def test_a_box_outside_its_picture_is_named_and_costs_no_other(
+    landmarker: FaceLandmarker, pictures: list[PictureFile]
+) -> None:
+    boxes = PictureBoxes({"00.png": [Box(5000, 5000, 5100, 5100)], "01.png": [BOX]})
+    outcomes = list(detect_pictures(landmarker, pictures[:2], boxes))
+    (error,) = (outcome for outcome in outcomes if isinstance(outcome, DataError))
+    assert "00.png" in str(error)
+    assert "(5000, 5000, 5100, 5100)" in str(error)
+    assert [len(found.faces) for found in outcomes if isinstance(found, Detection)] == [1]
 
 
 @pytest.mark.parametrize(("kind", "name"), [("csv", "landmarks.csv"), ("coco", "landmarks.json")])

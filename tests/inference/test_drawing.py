@@ -114,6 +114,37 @@ def test_box_is_drawn_where_it_is_given(face: Shape) -> None:
     np.testing.assert_array_equal(inside, plain[64:356, 54:346])
 
 
+@pytest.mark.parametrize("height", [14, 24, 60])
+def test_a_small_face_still_shows_under_its_drawing(face: Shape, height: float) -> None:
+    shape = face * height + 100
+    picture = blank(200)
+    draw_face(picture, shape, IBUG_68, box=Box.around(shape))
+    box = Box.around(shape)
+    x0, y0, x1, y1 = (round(v) for v in box.as_array())
+    change = np.abs(picture[y0 : y1 + 1, x0 : x1 + 1].astype(float) - GREY).max(axis=-1)
+    assert (change > 60).mean() < 0.5
+    assert (change > 5).any()
+
+
+def test_options_of_drawing(face: Shape) -> None:
+    one = Face(face * 200 + 230, None, None, Box(60, 60, 400, 400), 0.9, IBUG_68)
+    colors = dict.fromkeys(COMPONENT_COLORS, (0, 0, 255))
+    drawn = draw_faces(blank(), [one], size=6, colors=colors, box_color=(255, 0, 0), contours=False)
+    assert pixel(drawn, np.round(one.landmarks[30])) == (0, 0, 255)
+    assert pixel(drawn, np.round(one.landmarks[30]) + [4, 0]) == (0, 0, 255)
+    assert tuple(drawn[60, 200]) == (255, 0, 0)
+
+
+def test_doubtful_faces_are_grey_and_faint(face: Shape) -> None:
+    sure, doubtful = (
+        Face(face * 200 + 230, None, np.full(68, c, np.float32), Box(60, 60, 400, 400), 0.9, IBUG_68)
+        for c in (0.9, 0.1)
+    )
+    color = np.ptp(draw_faces(blank(), [sure])[70:390, 70:390].astype(int), axis=-1).max()
+    assert color > 150
+    assert np.ptp(draw_faces(blank(), [doubtful]).astype(int), axis=-1).max() < 10
+
+
 @pytest.mark.parametrize("value", [-1e4, 3e4, 1e9, -1e15])
 @pytest.mark.parametrize("count", [1, 68])
 def test_wild_coordinates_do_no_harm(face: Shape, value: float, count: int) -> None:

@@ -67,6 +67,37 @@ def test_plain_numbers(good: Face) -> None:
     assert json.loads(json.dumps(values)) == values
 
 
+@pytest.mark.parametrize(("x", "inside"), [(-0.01, False), (0.0, True), (99.0, True), (99.01, False), (1e9, False)])
+def test_points_beyond_the_edge_are_not_visible(good: Face, x: float, inside: bool) -> None:
+    landmarks = np.full((68, 2), 50.0)
+    landmarks[7] = x, 20
+    landmarks[8] = 20, x
+    face = dataclasses.replace(good, landmarks=landmarks, visibility=np.full(68, 0.9, np.float32)).within(100, 100)
+    assert face.inside is not None
+    assert face.visibility is not None
+    assert np.flatnonzero(~face.inside).tolist() == ([] if inside else [7, 8])
+    np.testing.assert_array_equal(face.visibility == 0, ~face.inside)
+    assert ("inside" in face.to_dict()) is not inside
+    if not inside:
+        restored = Face.from_dict(json.loads(json.dumps(face.to_dict())))
+        np.testing.assert_array_equal(restored.inside, face.inside)
+
+
+def test_inside_is_unknown_without_a_picture_and_is_checked(good: Face) -> None:
+    assert good.inside is None
+    with pytest.raises(InputError, match=r"Face\.inside: expected \(68,\), found \(3,\)"):
+        dataclasses.replace(good, inside=np.ones(3, bool))
+
+
+@pytest.mark.parametrize(("mean", "doubtful"), [(None, False), (0.0, True), (0.24, True), (0.26, False), (1.0, False)])
+def test_a_low_mean_confidence_is_doubtful(good: Face, mean: float | None, doubtful: bool) -> None:
+    confidence = None if mean is None else np.full(68, mean, np.float32)
+    face = dataclasses.replace(good, confidence=confidence)
+    assert face.is_doubtful is doubtful
+    assert ("doubtful" in repr(face)) is doubtful
+    assert face.mean_confidence == (None if mean is None else pytest.approx(mean))
+
+
 def test_what_the_weights_do_not_say_is_null(good: Face) -> None:
     values = dataclasses.replace(good, visibility=None, confidence=None).to_dict()
     assert values["visibility"] is None

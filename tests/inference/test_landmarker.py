@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ from matplotlib.cbook import get_sample_data
 from PIL import Image
 
 from srn.errors import DataError, InputError
-from srn.face.geometry import Box, CropSpec
+from srn.face.geometry import Box, CropSpec, flip_points
 from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face, Faces
@@ -22,6 +25,8 @@ from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder, defa
 from srn.inference.landmarker import FaceLandmarker, as_box
 from srn.inference.tracks import TrackerConfig
 from srn.media.pictures import read_image
+
+from ..conftest import Portrait, turn_picture
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -461,3 +466,181 @@ def test_batched_is_one_by_one_with_real_weights(shipped: Callable[..., FaceLand
 
 def test_the_crop_of_the_fake_is_what_the_tests_say(fake_localizer: Any) -> None:
     assert fake_localizer(lambda crop: (np.zeros((68, 2)), None, None)).crop_spec == CropSpec(SIZE, FACE_SIZE)
+
+
+# --- turned faces
+
+
+@pytest.mark.parametrize("angle", range(0, 360, 30))
+def test_a_face_turned_in_the_plane_is_localized(portraits: list[Portrait], angle: int) -> None:
+    """The answer on the turned picture, turned back, is the answer on the upright one within 2 % of the face's size."""
+    landmarker = FaceLandmarker(threads=1)
+    for portrait in portraits[:2]:
+        image, landmarks = turn_picture(portrait.image, portrait.landmarks, angle)
+        (found,) = landmarker.detect(image, [Box.around(landmarks)])
+        distance = np.linalg.norm(found.landmarks - landmarks, axis=1).mean() / Box.around(portrait.landmarks).size
+        assert distance < 0.02, portrait.name
+        assert found.mean_confidence is not None
+        assert found.mean_confidence > 0.6
+
+
+@pytest.mark.parametrize("quarters", [1, 2, 3])
+def test_a_face_on_its_side_is_found_and_localized(portraits: list[Portrait], quarters: int) -> None:
+    portrait = portraits[0]
+    image, landmarks = turn_picture(portrait.image, portrait.landmarks, 90 * quarters)
+    (found,) = FaceLandmarker(threads=1).detect(image)
+    distance = np.linalg.norm(found.landmarks - landmarks, axis=1).mean() / Box.around(landmarks).size
+    assert distance < 0.03
+
+
+@pytest.mark.parametrize(
+    ("upright", "turned", "kept", "views"),
+    [
+        (0.005, None, "upright", 1),  # sure: nothing else is tried
+        (0.2, 0.005, "turned", 4),
+        (0.2, 0.19, "upright", 4),  # no clear gain
+        (None, None, "upright", 1),  # weights without confidence
+    ],
+)
+def test_only_an_unsure_face_is_turned_and_only_for_a_clear_gain(
+    fake_localizer: Any, face: Shape, upright: float | None, turned: float | None, kept: str, views: int
+) -> None:
+    def answer(crop: Picture) -> Any:
+        is_upright = crop[48, -2, 0] > crop[48, 1, 0] and crop[-2, 48, 1] > crop[1, 48, 1]
+        error = upright if is_upright else turned
+        return face * 60 + (47.5 if is_upright else 44), None, None if error is None else np.full(68, error)
+
+    localizer = fake_localizer(answer)
+    (found,) = FaceLandmarker(localizer=localizer, passes=1).detect(coordinates(), [Box(90, 90, 150, 150)])
+    assert len(localizer.batches) == views
+    straight = np.allclose(found.landmarks, face * 60 + 120, atol=0.1)
+    assert straight is (kept == "upright")
+
+
+# --- in a server
+
+
+def test_a_landmarker_can_be_pickled_and_copied(portraits: list[Portrait]) -> None:
+    image = portraits[0].image
+    landmarker = FaceLandmarker(threads=1, passes=1)
+    expected = landmarker.detect(image)  # the face finder is open now
+    for other in (pickle.loads(pickle.dumps(landmarker)), copy.deepcopy(landmarker)):
+        assert other.detect(image) == expected
+        assert (other.passes, other.flip_average) == (1, False)
+    tracker = pickle.loads(pickle.dumps(landmarker.tracker()))
+    assert len(tracker.update(image)) == 1
+
+
+def test_eight_threads_give_the_same_numbers(portraits: list[Portrait]) -> None:
+    landmarker = FaceLandmarker(threads=1)
+    images = [portrait.image for portrait in portraits] * 4
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(landmarker.detect, images))
+    assert together == [FaceLandmarker(threads=1).detect(image) for image in images[:3]] * 4
+
+
+def test_memory_stays_flat_and_nothing_is_logged(portraits: list[Portrait], capfd: pytest.CaptureFixture[str]) -> None:
+    resource = pytest.importorskip("resource")
+    landmarker = FaceLandmarker(threads=1)
+    images = [np.ascontiguousarray(portraits[0].image[: 600 - 7 * k, : 500 - 5 * k]) for k in range(4)]
+    for image in images:
+        landmarker.detect(image)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(15):
+        for image in images:
+            landmarker.detect(image)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 30_000  # kB
+    assert capfd.readouterr() == ("", "")
+
+
+# --- symmetry: what happens to the picture happens to the points; distances are shares of the face's size
+
+
+def moved_picture(portrait: Portrait, change: str) -> tuple[Picture, Shape, npt.NDArray[np.int64]]:
+    """The changed picture, where the points go, and their new numbers."""
+    image, landmarks = portrait.image, portrait.landmarks
+    order = np.arange(68)
+    if change == "shifted":
+        return np.ascontiguousarray(image[7:, 13:]), landmarks - (13, 7), order
+    if change == "mirrored":
+        return np.ascontiguousarray(image[:, ::-1]), flip_points(landmarks, image.shape[1], IBUG_68.mirror), order
+    if change == "scaled":
+        size = (round(image.shape[1] * 0.8), round(image.shape[0] * 0.8))
+        ratio = np.array(size) / (image.shape[1], image.shape[0])
+        return cv2.resize(image, size, interpolation=cv2.INTER_AREA), (landmarks + 0.5) * ratio - 0.5, order
+    return *turn_picture(image, landmarks, 5), order
+
+
+@pytest.mark.parametrize(
+    ("change", "limit"), [("shifted", 1e-4), ("scaled", 0.01), ("mirrored", 0.02), ("turned by 5 degrees", 0.01)]
+)
+def test_points_move_with_the_picture(portraits: list[Portrait], change: str, limit: float) -> None:
+    """From face boxes that move along. Mean over the points, as a share of the face's size."""
+    landmarker = FaceLandmarker(threads=1)
+    for portrait in portraits:
+        (plain,) = landmarker.detect(portrait.image, [Box.around(portrait.landmarks)])
+        upright = Portrait(portrait.name, portrait.image, plain.landmarks)
+        image, expected, _ = moved_picture(upright, change)
+        _, known, _ = moved_picture(portrait, change)
+        (found,) = landmarker.detect(image, [Box.around(known)])
+        distance = np.linalg.norm(found.landmarks - expected, axis=1).mean() / Box.around(known).size
+        assert distance < limit, (portrait.name, distance)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_order_batches_and_threads_hardly_matter(portraits: list[Portrait], threads: int) -> None:
+    """Within 0.001 pixels and 0.0001 of confidence, whatever else is in the batch."""
+    images = [portrait.image for portrait in portraits]
+    alone = [FaceLandmarker(threads=1, batch_size=1).detect(image) for image in images]
+    for order in ((0, 1, 2), (2, 0, 1)):
+        batch = FaceLandmarker(threads=threads).detect_batch([images[k] for k in order])
+        for k, faces in zip(order, batch, strict=True):
+            assert len(faces) == len(alone[k])
+            for one, other in zip(faces, alone[k], strict=True):
+                np.testing.assert_allclose(one.landmarks, other.landmarks, atol=1e-3)
+                np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-4)
+
+
+# --- what users give
+
+
+def test_generators_of_pictures_and_boxes(true_localizer: Any, face: Shape) -> None:
+    landmarker = FaceLandmarker(localizer=true_localizer({0: turned(face, 90, 0, 120, 130)}))
+    boxes = [[Box(70, 70, 170, 180)], []]
+    expected = landmarker.detect_batch([coordinates(), coordinates()], boxes)
+    found = landmarker.detect_batch((coordinates() for _ in range(2)), (iter(group) for group in boxes))
+    assert found == expected
+    assert [len(faces) for faces in found] == [1, 0]
+    with pytest.raises(InputError, match=r"pictures: expected a list of pictures, found one path: a\.jpg"):
+        landmarker.detect_batch("a.jpg")
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (5000, 5000, 5100, 5100),
+        (-90, 10, -10, 90),
+        (10, 256, 90, 300),
+        (-1e308, -1e308, 1e308, 1e308),
+        (0, 0, 1e9, 1e9),
+        (10, 10, 10.1, 10.1),
+    ],
+)
+def test_boxes_outside_the_picture_and_of_senseless_sizes_are_refused(
+    true_localizer: Any, face: Shape, box: tuple[float, ...]
+) -> None:
+    landmarker = FaceLandmarker(localizer=true_localizer({0: turned(face, 90, 0, 120, 130)}))
+    with pytest.raises(InputError, match=r"face box: expected a face box .* in the picture of 256 x 256.*, found \("):
+        landmarker.detect(coordinates(), [Box(70, 70, 170, 180), box])
+
+
+def test_points_beyond_the_picture_s_edge_are_not_visible(portraits: list[Portrait]) -> None:
+    portrait = portraits[0]
+    box = Box.around(portrait.landmarks)
+    cut = np.ascontiguousarray(portrait.image[:, int(box.center[0]) :])
+    (found,) = FaceLandmarker(threads=1).detect(cut, [box.adjusted((-int(box.center[0]), 0))])
+    assert found.inside is not None
+    assert found.visibility is not None
+    assert 20 < (~found.inside).sum() < 50
+    np.testing.assert_array_equal(found.inside, ((found.landmarks >= 0) & (found.landmarks[:, :1] >= 0)).all(axis=1))
+    assert not found.visibility[~found.inside].any()

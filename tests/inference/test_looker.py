@@ -155,10 +155,27 @@ def test_a_view_that_expects_a_large_error_changes_nothing() -> None:
 
 def test_errors_are_compared_in_picture_pixels() -> None:
     """A face unit of the first crop is half as long as one of the second."""
-    first, second = (view_of(np.array([[x, 0.0]]), 0.1, scale) for x, scale in ((0.0, 2 * FACE_SIZE), (1.0, FACE_SIZE)))
+    first, second = (view_of(np.array([[x, 0.0]]), 0.1, scale) for x, scale in ((0, 2 * FACE_SIZE), (0.01, FACE_SIZE)))
     weights = np.array([0.4 / 0.05**2, 1 / 0.1**2])
     result = combined([first, second])
-    np.testing.assert_allclose(result.shapes[0, 0, 0], weights[1] / weights.sum(), rtol=1e-6)
+    np.testing.assert_allclose(result.shapes[0, 0, 0], 0.01 * weights[1] / weights.sum(), rtol=1e-6)
     expected = (weights @ [0.05, 0.1]) / weights.sum()  # in face units of the last crop, which are pixels here
     assert result.expected_error is not None
     np.testing.assert_allclose(result.expected_error, [[expected]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("apart", "error", "expected"),
+    [
+        (0.015, 0.05, 0.05),  # within 2 % of the face's size
+        (0.05, 0.05, np.hypot(0.05, 0.7 * 0.05)),
+        (0.05, 0.01, 0.01),  # a face with a high confidence
+    ],
+)
+def test_where_views_disagree_the_expected_error_of_an_unsure_face_grows(
+    apart: float, error: float, expected: float
+) -> None:
+    first, last = (view_of(np.array([[x, 0.0]]), error, FACE_SIZE) for x in (0.0, apart))  # a face unit is a pixel
+    result = combined([first, last])
+    assert result.expected_error is not None
+    np.testing.assert_allclose(result.expected_error, [[expected]], rtol=1e-5)

@@ -13,6 +13,10 @@ from srn.face.geometry import Box, CropGeometry, CropSpec, Float64Array, FloatAr
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
 
 MISPLACED = 0.08  # displacement (`CropGeometry.displacement`) above which a face is viewed again
+# Where the last two views of an unsure face disagree about a point, its expected error grows (`docs/robustness.md`).
+SURE = 0.7  # mean confidence of a face from which it does not
+DISAGREEMENT = 0.02  # distance from which it does, in face units
+DISAGREEMENT_WEIGHT = 0.7  # of the distance, added to the expected error as the root of the sum of squares
 EARLIER_VIEW = 0.4  # weight of a view relative to the next one, at equal expected errors (`docs/experiments.md`)
 
 
@@ -82,12 +86,22 @@ def combined(views: Sequence[View]) -> View:
         return averaged
 
     visibility = [view.visibility for view in views if view.visibility is not None]
-    return replace(
+    result = replace(
         last,
         shapes=np.einsum("kbn,kbnd->bnd", weights, np.stack([view.shapes for view in views])),
         visibility=mean(visibility) if len(visibility) == len(views) else last.visibility,
         expected_error=mean(errors) / last.face_unit,
     )
+    return result if len(views) < 2 else _doubted(result, np.linalg.norm(last.shapes - views[-2].shapes, axis=-1))
+
+
+def _doubted(view: View, apart: Float64Array) -> View:
+    """Raise the expected error where two views are `apart`, (B, N) picture pixels: often nobody sees the point."""
+    assert view.expected_error is not None
+    apart = apart / view.face_unit
+    told = (apart > DISAGREEMENT) & (view.mean_confidence[:, None] < SURE)
+    raised = np.hypot(view.expected_error, DISAGREEMENT_WEIGHT * apart).astype(np.float32)
+    return replace(view, expected_error=np.where(told, raised, view.expected_error))
 
 
 class Looker:
