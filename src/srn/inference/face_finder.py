@@ -40,6 +40,7 @@ LEAST_SMALLEST = 8.0  # lower limit of it: the proposals of an enlarged picture 
 FULL_SIDE = 4000  # longer side, in pixels, of a picture of 12 megapixels
 KNOWN = 22.0  # height of a face, in pixels of the last size, from which CenterFace finds it there
 LARGEST_CLOSE = 60.0  # largest side of a face, in pixels of the close search, whose context lies within the region
+TOLERANCE = 8.0  # distance from its core, in pixels of the close search, to which a face belongs to a region
 UNSURE = 0.1  # score from which a box is looked at closely
 TURNED_THRESHOLD = 0.5  # lowest score of a face that lies on its side or upside down
 
@@ -183,7 +184,7 @@ class CenterFaceFinder(Reopened):
         boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
         known = [Box(*box) for box, score in zip(boxes.tolist(), scores, strict=True) if score > self.threshold]
         if smallest < largest:
-            for region in self._proposals.regions(image, smallest, largest, known):
+            for region in self._proposals.regions(image, smallest, largest, known, found[-1]):
                 yield self._find_in(image, region)
         weak = (scores > UNSURE) & (scores <= self.threshold)
         for box in (Box(*values) for values in boxes[weak].tolist()):
@@ -196,9 +197,10 @@ class CenterFaceFinder(Reopened):
         found = self._find_at(image[y0:y1, x0:x1], region.scale)
         boxes = found.boxes + np.array([x0, y0, x0, y0])
         center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(axis=1) * region.scale
-        low, high = np.array(region.core[:2]) - 0.5, np.array(region.core[2:]) - 0.5
+        tolerance = TOLERANCE / region.scale
+        low, high = np.array(region.core[:2]) - tolerance, np.array(region.core[2:]) + tolerance
         inside = ((center >= low) & (center <= high)).all(axis=1) & (size < LARGEST_CLOSE)
-        return Found(region.scale, boxes[inside], found.scores[inside])
+        return found._replace(boxes=boxes[inside], scores=found.scores[inside])
 
     def _turned(self, image: ImageArray) -> list[FoundFace]:
         """Find faces in the picture turned by quarter turns: those of the best turn, in pixels of the picture."""
@@ -218,7 +220,7 @@ class CenterFaceFinder(Reopened):
         padded[0, :, :height, :width] = reduced.transpose(2, 0, 1)
         heat, log_size, offset = self._session.run(["heat", "scale", "offset"], {"image": padded})
         boxes, scores = decode_centerface(heat[0, 0], log_size[0], offset[0], self.least)
-        return Found(scale, to_picture(boxes, ratio), scores)
+        return Found(scale, to_picture(boxes, ratio), scores, heat[0, 0, : -(-height // 4), : -(-width // 4)])
 
 
 class YuNetFinder(Reopened):

@@ -12,11 +12,15 @@ from srn.face.localizer import Float32Array
 
 
 class Found(NamedTuple):
-    """What one search found: boxes (K, 4) in picture pixels and scores (K,), in a picture resized by `scale`."""
+    """What one search found: boxes (K, 4) in picture pixels and scores (K,), in a picture resized by `scale`.
+
+    `heat` (h, w) is the probability that a face is centred in a cell of 4 x 4 pixels of that size.
+    """
 
     scale: float
     boxes: Float64Array
     scores: Float64Array
+    heat: Float32Array
 
 
 def decode_centerface(

@@ -16,15 +16,18 @@ import numpy.typing as npt
 
 from srn.face.geometry import Box, ImageArray
 from srn.face.localizer import Float32Array
+from srn.inference.found_boxes import Found
 from srn.inference.runtime import open_session
 
 SMALLEST, LARGEST = 6.0, 12.0  # height of the faces that the network knows, pixels of its level
 ENLARGED = 4  # the finder sees a proposed region at this multiple of the level's resolution
-THRESHOLD = 0.1  # least probability of a face (`docs/face_finder.md`)
+THRESHOLD = 0.25  # least probability of a face (`docs/face_finder.md`)
+SUSPECTED = 12.0  # height of a face, in pixels of the finder's picture, from which it leaves a trace in the heat map
+SUSPICION = 0.025  # least heat of such a trace (`docs/face_finder.md`)
 CELL = 4  # pixels of the level in a cell of the network's map
-BLOCK = 4  # cells in a side of a block; a region consists of whole blocks
+BLOCK = 2  # cells in a side of a block; a region consists of whole blocks
 MARGIN = 2  # cells of context that the finder sees around a region
-LONGEST_REGION = 12  # blocks in a side of a region at most: it bounds the finder's memory
+LONGEST_REGION = 24  # blocks in a side of a region at most: it bounds the finder's memory
 
 
 class Region(NamedTuple):
@@ -56,15 +59,21 @@ class ProposalNetwork:
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
     def regions(
-        self, image: ImageArray, smallest: float, largest: float, known: Sequence[Box], threshold: float = THRESHOLD
+        self, image: ImageArray, smallest: float, largest: float, known: Sequence[Box], searched: Found
     ) -> Iterator[Region]:
-        """Propose where faces from `smallest` to `largest` pixels of height may be, outside the `known` faces."""
+        """Propose where faces from `smallest` to `largest` pixels of height may be, outside the `known` faces.
+
+        Where the search of the picture by the finder had enough resolution to suspect them, it must have done so.
+        """
         scale, level = SMALLEST / smallest, image
         while True:
             height, width = (max(1, round(side * scale)) for side in image.shape[:2])
             interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             level = cv2.resize(level, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
-            likely = np.atleast_2d(self(level) > threshold)
+            likely = np.atleast_2d(self(level) > THRESHOLD)
+            if SMALLEST / scale * searched.scale >= SUSPECTED:
+                near = cv2.dilate(searched.heat, np.ones((5, 5), np.uint8))
+                likely &= cv2.resize(near, likely.shape[::-1], interpolation=cv2.INTER_LINEAR) > SUSPICION
             for box in known:
                 x0, x1 = (round((box.center[0] + sign * 0.45 * box.width) * scale / CELL) for sign in (-1, 1))
                 y0, y1 = (round((box.center[1] + sign * 0.45 * box.height) * scale / CELL) for sign in (-1, 1))
