@@ -14,6 +14,7 @@ from srn.errors import InputError, printable
 from srn.evaluation.cache import cached_evaluate, file_digest, weights_digest
 from srn.evaluation.followers import standard_followers
 from srn.evaluation.outputs import Measured, with_stress, write_outputs
+from srn.evaluation.report.chart_file import check_chart
 from srn.evaluation.results import FAILURE_THRESHOLD, Initialization, compare_evaluations
 from srn.evaluation.stress import STRESSES, Stress
 from srn.evaluation.video import evaluate_followers, read_clips, write_video_evaluations
@@ -113,6 +114,9 @@ def evaluate(
                 raise InputError.at(name, "no such option with --video", "one")
         _evaluate_videos(folders, opened(weights), normalizer, json_file)
         return
+    for chart in (ced, reliability, None if box_curve is None or box_curve.suffix == ".json" else box_curve):
+        if chart is not None:
+            check_chart(chart)
     landmarker = opened(weights)
     faces = open_faces(folders, split="test", scheme=landmarker.localizer.scheme)
     measure = functools.partial(

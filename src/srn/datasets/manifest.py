@@ -30,7 +30,7 @@ def read_visible(root: Path) -> dict[str, npt.NDArray[np.bool_]]:
         return {}
     flags = {}
     with DataError.reading(path, "a manifest of a masked set"):
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8", errors="surrogateescape"))))
     for number, row in enumerate(rows, 2):
         if "visible" not in row:  # another dataset's manifest
             return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class BoxCurve:
 def direction_of(sample: Sample, seed: int) -> tuple[float, float]:
     """Return the unit vector of a face's shifts, drawn by its name and the seed, the same for every share."""
     name = f"{sample.subset}/{sample.path.stem}"
-    angle = np.random.default_rng([seed, zlib.crc32(name.encode())]).uniform(0, 2 * np.pi)
+    angle = np.random.default_rng([seed, zlib.crc32(os.fsencode(name))]).uniform(0, 2 * np.pi)
     return float(np.cos(angle)), float(np.sin(angle))
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,14 +54,30 @@ def masked_picture(
     if kind == DRAWN:
         covered = drawn_mask(image, shape, sample.scheme, rng)
         return image, visible_landmarks(covered, sample.landmarks), DRAWN
-    if wardrobe is None:
-        raise InputError.at("--templates", f"a folder of mask templates for the kind {kind!r}", "none")
+    wardrobe = _templates(kind, wardrobe)
     if kind == MIXED:
         choices = wardrobe.choices()
         kind = choices[int(rng.integers(len(choices)))]
     template = wardrobe.template(kind, turned_side(shape, sample.scheme), rng)
     covered = fit_mask(image, shape, sample.scheme, template)
     return image, visible_landmarks(covered, sample.landmarks), template.name
+
+
+def _templates(kind: str, wardrobe: MaskWardrobe | None) -> MaskWardrobe:
+    if wardrobe is None:
+        raise InputError.at("--templates", f"a folder of mask templates for the kind {kind!r}", "none")
+    return wardrobe
+
+
+@contextlib.contextmanager
+def _noting(problems: list[str], kind: str, wardrobe: MaskWardrobe | None) -> Iterator[None]:
+    """Turn an error of the block, which masks one picture, into a problem. Missing templates concern all pictures."""
+    if kind != DRAWN:
+        _templates(kind, wardrobe)
+    try:
+        yield
+    except InputError as error:
+        problems.append(f"{error}; left out")
 
 
 def mask_samples(
@@ -85,21 +102,21 @@ def mask_samples(
     """
     folder = Path(out)
     writer = AnnotationWriter(folder / MANIFEST, ("subset", "stem", "mask", "seed", "misfit"))
-    report, taken = ReadingReport(), dict[str, int]()
+    problems, taken = list[str](), dict[str, int]()
     for sample in samples:
         name = f"{sample.subset}/{sample.path.stem}"
         taken[name] = taken.get(name, 0) + 1
         if taken[name] > 1:  # a further face of one picture
             name = f"{name}_{taken[name]}"
-        rng = np.random.default_rng([seed, *name.encode()])
-        with report.catching():
+        rng = np.random.default_rng([seed, *os.fsencode(name)])
+        with _noting(problems, kind, wardrobe):
             image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
             row = (sample.subset, (folder / name).name, mask, seed, misfit)
             writer.picture(folder / name, image, sample.landmarks, visible, row)
         if progress is not None:
             progress()
     writer.write_table()
-    return report.problems
+    return problems
 
 
 def mask_clips(
@@ -122,7 +139,7 @@ def mask_clips(
     Returns:
         One line for each frame that could not be read.
     """
-    report = ReadingReport()
+    problems: list[str] = []
     for clip in clips:
         folder = Path(out) / clip.name
         if _is_finished(folder / CLIP_MANIFEST, len(clip), kind, seed, misfit):
@@ -132,20 +149,20 @@ def mask_clips(
             continue
         writer = AnnotationWriter(folder / CLIP_MANIFEST, ("frame", "mask", "kind", "seed", "misfit"))
         for sample, number in zip(clip.samples(), clip.numbers.tolist(), strict=True):
-            rng = np.random.default_rng([seed, *clip.name.encode()])  # anew for each frame: the same mask again
-            with report.catching():
+            rng = np.random.default_rng([seed, *os.fsencode(clip.name)])  # anew for each frame: the same mask again
+            with _noting(problems, kind, wardrobe):
                 image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
                 row = (frame_name(number), mask, kind, seed, misfit)
                 writer.frame(folder, number, image, sample.landmarks, visible, row)
             if progress is not None:
                 progress()
         writer.write_table()
-    return report.problems
+    return problems
 
 
 def _is_finished(manifest: Path, frames: int, kind: str, seed: int, misfit: float) -> bool:
     try:
-        rows = list(csv.DictReader(io.StringIO(manifest.read_text(encoding="utf-8"))))
+        rows = list(csv.DictReader(io.StringIO(manifest.read_text(encoding="utf-8", errors="surrogateescape"))))
     except OSError:
         return False
     return len(rows) == frames and all(

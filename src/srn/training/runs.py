@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from srn.errors import InputError, WeightsError
+from srn.errors import InputError, WeightsError, first_line
 from srn.files import CsvLog
 from srn.model.checkpoint import load_tensors, save_tensors
 
@@ -181,7 +181,12 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Te
 def choose_device(name: str) -> torch.device:
     """`auto`: this process's CUDA device if there is one, else the CPU."""
     if name != "auto":
-        return torch.device(name)
+        try:
+            device = torch.device(name)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:  # unknown, or not on this machine
+            raise InputError.at("--device", "auto, cpu, cuda, ...", f"{name!r}: {first_line(error)}") from error
+        return device
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from srn.errors import MissingDependencyError
+from srn.errors import InputError, MissingDependencyError, printable
 from srn.evaluation.report.charts import COLORS, DASHES, HEIGHT, LineChart, asset, nice_ticks
 from srn.evaluation.report.markup import Markup, element
 from srn.files import write_atomically
+
+
+def check_chart(path: str | os.PathLike[str]) -> None:
+    """Raise, before any work, what `write_charts` would raise at the end: the format is unknown, or no Matplotlib."""
+    suffix = _format_of(path)
+    if suffix != "svg":
+        with _matplotlib():
+            from matplotlib.backend_bases import FigureCanvasBase
+        known = FigureCanvasBase.get_supported_filetypes()
+        if suffix not in known:
+            raise InputError.at(path, f"a chart ({', '.join(f'.{name}' for name in known)})", f".{suffix}")
+
+
+@contextlib.contextmanager
+def _matplotlib() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("Matplotlib", "eval", "plotting") from error
+
+
+def _format_of(path: str | os.PathLike[str]) -> str:
+    return Path(path).suffix.lower().lstrip(".") or "png"
 
 
 def write_charts(path: str | os.PathLike[str], *charts: LineChart) -> None:
@@ -22,7 +46,7 @@ def write_charts(path: str | os.PathLike[str], *charts: LineChart) -> None:
         MissingDependencyError: a format other than SVG, without Matplotlib.
         InputError: the file cannot be written.
     """
-    suffix = Path(path).suffix.lower().lstrip(".") or "png"
+    suffix = _format_of(path)
     write_atomically(path, _svg_file(charts) if suffix == "svg" else _plotted(charts, suffix))
 
 
@@ -43,10 +67,8 @@ def _svg_file(charts: Sequence[LineChart]) -> bytes:
 
 
 def _plotted(charts: Sequence[LineChart], file_format: str) -> bytes:
-    try:
+    with _matplotlib():
         from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("Matplotlib", "eval", "plotting") from error
     figure = Figure(figsize=(sum(chart.width for chart in charts) / 100, HEIGHT / 75), layout="constrained")
     for place, chart in enumerate(charts, 1):
         _plot(figure.add_subplot(1, len(charts), place), chart)
@@ -55,16 +77,22 @@ def _plotted(charts: Sequence[LineChart], file_format: str) -> bytes:
     return buffer.getvalue()
 
 
+def _plain(name: str) -> str:
+    """Return a name for Matplotlib, which would read formulas between dollar signs and hide a leading underscore."""
+    text = printable(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def _plot(axes: Any, chart: LineChart) -> None:
     colors = dict(re.findall(r"--(\w+): (#\w+)", asset("chart.css").partition("@media")[0]))
     if chart.columns is not None:
         one = chart.columns
-        axes.bar(one.x, one.y, width=one.width * 0.92, color=colors["line"], label=one.name)
+        axes.bar(one.x, one.y, width=one.width * 0.92, color=colors["line"], label=_plain(one.name))
     if chart.diagonal:
         axes.plot(chart.x_range, chart.y_range, color=colors["quiet"], linestyle="--", linewidth=1)
     for index, line in enumerate(chart.lines):
         axes.plot(
-            line.x, line.y, label=line.name or None, color=colors[f"c{index % COLORS}"],
+            line.x, line.y, label=_plain(line.name) or None, color=colors[f"c{index % COLORS}"],
             linestyle=(0, DASHES[index // COLORS % len(DASHES)]), marker="o" if line.markers else None,
             clip_on=not line.markers,
         )  # fmt: skip

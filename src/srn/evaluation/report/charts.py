@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -172,7 +173,7 @@ class _Plot:
         if chart.diagonal:
             ends = f"M{self.px(self.x0):.1f} {self.py(self.y0):.1f}L{self.px(self.x1):.1f} {self.py(self.y1):.1f}"
             parts.append(element("path", class_="dash", d=ends))
-        name = f"clip-{zlib.crc32((chart.title + chart.description).encode())}"
+        name = f"clip-{zlib.crc32(os.fsencode(chart.title + chart.description))}"
         inner = element("rect", x=_LEFT, y=_TOP - 4, width=self.right - _LEFT + 4, height=_BOTTOM - _TOP + 6)
         parts.append(element("clipPath", inner, id=name))
         for index, line in enumerate(chart.lines):

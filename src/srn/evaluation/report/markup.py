@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from html import escape
 
+from srn.errors import printable
+
 EMPTY_ELEMENTS = {"img", "circle", "line", "path", "rect"}
 
 
@@ -12,9 +14,13 @@ class Markup(str):
     """Text that is HTML or SVG already."""
 
 
+def _escaped(text: str) -> str:
+    return escape(printable(text))
+
+
 def joined(parts: Iterable[str], separator: str = "") -> Markup:
     """Join parts and escape those that are no `Markup`."""
-    return Markup(separator.join(part if isinstance(part, Markup) else escape(part) for part in parts))
+    return Markup(separator.join(part if isinstance(part, Markup) else _escaped(part) for part in parts))
 
 
 def element(tag: str, *children: str, **attributes: object) -> Markup:
@@ -27,7 +33,7 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
     opened = tag
     for name, value in attributes.items():
         if value is not None:
-            text = f"{value:.1f}" if isinstance(value, float) else escape(str(value))
+            text = f"{value:.1f}" if isinstance(value, float) else _escaped(str(value))
             opened += f' {name.rstrip("_").replace("_", "-")}="{text}"'
     return Markup(f"<{opened}/>" if tag in EMPTY_ELEMENTS else f"<{opened}>{joined(children)}</{tag}>")
 
