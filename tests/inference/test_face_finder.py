@@ -21,13 +21,14 @@ from srn.inference.face_finder import (
     default_fit,
     measured_fits,
 )
-from srn.inference.found_boxes import decode_centerface, merge_overlaps
+from srn.inference.found_boxes import decode_centerface, merge_overlaps, without_parts
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
 
+PORTRAIT_HEIGHT = 215  # forehead to chin
 PORTRAIT_BOX = Box(178, 170, 350, 332)
 """Read off the portrait: brows to chin, jaw to jaw."""
 
@@ -196,6 +197,79 @@ class TestPortrait:
         (face,) = LandmarkBoxFinder(finder).find(image)
         corner = np.array([900, 700, 900, 700])
         assert face.box.iou(Box(*(PORTRAIT_BOX.as_array() * 0.1 + corner))) > 0.4
+
+
+def crowd(portrait: ImageArray, height: int, size: tuple[int, int] = (1500, 2000)) -> tuple[ImageArray, list[Box]]:
+    """A grid of 48 portraits with faces of `height` pixels, forehead to chin, on smooth noise; their landmark boxes."""
+    noise = np.random.default_rng(0).normal(110, 60, (*size, 3)).astype(np.float32)
+    image = np.clip(cv2.GaussianBlur(noise, (0, 0), 5) * 3 - 220, 0, 255).astype(np.uint8)
+    scale = height / PORTRAIT_HEIGHT
+    small = cv2.resize(portrait, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    h, w = small.shape[:2]
+    boxes = []
+    for k in range(48):
+        y, x = k // 8 * (size[0] // 6) + 7, k % 8 * (size[1] // 8) + 11
+        image[y : y + h, x : x + w] = small
+        boxes.append(Box(*(PORTRAIT_BOX.as_array() * scale + np.array([x, y, x, y]))))
+    return image, boxes
+
+
+def found_of(faces: list[FoundFace], boxes: list[Box]) -> float:
+    return float(np.mean([any(face.box.iou(box) > 0.4 for face in faces) for box in boxes]))
+
+
+class TestCrowds:
+    @pytest.mark.parametrize("height", [24, 35, 52, 70])
+    @pytest.mark.parametrize("front", [False, True], ids=["crowd alone", "a big face in front"])
+    def test_every_face_is_found(
+        self, finder: CenterFaceFinder, portrait: ImageArray, height: int, front: bool
+    ) -> None:
+        image, boxes = crowd(portrait, height)
+        if front:
+            image[700:1300, 700:1212] = portrait
+            boxes = [box for box in boxes if not (600 < box.center[0] < 1212 and 640 < box.center[1] < 1300)]
+            boxes.append(Box(*(PORTRAIT_BOX.as_array() + np.array([700, 700, 700, 700]))))
+        faces = LandmarkBoxFinder(finder).find(image)
+        assert found_of(faces, boxes) >= 0.97
+        assert len(faces) <= len(boxes) + 3
+
+    def test_options_say_what_one_wants(self, portrait: ImageArray) -> None:
+        image, boxes = crowd(portrait, 40)
+        image[700:1300, 700:1212] = portrait
+        (largest,) = CenterFaceFinder(max_faces=1, threads=1).find(image)
+        assert largest.box.height > 150
+        assert len(CenterFaceFinder(max_faces=5, threads=1).find(image)) == 5
+        (tall,) = CenterFaceFinder(smallest=100, threads=1).find(image)
+        assert tall.box.iou(largest.box) > 0.8
+        assert len(CenterFaceFinder(smallest=30, threads=1).find(image)) > len(boxes) / 2
+
+    def test_parts_of_a_face_are_no_faces(self) -> None:
+        boxes = np.array([[0, 0, 100, 100], [20, 20, 45, 45], [90, 90, 120, 120]], dtype=float)
+        kept, scores = without_parts(boxes, np.array([0.9, 0.8, 0.7]))
+        np.testing.assert_array_equal(kept, boxes[[0, 2]])
+        np.testing.assert_array_equal(scores, [0.9, 0.7])
+
+
+class TestTurned:
+    @pytest.mark.parametrize("turn", [0, 1, 2, 3])
+    def test_the_landmark_box_turns_with_the_picture(
+        self, finder: CenterFaceFinder, portrait: ImageArray, turn: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As if the upright search had shown nothing in the turned picture."""
+        turned = np.ascontiguousarray(np.rot90(portrait, turn))
+        (upright,) = LandmarkBoxFinder(finder).find(portrait)
+        faces = finder._turned(turned) if turn else finder.find(turned)
+        fit = measured_fits()["centerface"]
+        assert [face.turn for face in faces[:1]] == [-turn % 4]
+        expected = upright.box
+        for width in [512, 600, 512][:turn]:  # of the picture before each turn
+            expected = Box(expected.y0, width - 1 - expected.x1, expected.y1, width - 1 - expected.x0)
+        assert fit.apply(faces[0].box, faces[0].turn).iou(expected) > 0.9
+
+    def test_only_where_nothing_is_sure(self, finder: CenterFaceFinder, portrait: ImageArray) -> None:
+        blank = np.full((400, 400, 3), 128, np.uint8)
+        assert finder.find(blank) == []
+        assert all(face.turn == 0 for face in finder.find(portrait))
 
 
 class TestMistakes:

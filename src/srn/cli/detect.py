@@ -55,6 +55,9 @@ def detect(
     min_score: MinScore = 0.0,
     min_confidence: MinConfidence = None,
     keep_all: All = False,
+    smallest: options.Smallest = None,
+    max_faces: options.MaxFaces = None,
+    largest: options.Largest = False,
     weights: options.Weights = None,
     passes: options.Passes = 2,
     flip_average: options.Flip = False,
@@ -77,7 +80,9 @@ def detect(
         inputs=[path for path in (boxes, weights, yunet) if path is not None], force=force,
     )  # fmt: skip
     own_boxes = None if boxes is None else PictureBoxes(read_boxes(boxes))
-    landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
+    landmarker = options.open_landmarker(
+        weights, passes, flip_average, threads, yunet, smallest, 1 if largest else max_faces
+    )
     _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
     failed = listing.problems
     with writer, finishing(), options.progress_bar("pictures") as progress:

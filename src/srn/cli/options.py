@@ -47,6 +47,11 @@ Flip = Annotated[
     bool, typer.Option("--flip-average/--no-flip-average", help="Average with the mirrored picture: twice the cost.")
 ]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if left out.")]
+Smallest = Annotated[
+    float | None, typer.Option(help="Height of the smallest faces to search for, in pixels; 24 up to 12 megapixels.")
+]
+MaxFaces = Annotated[int | None, typer.Option(min=1, help="Keep this many faces of each picture, the largest ones.")]
+Largest = Annotated[bool, typer.Option("--largest", help="Keep only the largest face: like --max-faces 1.")]
 YuNet = Annotated[Path | None, typer.Option(help="A YuNet `.onnx` file: find faces with it instead.")]
 CacheFolder = Annotated[
     Path | None,
@@ -57,10 +62,24 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew, and kee
 
 
 def open_landmarker(
-    weights: Path | None, passes: int, flip: bool, threads: int | None, yunet: Path | None
+    weights: Path | None,
+    passes: int,
+    flip: bool,
+    threads: int | None,
+    yunet: Path | None,
+    smallest: float | None = None,
+    max_faces: int | None = None,
 ) -> FaceLandmarker:
     finder = None if yunet is None else YuNetFinder(yunet)
-    return FaceLandmarker(weights, face_finder=finder, passes=passes, flip_average=flip, threads=threads)
+    return FaceLandmarker(
+        weights,
+        face_finder=finder,
+        smallest=smallest,
+        max_faces=max_faces,
+        passes=passes,
+        flip_average=flip,
+        threads=threads,
+    )
 
 
 def open_cache(folder: Path | None, none: bool) -> EvaluationCache | None:

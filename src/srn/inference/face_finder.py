@@ -82,8 +82,8 @@ class CenterFaceFinder(Reopened):
     Args:
         model: a CenterFace ONNX file; the shipped one if None.
         sizes: longer sides, in pixels, to which the picture is reduced, one after the other.
-        smallest: height of the smallest faces to search for, in pixels. If None, 24, and in proportion more in pictures
-            of more than 4000 pixels. Smaller faces may be found as well.
+        smallest: least height of a face, forehead to chin, in pixels. If None, faces are searched for from 24 pixels
+            (in proportion more if the picture's longer side exceeds 4000), and smaller ones may be found as well.
         max_faces: largest number of faces; the largest faces are kept. All if None.
         turned: whether faces that lie on their side or upside down are searched for, where there is no other.
         threshold: lowest score of a face.
@@ -113,10 +113,7 @@ class CenterFaceFinder(Reopened):
     ) -> None:
         if not sizes or any(size < 32 for size in sizes):
             raise InputError.at("face finder's sizes", "one or more sizes of at least 32 pixels", str(tuple(sizes)))
-        if smallest is not None and not (math.isfinite(smallest) and smallest >= LEAST_SMALLEST):
-            raise InputError.at("smallest face", f"at least {LEAST_SMALLEST:g} pixels", f"{smallest:g}")
-        if max_faces is not None and max_faces < 1:
-            raise InputError.at("max_faces", "at least 1", str(max_faces))
+        check_search(smallest, max_faces)
         _check_fractions(threshold=threshold, max_iou=max_iou, doubtful_threshold=doubtful_threshold)
         self.sizes, self.smallest, self.max_faces, self.turned = tuple(sorted(set(sizes))), smallest, max_faces, turned
         self.threshold, self.max_iou = threshold, max_iou
@@ -142,15 +139,14 @@ class CenterFaceFinder(Reopened):
         faces = self._faces(found)
         if self.turned and (not faces or faces[0].doubtful):
             faces = self._turned(image) or faces
-        if self.max_faces is not None and not any(face.doubtful for face in faces):
-            largest = sorted(faces, key=lambda face: -face.box.size)[: self.max_faces]
-            faces = [face for face in faces if face in largest]
-        return faces
+        return faces if any(face.doubtful for face in faces) else largest_faces(faces, self.max_faces)
 
     def _faces(self, found: Sequence[Found], turn: int = 0) -> list[FoundFace]:
         """Merge what the searches have found; faces below the threshold only if there is no other."""
         boxes = np.concatenate([part.boxes for part in found])
         scores = np.concatenate([part.scores for part in found])
+        tall = boxes[:, 3] - boxes[:, 1] >= (self.smallest or 0)
+        boxes, scores = boxes[tall], scores[tall]
         certain = scores > self.threshold
         doubtful = not certain.any()
         if not doubtful:
@@ -221,6 +217,20 @@ class CenterFaceFinder(Reopened):
         heat, log_size, offset = self._session.run(["heat", "scale", "offset"], {"image": padded})
         boxes, scores = decode_centerface(heat[0, 0], log_size[0], offset[0], self.least)
         return Found(scale, to_picture(boxes, ratio), scores, heat[0, 0, : -(-height // 4), : -(-width // 4)])
+
+
+def check_search(smallest: float | None, max_faces: int | None) -> None:
+    """Raise `InputError` unless these options of `CenterFaceFinder` are in range."""
+    if smallest is not None and not (math.isfinite(smallest) and smallest >= LEAST_SMALLEST):
+        raise InputError.at("smallest face", f"at least {LEAST_SMALLEST:g} pixels", f"{smallest:g}")
+    if max_faces is not None and max_faces < 1:
+        raise InputError.at("max_faces", "at least 1", str(max_faces))
+
+
+def largest_faces(faces: list[FoundFace], count: int | None) -> list[FoundFace]:
+    """Keep the largest faces, in their order; all if `count` is None."""
+    kept = sorted(faces, key=lambda face: -face.box.size)[:count]
+    return [face for face in faces if face in kept]
 
 
 class YuNetFinder(Reopened):

@@ -14,7 +14,14 @@ from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.face import Face, Faces
-from srn.inference.face_finder import CenterFaceFinder, FaceFinder, FoundFace, LandmarkBoxFinder
+from srn.inference.face_finder import (
+    CenterFaceFinder,
+    FaceFinder,
+    FoundFace,
+    LandmarkBoxFinder,
+    check_search,
+    largest_faces,
+)
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import MISPLACED, Looker, View, chosen, combined
 from srn.inference.runtime import Device, check_threads, open_localizer
@@ -80,6 +87,8 @@ class FaceLandmarker:
         localizer: a network of your own, instead of `weights`.
         face_finder: finds the faces if `detect` gets no boxes; the built-in finder if None. Its boxes are mapped by
             `default_fit`; wrap it in `LandmarkBoxFinder` to state another `BoxFit`.
+        smallest, max_faces: height of the smallest faces to search for, and largest number of faces in a picture, as
+            in `CenterFaceFinder`. For the built-in finder only.
         passes: number of views of each face. From the second on, the crop is placed by the landmarks of the pass
             before. The result is the weighted mean of all views (`combined`).
         extra_passes: largest number of further passes for faces whose last crop was misplaced, if `passes` > 1.
@@ -100,6 +109,8 @@ class FaceLandmarker:
         *,
         localizer: Localizer | None = None,
         face_finder: FaceFinder | LandmarkBoxFinder | None = None,
+        smallest: float | None = None,
+        max_faces: int | None = None,
         passes: int = 2,
         extra_passes: int = EXTRA_PASSES,
         flip_average: bool = False,
@@ -113,6 +124,9 @@ class FaceLandmarker:
             if value < least:
                 raise InputError.at(name, f"at least {least}", str(value))
         check_threads(threads)
+        check_search(smallest, max_faces)
+        if face_finder is not None and (smallest is not None or max_faces is not None):
+            raise InputError.at("FaceLandmarker", "smallest and max_faces without a face finder of your own", "both")
         if localizer is None:
             localizer = open_localizer(weights, threads=threads, providers=providers, device=device)
         elif weights is not None or providers is not None or device != "cpu":
@@ -125,7 +139,7 @@ class FaceLandmarker:
         if face_finder is not None:
             self._finder = face_finder if isinstance(face_finder, LandmarkBoxFinder) else LandmarkBoxFinder(face_finder)
         self.passes, self.extra_passes, self.flip_average = passes, extra_passes, flip_average
-        self.batch_size, self._threads = batch_size, threads
+        self.batch_size, self.smallest, self.max_faces, self._threads = batch_size, smallest, max_faces, threads
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB: tight landmark boxes, picture pixels, best score first.
@@ -133,7 +147,13 @@ class FaceLandmarker:
         Doubtful boxes are kept if their landmarks are confident: a mask lowers the finder's score more than theirs.
         """
         if self._finder is None:  # loaded on first use, because callers with boxes of their own do not need it
-            self._finder = LandmarkBoxFinder(CenterFaceFinder(doubtful_threshold=DOUBTFUL_SCORE, threads=self._threads))
+            finder = CenterFaceFinder(
+                smallest=self.smallest,
+                max_faces=self.max_faces,
+                doubtful_threshold=DOUBTFUL_SCORE,
+                threads=self._threads,
+            )
+            self._finder = LandmarkBoxFinder(finder)
         found = self._finder.find(image)
         doubtful = [face for face in found if face.doubtful][:DOUBTFUL_FACES]
         believed = []
@@ -148,7 +168,8 @@ class FaceLandmarker:
                 for face, view in zip(doubtful, views, strict=True)
                 if (confidence := view.confidence) is not None and confidence.mean() >= BELIEVED_CONFIDENCE
             ]
-        return sorted([face for face in found if not face.doubtful] + believed, key=lambda face: -face.score)
+        faces = sorted([face for face in found if not face.doubtful] + believed, key=lambda face: -face.score)
+        return largest_faces(faces, self.max_faces)
 
     def detect(
         self,
