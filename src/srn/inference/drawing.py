@@ -48,7 +48,7 @@ def draw_faces(
     boxes: bool = True,
     contours: bool = True,
     size: float | None = None,
-    colors: Mapping[str, Color] = COMPONENT_COLORS,
+    colors: Mapping[str, Color] | None = None,
     box_color: Color = _WHITE,
 ) -> ImageArray:
     """Draw faces on a copy of a picture (H, W, 3) uint8 RGB: landmarks coloured by component, hidden ones as rings.
@@ -60,7 +60,7 @@ def draw_faces(
         boxes: whether the face boxes are drawn.
         contours: whether the points of a contour are joined by thin lines.
         size: radius of a point in pixels; chosen by the size of each face if None.
-        colors: RGB of each component.
+        colors: RGB of each component; `COMPONENT_COLORS` if None.
         box_color: RGB of the boxes.
     """
     drawn: ImageArray = np.array(image)
@@ -69,7 +69,7 @@ def draw_faces(
         layer = drawn.copy() if doubtful else drawn
         draw_face(
             layer, face.landmarks, face.scheme, visibility=face.visibility, box=face.box if boxes else None,
-            contours=contours, size=size, colors=dict.fromkeys(colors, DOUBTFUL_COLOR) if doubtful else colors,
+            contours=contours, size=size, colors=dict.fromkeys(COMPONENT_COLORS, DOUBTFUL_COLOR) if doubtful else colors,
             box_color=DOUBTFUL_COLOR if doubtful else box_color,
         )  # fmt: skip
         if doubtful:
@@ -86,7 +86,7 @@ def draw_face(
     box: Box | None = None,
     contours: bool = True,
     size: float | None = None,
-    colors: Mapping[str, Color] = COMPONENT_COLORS,
+    colors: Mapping[str, Color] | None = None,
     box_color: Color = _WHITE,
 ) -> None:
     """Draw the landmarks (N, 2) of one face into `image` (H, W, 3) uint8 RGB, in place.
@@ -96,6 +96,7 @@ def draw_face(
         box: drawn as a thin rectangle if given.
         contours, size, colors, box_color: as in `draw_faces`.
     """
+    colors = colors or COMPONENT_COLORS
     # A wild point makes the face large, but its points no larger than in a face that fills the picture.
     extent = min(float(np.hypot(*np.ptp(shape, axis=0))), float(np.hypot(*image.shape[:2])))
     radius = size if size is not None else max(extent / _FULL_EXTENT, 0.35)
