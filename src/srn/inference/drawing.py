@@ -67,9 +67,10 @@ def draw_faces(
     for face in faces:
         doubtful = face.is_doubtful
         layer = drawn.copy() if doubtful else drawn
+        shown = dict.fromkeys(COMPONENT_COLORS, DOUBTFUL_COLOR) if doubtful else colors
         draw_face(
             layer, face.landmarks, face.scheme, visibility=face.visibility, box=face.box if boxes else None,
-            contours=contours, size=size, colors=dict.fromkeys(COMPONENT_COLORS, DOUBTFUL_COLOR) if doubtful else colors,
+            contours=contours, size=size, colors=shown,
             box_color=DOUBTFUL_COLOR if doubtful else box_color,
         )  # fmt: skip
         if doubtful:
