@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from srn.errors import DataError, InputError, MissingDependencyError, SrnError, WeightsError
+from srn.errors import DataError, InputError, MissingDependencyError, SrnError, WeightsError, printable
 
 
 @pytest.mark.parametrize("error", [InputError, DataError, WeightsError])
@@ -31,3 +31,16 @@ def test_a_missing_dependency_names_the_command_that_brings_it() -> None:
     message = str(MissingDependencyError.for_extra("PyTorch", "train", "srn train"))
 
     assert message == "srn train needs PyTorch; install it with: pip install 'srn[train]'"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[red] :smile: é ä 日本 <b>", "[red] :smile: é ä 日本 <b>"),
+        ("a\x1b[31m\x07\r\n\t", r"a\x1b[31m\x07\x0d\x0a\x09"),
+        ("caf\udce9.jpg", r"caf\xe9.jpg"),  # a byte that is no UTF-8
+        ("gpj.\u202eexe", r"gpj.\u202eexe"),
+    ],
+)
+def test_nothing_in_a_name_acts_on_a_terminal(text: str, shown: str) -> None:
+    assert printable(text) == shown

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from srn.errors import InputError
-from srn.files import CsvLog, growing_file, write_atomically, write_csv, write_json
+from srn.files import (
+    CHART,
+    FACES_CSV,
+    FACES_JSON,
+    PACK,
+    VIDEO,
+    CsvLog,
+    FileKind,
+    Output,
+    check_outputs,
+    growing_file,
+    write_atomically,
+    write_csv,
+    write_json,
+)
 
 
 def test_makes_folders_and_leaves_nothing_beside(tmp_path: Path) -> None:
@@ -101,3 +119,185 @@ def test_a_log_of_older_columns_gets_the_new_ones_empty(tmp_path: Path) -> None:
     write_csv(tmp_path / "log.csv", [("step", "old", "loss"), (1, 2, 3)])
     CsvLog(tmp_path / "log.csv", ("step", "loss", "new"), last=5, line_end="\r\n")
     assert (tmp_path / "log.csv").read_bytes() == b"step,loss,new\r\n1,3,\r\n"
+
+
+def test_a_torn_or_foreign_row_of_a_log_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,loss\n1,2\nx,3\n,4\n2,0.1\n3,0")
+    CsvLog(tmp_path / "log.csv", ("step", "loss"), last=9)
+    assert (tmp_path / "log.csv").read_text() == "step,loss\n1,2\n2,0.1\n"
+
+
+# --- in the place of a file
+
+
+def written(path: Path, content: bytes) -> None:
+    write_atomically(path, content)
+
+
+def grown(path: Path, content: bytes) -> None:
+    with growing_file(path) as beside, beside.open("wb") as file:
+        file.write(content)
+
+
+WRITERS = pytest.mark.parametrize("write", [written, grown])
+Write = Callable[[Path, bytes], None]
+
+
+@WRITERS
+def test_a_link_is_followed_and_the_mode_is_kept(tmp_path: Path, write: Write) -> None:
+    (tmp_path / "far").mkdir()
+    target = tmp_path / "far" / "private.json"
+    target.write_bytes(b"old")
+    target.chmod(0o600)
+    link = tmp_path / "link.json"
+    link.symlink_to(target)
+    write(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["far", "link.json", "private.json"]
+
+
+@WRITERS
+def test_a_pipe_is_written_into(tmp_path: Path, write: Write) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    got: list[bytes] = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    write(pipe, b"content")
+    reader.join(10)
+    assert got == [b"content"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@WRITERS
+def test_a_device_is_written_into(write: Write) -> None:
+    write(Path("/dev/null"), b"content")
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_the_standard_output(name: str, capsysbinary: pytest.CaptureFixture[bytes]) -> None:
+    sys.stdout.write("before ")
+    write_atomically(name, b"content")
+    assert capsysbinary.readouterr().out == b"before content"
+
+
+@WRITERS
+@pytest.mark.parametrize("length", [230, 255])
+def test_the_longest_names(tmp_path: Path, write: Write, length: int) -> None:
+    path = tmp_path / ("ä" * (length // 2 - 2) + "x" * (length % 2) + ".txt")
+    write(path, b"content")
+    assert path.read_bytes() == b"content"
+    with pytest.raises(InputError, match="found File name too long"):
+        write(tmp_path / ("x" * 256), b"content")
+
+
+def test_names_that_are_not_utf_8_keep_their_bytes(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    write_csv(tmp_path / f"{name}.csv", [(name, 1)])
+    assert (tmp_path / f"{name}.csv").read_bytes() == b"caf\xe9,1\n"
+
+
+# --- the check of outputs
+
+PICTURE, JSON = b"\xff\xd8\xff\xe0 and so on", b'{"images":[]}'
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "free", "forced"),
+    [
+        (FACES_JSON, JSON, True, True),
+        (FACES_JSON, b"", True, True),
+        (FACES_JSON, PICTURE, False, False),
+        (FACES_JSON, b"\x89PNG\r\n\x1a\n", False, False),
+        (FACES_JSON, b"\0\0\0\x18ftypmp42", False, False),
+        (FACES_JSON, b'{"a.jpg": [[1, 2, 3, 4]]}', False, True),
+        (FACES_JSON, b"a letter", False, True),
+        (FACES_CSV, b"path,face,point,x,y,visibility,confidence\n", True, True),
+        (FACES_CSV, b"a.jpg,1,2,3,4\n", False, True),
+        (VIDEO, b"\0\0\0\x18ftypmp42", True, True),
+        (VIDEO, b"\x1aE\xdf\xa3", True, True),
+        (VIDEO, PICTURE, False, False),
+        (CHART, b'<?xml version="1.0" encoding="UTF-8"?>\n<svg>', True, True),
+        (CHART, b"\x89PNG\r\n\x1a\n, a photograph", False, True),
+        (PACK, b"PK\x03\x04", True, True),
+        (PACK, b"a letter", False, True),
+    ],
+)
+def test_a_file_of_another_kind(tmp_path: Path, kind: FileKind, content: bytes, free: bool, forced: bool) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    for force, allowed in ((False, free), (True, forced)):
+        if allowed:
+            check_outputs([Output("--out", path, kind)], [], force=force)
+        else:
+            with pytest.raises(InputError, match=rf"--out: expected a new file, or {kind.words}, found .*file, a "):
+                check_outputs([Output("--out", path, kind)], [], force=force)
+    assert path.read_bytes() == content
+
+
+def test_an_input_is_never_an_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("in").mkdir()
+    Path("in/a.json").write_bytes(JSON)
+    Path("link.json").symlink_to("in/a.json")
+    os.link("in/a.json", "hard.json")
+    for path in ("in/a.json", "link.json", "hard.json", tmp_path / "in" / ".." / "in" / "a.json"):
+        with pytest.raises(InputError, match="--json: expected another file than the inputs, found "):
+            check_outputs([Output("--json", Path(path), FACES_JSON)], [Path("in/a.json")], force=True)
+    check_outputs([Output("--json", Path("in/a.json"), FACES_JSON)], [Path("in")])  # an earlier result among pictures
+    Path("in/notes.txt").write_text("notes")
+    with pytest.raises(InputError, match="a file of another kind in a folder that is read"):
+        check_outputs([Output("--json", Path("in/notes.txt"), FACES_JSON)], [Path("in")], force=True)
+
+
+def test_a_folder_of_outputs_may_hold_no_input(tmp_path: Path) -> None:
+    inside = tmp_path / "set" / "a"
+    inside.mkdir(parents=True)
+    for out in (inside, tmp_path / "set", tmp_path):
+        with pytest.raises(InputError, match="OUT: expected a folder without any input"):
+            check_outputs([Output("OUT", out, apart=True)], [inside])
+        check_outputs([Output("--out", out)], [inside])
+    check_outputs([Output("OUT", inside / "masked", apart=True)], [inside])
+
+
+def test_two_outputs_are_two_files(tmp_path: Path) -> None:
+    one = tmp_path / "a.json"
+    with pytest.raises(InputError, match="--b: expected another file than that of --a"):
+        check_outputs([Output("--a", one, FACES_JSON), Output("--b", tmp_path / "x" / ".." / "a.json", FACES_JSON)], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("folder", "a file for JSON of faces, found .*folder, a folder"),
+        ("file/a.json", "found .*Not a directory"),
+        ("x" * 256, "found .*File name too long"),
+    ],
+)
+def test_a_place_that_cannot_be_written(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=message):
+        check_outputs([Output("--json", tmp_path / name, FACES_JSON)], [])
+    with pytest.raises(
+        InputError, match=r"--out: expected a folder that can be made, found .*file, which is no folder"
+    ):
+        check_outputs([Output("--out", tmp_path / "file" / "deeper")], [])
+
+
+def test_permissions_are_checked_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the superuser may do everything
+    outputs = [Output("--json", tmp_path / "new" / "a.json", FACES_JSON), Output("--out", tmp_path / "new")]
+    for output in outputs:
+        with pytest.raises(InputError, match=f"expected a folder that can be written, found {tmp_path}: no permission"):
+            check_outputs([output], [])
+
+
+def test_what_may_go_to_the_standard_output() -> None:
+    check_outputs([Output("--json", Path("-"), FACES_JSON)], [])
+    check_outputs([Output("--json", Path("/dev/null"), FACES_JSON)], [Path("/dev/null")])
+    with pytest.raises(InputError, match="--out: expected a file for a video, found the standard output"):
+        check_outputs([Output("--out", Path("-"), VIDEO)], [])

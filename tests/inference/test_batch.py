@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -133,6 +134,118 @@ def test_an_interrupted_run_keeps_its_tables(
 def test_formats_other_than_json_need_a_folder(kind: Any) -> None:
     with pytest.raises(InputError, match=f"--format {kind}: expected --out DIR to write into, found none"):
         DetectionWriter([], None, kind)
+
+
+def detected(landmarker: FaceLandmarker, writer: DetectionWriter, pictures: list[PictureFile]) -> list[str]:
+    """Detect and write everything; return all problems."""
+    problems = []
+    with writer:
+        for found in detect_pictures(landmarker, pictures, PictureBoxes({"00.png": [BOX], "01.png": [BOX]})):
+            if isinstance(found, DataError):
+                problems.append(str(found))
+            else:
+                writer.add(found)
+    return [*problems, *writer.problems]
+
+
+@pytest.mark.parametrize("error", [cv2.error("too wide"), MemoryError("no memory"), RuntimeError("a node failed")])
+def test_a_picture_that_cannot_be_processed_does_not_end_the_rest(
+    landmarker: FaceLandmarker, pictures: list[PictureFile], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    detect_batch = landmarker.detect_batch
+
+    def failing(images: Any, boxes: Any) -> Any:
+        if any(len(of_one) == 2 for of_one in boxes):
+            raise error
+        return detect_batch(images, boxes)
+
+    monkeypatch.setattr(landmarker, "detect_batch", failing)
+    outcomes = list(detect_pictures(landmarker, pictures, PictureBoxes({"01.png": [BOX, BOX], "03.png": [BOX]})))
+    errors = [str(outcome) for outcome in outcomes if isinstance(outcome, DataError)]
+    assert errors[1] == f"{pictures[1].path}: expected a picture that can be processed, found {error}"
+    assert len(outcomes) - len(errors) == len(pictures) - 2
+
+
+def test_lines_are_there_at_once(landmarker: FaceLandmarker, pictures: list[PictureFile], tmp_path: Path) -> None:
+    writer = DetectionWriter(pictures, None, json_to=tmp_path / "a.jsonl")
+    with writer:
+        found = next(iter(detect_pictures(landmarker, pictures, PictureBoxes({"00.png": [BOX]}))))
+        assert isinstance(found, DataError)  # the third picture, told as soon as it is read
+        for found in detect_pictures(landmarker, pictures[:1], PictureBoxes({"00.png": [BOX]})):
+            assert isinstance(found, Detection)
+            writer.add(found)
+        (growing,) = tmp_path.glob(".a.*")
+        assert json.loads(growing.read_text())["path"] == str(pictures[0].path)
+    assert json.loads((tmp_path / "a.jsonl").read_text())["faces"]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "reason"),
+    [
+        ("x" * 250, (256, 256), "expected a file that can be written, found File name too long"),
+        ("wide", (66000, 16), "picture file '.jpg': expected sides of at most 65500 pixels, found 66000"),
+    ],
+)
+def test_an_overlay_that_cannot_be_written_does_not_end_the_rest(
+    landmarker: FaceLandmarker,
+    pictures: list[PictureFile],
+    tmp_path: Path,
+    name: str,
+    size: tuple[int, int],
+    reason: str,
+) -> None:
+    odd = tmp_path / "odd" / f"{name}.png"
+    write_image(odd, np.zeros((size[1], size[0], 3), np.uint8))
+    some = pictures_in([odd, *(picture.path for picture in pictures[:2])]).pictures
+    writer = DetectionWriter(some, tmp_path / "out", "csv", json_to=tmp_path / "a.json")
+    (problem,) = detected(landmarker, writer, some)
+    assert problem.startswith(f"{odd}: ")
+    assert problem.endswith(reason)
+    assert len(json.loads((tmp_path / "a.json").read_text())["images"]) == 3
+    names = [path.name for path in (tmp_path / "out").iterdir()]
+    assert sorted(names) == ["00_landmarks.jpg", "01_landmarks.jpg", "landmarks.csv"]
+
+
+@pytest.mark.parametrize("lost", ["a.json", "out/landmarks.csv", "out/00_landmarks.jpg", "out"])
+def test_an_output_that_cannot_be_written_leaves_the_others(
+    landmarker: FaceLandmarker, pictures: list[PictureFile], tmp_path: Path, lost: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk, or a permission that was taken away, for one of the files."""
+    replace = Path.replace
+
+    def full(self: Path, target: Any) -> Path:
+        if target.is_relative_to(tmp_path / lost):
+            raise OSError(28, "No space left on device")
+        return replace(self, target)
+
+    writer = DetectionWriter(pictures[:2], tmp_path / "out", "csv", json_to=tmp_path / "a.json")
+    monkeypatch.setattr(Path, "replace", full)
+    problems = detected(landmarker, writer, pictures[:2])
+    everything = {"a.json", "out/landmarks.csv", "out/00_landmarks.jpg", "out/01_landmarks.jpg"}
+    missing = {name for name in everything if Path(name).is_relative_to(lost)}
+    assert len(problems) == len(missing)
+    assert all(
+        problem.endswith("expected a file that can be written, found No space left on device") for problem in problems
+    )
+    left = {path.relative_to(tmp_path).as_posix() for path in [*tmp_path.glob("*.json"), *tmp_path.glob("out/*")]}
+    assert left == everything - missing
+
+
+def test_outputs_in_a_folder_destroy_no_input(landmarker: FaceLandmarker, pictures: list[PictureFile]) -> None:
+    folder = pictures[0].path.parent
+    drawn = folder / "00_landmarks.jpg"
+    write_image(drawn, np.zeros((4, 4, 3), np.uint8))
+    both = pictures_in([pictures[0].path, drawn]).pictures
+    with pytest.raises(InputError, match=r"00_landmarks\.jpg: expected another file than the inputs"):
+        DetectionWriter(both, folder)
+    DetectionWriter(both[:1], folder)  # an overlay of an earlier run
+    (folder / "landmarks.csv").write_text("a.jpg,1,2,3,4")
+    for force in (False, True):
+        with pytest.raises(InputError, match="expected another file than the inputs"):
+            DetectionWriter(both[:1], folder, "csv", inputs=[folder / "landmarks.csv"], force=force)
+    with pytest.raises(InputError, match="a file of another kind"):
+        DetectionWriter(both[:1], folder, "csv")
+    DetectionWriter(both[:1], folder, "csv", force=True)
 
 
 # --- a whole video through a tracker

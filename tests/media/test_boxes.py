@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,41 @@ def test_boxes_are_found_by_path_before_name() -> None:
     assert boxes[Path("in") / "a.jpg"] == [first]
     assert boxes[Path("elsewhere") / "a.jpg"] == [second]
     assert boxes[Path("b.jpg")] == []
+
+
+@pytest.mark.parametrize("key", ["./a.jpg", "a.jpg", "in/../a.jpg", "{cwd}/a.jpg", "elsewhere/../a.jpg"])
+@pytest.mark.parametrize("picture", ["a.jpg", "./a.jpg", "{cwd}/a.jpg"])
+def test_a_path_is_the_same_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, picture: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    boxes = PictureBoxes({key.format(cwd=tmp_path): [Box(0, 0, 1, 1)]})
+    assert boxes[Path(picture.format(cwd=tmp_path))] == [Box(0, 0, 1, 1)]
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_accents_are_the_same_composed_and_decomposed(forms: tuple[str, str]) -> None:
+    key, picture = (unicodedata.normalize(form, "é/é.jpg") for form in forms)
+    assert PictureBoxes({key: [Box(0, 0, 1, 1)]})[Path(picture)] == [Box(0, 0, 1, 1)]
+    assert PictureBoxes({key[-6:].lstrip("/"): [Box(0, 0, 1, 1)]})[Path("in", picture)] == [Box(0, 0, 1, 1)]
+
+
+def test_keys_that_are_no_picture_are_known() -> None:
+    boxes = PictureBoxes({"a.jpg": [], "b.jpg": [Box(0, 0, 1, 1)], "in/c.jpg": []})
+    assert boxes.unused([Path("in/a.jpg"), Path("c.jpg")]) == ["b.jpg", "in/c.jpg"]
+    assert boxes.key_of(Path("in/a.jpg")) == "a.jpg"
+    assert boxes.key_of(Path("c.jpg")) is None
+
+
+@pytest.mark.parametrize("values", ["-1e308,-1e308,1e308,1e308", "0,0,1e7,9", "0,0,inf,9"])
+def test_a_box_larger_than_any_picture(tmp_path: Path, values: str) -> None:
+    (tmp_path / "b.csv").write_text(f"a.jpg,{values}\n")
+    with pytest.raises(DataError, match=r"b\.csv: line 1: expected four numbers"):
+        read_boxes(tmp_path / "b.csv")
+
+
+def test_a_file_without_end_and_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="/dev/zero: expected a readable file of boxes"):
+        read_boxes("/dev/zero")
+    (tmp_path / "b.csv").write_bytes(b"caf\xe9.jpg,0,0,1,1\n")
+    assert read_boxes(tmp_path / "b.csv") == {os.fsdecode(b"caf\xe9.jpg"): [Box(0, 0, 1, 1)]}

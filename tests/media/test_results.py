@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from srn.errors import InputError
 from srn.media.results import (
     frame_record,
     json_lines,
@@ -103,3 +105,34 @@ def test_the_lines_of_an_interrupted_run_are_kept(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert (tmp_path / "a.jsonl").read_text() == '{"frame":0}\n'
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the end of the disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with json_lines(tmp_path / "a.jsonl") as write:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+            write({"text": "x" * 600})
+            for _ in range(2):
+                with pytest.raises(InputError, match=r"a\.jsonl: expected a file that can be written, found File too "):
+                    write({"text": "x" * 600})
+            write({"text": "y"})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert [json.loads(line)["text"][0] for line in lines] == ["x", "y"]
+
+
+def test_an_interrupted_run_says_that_it_is_partial(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
+    write_pictures_json(tmp_path / "a.json", pictures, partial=True)
+    assert json.loads((tmp_path / "a.json").read_text()) == {"images": pictures, "partial": True}
+    write_pictures_coco(tmp_path / "b.json", pictures, partial=True)
+    assert json.loads((tmp_path / "b.json").read_text())["partial"] is True
+
+
+def test_the_standard_output_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    write_pictures_json(Path("-"), [])
+    with json_lines(Path("-")) as write:
+        write({"a": 1})
+    assert capsys.readouterr().out == '{"images":[]}\n{"a":1}\n'

@@ -153,9 +153,9 @@ class DetectionWriter:
         if self._out is None:
             return
         yield Output("--out", self._out)
-        inside: list[tuple[Path, FileKind]] = []
         if self._kind in ("csv", "coco"):
-            inside.append((self._table, FACES_CSV if self._kind == "csv" else FACES_JSON))
+            yield Output("--format", self._table, FACES_CSV if self._kind == "csv" else FACES_JSON)
+        inside: list[tuple[Path, FileKind]] = []
         for picture in self._pictures:
             if self._overlay:
                 inside.append((self._overlay_of(picture), OVERLAY))

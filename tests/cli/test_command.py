@@ -1,0 +1,221 @@
+"""Every command: outputs are checked before any work, an interruption ends it in order, names are text."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.cli import detect as detect_module
+from srn.cli import options
+from srn.face.geometry import Box
+from srn.face.scheme import IBUG_68
+from srn.inference.face import Face
+from srn.media.pictures import write_image
+from srn.media.pts import write_pts
+from srn.media.video_reading import open_video
+from srn.media.video_writing import VideoWriter
+
+Run = Callable[..., Any]
+Shape = npt.NDArray[np.float64]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: Shape, coordinate_file: Callable[..., Path]) -> Path:
+    """The working folder: pictures, an annotated set, a video, a box file, a letter, and weights."""
+    coordinate_file(tmp_path / "a.png").rename(tmp_path / "a.jpg")
+    for name in ("b.jpg", "set/c.jpg"):
+        write_image(tmp_path / name, np.full((200, 200, 3), 120, np.uint8))
+    write_pts(tmp_path / "set" / "c.pts", face * 80 + 100)
+    with VideoWriter(tmp_path / "v.mp4", 30.0) as video:
+        for k in range(8):
+            video.write(np.full((120, 160, 3), 90, np.uint8), k / 30)
+    (tmp_path / "boxes.json").write_text('{"a.jpg": [[60, 60, 140, 140]]}')
+    (tmp_path / "letter.txt").write_text("Dear reader")
+    (tmp_path / "w.onnx").write_bytes(b"\x08\x08")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+AN_INPUT, ANOTHER = "expected another file than the inputs, found ", "expected a new file, or "
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("detect a.jpg --json a.jpg", f"--json: {AN_INPUT}a.jpg"),
+        ("detect a.jpg --json ./set/../a.jpg", f"--json: {AN_INPUT}"),
+        ("detect --json a.jpg b.jpg", f"--json: {ANOTHER}JSON of faces, found a.jpg, a picture or a video"),
+        ("detect a.jpg --json v.mp4 --force", f"--json: {ANOTHER}JSON of faces, found v.mp4, a picture or a video"),
+        ("detect a.jpg --boxes boxes.json --json boxes.json --force", f"--json: {AN_INPUT}boxes.json"),
+        ("detect a.jpg --json boxes.json", f"--json: {ANOTHER}JSON of faces, found boxes.json, a file of another kind"),
+        ("detect a.jpg --json letter.txt", f"--json: {ANOTHER}JSON of faces, found letter.txt, a file of another kind"),
+        ("detect a.jpg --weights w.onnx --json w.onnx", f"--json: {AN_INPUT}w.onnx"),
+        ("detect a.jpg --json set", "--json: expected a file for JSON of faces, found set, a folder"),
+        ("detect a.jpg --out letter.txt", "--out: expected a folder that can be made, found letter.txt"),
+        (
+            "detect a.jpg --out o --format coco --json o/landmarks.json",
+            "--format: expected another file than that of --json",
+        ),
+        ("track v.mp4 --json v.mp4", f"--json: {AN_INPUT}v.mp4"),
+        ("track v.mp4 --out v.mp4", f"--out: {AN_INPUT}v.mp4"),
+        ("track v.mp4 --out a.jpg", f"--out: {ANOTHER}a video, found a.jpg, a picture or a video"),
+        ("track v.mp4 --json a.jpg", f"--json: {ANOTHER}JSON lines of frames, found a.jpg, a picture or a video"),
+        ("track v.mp4 --out o.mp4 --json o.mp4", "--json: expected another file than that of --out"),
+        ("track v.mp4 --out -", "--out: expected a file for a video, found the standard output"),
+        ("evaluate set --json set/c.pts", f"--json: {ANOTHER}JSON of numbers, found set/c.pts"),
+        ("evaluate set --ced letter.txt", f"--ced: {ANOTHER}a chart, found letter.txt"),
+        ("evaluate set --box-curve boxes.json", f"--box-curve: {ANOTHER}a chart or JSON of numbers, found boxes.json"),
+        ("evaluate set --report letter.txt/r", "--report: expected a folder that can be made, found letter.txt"),
+        ("evaluate set --cache letter.txt", "--cache: expected a folder that can be made, found letter.txt"),
+        ("evaluate set --ced a.xyz", "a.xyz: expected a chart (.eps"),
+        ("mask set set", "OUT: expected a folder without any input, found set, which holds set"),
+        ("mask set .", "OUT: expected a folder without any input, found ., which holds set"),
+        ("export w.onnx --out w.onnx", f"--out: {AN_INPUT}w.onnx"),
+        ("export w.onnx --out a.jpg", f"--out: {ANOTHER}an ONNX file, found a.jpg"),
+        ("data pack set --out letter.txt", f"--out: {ANOTHER}a pack, found letter.txt"),
+        ("train --out letter.txt --data set", "--out: expected a folder that can be made, found letter.txt"),
+        ("average w.onnx --out w.onnx --run set --data set", f"--out: {AN_INPUT}w.onnx"),
+        ("hofs train --out letter.txt", "--out: expected a folder that can be made, found letter.txt"),
+        ("hofs synthesize w.onnx --videos set --out .", "--out: expected a folder without any input"),
+        ("reproduce table4 --data set --out letter.txt", "--out: expected a folder that can be made, found letter.txt"),
+    ],
+)
+def test_nothing_is_destroyed(srn: Run, desk: Path, command: str, message: str) -> None:
+    before = content(desk)
+    assert srn(*command.split()).mistake.startswith(message)
+    assert content(desk) == before
+
+
+@pytest.mark.parametrize("command", [("detect", ""), ("detect", "a.jpg", "--json", ""), ("detect", "a.jpg", "--json=")])
+def test_an_empty_word_is_no_path(srn: Run, desk: Path, command: tuple[str, ...]) -> None:
+    expected = "command line: expected a value for every option and argument, found an empty one"
+    assert srn(*command).mistake == expected
+
+
+def test_a_forced_output(srn: Run, desk: Path, knowing: Any) -> None:
+    ran = srn("detect", "a.jpg", "--boxes", "boxes.json", "--json", "letter.txt", "--force")
+    assert ran.code == 0
+    assert json.loads(Path("letter.txt").read_text())["images"]
+
+
+# --- names are text
+
+
+@pytest.mark.parametrize(
+    "name", ["[red]x[-red]", "x\\[red]", ":smile:", "[", "a\x1b[31mb", "a\nb", "caf\udce9", "<b>&"]
+)
+def test_names_are_printed_as_text(srn: Run, desk: Path, name: str) -> None:
+    shown = name.replace("\x1b", r"\x1b").replace("\n", r"\x0a").replace("\udce9", r"\xe9")
+    expected = f"{shown}.jpg: expected a picture or a folder, found no such file"
+    assert srn("detect", f"{name}.jpg").mistake == expected
+    Path(f"{name}.jpg").write_bytes(b"broken")
+    ran = srn("detect", f"{name}.jpg", "--json", f"{name}.json")
+    assert ran.err.splitlines()[1].startswith(f"failed: {shown}.jpg: expected a picture")
+    assert json.loads(Path(f"{name}.json").read_text()) == {"images": []}
+    assert "\x1b" not in ran.err
+
+
+def test_a_title_of_a_table_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    options.console.file = __import__("sys").stdout
+    table = options.number_table("[red]x :smile:", "set", ())
+    table.add_row("[b]:smile:")
+    options.console.print(table)
+    options.console.file = None  # type: ignore[assignment]
+    out = capsys.readouterr().out
+    assert "[red]x :smile:" in out
+    assert "[b]:smile:" in out
+
+
+# --- errors of others
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(28, "No space left on device", "o.json"), 2, "srn: o.json: No space left on device"),
+        (MemoryError(), 70, "srn: MemoryError in test_command.py, line "),
+        (ValueError("odd\nlines"), 70, "srn: ValueError in test_command.py, line "),
+    ],
+)
+def test_no_foreign_exception_reaches_the_terminal(
+    srn: Run, desk: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, line: str
+) -> None:
+    def fail(paths: object) -> None:
+        raise error
+
+    monkeypatch.setattr(detect_module, "pictures_in", fail)
+    ran = srn("detect", "a.jpg")
+    assert ran.code == code
+    assert ran.err.startswith(line)
+    assert ran.err.count("\n") == 1
+    if code == 70:
+        monkeypatch.setenv("SRN_TRACEBACK", "1")
+        with pytest.raises(type(error)):
+            srn("detect", "a.jpg")
+
+
+# --- interruptions
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_detection_keeps_its_pictures(
+    srn: Run, desk: Path, knowing: Any, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    handlers = [signal.getsignal(some) for some in (signal.SIGINT, signal.SIGTERM)]
+    detect_pictures = detect_module.detect_pictures
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        yield from detect_pictures(*arguments, **options)
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(detect_module, "detect_pictures", interrupted)
+    ran = srn("detect", "a.jpg", "--json", "o.json", "--boxes", "boxes.json")
+    assert (ran.code, ran.err) == (130, "srn: interrupted\n")
+    values = json.loads(Path("o.json").read_text())
+    assert [image["path"] for image in values["images"]] == ["a.jpg"]
+    assert values["partial"] is True
+    assert [signal.getsignal(some) for some in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_track_keeps_whole_lines_and_a_video(
+    srn: Run, desk: Path, monkeypatch: pytest.MonkeyPatch, face: Shape, number: int
+) -> None:
+    class Tracker:
+        frames = 0
+
+        def update(self, frame: Any, time_s: float) -> list[Face]:
+            self.frames += 1
+            if self.frames == 5:
+                os.kill(os.getpid(), number)
+            shape = face * 60 + 60
+            return [Face(shape, None, None, Box.around(shape), 0.9, IBUG_68, 1)]
+
+    class Landmarker:
+        def tracker(self, **_: Any) -> Tracker:
+            return Tracker()
+
+    monkeypatch.setattr(options, "open_landmarker", lambda *arguments: Landmarker())
+    close = VideoWriter.__exit__
+
+    def closed(self: VideoWriter, *exception: Any) -> None:
+        os.kill(os.getpid(), number)  # once more, when the outputs are being completed
+        close(self, *exception)
+
+    monkeypatch.setattr(VideoWriter, "__exit__", closed)
+    ran = srn("track", "v.mp4", "--json", "o.jsonl", "--out", "o.mp4")
+    assert (ran.code, ran.err.splitlines()) == (130, ["1 face in 4 frames", "interrupted; the finished part is kept"])
+    assert len([json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]) == 4
+    assert len(list(open_video("o.mp4"))) == 4
