@@ -39,6 +39,7 @@ SMALLEST = 24.0  # default height of the smallest face, in pixels of a picture o
 LEAST_SMALLEST = 8.0  # lower limit of it: the proposals of an enlarged picture are no better
 FULL_SIDE = 4000  # longer side, in pixels, of a picture of 12 megapixels
 KNOWN = 22.0  # height of a face, in pixels of the last size, from which CenterFace finds it there
+REFINED = 64.0  # height of a face, in pixels of the last size, below which its box is placed by a closer search
 LARGEST_CLOSE = 60.0  # largest side of a face, in pixels of the close search, whose context lies within the region
 TOLERANCE = 8.0  # distance from its core, in pixels of the close search, to which a face belongs to a region
 UNSURE = 0.1  # score from which a box is looked at closely
@@ -130,13 +131,13 @@ class CenterFaceFinder(Reopened):
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first."""
         image = as_image(image)
-        found = self._reduced(image, self.sizes, [])
+        found, close = self._refined(image, self._reduced(image, self.sizes, [])), []
         if self.max_faces is None or self._certain(found) < self.max_faces:
-            found += list(self._closer(image, found))
+            close = list(self._closer(image, found))
         for size in FALLBACK_SIZES:
-            if not self._certain(found):
+            if not self._certain([*close, *found]):
                 found = self._reduced(image, (size,), found)
-        faces = self._faces(found)
+        faces = self._faces([*close, *found])
         if self.turned and (not faces or faces[0].doubtful):
             faces = self._turned(image) or faces
         return faces if any(face.doubtful for face in faces) else largest_faces(faces, self.max_faces)
@@ -168,34 +169,49 @@ class CenterFaceFinder(Reopened):
         for size in sizes:
             # Enlarging adds no information, nor does a size that is hardly above the previous one.
             available = min(size, longer_side)
-            if not found or available >= 1.25 * max(part.scale for part in found) * longer_side:
+            if not found or available >= 1.25 * found[-1].scale * longer_side:
                 found = [*found, self._find_at(image, available / longer_side)]
         return found
+
+    def _refined(self, image: ImageArray, found: list[Found]) -> list[Found]:
+        """Search again around faces of few pixels, at twice the last size: it places their boxes better."""
+        last = found[-1].scale
+        scale = min(2 * last, 1.0)
+        boxes = [box for box in self._known(found) if box.height * last < REFINED]
+        regions = [region_of_box(box, scale, image.shape) for box in boxes if scale >= 1.25 * last]
+        if sum((x1 - x0) * (y1 - y0) for _, _, (x0, y0, x1, y1) in regions) > image.shape[0] * image.shape[1] / 2:
+            return [*found, self._find_at(image, scale)]
+        return [*(self._find_in(image, region, 2 * REFINED) for region in regions), *found]
+
+    def _known(self, found: Sequence[Found]) -> list[Box]:
+        """Merge what the searches have found; returns the certain boxes."""
+        boxes, scores = (np.concatenate(parts) for parts in zip(*((p.boxes, p.scores) for p in found), strict=True))
+        boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
+        return [Box(*box) for box, score in zip(boxes.tolist(), scores, strict=True) if score > self.threshold]
 
     def _closer(self, image: ImageArray, found: Sequence[Found]) -> Iterator[Found]:
         """Search the regions that may hold faces too small, or too weak, for the reduced picture."""
         smallest = self.smallest or max(SMALLEST, SMALLEST * max(image.shape[:2]) / FULL_SIDE)
-        largest = KNOWN / max(part.scale for part in found)
+        largest = KNOWN / found[-1].scale
         boxes, scores = (np.concatenate(parts) for parts in zip(*((p.boxes, p.scores) for p in found), strict=True))
         boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
-        known = [Box(*box) for box, score in zip(boxes.tolist(), scores, strict=True) if score > self.threshold]
         if smallest < largest:
-            for region in self._proposals.regions(image, smallest, largest, known, found[-1]):
+            for region in self._proposals.regions(image, smallest, largest, self._known(found), found[-1]):
                 yield self._find_in(image, region)
         weak = (scores > UNSURE) & (scores <= self.threshold)
         for box in (Box(*values) for values in boxes[weak].tolist()):
             if box.height < 2 * largest:
                 yield self._find_in(image, region_of_box(box, min(2 * KNOWN / box.height, 2.0), image.shape))
 
-    def _find_in(self, image: ImageArray, region: Region) -> Found:
-        """Search a region; faces centred outside its core or far from the size looked for are left out."""
+    def _find_in(self, image: ImageArray, region: Region, largest: float = LARGEST_CLOSE) -> Found:
+        """Search a region; faces centred outside its core, or above `largest` pixels of the search, are left out."""
         x0, y0, x1, y1 = region.around
         found = self._find_at(image[y0:y1, x0:x1], region.scale)
         boxes = found.boxes + np.array([x0, y0, x0, y0])
         center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(axis=1) * region.scale
         tolerance = TOLERANCE / region.scale
         low, high = np.array(region.core[:2]) - tolerance, np.array(region.core[2:]) + tolerance
-        inside = ((center >= low) & (center <= high)).all(axis=1) & (size < LARGEST_CLOSE)
+        inside = ((center >= low) & (center <= high)).all(axis=1) & (size < largest)
         return found._replace(boxes=boxes[inside], scores=found.scores[inside])
 
     def _turned(self, image: ImageArray) -> list[FoundFace]:
