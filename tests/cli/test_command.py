@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,25 @@ def test_a_forced_output(srn: Run, desk: Path, knowing: Any) -> None:
     ran = srn("detect", "a.jpg", "--boxes", "boxes.json", "--json", "letter.txt", "--force")
     assert ran.code == 0
     assert json.loads(Path("letter.txt").read_text())["images"]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("mask set out --seed -1", "'--seed'"),
+        ("train --data set --out run --seed -1", "'--seed'"),
+        ("hofs train --data set --out run --seed -1", "'--seed'"),
+        ("reproduce table4 --data set --out out --seed -1", "'--seed'"),
+        ("detect a.jpg --threads 0", "'--threads'"),
+        ("train --data set --out run --faces 8 --device banana", "srn: --device: expected auto, cpu, cuda, ..., found"),
+    ],
+)
+def test_options_out_of_range(srn: Run, desk: Path, command: str, message: str) -> None:
+    pytest.importorskip("torch")
+    ran = srn(*command.split())
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+    assert "Traceback" not in ran.err
 
 
 # --- names are text
@@ -219,3 +240,16 @@ def test_an_interrupted_track_keeps_whole_lines_and_a_video(
     assert (ran.code, ran.err.splitlines()) == (130, ["1 face in 4 frames", "interrupted; the finished part is kept"])
     assert len([json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]) == 4
     assert len(list(open_video("o.mp4"))) == 4
+
+
+def test_c_libraries_print_nothing_between_the_lines() -> None:
+    program = (
+        "import os, sys\n"
+        "from srn.cli.command import quiet_libraries\n"
+        "with quiet_libraries():\n"
+        "    os.write(2, b'Corrupt JPEG data')\n"
+        "    print('ours', file=sys.stderr)\n"
+        "os.write(2, b'after')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "ours\nafter"

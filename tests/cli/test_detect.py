@@ -348,14 +348,41 @@ def test_point_files_never_go_beside_the_pictures(srn: Run, three: Path) -> None
     assert (three / "a.pts").read_text() == "the annotation"
 
 
-def test_coco(srn: Run, knowing: Any, three: Path, tmp_path: Path, truths: dict[int, Shape]) -> None:
-    arguments = ("--boxes", tmp_path / "boxes.json", "--out", tmp_path / "out", "--format", "coco", "--no-overlay")
-    assert srn("detect", three, *arguments).code == 0
+def test_coco(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, truths: dict[int, Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written where the names of the pictures lead from, the file can be read as a dataset."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--boxes", "boxes.json", "--out", tmp_path, "--format", "coco", "--no-overlay")
+    assert srn("detect", "faces", *arguments).code == 0
     report = ReadingReport()
-    samples = read_coco(tmp_path / "out" / "landmarks.json", IBUG_68, report)
+    samples = read_coco(tmp_path / "landmarks.json", IBUG_68, report)
     assert report.problems == []
     assert [sample.path for sample in samples] == [three / "a.png", three / "b.PNG", three / "in" / "c.png"]
-    boxes = [found["bbox"] for found in json.loads((tmp_path / "out" / "landmarks.json").read_text())["annotations"]]
+    boxes = [found["bbox"] for found in json.loads((tmp_path / "landmarks.json").read_text())["annotations"]]
     for sample, (x, y, width, height), truth in zip(samples, boxes, truths.values(), strict=True):
         np.testing.assert_allclose(sample.landmarks, truth, atol=0.2)
         np.testing.assert_allclose([x, y, x + width, y + height], box_around(truth), atol=0.02)
+
+
+def test_what_is_left_out_is_told(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, truths: dict[int, Shape]
+) -> None:
+    for name in ("raw.CR2", "sketch.psd"):
+        (three / name).write_bytes(b"of another program")
+    boxes = boxes_file(tmp_path / "own.json", {"./a.png": [box_around(truths[0])], "a.png": [], "elsewhere.jpg": []})
+    ran = srn("detect", three, "--boxes", boxes, "--json", tmp_path / "o.json")
+    assert ran.code == 0
+    assert ran.err.splitlines() == [
+        f"of a format that is not read: {three / 'raw.CR2'}, {three / 'sketch.psd'}",
+        f"not in {boxes}: {three / 'b.PNG'}, {three / 'in' / 'c.png'}",
+        f"in {boxes}, but not among the pictures: ./a.png, elsewhere.jpg",
+        "0 faces in 3 pictures",
+    ]
+    ran = srn("detect", three, "--boxes", boxes, "--json", tmp_path / "o.json", "--verbose")
+    assert ran.err.splitlines()[1] == f"no picture: {three / 'notes.txt'}"
+    assert ran.err.splitlines()[4:7] == [f"no face: {three / name}" for name in ("a.png", "b.PNG", "in/c.png")]
+    many = {f"{number}.jpg": [] for number in range(9)} | {"a.png": [box_around(truths[0])]}
+    ran = srn("detect", three / "a.png", "--boxes", boxes_file(tmp_path / "many.json", many))
+    line = "in {}, but not among the pictures: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 4 more"
+    assert ran.err.splitlines()[0] == line.format(tmp_path / "many.json")

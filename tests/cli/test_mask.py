@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +56,21 @@ def test_a_kind_that_needs_templates_asks_for_them(srn: Any, tmp_path: Path, sha
 
     assert ran.code == 2
     assert "--templates" in ran.err
+
+
+def test_names_that_are_not_utf_8_work_from_pictures_to_the_report(
+    srn: Any, knowing: Any, tmp_path: Path, truths: dict[int, np.ndarray], coordinate_file: Any
+) -> None:
+    stem = tmp_path / "faces" / os.fsdecode(b"<b>caf\xe9")
+    coordinate_file(stem.with_suffix(".png"))
+    write_pts(stem.with_suffix(".pts"), truths[0])
+
+    assert srn("mask", tmp_path / "faces", tmp_path / "out").code == 0
+    assert (tmp_path / "out" / "faces" / f"{stem.name}.jpg").is_file()
+    assert b"<b>caf\xe9" in (tmp_path / "out" / "manifest.csv").read_bytes()
+    assert srn("data", "check", tmp_path / "out").code == 0
+    outputs = ("--report", tmp_path / "r", "--json", tmp_path / "e.json", "--ced", tmp_path / "c.svg")
+    assert srn("evaluate", tmp_path / "faces", "--no-cache", "--passes", 1, *outputs).code == 0
+    page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
+    assert r"&lt;b&gt;caf\xe9" in page
+    assert "<b>caf" not in page

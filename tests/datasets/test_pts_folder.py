@@ -111,3 +111,12 @@ def test_a_folder_with_its_own_boxes_is_a_subset_named_like_itself(tmp_path: Pat
     write_pts(tmp_path / "mine" / "bbs" / "a.pts", np.array([[1.0, 2], [1, 9], [8, 9], [8, 2]]))
     (sample,) = read_pts_folder(tmp_path / "mine", ReadingReport(), root=tmp_path / "mine")
     assert (sample.subset, sample.detector_box) == ("mine", Box(1, 2, 8, 9))
+
+
+def test_shadow_files_of_macos_are_passed_over(tmp_path: Path, face: Shape) -> None:
+    put(tmp_path / "x", "a", face * 9)
+    for name in ("._a.jpg", "._a.pts", "._b.png"):
+        (tmp_path / "x" / name).write_bytes(b"\0\5\x16\7")
+    report = ReadingReport()
+    assert len(read_pts_folder(tmp_path / "x", report)) == 1
+    assert report.problems == []

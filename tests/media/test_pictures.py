@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image  # comes with Matplotlib: pictures written by somebody els
 from srn.errors import DataError, InputError
 from srn.media.picture_header import stated_size
 from srn.media.pictures import (
+    IMAGE_SUFFIXES,
     decode_image,
     encode_image,
     read_image,
@@ -255,3 +257,36 @@ def test_jpeg_quality_counts(tmp_path: Path, noise: Picture) -> None:
 def test_a_format_that_cannot_be_written() -> None:
     with pytest.raises(DataError, match=r"'\.xyz': expected a format that OpenCV can write"):
         encode_image(np.zeros((4, 4, 3), np.uint8), ".xyz")
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".avif", ".jpe", ".jfif", ".pnm"])
+def test_further_suffixes_of_pictures(tmp_path: Path, noise: Picture, suffix: str) -> None:
+    encoded = {".jpe": ".jpg", ".jfif": ".jpg", ".pnm": ".ppm"}.get(suffix, suffix)
+    path = tmp_path / f"a{suffix}"
+    try:
+        path.write_bytes(encode_image(noise[..., :3], encoded))
+    except DataError:
+        pytest.skip(f"this OpenCV writes no {encoded}")
+    assert suffix in IMAGE_SUFFIXES
+    assert read_image(path).shape == noise.shape[:2] + (3,)
+
+
+def test_heic_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(DataError, match=r"a\.heic: expected .* pip install 'srn\[heic\]', found a HEIC picture"):
+        decode_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a.heic")
+
+
+def test_heic_with_its_package() -> None:
+    heif = pytest.importorskip("pillow_heif")
+    stream = io.BytesIO()
+    plain = np.tile(np.uint8([200, 100, 50]), (64, 96, 1))
+    heif.from_bytes("RGB", (96, 64), plain.tobytes()).save(stream)
+    decoded = decode_image(stream.getvalue(), "a.heic")
+    assert decoded.shape == plain.shape
+    assert np.abs(decoded.astype(int) - plain).max() < 6
+
+
+def test_a_side_that_a_format_cannot_store() -> None:
+    with pytest.raises(DataError, match="sides of at most 65500 pixels, found 65501"):
+        encode_image(np.zeros((1, 65501, 3), np.uint8), ".jpg")

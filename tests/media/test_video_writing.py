@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -179,3 +181,63 @@ def test_writing_to_a_closed_video_is_refused(tmp_path: Path, drawn: Draw) -> No
     out: Any = VideoWriter(tmp_path / "a.mp4", 30.0)
     with pytest.raises(InputError, match="opened with 'with'"):
         out.write(drawn(0), 0)
+
+
+@pytest.mark.parametrize("reader", ["PyAV", "OpenCV"])
+@pytest.mark.parametrize("name", ["12:30.mp4", "file:a.mp4", "concat:a|b.mp4", "%03d.mp4", "é [red].mp4"])
+def test_any_name_is_a_file_in_and_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: Draw, name: str, reader: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if reader == "OpenCV":
+        monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
+    with VideoWriter(name, 30.0) as out:
+        out.write(drawn(0), 0)
+        out.write(drawn(1), 1 / 30)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert len(list(open_video(name))) == 2
+
+
+def test_a_name_that_is_not_utf_8(tmp_path: Path, drawn: Draw) -> None:
+    path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    with VideoWriter(path, 30.0) as out:
+        out.write(drawn(0), 0)
+    assert len(list(open_video(path))) == 1
+
+
+def test_a_full_disk_leaves_no_broken_video(tmp_path: Path, rng: np.random.Generator) -> None:
+    """A limit on the size of files stands in for the end of the disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def write() -> None:
+        with VideoWriter(tmp_path / "a.mp4", 30.0) as out:
+            for k in range(20):
+                out.write(rng.integers(0, 256, (240, 320, 3)).astype(np.uint8), k / 30)
+
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        with pytest.raises(InputError, match=r"a\.mp4: expected a file that can be written, found File too large"):
+            write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".webm"])
+@pytest.mark.parametrize("with_pyav", [True, False])
+def test_the_aspect_of_pixels_is_kept(
+    tmp_path: Path, suffix: str, with_pyav: bool, drawn: Draw, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The video is shown as wide for its height as its source."""
+    path = tmp_path / f"a{suffix}"
+    if not with_pyav:
+        if suffix == ".webm":
+            pytest.skip("OpenCV writes no WebM")
+        monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
+    with VideoWriter(path, 30.0) as video:
+        for k in range(4):
+            video.write(drawn(k), k / 30, Fraction(3, 2))
+    monkeypatch.undo()
+    frame = next(iter(open_video(path)))
+    height, width = frame.image.shape[:2]
+    assert width * frame.pixel_aspect / height == pytest.approx(1.5 * 96 / 64, rel=0.02)

@@ -19,6 +19,7 @@ from srn.datasets.sample import SPLITS, Sample
 from srn.datasets.scheme_file import SCHEME_FILE, read_scheme
 from srn.errors import DataError
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
+from srn.media.listing import is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
 
@@ -123,7 +124,7 @@ def _read_row(row: dict[str, str], header: list[str], where: str, file: Path, sc
 
 def _pts_folders(root: Path) -> list[Path]:
     """Return `root` and the folders in it that hold `.pts` files, except those of face boxes."""
-    found = {path.parent for path in root.rglob("*") if path.suffix.lower() == ".pts" and path.is_file()}
+    found = {path.parent for path in root.rglob("[!.]*") if path.suffix.lower() == ".pts" and path.is_file()}
     return sorted(folder for folder in found if BOXES_FOLDER not in folder.relative_to(root).parts)
 
 
@@ -149,7 +150,7 @@ def _scheme_of(root: Path, folders: Sequence[Path], coco: Sequence[Path], tables
 
 def _count_points(folders: Sequence[Path], coco: Sequence[Path], tables: Sequence[Path]) -> int | None:
     """Return the number of points of the first readable annotation."""
-    for path in (p for folder in folders for p in sorted(folder.iterdir()) if p.suffix.lower() == ".pts"):
+    for path in (p for folder in folders for p in sorted(folder.glob("[!.]*.[pP][tT][sS]"))):
         try:
             return len(read_pts(path))
         except DataError:
@@ -169,7 +170,9 @@ def _note_unused(root: Path, folders: Sequence[Path], samples: Sequence[Sample],
     """Note the pictures outside the folders of `.pts` files that no annotation belongs to."""
     told = {line.split(":")[0] for line in report.problems}
     used = {sample.path.resolve() for sample in samples}
-    pictures = (path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES)
+    pictures = (
+        path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES and not is_shadow(path)
+    )
     others = (path for path in pictures if path.parent not in folders and str(path) not in told)
     unused = [path for path in others if path.resolve() not in used]
     if unused:

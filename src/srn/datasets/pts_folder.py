@@ -8,6 +8,7 @@ from srn.datasets.report import ReadingReport, check_picture
 from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import IBUG_68, LandmarkScheme
+from srn.media.listing import is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import box_around, read_box_pts, read_pts
 
@@ -60,6 +61,8 @@ def _files(folder: Path, report: ReadingReport) -> tuple[dict[str, Path], dict[s
     pictures: dict[str, Path] = {}
     annotations: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
+        if is_shadow(path):
+            continue
         if path.suffix.lower() == ".pts":
             annotations[path.stem] = path
         elif path.suffix.lower() in IMAGE_SUFFIXES:

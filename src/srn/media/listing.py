@@ -87,7 +87,7 @@ def _walk(root: Path, listing: Listing) -> list[Path]:
     for folder, names, inside in os.walk(root, onerror=unreadable):
         files += (Path(folder, name) for name in inside)
         listing.others.extend(link for name in names if (link := Path(folder, name)).is_symlink())
-    files = sorted(file for file in files if not (file.name.startswith("._") or ".partial" in file.suffixes[-2:-1]))
+    files = sorted(file for file in files if not (is_shadow(file) or ".partial" in file.suffixes[-2:-1]))
     pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     siblings = {file.with_suffix(file.suffix.lower()) for file in pictures}
     drawn = {file for file in pictures if _is_overlay(file, siblings)}
@@ -96,6 +96,11 @@ def _walk(root: Path, listing: Listing) -> list[Path]:
         file for file in files if file in drawn or file.suffix.lower() not in IMAGE_SUFFIXES | UNREAD_SUFFIXES
     )
     return [file for file in pictures if file not in drawn]
+
+
+def is_shadow(path: Path) -> bool:
+    """Whether a file holds what macOS notes about the file beside it: it is neither picture nor annotation."""
+    return path.name.startswith("._")
 
 
 def _is_overlay(path: Path, siblings: set[Path]) -> bool:

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from srn.errors import MissingDependencyError
+from srn.errors import InputError, MissingDependencyError, printable
 from srn.evaluation.box_curve import BoxCurve
-from srn.evaluation.report.chart_file import write_charts
+from srn.evaluation.report.chart_file import check_chart, write_charts
 from srn.evaluation.report.charts import LineChart
 from srn.evaluation.report.evaluation_charts import box_charts, ced_chart, reliability_chart
 from srn.evaluation.results import Evaluation, FaceResult
@@ -121,3 +121,27 @@ def test_reliability_by_hand() -> None:
     assert chart.columns is not None
     assert chart.columns.y.sum() == pytest.approx(1)
     assert reliability_chart(evaluation(0.1)) is None
+
+
+def test_a_format_is_checked_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    for name in ("a.svg", "a.PNG", "a"):
+        check_chart(name)
+    with pytest.raises(InputError, match=r"a\.xyz: expected a chart \(.*\.png.*\), found \.xyz"):
+        check_chart("a.xyz")
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    check_chart("a.svg")
+    with pytest.raises(MissingDependencyError, match=r"srn\[eval\]"):
+        check_chart("a.png")
+
+
+@pytest.mark.parametrize("name", ["<b>&", "$x_{1}$", "_hidden", "a\x1b[31m", "caf\udce9", "[red]"])
+@pytest.mark.parametrize("suffix", ["svg", "png"])
+def test_names_in_a_chart_are_text(tmp_path: Path, name: str, suffix: str) -> None:
+    pytest.importorskip("matplotlib")
+    path = tmp_path / f"c.{suffix}"
+    write_charts(path, ced_chart({name: evaluation(0.01, 0.02)}))
+    if suffix == "svg":
+        assert printable(name) in "".join(ElementTree.parse(path).getroot().itertext())
+    else:
+        assert read_image(path).size
