@@ -15,6 +15,7 @@ import pytest
 
 from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec
+from srn.face.onnx_file import SEAL_LENGTH, check_model, sealed
 from srn.face.scheme import IBUG_68
 from srn.inference import runtime
 from srn.inference.runtime import OnnxLocalizer, cpu_quotas, open_localizer, open_session, usable_cores
@@ -106,6 +107,72 @@ def test_another_network_is_named() -> None:
         OnnxLocalizer(centerface)
 
 
+def test_a_flipped_byte_is_always_found(tiny_weights: Path, tmp_path: Path) -> None:
+    content = tiny_weights.read_bytes()
+    for place in np.random.default_rng(0).choice(len(content), 40, replace=False).tolist() + [0, len(content) - 1]:
+        broken = bytearray(content)
+        broken[place] ^= 1 << place % 8
+        (tmp_path / "w.onnx").write_bytes(broken)
+        with pytest.raises(WeightsError, match=r"w\.onnx: expected .*, found (a damaged file|no valid SHA-256)"):
+            OnnxLocalizer(tmp_path / "w.onnx")
+
+
+@pytest.mark.parametrize("name", ["robust.onnx", "centerface.onnx"])
+def test_a_flipped_byte_of_a_shipped_file_is_found(robust_weights: Path, tmp_path: Path, name: str) -> None:
+    content = bytearray(robust_weights.with_name(name).read_bytes())
+    check_model(bytes(content), name, "a network")
+    content[len(content) // 2] ^= 1
+    for copy in (name, "copy.onnx"):
+        with pytest.raises(WeightsError, match="no valid SHA-256"):
+            check_model(bytes(content), copy, "a network", own=copy != name)
+
+
+def without(model: bytes, key: str, value: str | None = None) -> bytes:
+    """The exported network without an entry of its metadata, or with another value in it, and sealed."""
+    onnx = pytest.importorskip("onnx")
+    loaded = onnx.load_model_from_string(model)
+    entries = {entry.key: entry.value for entry in loaded.metadata_props if entry.key not in (key, "sha256")}
+    del loaded.metadata_props[:]
+    onnx.helper.set_model_props(loaded, entries | ({} if value is None else {key: value}))
+    return sealed(loaded.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("format", None), ("format", "srn onnx 7"), ("config", None), ("config", "{"), ("config", "[1]"), ("config", "{}"),
+     ("mean_shape", None), ("mean_shape", "[[1, 2]]"), ("mean_shape", "text"), ("provenance", "7"),
+     ("config", '{"scheme_name": "ibug68", "frame_size": 100000, "face_size": 40, "hidden_size": 8}'),
+     ("config", '{"scheme_name": "ibug68", "frame_size": 64, "face_size": 40, "hidden_size": 1000000000}'),
+     ("config", '{"scheme_name": "other", "frame_size": 64, "face_size": 40, "hidden_size": 8}')],
+)  # fmt: skip
+def test_missing_and_wrong_metadata_are_named(tiny_weights: Path, tmp_path: Path, key: str, value: str | None) -> None:
+    path = tmp_path / "w.onnx"
+    path.write_bytes(without(tiny_weights.read_bytes(), key, value))
+    with pytest.raises(WeightsError, match=rf"^{re.escape(str(path))}: expected .*srn onnx 1") as caught:
+        OnnxLocalizer(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_tensors_in_other_files_and_of_false_size_are_refused(tiny_weights: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    unsealed = without(tiny_weights.read_bytes(), "provenance")[:-SEAL_LENGTH]
+    model = onnx.load_model_from_string(unsealed)
+    tensor = model.graph.initializer[0]
+    onnx.external_data_helper.set_external_data(tensor, "/etc/passwd")
+    with pytest.raises(WeightsError, match="x: expected tensors in the file itself, found a tensor in another file"):
+        check_model(model.SerializeToString(), "x", "a network")
+    model = onnx.load_model_from_string(unsealed)
+    del model.graph.initializer[0].dims[:]
+    model.graph.initializer[0].dims.extend([1 << 20, 1 << 20])
+    with pytest.raises(WeightsError, match=r"expected tensors with all their numbers, found \d+ bytes for 1048576 x"):
+        check_model(model.SerializeToString(), "x", "a network")
+    sparse = onnx.helper.make_sparse_tensor(tensor, tensor, [1 << 40])
+    model.graph.ClearField("initializer")
+    model.graph.sparse_initializer.append(sparse)
+    with pytest.raises(WeightsError, match="expected dense tensors"):
+        check_model(model.SerializeToString(), "x", "a network")
+
+
 def test_shipped_weights(robust_weights: Path) -> None:
     localizer = OnnxLocalizer(threads=1)
     assert localizer.path == robust_weights
@@ -187,7 +254,7 @@ class TestCores:
         self, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, asked: int | None
     ) -> None:
         monkeypatch.setattr("srn.inference.runtime.usable_cores", lambda: 2)
-        options = open_session(str(tiny_weights), "a", "b", threads=asked).get_session_options()
+        options = open_session(tiny_weights.read_bytes(), "a", "b", threads=asked).get_session_options()
         assert options.intra_op_num_threads == (1 if asked == 1 else 2)
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
 

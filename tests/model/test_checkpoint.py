@@ -172,8 +172,26 @@ def test_weights_that_do_not_fit_their_description(
     assert words in message
 
 
+def test_a_flipped_byte_is_always_found(network: StructuralRelationNetwork, tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_network(path, network, provenance={"data": "nothing"})
+    content = path.read_bytes()
+    for place in [*np.random.default_rng(0).choice(len(content), 60, replace=False).tolist(), 200, len(content) - 1]:
+        broken = bytearray(content)
+        broken[place] ^= 1 << place % 8
+        path.write_bytes(broken)
+        fails(path)
+
+
+def test_files_of_older_versions_have_no_digest(network: StructuralRelationNetwork, tmp_path: Path) -> None:
+    save_network(tmp_path / "new.safetensors", network)
+    tensors, metadata = load_tensors(tmp_path / "new.safetensors")
+    save_file(tensors, tmp_path / "old.safetensors", metadata)
+    assert torch.equal(load_network(tmp_path / "old.safetensors")[0].recurrent.bias, network.recurrent.bias)
+
+
 def test_a_network_of_another_size(network: StructuralRelationNetwork) -> None:
-    with pytest.raises(WeightsError, match="size mismatch"):
+    with pytest.raises(WeightsError, match=r"expected \w+.* \(.*\), as of .*, found \("):
         network_from(network.state_dict(), preset("robust"), "the weights")
 
 

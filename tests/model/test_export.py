@@ -15,6 +15,7 @@ import torch
 
 import srn.model.export
 from srn.errors import InputError, WeightsError
+from srn.face.onnx_file import sealed
 from srn.inference.runtime import OnnxLocalizer
 from srn.model.checkpoint import save_network
 from srn.model.config import ModelConfig, preset
@@ -196,6 +197,15 @@ def test_the_file_is_one_and_half_as_large(robust: tuple[StructuralRelationNetwo
     assert 2 * numbers < path.stat().st_size < 2.2 * numbers
 
 
+def test_batch_norms_are_folded_into_convolutions(robust: tuple[StructuralRelationNetwork, Path, float]) -> None:
+    network, path, _ = robust
+    kinds = [node.op_type for node in onnx.load(str(path)).graph.node]
+
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in network.modules())
+    assert "Conv" in kinds
+    assert "BatchNormalization" not in kinds
+
+
 def test_the_file_tells_nothing_of_the_machine_that_wrote_it(robust: tuple[Any, Path, float]) -> None:
     content = robust[1].read_bytes()
 
@@ -263,7 +273,7 @@ def foreign(path: Path, metadata: dict[str, str]) -> None:
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["x"], ["y"])], "g", info[:1], info[1:])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
     onnx.helper.set_model_props(model, metadata)
-    onnx.save(model, path)
+    path.write_bytes(sealed(model.SerializeToString()))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not an onnx file at all"], ids=["missing", "empty", "text"])

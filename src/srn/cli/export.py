@@ -27,7 +27,7 @@ def export(
     with options.needs_extra("train", "exporting"):
         from srn.model.checkpoint import adapted
         from srn.model.export import export_onnx, load_weights
-    network, provenance = load_weights(weights)
+    network, provenance = load_weights(weights, older=True)
     if iterations is not None:
         network = adapted(network, dataclasses.replace(network.config, iterations=iterations))
     difference = export_onnx(network, out, provenance=provenance, half=half)

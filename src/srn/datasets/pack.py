@@ -45,6 +45,7 @@ class FacePack:
         names: (F,) `subset/stem` of each face.
         spec: size of the crops and of the face in them.
         occluded: (F, N) bool, the occluded points where the dataset annotates them (COFW).
+        where: name of the pack in messages.
     """
 
     scheme: LandmarkScheme
@@ -54,6 +55,7 @@ class FacePack:
     _bytes: npt.NDArray[np.uint8]
     _offsets: npt.NDArray[np.int64]
     occluded: npt.NDArray[np.bool_] | None = None
+    where: str = "pack"
 
     def __len__(self) -> int:
         return len(self.landmarks)
@@ -63,9 +65,10 @@ class FacePack:
 
     def image(self, index: int) -> ImageArray:
         """Return the crop (size, size, 3) uint8 RGB of one face."""
-        image, size = decode_image(self._code(index).tobytes(), self.names[index]), self.spec.size
+        where, size = f"{self.where}: {self.names[index]}", self.spec.size
+        image = decode_image(self._code(index).tobytes(), where)
         if image.shape != (size, size, 3):
-            raise DataError.at(self.names[index], f"a crop of {size} x {size}", f"{image.shape[1]} x {image.shape[0]}")
+            raise DataError.at(where, f"a crop of {size} x {size}", f"{image.shape[1]} x {image.shape[0]}")
         return image
 
     def samples(self, path: Path) -> list[Sample]:
@@ -87,7 +90,9 @@ class FacePack:
         chosen = np.asarray(indices, dtype=np.int64)
         codes = _joined([self._code(index) for index in chosen])
         occluded = None if self.occluded is None else self.occluded[chosen]
-        return FacePack(self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, *codes, occluded)
+        return FacePack(
+            self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, *codes, occluded, self.where
+        )
 
     def digest(self) -> str:
         """Return a short hash of pictures, landmarks and flags, by which a run records its training faces."""
@@ -132,7 +137,7 @@ class FacePack:
                 raise ValueError(f"arrays that do not belong to {faces} faces of {n} points")
             if not np.isfinite(landmarks).all() or (np.diff([0, *offsets, len(code)]) < 0).any():
                 raise ValueError("landmarks that are not finite, or pictures that overlap")
-            return cls(scheme, landmarks, names, spec, code, offsets, occluded)
+            return cls(scheme, landmarks, names, spec, code, offsets, occluded, str(path))
 
 
 def pack_faces(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -9,7 +10,7 @@ import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal, Self, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import onnxruntime
@@ -17,6 +18,7 @@ import onnxruntime
 from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Localizer, Prediction
+from srn.face.onnx_file import check_model
 from srn.face.scheme import LandmarkScheme, described_scheme
 
 FORMAT = "srn onnx 1"  # entry `format` of an exported file's metadata
@@ -66,12 +68,17 @@ def open_localizer(
 class Reopened:
     """An object around a session, which cannot be pickled: the arguments are pickled, and it is opened again."""
 
-    def __new__(cls, *args: object, **options: object) -> Self:
-        made = super().__new__(cls)
-        made._opened_by = args, options
-        return made
-
     _opened_by: tuple[tuple[object, ...], dict[str, object]]
+
+    def __init_subclass__(cls) -> None:
+        opened = cls.__init__
+
+        @functools.wraps(opened)
+        def init(self: Reopened, *args: object, **options: object) -> None:
+            self._opened_by = args, options
+            opened(self, *args, **options)
+
+        setattr(cls, "__init__", init)  # noqa: B010 - mypy forbids the assignment
 
     def __reduce__(self) -> tuple[object, ...]:
         return _reopen, (type(self), *self._opened_by)
@@ -104,19 +111,36 @@ class OnnxLocalizer(Reopened):
         expected = "a network exported by 'srn export' (.onnx)"
         if not self.path.is_file():
             raise WeightsError.at(self.path, expected, "no such file")
-        self._session = open_session(str(self.path), self.path, expected, threads=threads, providers=providers)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        if metadata.get("format") != FORMAT:
-            raise WeightsError.at(self.path, f"a network exported by 'srn export' ({FORMAT})", "another ONNX file")
-        config = json.loads(metadata["config"])
-        self._scheme = described_scheme(config.get("scheme") or config["scheme_name"])
-        self._crop_spec = CropSpec(config["frame_size"], config["face_size"])
-        self._hidden_size = int(config["hidden_size"])
-        self._recurrence = str(config.get("recurrence", "iteration"))
-        self._mean_shape = np.array(json.loads(metadata["mean_shape"]), np.float32)
+        with WeightsError.reading(self.path, expected):
+            content = self.path.read_bytes()
+        self._digest = hashlib.sha256(content).hexdigest()
+        self._session = open_session(content, self.path, expected, threads=threads, providers=providers, own=True)
+        with WeightsError.reading(self.path, f"the metadata of {FORMAT}"):
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            if metadata.get("format") != FORMAT:
+                raise WeightsError.at(self.path, f"a network exported by 'srn export' ({FORMAT})", "another ONNX file")
+            config = json.loads(metadata["config"])
+            self._scheme = described_scheme(config.get("scheme") or config["scheme_name"])
+            self._crop_spec = CropSpec(config["frame_size"], config["face_size"])
+            self._hidden_size = int(config["hidden_size"])
+            self._recurrence = str(config.get("recurrence", "iteration"))
+            self._mean_shape = np.array(json.loads(metadata["mean_shape"]), np.float32)
+            self.provenance: dict[str, str] = dict(json.loads(metadata.get("provenance", "{}")))
+            self._outputs = [output.name for output in self._session.get_outputs()]
+            self._check_inputs()
         self._mean_shape.setflags(write=False)
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        self.provenance: dict[str, str] = json.loads(metadata.get("provenance", "{}"))
+
+    def _check_inputs(self) -> None:
+        """Raise `ValueError` unless the metadata describe the network's inputs and outputs."""
+        n, size = self._scheme.n_points, self._crop_spec.size
+        described = {"image": [3, size, size], "initial_shape": [n, 2], "hidden": [self._hidden_size]}
+        for value in self._session.get_inputs():
+            if described.get(value.name, value.shape[1:]) != value.shape[1:]:
+                raise ValueError(f"{described[value.name]} for the input {value.name!r} {value.shape[1:]}")
+        if not {"shapes", "hidden_out"} <= set(self._outputs):
+            raise ValueError(f"the outputs {', '.join(self._outputs)}")
+        if self._mean_shape.shape != (n, 2) or not np.isfinite(self._mean_shape).all():
+            raise ValueError(f"a mean shape {self._mean_shape.shape} for {n} points")
 
     @property
     def scheme(self) -> LandmarkScheme:
@@ -141,7 +165,7 @@ class OnnxLocalizer(Reopened):
     @property
     def name(self) -> str:
         """File name and the first twelve digits of the file's SHA-256."""
-        return f"{self.path.name}@{hashlib.sha256(self.path.read_bytes()).hexdigest()[:12]}"
+        return f"{self.path.name}@{self._digest[:12]}"
 
     def __call__(
         self,
@@ -165,23 +189,24 @@ class OnnxLocalizer(Reopened):
 
 
 def open_session(
-    model: str | bytes,
+    content: bytes,
     where: str | os.PathLike[str],
     expected: str,
     *,
     threads: int | None = None,
     providers: Sequence[str] | None = None,
+    own: bool = False,
 ) -> onnxruntime.InferenceSession:
-    """Open an ONNX model, given as the path or the content of a file.
+    """Open an ONNX model, given as the content of a file.
 
     Args:
-        where, expected: name and description of the model in error messages.
+        where, expected, own: as in `check_model`.
         threads: CPU threads of one run, at most `usable_cores`; all of those if None.
         providers: execution providers, best first; the CPU if None.
 
     Raises:
         InputError: `threads` is below 1, or a provider is not available.
-        WeightsError: ONNX Runtime cannot load the model.
+        WeightsError: the file is damaged, or ONNX Runtime cannot load the model.
     """
     check_threads(threads)
     wanted = list(providers) if providers else [CPU_PROVIDER]
@@ -191,8 +216,9 @@ def open_session(
     # More threads than cores wait for each other, and a thread that spins while it waits takes a core from the rest.
     options.intra_op_num_threads = min(threads or usable_cores(), usable_cores())
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    check_model(content, where, expected, own=own)
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=wanted)
+        session = onnxruntime.InferenceSession(content, options, providers=wanted)
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
         raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
     _check_providers(wanted[:1], session.get_providers())  # ONNX Runtime falls back to the CPU without an error

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import safe_open
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -19,21 +21,39 @@ from srn.model.config import ModelConfig
 from srn.model.network import StructuralRelationNetwork
 
 FORMAT = "srn weights 1"
+DIGEST = "sha256"  # entry of the file's text
 
 
 def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors and text; the file is complete and on the disk before it gets its name."""
-    content = safetensors_bytes({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, dict(metadata))
-    write_atomically(path, content, durable=True)
+    """Write named tensors and text with their digest; the file is complete and on the disk before it gets its name."""
+    stored = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    texts = {**metadata, DIGEST: _digest(stored, metadata)}
+    write_atomically(path, safetensors_bytes(stored, texts), durable=True)
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read tensors and text by name; raise `WeightsError` if the file is missing or is not a safetensors file."""
-    try:
+    """Read tensors and text by name.
+
+    Raises:
+        WeightsError: the file is missing, broken, or does not have the digest stored in it. Older files have none.
+    """
+    with WeightsError.reading(path, "a safetensors file"):
         with safe_open(os.fspath(path), framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise WeightsError.at(path, "a safetensors file", f"{error}") from error
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
+        digest = metadata.pop(DIGEST, None)
+        if digest is not None and digest != _digest(tensors, metadata):
+            raise WeightsError.at(path, "tensors with the SHA-256 stored beside them", "a damaged file")
+        return tensors, metadata
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Return the SHA-256 of tensors, with their names and shapes, and of text."""
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def save_network(
@@ -58,7 +78,14 @@ def network_from(tensors: Mapping[str, Tensor], config: ModelConfig, where: Any)
     if tensors["mean_shape"].shape != (config.scheme.n_points, 2):
         found = str(tuple(tensors["mean_shape"].shape))
         raise WeightsError.at(where, f"a mean shape of {config.scheme.n_points} points", found)
-    network = StructuralRelationNetwork(config, tensors["mean_shape"].float().numpy())
+    mean_shape = tensors["mean_shape"].float().numpy()
+    with torch.device("meta"):  # takes no memory, whatever sizes a config names
+        wanted = StructuralRelationNetwork(config, mean_shape).state_dict()
+    for name, tensor in tensors.items():
+        if name in wanted and wanted[name].shape != tensor.shape:
+            expected = f"{name} {tuple(wanted[name].shape)}, as of {config.to_json()}"
+            raise WeightsError.at(where, expected, str(tuple(tensor.shape)))
+    network = StructuralRelationNetwork(config, mean_shape)
     try:
         network.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
     except RuntimeError as error:

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from srn.errors import SrnError, WeightsError
+from srn.face.onnx_file import check_model, sealed
 from srn.files import write_atomically
 from srn.model.checkpoint import load_network, network_from
 from srn.model.config import ModelConfig
@@ -74,6 +75,48 @@ def _halve(model: onnx.ModelProto) -> None:
     nodes = [*casts, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def _fold_batch_norms(model: onnx.ModelProto) -> None:
+    """Multiply batch norms into the convolutions before them, by nodes on constants.
+
+    The file keeps every parameter. ONNX Runtime computes the nodes once when it loads, and can then choose its fast
+    layout of convolutions, which a batch norm behind them prevents.
+    """
+    graph = model.graph
+    if all(node.op_type != "BatchNormalization" for node in graph.node):
+        return
+    convolutions = {node.output[0]: node for node in graph.node if node.op_type == "Conv"}
+    graph.initializer.append(numpy_helper.from_array(np.array([-1, 1, 1, 1], np.int64), "fold.shape"))
+    nodes: list[onnx.NodeProto] = []
+    for norm in graph.node:
+        if norm.op_type != "BatchNormalization":
+            nodes.append(norm)
+            continue
+        source, gamma, beta, mean, variance = norm.input
+        epsilon = next(attribute.f for attribute in norm.attribute if attribute.name == "epsilon")
+        name = gamma.removesuffix(".weight")
+        graph.initializer.append(numpy_helper.from_array(np.array(epsilon, np.float32), f"{name}.epsilon"))
+        convolution = convolutions[source]
+        weight = convolution.input[1]
+        steps = (
+            ("Add", (variance, f"{name}.epsilon"), f"{name}.power"),
+            ("Sqrt", (f"{name}.power",), f"{name}.deviation"),
+            ("Div", (gamma, f"{name}.deviation"), f"{name}.scale"),
+            ("Reshape", (f"{name}.scale", "fold.shape"), f"{name}.scales"),
+            ("Mul", (weight, f"{name}.scales"), f"{name}.folded_weight"),
+            ("Mul", (mean, f"{name}.scale"), f"{name}.shift"),
+            ("Sub", (beta, f"{name}.shift"), f"{name}.folded_bias"),
+        )
+        nodes.remove(convolution)
+        nodes += [helper.make_node(kind, inputs, [output]) for kind, inputs, output in steps]
+        folded = [convolution.input[0], f"{name}.folded_weight", f"{name}.folded_bias"]
+        nodes.append(convolution)
+        del convolution.input[:]
+        convolution.input.extend(folded)  # batch norm stands in place of a bias
+        convolution.output[0] = norm.output[0]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _strip(model: onnx.ModelProto) -> None:
@@ -139,6 +182,7 @@ def export_onnx(
     }
     rounded = network_from(state, network.config, "network").eval()
     model = _graph(rounded)
+    _fold_batch_norms(model)
     _strip(model)
     if half:
         _halve(model)
@@ -147,7 +191,7 @@ def export_onnx(
     del model.metadata_props[:]
     helper.set_model_props(model, {"format": FORMAT, "config": network.config.to_json(), **texts})
     onnx.checker.check_model(model)
-    content = model.SerializeToString()
+    content = sealed(model.SerializeToString())
     difference = parity(rounded, content)
     if not difference <= 0.01:  # so that a NaN is a difference, too
         raise ParityError(f"{path}: ONNX Runtime and PyTorch differ by {difference:.3g} pixels; nothing was written")
@@ -179,18 +223,23 @@ def parity(network: StructuralRelationNetwork, content: bytes, batches: tuple[in
     return worst
 
 
-def load_onnx(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, dict[str, Any]]:
-    """Read a torch network, in evaluation mode, and its provenance; raise `WeightsError` unless exported here."""
-    try:
-        model = onnx.load(os.fspath(path))
-    except Exception as error:  # protobuf's decode errors and the file system's
-        raise WeightsError.at(path, "a network exported by 'srn export' (.onnx)", f"{error}"[:200]) from error
-    metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if metadata.get("format") != FORMAT:
-        raise WeightsError.at(path, f"a network exported by 'srn export' ({FORMAT})", "another ONNX file")
-    config = ModelConfig.from_json(metadata["config"])
-    mean = np.array(json.loads(metadata["mean_shape"]), np.float32)
-    tensors = StructuralRelationNetwork(config, mean).state_dict()
+def load_onnx(path: str | os.PathLike[str], *, older: bool = False) -> tuple[StructuralRelationNetwork, dict[str, Any]]:
+    """Read a torch network, in evaluation mode, and its provenance; raise `WeightsError` unless exported here.
+
+    With `older` a file without a digest is accepted, as versions before 0.9 wrote it.
+    """
+    expected = f"a network exported by 'srn export' ({FORMAT})"
+    with WeightsError.reading(path, expected):
+        content = Path(path).read_bytes()
+        check_model(content, path, expected, own=not older)
+        model = onnx.load_model_from_string(content)
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        if metadata.get("format") != FORMAT:
+            raise WeightsError.at(path, expected, "another ONNX file")
+        config = ModelConfig.from_json(metadata["config"])
+        mean = np.array(json.loads(metadata["mean_shape"]), np.float32)
+        provenance = dict(json.loads(metadata["provenance"]))
+        tensors = StructuralRelationNetwork(config, mean).state_dict()
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     # The graph does not use the counters of seen batches, so the file lacks them.
     missing = [name for name in tensors if name not in stored and not name.endswith("num_batches_tracked")]
@@ -198,12 +247,14 @@ def load_onnx(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, 
         raise WeightsError.at(path, f"a tensor '{missing[0]}'", f"none ({len(missing)} are missing)")
     for name in tensors.keys() & stored.keys():
         tensors[name] = torch.from_numpy(numpy_helper.to_array(stored[name]).astype(np.float32))
-    return network_from(tensors, config, path).eval(), json.loads(metadata["provenance"])
+    return network_from(tensors, config, path).eval(), provenance
 
 
-def load_weights(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwork, dict[str, str]]:
-    """Read a network and its provenance from a run's `.safetensors` or an exported `.onnx` file."""
+def load_weights(
+    path: str | os.PathLike[str], *, older: bool = False
+) -> tuple[StructuralRelationNetwork, dict[str, str]]:
+    """Read a network and its provenance from a run's `.safetensors` or an exported `.onnx` file (see `load_onnx`)."""
     if Path(path).suffix == ".onnx":
-        return load_onnx(path)
+        return load_onnx(path, older=older)
     network, metadata = load_network(path)
     return network, {key: value for key, value in metadata.items() if key not in {"config", "format"}}
