@@ -149,7 +149,7 @@ def test_what_is_done_is_kept(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     reader = Interrupted(error)
-    monkeypatch.setattr(track_module, "open_video", lambda path: reader)
+    monkeypatch.setattr(track_module, "open_video", lambda path, live: reader)
     ran = srn("track", source, "--out", "drawn.mp4", "--json", "points.jsonl")
     assert ran.code == code
     assert ran.err.splitlines() == ["1 face in 7 frames", message]
@@ -201,7 +201,7 @@ def test_sound_that_gets_lost_is_told(
     monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
     ran = srn("track", clip, "--out", tmp_path / "drawn.mp4")
     assert ran.code == 0
-    assert "drawn.mp4: without sound: sound is copied only with PyAV" in ran.err
+    assert "drawn.mp4: without sound: sound, if there is any, is copied only with PyAV" in ran.err
 
 
 @pytest.mark.parametrize(

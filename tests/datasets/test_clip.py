@@ -57,9 +57,9 @@ def test_reading_forward_decodes_every_frame_once(video: Path, monkeypatch: pyte
     opened = []
     real = cv2.VideoCapture
 
-    def capture(path: str) -> cv2.VideoCapture:
+    def capture(path: str, backend: int) -> cv2.VideoCapture:
         opened.append(path)
-        return real(path)
+        return real(path, backend)
 
     monkeypatch.setattr(cv2, "VideoCapture", capture)
     source = VideoFile(video)

@@ -47,6 +47,7 @@ def _make(
     early_header: bool = False,
     noise: bool = False,
     sound_s: float = 0.0,
+    pixel_aspect: Fraction = Fraction(1),
 ) -> Path:
     """A video by PyAV: frame k is `drawn(k)`, shown at `times[k]`."""
     moments = [k / 30 for k in range(times)] if isinstance(times, int) else times
@@ -56,6 +57,7 @@ def _make(
         stream: Any = out.add_stream(codec, rate=30, options={"g": "5"})
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.codec_context.time_base = time_base
+        stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation:
             stream.set_display_rotation(rotation)
         voice: Any = out.add_stream(sound, rate=44100) if sound else None

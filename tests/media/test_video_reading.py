@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.server
+import os
+import threading
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.errors import DataError
+from srn.errors import DataError, MissingDependencyError
 from srn.media import ffmpeg
 from srn.media.video_reading import Camera, OpenCvReader, PyAvReader, TimedFrame, VideoReader, open_video
 
@@ -145,6 +149,80 @@ def test_frames_are_read_one_at_a_time(tmp_path: Path, make: Make, number_of: Nu
     reader.close()
 
 
+@READERS
+@pytest.mark.parametrize(("rotation", "aspect"), [(0, Fraction(16, 11)), (90, Fraction(11, 16))])
+def test_the_aspect_of_pixels(tmp_path: Path, read: Read, rotation: int, aspect: Fraction, make: Make) -> None:
+    path = make(tmp_path / "a.mp4", 3, rotation=rotation, pixel_aspect=Fraction(16, 11))
+    assert {frame.pixel_aspect for frame in read(path)} == {aspect}
+
+
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXTINF:1,\nother.mp4\n#EXT-X-ENDLIST\n",
+    "concat": "ffconcat version 1.0\nfile other.mp4\n",
+    "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>other.mp4</BaseURL></MPD>',
+    "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nm=video 5004 RTP/AVP 96\n",
+    "text": "some text",
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("read", [open_video, PyAvReader, OpenCvReader])
+def test_files_that_name_others_open_none(tmp_path: Path, kind: str, read: Read, make: Make) -> None:
+    make(tmp_path / "other.mp4", 3)
+    (tmp_path / "a.mp4").write_text(PLAYLISTS[kind])
+    with pytest.raises(DataError, match=r"a\.mp4: expected a video that"):
+        read(tmp_path / "a.mp4")
+
+
+@READERS
+def test_the_limit_of_pixels_holds_for_frames(
+    tmp_path: Path, read: Read, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path / "a.mp4", 3)
+    monkeypatch.setenv("SRN_MAX_PIXELS", "6000")
+    with pytest.raises(DataError, match=r"a\.mp4: expected a picture of at most .* found 96 x 64"):
+        read(path)
+
+
+@pytest.mark.parametrize("address", ["rtsp://127.0.0.1:8554/cam", "http://127.0.0.1:9/a.mp4"])
+def test_addresses_need_a_flag(address: str) -> None:
+    with pytest.raises(DataError, match=f"{address}: expected a video file, or --live for an address"):
+        open_video(address)
+    with pytest.raises(DataError, match=f"{address}: expected a video that FFmpeg can read, found Connection refused"):
+        open_video(address, live=True)
+
+
+def test_a_stream_over_http(tmp_path: Path, make: Make, frames_of: Frames) -> None:
+    make(tmp_path / "a.mkv", 5)
+    (tmp_path / "local.m3u8").write_text(f"#EXTM3U\n#EXTINF:1,\nfile://{tmp_path}/a.mkv\n#EXT-X-ENDLIST\n")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.log_message = lambda *_: None  # type: ignore[attr-defined]
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            start = f"http://127.0.0.1:{server.server_port}"
+            assert len(frames_of(open_video(f"{start}/a.mkv", live=True))) == 5
+            with pytest.raises(DataError):  # an address never opens a file of this machine
+                frames_of(open_video(f"{start}/local.m3u8", live=True))
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe(tmp_path: Path, make: Make, frames_of: Frames) -> None:
+    content = make(tmp_path / "a.mkv", 5).read_bytes()
+    os.mkfifo(tmp_path / "pipe")
+    threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(content), daemon=True).start()
+    assert len(frames_of(open_video(tmp_path / "pipe"))) == 5
+
+
+def test_a_device_is_no_video(no_pyav: None) -> None:
+    with pytest.raises(DataError, match="/dev/zero: expected a video file, found a device"):
+        open_video("/dev/zero")
+    with pytest.raises(MissingDependencyError, match=r"pip install 'srn\[video\]'"):
+        open_video("rtsp://127.0.0.1/x", live=True)
+
+
 # --- a camera
 
 
@@ -168,8 +246,26 @@ class FakeCapture:
         self.open = False
 
 
+def test_a_dropped_frame_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stuttering(FakeCapture):
+        """Every other frame is missing."""
+
+        def read(self) -> tuple[bool, Picture | None]:
+            self.missed = not getattr(self, "missed", False)
+            return (False, None) if self.missed else super().read()
+
+    monkeypatch.setattr(cv2, "VideoCapture", Stuttering)
+    monkeypatch.setattr("srn.media.video_reading.MISS_S", 0.0)
+    reader = open_video("/dev/video0")
+    frames: list[TimedFrame] = []
+    with pytest.raises(DataError, match="found silence after 3"):
+        frames.extend(reader)
+    assert [frame.number for frame in frames] == [0, 1, 2]
+
+
 def test_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
+    monkeypatch.setattr("srn.media.video_reading.MISS_S", 0.0)
     moments = iter([100.0, 100.04, 100.1])
     monkeypatch.setattr("srn.media.video_reading.time.monotonic", lambda: next(moments))
     reader = open_video(0)

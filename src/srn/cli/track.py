@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +26,10 @@ def _source(video: str) -> str | int:
 
 
 def track(
-    video: Annotated[str, typer.Argument(help="A video file, or a camera by its number (0, 1, ...).")],
+    video: Annotated[
+        str,
+        typer.Argument(help="A video file, a camera (0, /dev/video0), a pipe, - (standard input), an address."),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(help="Video to write with the landmarks drawn: .mp4, .mov, .mkv, .avi, .webm."),
@@ -43,6 +47,7 @@ def track(
     find_every: Annotated[int, typer.Option(min=1, help="Longest interval of the face finder, in frames.")] = 30,
     trace: Annotated[float, typer.Option(min=0, help="Length of the trace behind each face, in seconds.")] = 1.0,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    live: Annotated[bool, typer.Option("--live", help="Open an address (rtsp://..., http://...).")] = False,
     weights: options.Weights = None,
     passes: options.Passes = 2,
     flip_average: options.Flip = False,
@@ -59,9 +64,9 @@ def track(
     """
     quiet()
     source = _source(video)
-    sound = source if isinstance(source, str) else None
+    sound = source if isinstance(source, str) and os.path.isfile(source) else None
     landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
-    reader = open_video(source)
+    reader = open_video(source, live=live)
     tracker = landmarker.tracker(
         smooth=smooth, start=start, iterations=iterations, find_every=find_every, frame_rate=reader.frame_rate
     )

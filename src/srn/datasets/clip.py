@@ -16,6 +16,7 @@ from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import LandmarkScheme
 from srn.media.pictures import IMAGE_SUFFIXES, read_image
+from srn.media.video_reading import open_capture
 
 Picture = npt.NDArray[np.uint8]
 
@@ -68,15 +69,9 @@ class VideoFile:
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "_capture": None, "_next": 1}  # an open decoder cannot be pickled
 
-    def _open(self) -> cv2.VideoCapture:
-        capture = cv2.VideoCapture(str(self.path)) if self.path.is_file() else None
-        if capture is None or not capture.isOpened():
-            raise DataError.at(self.path, "a video that OpenCV can read", "none")
-        return capture
-
     def length(self) -> int:
         """Return the number of frames that the file declares."""
-        capture = self._open()
+        capture = open_capture(self.path)
         count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         capture.release()
         return count
@@ -91,7 +86,7 @@ class VideoFile:
         if number < self._next:
             self.close()
         if self._capture is None:
-            self._capture = self._open()
+            self._capture = open_capture(self.path)
         while self._next <= number:
             if not self._capture.grab():
                 last = self._next - 1

@@ -255,7 +255,7 @@ def track_video(
             faces = tracker.update(frame.image, frame.time_s)
             write_record(frame_record(frame.number, frame.time_s, [face.to_dict() for face in faces]))
             if writer is not None:
-                writer.write(painter.draw(frame.image, faces, frame.time_s), frame.time_s)
+                writer.write(painter.draw(frame.image, faces, frame.time_s), frame.time_s, frame.pixel_aspect)
             done.frames += 1
             done.frames_seen.update(f.track_id for f in faces if f.track_id is not None and f.state == "seen")
             progress()

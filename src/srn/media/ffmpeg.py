@@ -3,7 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+from srn.media.limits import limit
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+_FORMATS = (
+    "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "gif", "ivf", "mxf", "rm", "wtv",
+    "yuv4mpegpipe", "nut", "dv", "h264", "hevc", "m4v", "obu",
+)  # fmt: skip
+_LIVE_FORMATS = "rtsp", "rtp", "rtp_mpegts", "hls", "mpjpeg", "live_flv"
+_LIVE_PROTOCOLS = "rtsp,rtsps,rtp,rtmp,rtmps,srt,http,https,httpproxy,tcp,udp,tls,crypto"
+_TIMEOUT_S = 20.0
+
+# The first bytes of these formats.
+_HEAD = re.compile(
+    rb".{4}(?:ftyp|moov|mdat|free|skip|wide|pnot)|\x1aE\xdf\xa3|RIFF.{4}AVI |FLV\x01|0&\xb2u\x8ef\xcf\x11|OggS"
+    rb"|GIF8[79]a|DKIF|\x06\x0e\x2b\x34|\.RMF|\xb7\xd8\x00 7I\xda\x11|YUV4MPEG2 |nut/multimedia|\x1f\x07\x00"
+    rb"|\x00\x00\x00?\x01|\x47.{187}\x47|.{4}\x47.{191}\x47|\x12\x00\x0a",
+    re.DOTALL,
+)
 
 
 def find_pyav() -> ModuleType | None:
@@ -28,7 +52,27 @@ def local_file(path: str | os.PathLike[str]) -> str:
     return os.path.abspath(path)
 
 
-def short(error: Exception) -> str:
-    """Return the first line of an FFmpeg error, without its numbers and file names."""
-    text = getattr(error, "strerror", None) or str(error).strip() or type(error).__name__
-    return str(text).splitlines()[0]
+def open_input(source: str | os.PathLike[str], *, live: bool = False) -> InputContainer:
+    """Open a video by PyAV: no format that names other files or addresses, and no frame above the limit of pixels.
+
+    Args:
+        source: a file, a pipe, or an address where `live` is true.
+        live: whether it is an address: it may name other addresses, but no file, and has to answer in time.
+
+    Raises:
+        av.FFmpegError: it cannot be opened.
+    """
+    import av
+
+    options = {"protocol_whitelist": "file,pipe", "format_whitelist": ",".join(_FORMATS), "rtsp_transport": "tcp"}
+    if live:
+        options |= {"protocol_whitelist": _LIVE_PROTOCOLS, "format_whitelist": ",".join([*_FORMATS, *_LIVE_FORMATS])}
+    options["max_pixels"] = str(limit("SRN_MAX_PIXELS"))
+    name, timeout = (str(source), _TIMEOUT_S) if live else (local_file(source), None)
+    return av.open(name, options=options, timeout=timeout, metadata_errors="replace")
+
+
+def is_container(path: str | os.PathLike[str]) -> bool:
+    """Return whether a file begins as a video does, and not as a playlist or another text that names files."""
+    with Path(path).open("rb") as file:
+        return _HEAD.match(file.read(400)) is not None

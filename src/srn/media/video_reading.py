@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,17 +14,19 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 import cv2
 import numpy as np
 
-from srn.errors import DataError
+from srn.errors import DataError, MissingDependencyError
 from srn.face.geometry import ImageArray
 from srn.media import ffmpeg
+from srn.media.limits import check_pixels
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
     from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
 DEFAULT_RATE = 30.0  # frames per second of a video that does not state its rate
+LIVE_MISSES = 100  # frames of a live source that may be missing one after the other
+MISS_S = 0.05  # pause after a missing frame of a camera
 
 
 class TimedFrame(NamedTuple):
@@ -35,6 +38,7 @@ class TimedFrame(NamedTuple):
     number: int
     time_s: float
     image: ImageArray
+    pixel_aspect: Fraction = Fraction(1)  # width of a pixel over its height, as the frame is to be shown
 
 
 class VideoReader(Protocol):
@@ -59,31 +63,53 @@ class VideoReader(Protocol):
         """Release the file or camera."""
 
 
-def open_video(source: str | os.PathLike[str] | int) -> VideoReader:
-    """Open a video file, or a camera by its number.
+def open_video(source: str | os.PathLike[str] | int, *, live: bool = False) -> VideoReader:
+    """Open a video file, a pipe (`-` is the standard input), a camera, or an address.
+
+    Args:
+        source: a path, a camera's number or device (`/dev/video0`), or an address such as `rtsp://host/stream`.
+        live: whether addresses may be opened. They and pipes need PyAV.
 
     Raises:
-        DataError: there is no such file or camera, or it is not a video.
+        DataError: there is no such file, camera or stream, it is not a video, or it is an address without `live`.
+        MissingDependencyError: PyAV is needed and is not installed.
     """
     if isinstance(source, int):
         return Camera(source)
-    path = Path(source)
+    text = os.fspath(source)
+    device = re.fullmatch(r"/dev/video(\d+)", text)
+    if device is not None:
+        return Camera(int(device[1]))
+    is_address = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+    if is_address and not live:
+        raise DataError.at(text, "a video file, or --live for an address", "an address")
+    path = Path("/dev/stdin" if text == "-" else text)
+    if is_address or (path.exists() and (stat.S_ISFIFO(path.stat().st_mode) or text == "-")):
+        if ffmpeg.find_pyav() is None:
+            raise MissingDependencyError.for_extra("PyAV", "video", "reading a stream")
+        return PyAvReader(text if is_address else path, live=is_address)
     if not path.is_file():
-        raise DataError.at(path, "a video file", "a folder" if path.is_dir() else "no such file")
+        found = "a folder" if path.is_dir() else "a device" if path.exists() else "no such file"
+        raise DataError.at(path, "a video file", found)
+    with DataError.reading(path, "a video file"):
+        is_video = ffmpeg.is_container(path)
+    if not is_video:
+        raise DataError.at(path, "a video that FFmpeg can read (MP4, Matroska, AVI, ...)", "another kind of file")
     return PyAvReader(path) if ffmpeg.find_pyav() is not None else OpenCvReader(path)
 
 
 class PyAvReader:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str | Path, *, live: bool = False) -> None:
         import av
 
-        self.path = path
-        try:
-            self._container: InputContainer = av.open(ffmpeg.local_file(path))
-            self._stream = self._container.streams.video[0]
-        except (av.FFmpegError, IndexError) as error:
-            found = "no pictures in it" if isinstance(error, IndexError) else ffmpeg.short(error)
-            raise DataError.at(path, "a video that FFmpeg can read", found) from error
+        self.path, self._live = path, live
+        expected = "a video that FFmpeg can read"
+        with DataError.reading(path, expected):
+            self._container = ffmpeg.open_input(path, live=live)
+        if not self._container.streams.video:
+            raise DataError.at(path, expected, "no pictures in it")
+        self._stream = self._container.streams.video[0]
+        check_pixels(path, self._stream.width, self._stream.height)
         self._stream.thread_type = "AUTO"
         self._errors = (av.FFmpegError,)
 
@@ -129,19 +155,30 @@ class PyAvReader:
                     time_s = max(moment, time_s) if number else moment
                 elif number:  # a stream without a clock
                     time_s += 1 / self.frame_rate
-                yield TimedFrame(number, time_s, _upright(frame))
+                check_pixels(self.path, frame.width, frame.height)
+                aspect = self._stream.sample_aspect_ratio or Fraction(1)
+                if round(frame.rotation / 90) % 2:
+                    aspect = 1 / aspect
+                yield TimedFrame(number, time_s, _upright(frame), aspect)
                 number += 1
-        self._check(number, time_s, broken)
+        self._check(number, time_s, 0 if self._live else broken)
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield the packets of the picture stream, then the empty packet that flushes the decoder."""
-        demuxed = self._container.demux(self._stream)
+        demuxed, misses = self._container.demux(self._stream), 0
         while True:
             try:
-                yield next(demuxed)
+                packet = next(demuxed)
+                misses = 0
+                yield packet
             except StopIteration:
                 return
-            except self._errors:  # the file is cut off inside a packet; `_check` reports the missing rest
+            except self._errors:
+                misses += 1
+                if self._live and misses < LIVE_MISSES:  # a packet that got lost ends no stream
+                    demuxed = self._container.demux(self._stream)
+                    continue
+                # The file is cut off inside a packet: `_check` reports the missing rest.
                 from av.packet import Packet
 
                 flush = cast("Packet[VideoStream]", Packet())
@@ -174,7 +211,7 @@ def _upright(frame: VideoFrame) -> ImageArray:
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
-def _check_count(path: Path, stated: int | None, number: int, by_time: float) -> None:
+def _check_count(path: str | Path, stated: int | None, number: int, by_time: float) -> None:
     """Raise `DataError` where a file states `stated` frames and yielded only `number`.
 
     AVI files may count a repeated frame more than once, so the number by the clock, `by_time`, counts as well. Edit
@@ -184,23 +221,34 @@ def _check_count(path: Path, stated: int | None, number: int, by_time: float) ->
         raise DataError.at(path, f"{stated} frames", f"{number}: the file is cut off or broken")
 
 
+def open_capture(path: Path) -> cv2.VideoCapture:
+    """Open a video file by OpenCV's FFmpeg, never as a playlist or as a series of pictures.
+
+    Raises:
+        DataError: it is not a video, or its frames have more pixels than the limit.
+    """
+    is_video = path.is_file() and ffmpeg.is_container(path)
+    capture = cv2.VideoCapture(ffmpeg.local_file(path), cv2.CAP_FFMPEG) if is_video else None
+    if capture is None or not capture.isOpened():
+        raise DataError.at(path, "a video that OpenCV can read", "none")
+    check_pixels(path, *(round(capture.get(side)) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)))
+    return capture
+
+
 class _Capture:
-    def __init__(self, source: str | int, error: DataError) -> None:
-        self._capture = cv2.VideoCapture(source)
-        if not self._capture.isOpened():
-            raise error
+    def __init__(self, capture: cv2.VideoCapture) -> None:
+        self._capture = capture
 
     @property
     def frame_rate(self) -> float:
         rate = float(self._capture.get(cv2.CAP_PROP_FPS))
         return rate if np.isfinite(rate) and 0 < rate < 1000 else DEFAULT_RATE
 
-    def _images(self) -> Iterator[ImageArray]:
-        while True:
-            got, image = self._capture.read()
-            if not got or image is None:
-                return
-            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    def _read(self) -> ImageArray | None:
+        got, image = self._capture.read()
+        return (
+            cv2.cvtColor(image, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False) if got and image is not None else None
+        )
 
     def close(self) -> None:
         self._capture.release()
@@ -213,7 +261,7 @@ class OpenCvReader(_Capture):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        super().__init__(ffmpeg.local_file(path), DataError.at(path, "a video that OpenCV can read", "none"))
+        super().__init__(open_capture(path))
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
 
     @property
@@ -223,12 +271,17 @@ class OpenCvReader(_Capture):
 
     def __iter__(self) -> Iterator[TimedFrame]:
         number, time_s, stated = 0, 0.0, self.length
-        for image in self._images():
+        upright = Fraction(self._capture.get(cv2.CAP_PROP_SAR_NUM) or 1) / Fraction(
+            self._capture.get(cv2.CAP_PROP_SAR_DEN) or 1
+        )
+        turned = round(self._capture.get(cv2.CAP_PROP_ORIENTATION_META) / 90) % 2
+        aspect = (1 / upright if turned else upright) if upright > 0 else Fraction(1)
+        while (image := self._read()) is not None:
             moment = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
             if number and not moment > time_s:  # some containers have no clock
                 moment = time_s + 1 / self.frame_rate
             time_s = moment
-            yield TimedFrame(number, time_s, image)
+            yield TimedFrame(number, time_s, image, aspect)
             number += 1
         if not number:
             raise DataError.at(self.path, "a video with frames", "none that decodes")
@@ -243,13 +296,20 @@ class Camera(_Capture):
 
     def __init__(self, index: int) -> None:
         self.index = index
-        super().__init__(index, DataError.at(f"camera {index}", "a camera of this machine", "none of that number"))
+        super().__init__(cv2.VideoCapture(index))
+        if not self._capture.isOpened():
+            raise DataError.at(f"camera {index}", "a camera of this machine", "none of that number")
 
     def __iter__(self) -> Iterator[TimedFrame]:
-        number, begin = 0, 0.0
-        for image in self._images():
+        number, begin, misses = 0, 0.0, 0
+        while misses < LIVE_MISSES:
+            image = self._read()
+            if image is None:  # a frame that got lost ends no run
+                misses += 1
+                time.sleep(MISS_S)
+                continue
             now = time.monotonic()
             begin = begin if number else now
             yield TimedFrame(number, now - begin, image)
-            number += 1
+            number, misses = number + 1, 0
         raise DataError.at(f"camera {self.index}", "frames without end", f"silence after {number}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self, cast
 import cv2
 import numpy as np
 
-from srn.errors import DataError, InputError
+from srn.errors import DataError, InputError, first_line
 from srn.face.geometry import ImageArray
 from srn.files import growing_file, writing_to
 from srn.media import ffmpeg
@@ -69,15 +69,20 @@ class VideoWriter:
         self._beside = self._file.__enter__()
         return self
 
-    def write(self, image: ImageArray, time_s: float) -> None:
-        """Add a frame (H, W, 3) uint8 RGB, scaled to the first one's size; times (seconds) never fall."""
+    def write(self, image: ImageArray, time_s: float, pixel_aspect: Fraction = Fraction(1)) -> None:
+        """Add a frame (H, W, 3) uint8 RGB, scaled to the first one's size; times (seconds) never fall.
+
+        The first frame's `pixel_aspect`, width over height of a pixel, is the video's. In WebM, and without
+        PyAV, frames are stretched to square pixels instead.
+        """
         if self._beside is None:
             raise InputError.at(self.path, "a video opened with 'with'", "a closed one")
         if self._sink is None:
             if ffmpeg.find_pyav() is None:
-                self._sink = _OpenCvSink(self._beside, image, self._rate, time_s, self._sound_from)
+                self._sink = _OpenCvSink(self._beside, image, self._rate, time_s, self._sound_from, pixel_aspect)
             else:
-                self._sink = _PyAvSink(self._beside, image, self._rate, self._time_base, self._sound_from)
+                clock = self._time_base
+                self._sink = _PyAvSink(self._beside, image, self._rate, clock, self._sound_from, pixel_aspect)
             self.sound_lost = self._sink.sound_lost
         with writing_to(self.path):
             self._sink.write(image, time_s)
@@ -104,12 +109,21 @@ class VideoWriter:
 
 class _PyAvSink:
     def __init__(
-        self, path: Path, first: ImageArray, rate: float, time_base: Fraction, sound_from: str | os.PathLike[str] | None
+        self,
+        path: Path,
+        first: ImageArray,
+        rate: float,
+        time_base: Fraction,
+        sound_from: str | os.PathLike[str] | None,
+        aspect: Fraction,
     ) -> None:
         import av
 
         self._av, self._path, self._time_base = av, path, time_base
-        self._size = first.shape[:2]
+        height, width = first.shape[:2]
+        stretched = path.suffix.lower() == ".webm"  # PyAV's WebM files have no place for it
+        self._size = (height, max(round(width * aspect), 1)) if stretched else (height, width)
+        self._aspect = Fraction(1) if stretched else aspect
         self._last = -1
         self._waiting: Packet[AudioStream] | None = None
         self.sound_lost: str | None = None
@@ -118,13 +132,14 @@ class _PyAvSink:
             self._open(rate)
         except (av.FFmpegError, ValueError) as error:  # mostly: the container does not support this sound codec
             if self._source is None:
-                raise InputError.at(path, "a video that can be written", ffmpeg.short(error)) from error
+                raise InputError.at(path, "a video that can be written", first_line(error)) from error
             codec = self._source.streams.audio[0].codec_context.name
             self.sound_lost = f"a {path.suffix} file does not take {codec} sound"
             self._source.close()
             self._source = None
             self._container.close()
-            self._open(rate)
+            with InputError.reading(path, "a video that can be written"):
+                self._open(rate)
 
     def _open(self, rate: float) -> None:
         self._container = self._av.open(str(self._path), "w")
@@ -143,6 +158,7 @@ class _PyAvSink:
             avi = self._path.suffix.lower() == ".avi"
             self._time_base = 1 / fraction if avi else max(self._time_base, Fraction(1, 65535))
         stream.codec_context.time_base = self._time_base
+        stream.codec_context.sample_aspect_ratio = self._aspect
         self._stream = stream
         self._sound = None
         if self._source is not None:
@@ -186,12 +202,8 @@ class _PyAvSink:
 
 def _opened_sound(path: str | os.PathLike[str]) -> InputContainer | None:
     """Open a video for its sound; None where it has none."""
-    import av
-
-    try:
-        source = av.open(ffmpeg.local_file(path))
-    except av.FFmpegError as error:
-        raise DataError.at(path, "a video to take the sound from", ffmpeg.short(error)) from error
+    with DataError.reading(path, "a video to take the sound from"):
+        source = ffmpeg.open_input(path)
     if source.streams.audio:
         return source
     source.close()
@@ -208,12 +220,18 @@ class _OpenCvSink:
     """Frames are repeated or left out to keep pace with their times."""
 
     def __init__(
-        self, path: Path, first: ImageArray, rate: float, begin_s: float, sound_from: str | os.PathLike[str] | None
+        self,
+        path: Path,
+        first: ImageArray,
+        rate: float,
+        begin_s: float,
+        sound_from: str | os.PathLike[str] | None,
+        aspect: Fraction,
     ) -> None:
         height, width = first.shape[:2]
-        self._size, self._rate, self._begin = (width, height), rate, begin_s
-        self._count, self._last = 0, first
-        no_sound = "sound is copied only with PyAV: pip install 'srn[video]'"
+        self._size, self._rate, self._begin = (max(round(width * aspect), 1), height), rate, begin_s
+        self._count, self._last = 0, _fitted(first, *self._size)
+        no_sound = "sound, if there is any, is copied only with PyAV: pip install 'srn[video]'"
         self.sound_lost = None if sound_from is None else no_sound
         code = cv2.VideoWriter.fourcc(*FOURCC[path.suffix.lower()])
         self._writer = cv2.VideoWriter(str(path), code, rate, self._size)
