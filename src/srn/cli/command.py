@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import inspect
+import io
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -40,7 +42,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             if (value := values[name]) is not None
         ]
         check_outputs(outputs, _paths(value for name, value in values.items() if name not in marks), force=force)
-        with _interruptible():
+        with _interruptible(), quiet_libraries():
             function(**values)
 
     if adds_force:
@@ -49,6 +51,32 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         run.__signature__ = inspect.Signature([*parameters, option])  # type: ignore[attr-defined]
         run.__annotations__ = {**function.__annotations__, "force": options.Force}
     return run
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep what C libraries print on standard error (libjpeg, libpng) off the terminal, but not what Python prints."""
+    stream = sys.stderr
+    try:
+        is_ours = isinstance(stream, io.TextIOWrapper) and stream.fileno() == 2
+    except OSError:  # a stream in memory
+        is_ours = False
+    if not is_ours or os.environ.get("SRN_TRACEBACK"):
+        yield
+        return
+    stream.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    sys.stderr = kept
+    try:
+        yield
+    finally:
+        kept.flush()
+        os.dup2(kept.fileno(), 2)
+        sys.stderr = stream
+        kept.close()
 
 
 def _marked(name: str, parts: tuple[Any, ...]) -> tuple[str, FileKind | None, bool] | None:
