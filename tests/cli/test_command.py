@@ -19,6 +19,7 @@ from srn.cli import detect as detect_module
 from srn.cli import options
 from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
+from srn.inference.batch import detect_pictures
 from srn.inference.face import Face
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
@@ -195,8 +196,6 @@ def test_an_interrupted_detection_keeps_its_pictures(
     srn: Run, desk: Path, knowing: Any, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     handlers = [signal.getsignal(some) for some in (signal.SIGINT, signal.SIGTERM)]
-    detect_pictures = detect_module.detect_pictures
-
     def interrupted(*arguments: Any, **options: Any) -> Any:
         yield from detect_pictures(*arguments, **options)
         os.kill(os.getpid(), number)

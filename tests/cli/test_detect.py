@@ -323,7 +323,7 @@ def test_names_with_brackets_and_unicode(srn: Run, knowing: Any, three: Path, tm
 
 
 def test_random_weights_end_to_end(srn: Run, tiny_weights: Path, portrait: Path) -> None:
-    arguments = ("detect", portrait, "--weights", tiny_weights, "--threads", "1")
+    arguments = ("detect", portrait, "--weights", tiny_weights, "--threads", "1", "--all")
     first, second = srn(*arguments), srn(*arguments)
     assert first.code == 0
     assert first.out == second.out
@@ -382,7 +382,8 @@ def test_what_is_left_out_is_told(
     ran = srn("detect", three, "--boxes", boxes, "--json", tmp_path / "o.json", "--verbose")
     assert ran.err.splitlines()[1] == f"no picture: {three / 'notes.txt'}"
     assert ran.err.splitlines()[4:7] == [f"no face: {three / name}" for name in ("a.png", "b.PNG", "in/c.png")]
-    many = {f"{number}.jpg": [] for number in range(9)} | {"a.png": [box_around(truths[0])]}
+    many: dict[str, list[list[float]]] = {f"{number}.jpg": [] for number in range(9)}
+    many["a.png"] = [box_around(truths[0])]
     ran = srn("detect", three / "a.png", "--boxes", boxes_file(tmp_path / "many.json", many))
     line = "in {}, but not among the pictures: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 4 more"
     assert ran.err.splitlines()[0] == line.format(tmp_path / "many.json")

@@ -280,7 +280,7 @@ def test_heic_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatc
 def test_heic_with_its_package() -> None:
     heif = pytest.importorskip("pillow_heif")
     stream = io.BytesIO()
-    plain = np.tile(np.uint8([200, 100, 50]), (64, 96, 1))
+    plain = np.tile(np.array([200, 100, 50], np.uint8), (64, 96, 1))
     heif.from_bytes("RGB", (96, 64), plain.tobytes()).save(stream)
     decoded = decode_image(stream.getvalue(), "a.heic")
     assert decoded.shape == plain.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -109,14 +110,10 @@ def evaluate(
     opened = functools.partial(options.open_landmarker, passes=passes, flip=flip_average, threads=threads, yunet=yunet)
     if video:
         given = {"--init": init != "gt-box", "--compare": compare, "--ced": ced, "--reliability": reliability}
-        for name, value in (given | {"--box-curve": box_curve, "--stress": stress, "--report": report_folder}).items():
-            if value:
-                raise InputError.at(name, "no such option with --video", "one")
+        _refuse(given | {"--box-curve": box_curve, "--stress": stress, "--report": report_folder})
         _evaluate_videos(folders, opened(weights), normalizer, json_file)
         return
-    for chart in (ced, reliability, None if box_curve is None or box_curve.suffix == ".json" else box_curve):
-        if chart is not None:
-            check_chart(chart)
+    _check_charts(ced, reliability, box_curve)
     landmarker = opened(weights)
     faces = open_faces(folders, split="test", scheme=landmarker.localizer.scheme)
     measure = functools.partial(
@@ -139,6 +136,19 @@ def evaluate(
         page = write_outputs(measured, steps, **files, report=report_folder)
     _print(measured, page)
     options.exit_if_failed(problems)
+
+
+def _refuse(given: Mapping[str, object]) -> None:
+    for name, value in given.items():
+        if value:
+            raise InputError.at(name, "no such option with --video", "one")
+
+
+def _check_charts(ced: Path | None, reliability: Path | None, box_curve: Path | None) -> None:
+    """Raise an error before any work if a chart cannot be written in its format."""
+    for path in (ced, reliability, None if box_curve is None or box_curve.suffix == ".json" else box_curve):
+        if path is not None:
+            check_chart(path)
 
 
 def _print(measured: Measured, page: Path | None) -> None:

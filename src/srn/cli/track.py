@@ -20,24 +20,24 @@ from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
 
 
+Source = Annotated[
+    str, typer.Argument(help="A video file, a camera (0, /dev/video0), a pipe, - (standard input), an address.")
+]
+Out = Annotated[
+    Path | None, typer.Option(help="Video to write with the landmarks drawn: .mp4, .mov, .mkv, .avi, .webm."), VIDEO
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="File for the faces: a JSON object a line."), FACES_LINES]
+
+
 def _source(video: str) -> str | int:
     """Return a path, or the number of a camera if the text is a number and no such file exists."""
     return int(video) if video.isdecimal() and not Path(video).exists() else video
 
 
 def track(
-    video: Annotated[
-        str,
-        typer.Argument(help="A video file, a camera (0, /dev/video0), a pipe, - (standard input), an address."),
-    ],
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Video to write with the landmarks drawn: .mp4, .mov, .mkv, .avi, .webm."),
-        VIDEO,
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="File for the faces: a JSON object a line."), FACES_LINES
-    ] = None,
+    video: Source,
+    out: Out = None,
+    json_file: JsonFile = None,
     smooth: Annotated[bool, typer.Option(help="Smooth the landmarks over time and hold hidden ones.")] = True,
     start: Annotated[
         Literal["mean", "previous"],
