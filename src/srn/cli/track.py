@@ -19,7 +19,6 @@ from srn.media.results import json_lines
 from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
 
-
 Source = Annotated[
     str, typer.Argument(help="A video file, a camera (0, /dev/video0), a pipe, - (standard input), an address.")
 ]
