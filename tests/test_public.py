@@ -35,21 +35,24 @@ Box(x0: float, y0: float, x1: float, y1: float) -> None
     size: float
     width: float
 BoxFit(dx: float = 0.0, dy: float = 0.0, sx: float = 1.0, sy: float = 1.0) -> None
-    apply(self, box: Box) -> Box
+    apply(self, box: Box, turn: int = 0) -> Box
 CropSpec(size: int, face_size: float) -> None
     center: float
     place(self, mean_shape: FloatArray) -> npt.NDArray[np.float64]
-Face(landmarks: npt.NDArray[np.float64], visibility: npt.NDArray[np.float32] | None, confidence: npt.NDArray[np.float32] | None, box: Box, score: float, scheme: LandmarkScheme, track_id: int | None = None) -> None
+Face(landmarks: npt.NDArray[np.float64], visibility: npt.NDArray[np.float32] | None, confidence: npt.NDArray[np.float32] | None, box: Box, score: float, scheme: LandmarkScheme, track_id: int | None = None, inside: npt.NDArray[np.bool_] | None = None, state: FaceState = seen) -> None
     aligned_crop(self, image: ImageInput, size: int = 256, *, margin: float = 0.25) -> ImageArray
     from_dict(values: Mapping[str, Any], scheme: LandmarkScheme = LandmarkScheme(ibug68, 68 points)) -> Face
+    is_doubtful: bool
     landmark_box: Box
+    mean_confidence: float | None
     part(self, name: str) -> npt.NDArray[np.float64]
     to_dict(self) -> dict[str, Any]
+    within(self, height: int, width: int) -> Face
 FaceFinder
     find(self, image: ImageArray) -> list[FoundFace]
-FaceLandmarker(weights: str | os.PathLike[str] | None = None, *, localizer: Localizer | None = None, face_finder: FaceFinder | LandmarkBoxFinder | None = None, passes: int = 2, extra_passes: int = 2, flip_average: bool = False, batch_size: int = 16, threads: int | None = None, providers: Sequence[str] | None = None, device: Device = cpu) -> None
+FaceLandmarker(weights: str | os.PathLike[str] | None = None, *, localizer: Localizer | None = None, face_finder: FaceFinder | LandmarkBoxFinder | None = None, smallest: float | None = None, max_faces: int | None = None, passes: int = 2, extra_passes: int = 2, flip_average: bool = False, batch_size: int = 16, threads: int | None = None, providers: Sequence[str] | None = None, device: Device = cpu) -> None
     detect(self, image: ImageInput, boxes: Iterable[BoxLike] | None = None, *, channels: Channels = RGB, unit_range: bool = False) -> Faces
-    detect_batch(self, images: Sequence[ImageInput], boxes: Sequence[Iterable[BoxLike]] | None = None, *, channels: Channels = RGB, unit_range: bool = False) -> list[Faces]
+    detect_batch(self, images: Iterable[ImageInput], boxes: Iterable[Iterable[BoxLike]] | None = None, *, channels: Channels = RGB, unit_range: bool = False) -> list[Faces]
     find(self, image: ImageArray) -> list[FoundFace]
     tracker(self, *, smooth: bool | None = None, start: Start | None = None, iterations: int | None = None, find_every: int | None = None, frame_rate: float = 30.0, config: TrackerConfig | None = None) -> FaceTracker
 FaceTracker(looker: Looker, find: Callable[[ImageArray], Sequence[FoundFace]], config: TrackerConfig | None = None, *, passes: int = 2, frame_rate: float = 30.0) -> None
@@ -62,9 +65,11 @@ Faces(faces: Iterable[Face] = ()) -> None
     to_coco(self, *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]
     to_dict(self) -> list[dict[str, Any]]
     to_pandas(self) -> Any
-FoundFace(box: Box, score: float, doubtful: bool = False) -> None
+FoundFace(box: Box, score: float, doubtful: bool = False, turn: int = 0) -> None
+    angle: float
 InputError
     at(where: str | PathLike[str], expected: str, found: str) -> Self
+    reading(where: str | PathLike[str], expected: str) -> Iterator[None]
 LandmarkBoxFinder(finder: FaceFinder | None = None, fit: BoxFit | None = None) -> None
     find(self, image: ImageArray) -> list[FoundFace]
 LandmarkScheme(name: str, n_points: int, components: Mapping[str, tuple[int, ...]], mirror_pairs: tuple[tuple[int, int], ...], eye_corners: tuple[int, int], eyes: tuple[tuple[int, ...], tuple[int, ...]], contours: tuple[tuple[str, tuple[int, ...], bool], ...] = ()) -> None
@@ -96,12 +101,12 @@ SmoothingConfig(min_cutoff: Positive = 0.5, beta: NonNegative = 24.0, rigid_beta
 SrnError
 TrackPainter(trace_s: float = 1.0, *, contours: bool = True, boxes: bool = False) -> None
     draw(self, image: ImageArray, faces: Iterable[Face], time_s: float) -> ImageArray
-TrackerConfig(smooth: bool = True, flow: bool = True, least_flow: Share = 0.3, smoothing: SmoothingConfig = <factory>, mirror_every: Index = 4, mirror_gain: Share = 0.3, start: Start = mean, iterations: Count | None = None, find_every: Count = 30, find_when_empty: Count = 5, find_after_change: Count = 8, max_displacement: NonNegative = 0.08, keep_confidence: Share = 0.2, accept_confidence: Share = 0.28, max_shift: NonNegative = 0.6, max_stretch: Positive = 1.6, max_misfit: NonNegative = 0.25, max_misses: Count = 2, min_age_s: NonNegative = 0.2, coast_s: NonNegative = 1.0, memory_s: NonNegative = 4.0, fade_s: Positive = 0.4, slow_s: Positive = 1.0, reach: Positive = 0.6, reach_per_s: NonNegative = 1.5, max_reach: Positive = 3.0) -> None
+TrackerConfig(smooth: bool = True, flow: bool = True, least_flow: Share = 0.3, smoothing: SmoothingConfig = <factory>, mirror_every: Index = 4, mirror_gain: Share = 0.3, start: Start = mean, iterations: Count | None = None, find_every: Count = 30, find_when_empty: Count = 5, find_after_change: Count = 8, max_displacement: NonNegative = 0.08, keep_confidence: Share = 0.2, accept_confidence: Share = 0.28, found_confidence: Share = 0.1, retry_s: NonNegative = 0.5, max_shift: NonNegative = 0.6, max_stretch: Positive = 1.6, max_misfit: NonNegative = 0.25, max_misses: Count = 2, min_age_s: NonNegative = 0.2, coast_s: NonNegative = 1.0, memory_s: NonNegative = 4.0, fade_s: Positive = 0.4, slow_s: Positive = 1.0, reach: Positive = 0.6, reach_per_s: NonNegative = 1.5, max_reach: Positive = 3.0) -> None
     from_dict(values: Any) -> Self
     load(path: str | os.PathLike[str]) -> Self
     save(self, path: str | os.PathLike[str]) -> None
     to_dict(self) -> dict[str, Any]
-draw_faces(image: ImageArray, faces: Iterable[Face], *, boxes: bool = True, contours: bool = True) -> ImageArray
+draw_faces(image: ImageArray, faces: Iterable[Face], *, boxes: bool = True, contours: bool = True, size: float | None = None, colors: Mapping[str, Color] | None = None, box_color: Color = (255, 255, 255)) -> ImageArray
 read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]
 """  # noqa: E501
 """Every public function and class with its signature; below a class its own methods and properties."""
