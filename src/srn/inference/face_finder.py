@@ -196,7 +196,7 @@ class CenterFaceFinder(Reopened):
         boxes, scores = (np.concatenate(parts) for parts in zip(*((p.boxes, p.scores) for p in found), strict=True))
         boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
         if smallest < largest:
-            for region in self._proposals.regions(image, smallest, largest, self._known(found), found[-1]):
+            for region in self._proposals.regions(image, smallest, largest, found[-1]):
                 yield self._find_in(image, region)
         weak = (scores > UNSURE) & (scores <= self.threshold)
         for box in (Box(*values) for values in boxes[weak].tolist()):

@@ -10,6 +10,8 @@ import numpy as np
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.localizer import Float32Array
 
+SURE = 0.55  # score of a face, even within a larger one
+
 
 class Found(NamedTuple):
     """What one search found: boxes (K, 4) in picture pixels and scores (K,), in a picture resized by `scale`.
@@ -65,12 +67,15 @@ def merge_overlaps(boxes: FloatArray, scores: FloatArray, max_iou: float) -> tup
 
 
 def without_parts(boxes: Float64Array, scores: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Drop boxes (K, 4), best first, that lie within a better and much larger one: parts of a face, taken for one."""
+    """Drop boxes (K, 4), best first, within a better and much larger one: parts of a face that look like one.
+
+    Scores (K,) of at least `SURE` are those of whole faces: of a portrait held before the chest, of a collage.
+    """
     kept = np.ones(len(boxes), bool)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     for k in range(len(boxes)):
         shared = np.clip(np.minimum(boxes[k, 2:], boxes[:, 2:]) - np.maximum(boxes[k, :2], boxes[:, :2]), 0, None)
-        part = (shared.prod(axis=1) > 0.7 * areas) & (areas < areas[k] / 6)
+        part = (shared.prod(axis=1) > 0.7 * areas) & (areas < areas[k] / 6) & (scores < SURE)
         kept[k + 1 :] &= ~part[k + 1 :]
     return boxes[kept], scores[kept]
 

@@ -6,7 +6,7 @@ apart. It was trained on training faces and backgrounds only (`docs/face_finder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from importlib import resources
 from typing import NamedTuple
 
@@ -21,9 +21,9 @@ from srn.inference.runtime import open_session
 
 SMALLEST, LARGEST = 6.0, 12.0  # height of the faces that the network knows, pixels of its level
 ENLARGED = 4  # the finder sees a proposed region at this multiple of the level's resolution
-THRESHOLD = 0.25  # least probability of a face (`docs/face_finder.md`)
+THRESHOLD = 0.15  # least probability of a face (`docs/face_finder.md`)
 SUSPECTED = 12.0  # height of a face, in pixels of the finder's picture, from which it leaves a trace in the heat map
-SUSPICION = 0.025  # least heat of such a trace (`docs/face_finder.md`)
+SUSPICION = 0.015  # least heat of such a trace (`docs/face_finder.md`)
 CELL = 4  # pixels of the level in a cell of the network's map
 BLOCK = 2  # cells in a side of a block; a region consists of whole blocks
 MARGIN = 2  # cells of context that the finder sees around a region
@@ -58,10 +58,8 @@ class ProposalNetwork:
         logits = self._session.run(["logits"], {"image": np.ascontiguousarray(padded, np.float32)})[0][0, 0]
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
-    def regions(
-        self, image: ImageArray, smallest: float, largest: float, known: Sequence[Box], searched: Found
-    ) -> Iterator[Region]:
-        """Propose where faces from `smallest` to `largest` pixels of height may be, outside the `known` faces.
+    def regions(self, image: ImageArray, smallest: float, largest: float, searched: Found) -> Iterator[Region]:
+        """Propose where faces from `smallest` to `largest` pixels of height may be.
 
         Where the search of the picture by the finder had enough resolution to suspect them, it must have done so.
         """
@@ -74,10 +72,6 @@ class ProposalNetwork:
             if SMALLEST / scale * searched.scale >= SUSPECTED:
                 near = cv2.dilate(searched.heat, np.ones((5, 5), np.uint8))
                 likely &= cv2.resize(near, likely.shape[::-1], interpolation=cv2.INTER_LINEAR) > SUSPICION
-            for box in known:
-                x0, x1 = (round((box.center[0] + sign * 0.45 * box.width) * scale / CELL) for sign in (-1, 1))
-                y0, y1 = (round((box.center[1] + sign * 0.45 * box.height) * scale / CELL) for sign in (-1, 1))
-                likely[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)] = False
             yield from regions_of(likely, scale, image.shape)
             if LARGEST / scale >= largest:
                 return
