@@ -2,11 +2,11 @@
 
     python benchmarks/measure_small_faces.py DATA
 
-DATA holds `unlabelled_faces/lfw` (faces that nobody annotated; none of them is a test face), `occluders/textures` and
-`300W/`. Scenes are made of LFW faces of one height, forehead to chin, at random places on an enlarged strip of a training
-picture beside its face. Heights are those of the built-in finder's box in the whole LFW picture, so they are exact to a few per cent.
-Pictures without a face are parts of the 300W test pictures beside the annotated face; bystanders are left in, so the
-faces found there are an upper limit of the false ones.
+DATA holds `unlabelled_faces/lfw` (none of its pictures is a test picture) and `300W/`. Scenes are made of LFW faces of
+one height, forehead to chin, at random places on an enlarged strip of a training picture beside its face. Heights are those
+of the built-in finder's box in the whole LFW picture, so they are exact to a few per cent. Pictures without a face are
+parts of the 300W test pictures beside the annotated face; bystanders are left in, so the faces found there are an upper
+limit of the false ones.
 """
 
 from __future__ import annotations
