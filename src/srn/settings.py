@@ -109,7 +109,7 @@ class Settings:
         """Read a file that `save` wrote; raise `InputError` if it is missing or holds other settings."""
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, InputError) as error:
+        except (OSError, ValueError, RecursionError, InputError) as error:
             raise InputError.at(path, cls.file_kind, f"{type(error).__name__}: {error}") from error
 
 

@@ -250,3 +250,26 @@ def test_pictures_beside_the_annotations(shared_data: Path, tmp_path: Path) -> N
 def test_no_annotations(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected 'test_annotations' with <number>_points\.mat files, found none"):
         read_cofw68(tmp_path)
+
+
+def test_arrays_in_other_files_are_refused(tmp_path: Path, faces: Faces) -> None:
+    """Links and external storage of HDF5 lead to any file of the machine."""
+    write_mat(tmp_path / "other.mat", "test", *faces)
+    for kind in ("link", "storage"):
+        (tmp_path / kind).mkdir()
+        path = write_mat(tmp_path / kind / "COFW_test.mat", "test", *faces)
+        with h5py.File(path, "r+") as file:
+            del file["phisT"]
+            if kind == "link":
+                file["phisT"] = h5py.ExternalLink(tmp_path / "other.mat", "phisT")
+            else:
+                file.create_dataset("phisT", (87, 4), "f8", external=[(tmp_path / "other.mat", 0, 87 * 4 * 8)])
+        with pytest.raises(DataError, match=r"COFW_test\.mat: expected an array phisT in the file itself"):
+            read_cofw(tmp_path / kind, ["test"])
+
+
+def test_an_array_above_the_limit(tmp_path: Path, faces: Faces, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_mat(tmp_path / "COFW_test.mat", "test", *faces)
+    monkeypatch.setenv("SRN_MAX_BYTES", "100")
+    with pytest.raises(DataError, match="expected arrays of at most 100 bytes"):
+        read_cofw(tmp_path, ["test"])

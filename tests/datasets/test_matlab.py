@@ -91,6 +91,13 @@ def test_what_is_no_such_file_is_named(tmp_path: Path, content: bytes, message: 
     assert message in str(caught.value)
 
 
+def test_a_file_that_unfolds_too_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SRN_MAX_BYTES", "1000")
+    (tmp_path / "a.mat").write_bytes(file_of(compressed(matrix("x", np.zeros((100, 100))))))
+    with pytest.raises(DataError, match=r"a\.mat: expected arrays of at most 1000 bytes .SRN_MAX_BYTES"):
+        read_mat5(tmp_path / "a.mat")
+
+
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.mat: expected .*, found No such file"):
         read_mat5(tmp_path / "gone.mat")

@@ -151,6 +151,25 @@ def test_a_table_with_subsets_and_hidden_points(tmp_path: Path, face: Shape) -> 
     ]
 
 
+@pytest.mark.parametrize("name", ["../a.png", "{folder}/a.png", "x/../../a.png", "..\\\\a.png", ""])
+@pytest.mark.parametrize("column", ["picture", "subset"])
+def test_names_that_lead_out_of_the_folder(tmp_path: Path, face: Shape, name: str, column: str) -> None:
+    write_image(tmp_path / "a.png", PIXELS)
+    write_image(tmp_path / "in" / "a.png", PIXELS)
+    name = name.format(folder=tmp_path)
+    values = {"picture": "a.png", "subset": "mine"} | {f"{axis}{i}": "1" for i in range(68) for axis in "xy"}
+    points = {f"{axis}{i}": f"{v:.3f}" for i, point in enumerate(face * 9) for axis, v in zip("xy", point, strict=True)}
+    values |= points | {column: name}
+    (tmp_path / "in" / "t.csv").write_text(f"{','.join(values)}\n{','.join(values.values())}\n")
+    report = ReadingReport()
+    samples = read_table(tmp_path / "in" / "t.csv", IBUG_68, report)
+    if column == "subset" and not name:
+        assert samples[0].subset == "t"
+    else:
+        assert samples == []
+        assert report.problems[0].startswith(f"{tmp_path / 'in' / 't.csv'}: line 2: expected a name inside the dataset")
+
+
 def test_a_table_that_lacks_a_column(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("picture,x0,y0\n")
     with pytest.raises(DataError, match=r"a\.csv: expected the columns picture, x0, y0 \.\.\. x67, y67, found no x1"):

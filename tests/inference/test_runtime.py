@@ -15,7 +15,7 @@ import pytest
 
 from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec
-from srn.face.onnx_file import SEAL_LENGTH, check_model, sealed
+from srn.face.onnx_file import PINNED, SEAL_LENGTH, check_model, sealed
 from srn.face.scheme import IBUG_68
 from srn.inference import runtime
 from srn.inference.runtime import OnnxLocalizer, cpu_quotas, open_localizer, open_session, usable_cores
@@ -117,7 +117,12 @@ def test_a_flipped_byte_is_always_found(tiny_weights: Path, tmp_path: Path) -> N
             OnnxLocalizer(tmp_path / "w.onnx")
 
 
-@pytest.mark.parametrize("name", ["robust.onnx", "centerface.onnx"])
+def test_every_shipped_file_has_its_digest_in_the_package(robust_weights: Path) -> None:
+    digests = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in robust_weights.parent.glob("*.onnx")}
+    assert digests == PINNED
+
+
+@pytest.mark.parametrize("name", PINNED)
 def test_a_flipped_byte_of_a_shipped_file_is_found(robust_weights: Path, tmp_path: Path, name: str) -> None:
     content = bytearray(robust_weights.with_name(name).read_bytes())
     check_model(bytes(content), name, "a network")

@@ -15,7 +15,7 @@ import torch
 
 import srn.model.export
 from srn.errors import InputError, WeightsError
-from srn.face.onnx_file import sealed
+from srn.face.onnx_file import SEAL_LENGTH, sealed
 from srn.inference.runtime import OnnxLocalizer
 from srn.model.checkpoint import save_network
 from srn.model.config import ModelConfig, preset
@@ -304,6 +304,15 @@ def test_a_file_with_tensors_missing_is_not_filled_up_with_random_ones(
 
     with pytest.raises(WeightsError, match=r"expected a tensor '.+', found none"):
         load_onnx(tmp_path / "w.onnx")
+
+
+def test_an_older_file_is_exported_anew(paper: tuple[Any, Path, float], tmp_path: Path) -> None:
+    content = paper[1].read_bytes()
+    (tmp_path / "old.onnx").write_bytes(content[:-SEAL_LENGTH])
+    with pytest.raises(WeightsError, match=r"found no valid SHA-256 in it: .*'srn export' writes it anew"):
+        load_weights(tmp_path / "old.onnx")
+    network, _ = load_weights(tmp_path / "old.onnx", older=True)
+    assert torch.equal(network.recurrent.bias, load_weights(paper[1])[0].recurrent.bias)
 
 
 class _Program:

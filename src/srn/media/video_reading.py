@@ -109,6 +109,8 @@ class PyAvReader:
         if not self._container.streams.video:
             raise DataError.at(path, expected, "no pictures in it")
         self._stream = self._container.streams.video[0]
+        if self._stream.codec_context is None:
+            raise DataError.at(path, expected, "pictures of an unknown codec")
         check_pixels(path, self._stream.width, self._stream.height)
         self._stream.thread_type = "AUTO"
         self._errors = (av.FFmpegError,)

@@ -11,8 +11,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from srn.datasets.report import check_inside
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
+from srn.media.limits import check_pixels
+from srn.media.picture_header import stated_size
 from srn.media.pictures import IMAGE_SUFFIXES, read_image
 from srn.synthesis.masks import MaskTemplate, patterned
 
@@ -45,10 +48,8 @@ class MaskWardrobe:
         """
         directory = Path(folder)
         table = directory / "key_points.csv"
-        try:
+        with DataError.reading(table, "a table of the templates' key points"):
             rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
-        except OSError as error:
-            raise DataError.at(table, "a table of the templates' key points", error.strerror or "an error") from error
         kinds: dict[str, dict[str, MaskTemplate]] = {}
         for number, row in enumerate(rows, 2):
             template = _read_template(directory, row, f"{table}: line {number}")
@@ -86,12 +87,18 @@ class MaskWardrobe:
 
 
 def _read_template(directory: Path, row: dict[str, str], where: str) -> MaskTemplate:
-    try:
-        file = directory / row["file"]
+    with DataError.reading(where, "a file name and six points x, y"):
+        file = directory / check_inside(row["file"], where)
         points = np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in KEY_POINT_NAMES])
-    except (KeyError, ValueError, TypeError) as error:
-        raise DataError.at(where, "a file name and six points x, y", str(error)) from error
-    picture = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-    if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
+        if not np.isfinite(points).all():
+            raise ValueError("numbers that are not finite")
+    with DataError.reading(file, "a PNG with alpha"):
+        content = file.read_bytes()
+        size = stated_size(content)
+        if size is None:
+            raise ValueError("no picture")
+        check_pixels(file, *size)
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
         raise DataError.at(file, "a PNG with alpha", "none")
     return MaskTemplate(file.stem, cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA).astype(np.uint8, copy=False), points)
