@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -287,9 +288,9 @@ def tracker(face: npt.NDArray[np.float64]) -> Any:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (None, TrackedVideo(10, {1, 2})),
-        (KeyboardInterrupt(), TrackedVideo(10, {1, 2}, interrupted=True)),
-        (DataError("cut off"), TrackedVideo(10, {1, 2}, problem="cut off")),
+        (None, TrackedVideo(10, Counter({1: 4, 2: 6}))),
+        (KeyboardInterrupt(), TrackedVideo(10, Counter({1: 4, 2: 6}), interrupted=True)),
+        (DataError("cut off"), TrackedVideo(10, Counter({1: 4, 2: 6}), problem="cut off")),
     ],
     ids=["whole", "interrupted", "broken"],
 )
@@ -298,6 +299,7 @@ def test_the_outcome(tracker: Any, error: BaseException | None, expected: Tracke
     steps: list[None] = []
     done = track_video(Video(error), tracker, write_record=records.append, progress=lambda: steps.append(None))
     assert done == expected
+    assert done.people == 1  # the first was seen in four frames only
     assert [record["frame"] for record in records] == list(range(10))
     assert [record["time_s"] for record in records] == [k / 10 for k in range(10)]
     assert [record["faces"][0]["track_id"] for record in records] == [1] * 4 + [2] * 6
@@ -305,7 +307,7 @@ def test_the_outcome(tracker: Any, error: BaseException | None, expected: Tracke
 
 
 def test_a_limit_ends_the_video(tracker: Any) -> None:
-    assert track_video(Video(), tracker, limit=3) == TrackedVideo(3, {1})
+    assert track_video(Video(), tracker, limit=3) == TrackedVideo(3, Counter({1: 3}))
     assert tracker.frames == 3
 
 
