@@ -1,4 +1,4 @@
-"""Face finders: the decoding against a plain loop, behaviour on odd pictures, and what they find on real faces."""
+"""Face finders: behaviour on odd pictures, crowds, turned faces, and what they find on real faces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ from srn.inference.face_finder import (
     default_fit,
     measured_fits,
 )
-from srn.inference.found_boxes import decode_centerface, merge_overlaps, without_parts
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts
 
@@ -46,64 +45,6 @@ def portrait() -> ImageArray:
 
 def describe(faces: list[FoundFace]) -> list[tuple[float, ...]]:
     return [(*face.box.as_array(), face.score) for face in faces]
-
-
-class TestDecoding:
-    def test_equals_a_plain_loop(self) -> None:
-        rng = np.random.default_rng(1)
-        heat = rng.uniform(0, 1, (5, 7)).astype(np.float32)
-        scale = rng.normal(1, 0.5, (2, 5, 7)).astype(np.float32)
-        offset = rng.uniform(-0.5, 0.5, (2, 5, 7)).astype(np.float32)
-        expected_boxes: list[list[float]] = []
-        expected_scores: list[float] = []
-        for row in range(5):
-            for column in range(7):
-                if heat[row, column] > 0.6:
-                    height = 4 * np.exp(float(scale[0, row, column]))
-                    width = 4 * np.exp(float(scale[1, row, column]))
-                    y = 4 * (row + 0.5 + float(offset[0, row, column]))
-                    x = 4 * (column + 0.5 + float(offset[1, row, column]))
-                    expected_boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
-                    expected_scores.append(float(heat[row, column]))
-        assert len(expected_boxes) > 5
-        boxes, scores = decode_centerface(heat, scale, offset, 0.6)
-        np.testing.assert_allclose(boxes, np.array(expected_boxes), rtol=1e-12)
-        np.testing.assert_array_equal(scores, expected_scores)
-
-    def test_nothing_above_the_threshold(self) -> None:
-        zeros = np.zeros((2, 3, 4), np.float32)
-        boxes, scores = decode_centerface(zeros[0], zeros, zeros, 0.5)
-        assert boxes.shape == (0, 4)
-        assert scores.shape == (0,)
-
-
-class TestMerging:
-    def test_rivals_go_and_those_that_agree_are_averaged(self) -> None:
-        boxes = np.array(
-            [
-                [100, 0, 110, 10],  # another face
-                [0, 0, 10, 10],  # the best
-                [0, 0, 10, 12],  # agrees with it: IoU 10/12
-                [6, 0, 16, 10],  # IoU 40/160 = 1/4: dropped at max_iou 0.2, and too far off to be averaged
-            ],
-            dtype=float,
-        )
-        scores = np.array([0.5, 0.8, 0.4, 0.7])
-        merged, kept = merge_overlaps(boxes, scores, 0.2)
-        np.testing.assert_allclose(merged, np.array([[0, 0, 10, (10 * 0.8 + 12 * 0.4) / 1.2], [100, 0, 110, 10]]))
-        np.testing.assert_array_equal(kept, [0.8, 0.5])
-        assert len(merge_overlaps(boxes, scores, 0.3)[0]) == 3
-
-    @pytest.mark.parametrize("max_iou", [0.0, 1.0])
-    def test_ends_at_the_extremes(self, max_iou: float) -> None:
-        boxes = np.tile([0.0, 0.0, 5.0, 5.0], (4, 1))
-        merged, _ = merge_overlaps(boxes, np.full(4, 0.5), max_iou)
-        assert len(merged) == (1 if max_iou == 0 else 4)
-
-    def test_nothing_in_nothing_out(self) -> None:
-        merged, scores = merge_overlaps(np.empty((0, 4)), np.empty(0), 0.3)
-        assert merged.shape == (0, 4)
-        assert scores.shape == (0,)
 
 
 class TestOddPictures:
@@ -242,12 +183,6 @@ class TestCrowds:
         (tall,) = CenterFaceFinder(smallest=100, threads=1).find(image)
         assert tall.box.iou(largest.box) > 0.8
         assert len(CenterFaceFinder(smallest=30, threads=1).find(image)) > len(boxes) / 2
-
-    def test_parts_of_a_face_are_no_faces(self) -> None:
-        boxes = np.array([[0, 0, 100, 100], [60, 60, 85, 85], [20, 20, 45, 45], [90, 90, 120, 120]], dtype=float)
-        kept, scores = without_parts(boxes, np.array([0.9, 0.8, 0.5, 0.45]))
-        np.testing.assert_array_equal(kept, boxes[[0, 1, 3]])  # the second is sure enough to be a face of its own
-        np.testing.assert_array_equal(scores, [0.9, 0.8, 0.45])
 
 
 class TestTurned:

@@ -1,0 +1,83 @@
+"""Boxes of found faces: the decoding against a plain loop, merging, parts of faces, turned pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from srn.face.geometry import Box
+from srn.inference.found_boxes import decode_centerface, merge_overlaps, turned_back, without_parts
+
+
+class TestDecoding:
+    def test_equals_a_plain_loop(self) -> None:
+        rng = np.random.default_rng(1)
+        heat = rng.uniform(0, 1, (5, 7)).astype(np.float32)
+        scale = rng.normal(1, 0.5, (2, 5, 7)).astype(np.float32)
+        offset = rng.uniform(-0.5, 0.5, (2, 5, 7)).astype(np.float32)
+        expected_boxes: list[list[float]] = []
+        expected_scores: list[float] = []
+        for row in range(5):
+            for column in range(7):
+                if heat[row, column] > 0.6:
+                    height = 4 * np.exp(float(scale[0, row, column]))
+                    width = 4 * np.exp(float(scale[1, row, column]))
+                    y = 4 * (row + 0.5 + float(offset[0, row, column]))
+                    x = 4 * (column + 0.5 + float(offset[1, row, column]))
+                    expected_boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
+                    expected_scores.append(float(heat[row, column]))
+        assert len(expected_boxes) > 5
+        boxes, scores = decode_centerface(heat, scale, offset, 0.6)
+        np.testing.assert_allclose(boxes, np.array(expected_boxes), rtol=1e-12)
+        np.testing.assert_array_equal(scores, expected_scores)
+
+    def test_nothing_above_the_threshold(self) -> None:
+        zeros = np.zeros((2, 3, 4), np.float32)
+        boxes, scores = decode_centerface(zeros[0], zeros, zeros, 0.5)
+        assert boxes.shape == (0, 4)
+        assert scores.shape == (0,)
+
+
+class TestMerging:
+    def test_rivals_go_and_those_that_agree_are_averaged(self) -> None:
+        boxes = np.array(
+            [
+                [100, 0, 110, 10],  # another face
+                [0, 0, 10, 10],  # the best
+                [0, 0, 10, 12],  # agrees with it: IoU 10/12
+                [6, 0, 16, 10],  # IoU 40/160 = 1/4: dropped at max_iou 0.2, and too far off to be averaged
+            ],
+            dtype=float,
+        )
+        scores = np.array([0.5, 0.8, 0.4, 0.7])
+        merged, kept = merge_overlaps(boxes, scores, 0.2)
+        np.testing.assert_allclose(merged, np.array([[0, 0, 10, (10 * 0.8 + 12 * 0.4) / 1.2], [100, 0, 110, 10]]))
+        np.testing.assert_array_equal(kept, [0.8, 0.5])
+        assert len(merge_overlaps(boxes, scores, 0.3)[0]) == 3
+
+    @pytest.mark.parametrize("max_iou", [0.0, 1.0])
+    def test_ends_at_the_extremes(self, max_iou: float) -> None:
+        boxes = np.tile([0.0, 0.0, 5.0, 5.0], (4, 1))
+        merged, _ = merge_overlaps(boxes, np.full(4, 0.5), max_iou)
+        assert len(merged) == (1 if max_iou == 0 else 4)
+
+    def test_nothing_in_nothing_out(self) -> None:
+        merged, scores = merge_overlaps(np.empty((0, 4)), np.empty(0), 0.3)
+        assert merged.shape == (0, 4)
+        assert scores.shape == (0,)
+
+
+def test_parts_of_a_face_are_no_faces() -> None:
+    boxes = np.array([[0, 0, 100, 100], [60, 60, 85, 85], [20, 20, 45, 45], [90, 90, 120, 120]], dtype=float)
+    kept, scores = without_parts(boxes, np.array([0.9, 0.8, 0.5, 0.45]))
+    np.testing.assert_array_equal(kept, boxes[[0, 1, 3]])  # the second is sure enough to be a face of its own
+    np.testing.assert_array_equal(scores, [0.9, 0.8, 0.45])
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_boxes_of_a_turned_picture(turn: int) -> None:
+    picture = np.zeros((40, 60), np.uint8)
+    picture[10:16, 20:31] = 1  # a box of edges 20, 10 to 30, 15
+    rows, columns = np.nonzero(np.rot90(picture, turn))
+    turned = Box(float(columns.min()), float(rows.min()), float(columns.max()), float(rows.max()))
+    assert turned_back(turned, turn, picture.shape) == Box(20, 10, 30, 15)
