@@ -84,8 +84,9 @@ def test_overlays(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
     assert 0.005 < changed.mean() < 0.4
     assert not changed[:50].any()  # nothing above the box
     ran = srn("detect", three, "--boxes", tmp_path / "boxes.json", "--out", tmp_path / "none", "--no-overlay")
-    assert ran.code == 0
-    assert not list(tmp_path.glob("none/**/*.jpg"))
+    assert ran.code == 2
+    assert "nothing is written" in ran.err
+    assert not (tmp_path / "none").exists()
 
 
 def test_pts(srn: Run, knowing: Any, three: Path, tmp_path: Path, truths: dict[int, Shape]) -> None:

@@ -27,7 +27,10 @@ JsonFile = Annotated[
 ]
 Format = Annotated[
     ResultFormat,
-    typer.Option("--format", help="Written to --out: `pts`: a file per face; `csv`, `coco`: a file for all."),
+    typer.Option(
+        "--format",
+        help="Also written to --out: `pts`: a file per face; `csv`, `coco`: a file for all. `json`: see --json.",
+    ),
 ]
 Boxes = Annotated[
     Path | None, typer.Option(help="Own face boxes: JSON or CSV of x0, y0, x1, y1 (brows to chin) by picture.")
@@ -38,7 +41,7 @@ MinConfidence = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help=f"Leave out faces with a lower mean confidence; {DOUBTFUL_CONFIDENCE} for found faces if left out.",
+        help=f"Leave out faces with a lower mean confidence. Default: {DOUBTFUL_CONFIDENCE}; with --boxes none.",
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Keep faces of any confidence.")]
@@ -98,7 +101,8 @@ def detect(
             else:
                 writer.add(found)
                 if verbose and not found.faces:
-                    options.say(f"no face: {found.picture.path}", options.messages)
+                    reason = "only doubtful faces" if found.left_out else "no face"
+                    options.say(f"{reason}: {found.picture.path}", options.messages)
     options.say(_summary(writer, out if overlay else None), options.messages)
     options.exit_if_failed([*failed, *writer.problems])
 

@@ -139,6 +139,8 @@ class DetectionWriter:
         self.problems: list[str] = []
         if kind != "json" and self._out is None:
             raise InputError.at(f"--format {kind}", "--out DIR to write into", "none")
+        if kind == "json" and not overlay and json_to is None:
+            raise InputError.at("--no-overlay", "--json or --format beside it, or nothing is written", "neither")
         if kind == "pts" and self._out is not None:
             for picture in pictures:
                 if (self._out / picture.stem).parent.resolve() == picture.path.parent.resolve():

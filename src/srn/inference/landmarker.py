@@ -52,6 +52,7 @@ class _Task(NamedTuple):
     image: ImageArray
     box: Box
     score: float
+    found: bool = False  # by the face finder
     angle: float = 0.0  # by which the picture is rotated to show the face upright, radians, x to y
 
 
@@ -212,7 +213,7 @@ class FaceLandmarker:
         tasks: list[_Task] = []
         for number, image in enumerate(pictures):
             if given is None:
-                tasks += [_Task(number, image, face.box, face.score, face.angle) for face in self.find(image)]
+                tasks += [_Task(number, image, face.box, face.score, True, face.angle) for face in self.find(image)]
             else:
                 tasks += [_Task(number, image, box_in(image, values), 1.0) for values in given[number]]
         faces: list[list[Face]] = [[] for _ in pictures]
@@ -291,5 +292,8 @@ class FaceLandmarker:
 
     def _face(self, task: _Task, view: View) -> Face:
         visibility, confidence = chosen(view.visibility, 0), chosen(view.confidence, 0)
-        face = Face(view.shapes[0], visibility, confidence, task.box, task.score, self.localizer.scheme)
+        cos, sin = view.geometries[0].matrix[:, 0]
+        # The box of the finder was fitted to upright faces.
+        box = Box.around(view.shapes[0]) if task.found and abs(sin) > cos else task.box
+        face = Face(view.shapes[0], visibility, confidence, box, task.score, self.localizer.scheme)
         return face.within(*task.image.shape[:2])
