@@ -40,11 +40,11 @@ class InputError(SrnError):
         """Turn any exception of the block, which parses a file, into this error.
 
         Parsers raise anything when bytes are broken, so that no list of exceptions would be complete. This error
-        itself passes unchanged, since it names the place already; so does that of a missing package.
+        itself passes unchanged, since it names the place already; so do those of a missing package or a wrong program.
         """
         try:
             yield
-        except (cls, MissingDependencyError):
+        except (cls, MissingDependencyError, ImportError, NameError):
             raise
         except Exception as error:
             raise cls.at(where, expected, first_line(error)) from error

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -192,7 +193,7 @@ def _fits(annotation: Any, value: Any) -> bool:
         kinds = _parts(annotation, len(value)) if isinstance(value, tuple) else ()
         return isinstance(value, tuple) and len(kinds) == len(value) and all(map(_fits, kinds, value))
     if annotation is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     return isinstance(value, annotation)

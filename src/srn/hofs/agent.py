@@ -67,7 +67,7 @@ class Agent:
         tensors, metadata = load_tensors(path)
         if metadata.get("format") != FORMAT:
             raise WeightsError.at(path, FORMAT, metadata.get("format", "a file without a format entry"))
-        qnet = QNet(QNetConfig.from_json(metadata.get("qnet", "")))
+        qnet = QNet(QNetConfig.from_json(metadata.get("qnet", ""), path))
         try:
             qnet.load_state_dict(tensors)
             patch_size = float(metadata["patch_size"])

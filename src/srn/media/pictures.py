@@ -28,6 +28,8 @@ IMAGE_SUFFIXES = frozenset(
 # is opened here, so GDAL itself never takes part.
 _AS_STORED = cv2.IMREAD_LOAD_GDAL
 
+_STRIP = 256  # rows
+
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 _LARGEST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # that a format can store
@@ -82,9 +84,12 @@ def opaque_rgb(image: npt.NDArray[Any], *, multiplied: bool = False) -> npt.NDAr
     rgb = cv2.cvtColor(color[:, :, :3], cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
     if image.shape[2] == 3:
         return rgb
-    alpha = image[:, :, 3:].astype(np.float32) / np.iinfo(image.dtype).max
-    shown = rgb if multiplied else rgb * alpha
-    return np.round(np.minimum(shown + 255 * (1 - alpha), 255)).astype(np.uint8)
+    for top in range(0, len(image), _STRIP):  # floating-point numbers take much memory
+        strip = rgb[top : top + _STRIP]
+        alpha = image[top : top + _STRIP, :, 3:].astype(np.float32) / np.iinfo(image.dtype).max
+        shown = strip if multiplied else strip * alpha
+        strip[:] = np.round(np.minimum(shown + 255 * (1 - alpha), 255))
+    return rgb
 
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:

@@ -98,7 +98,7 @@ def load_network(path: str | os.PathLike[str]) -> tuple[StructuralRelationNetwor
     tensors, metadata = load_tensors(path)
     if metadata.get("format") != FORMAT:
         raise WeightsError.at(path, FORMAT, metadata.get("format", "a file without a format entry"))
-    return network_from(tensors, ModelConfig.from_json(metadata.get("config", "")), path).eval(), metadata
+    return network_from(tensors, ModelConfig.from_json(metadata.get("config", ""), path), path).eval(), metadata
 
 
 def adapted(

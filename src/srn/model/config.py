@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -33,12 +34,14 @@ class Architecture(Settings):
         return json.dumps(self.to_dict(), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Read the line that `to_json` gives; raise `WeightsError` if it describes nothing that this version knows."""
-        try:
+    def from_json(cls, text: str, path: str | os.PathLike[str] | None = None) -> Self:
+        """Read the line that `to_json` gives, from the file `path`.
+
+        Raises:
+            WeightsError: it describes nothing that this version knows.
+        """
+        with WeightsError.reading(cls.title if path is None else f"{path}: {cls.title}", cls.file_kind):
             return cls.from_dict(json.loads(text))
-        except (AttributeError, TypeError, ValueError, InputError) as error:
-            raise WeightsError.at(cls.title, cls.file_kind, f"{error}") from error
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ def load_onnx(path: str | os.PathLike[str], *, older: bool = False) -> tuple[Str
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         if metadata.get("format") != FORMAT:
             raise WeightsError.at(path, expected, "another ONNX file")
-        config = ModelConfig.from_json(metadata["config"])
+        config = ModelConfig.from_json(metadata["config"], path)
         mean = np.array(json.loads(metadata["mean_shape"]), np.float32)
         provenance = dict(json.loads(metadata["provenance"]))
         tensors = StructuralRelationNetwork(config, mean).state_dict()
