@@ -216,6 +216,14 @@ def test_a_bomb_is_refused_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
         decode_image(bytes(content), "bomb.png")
 
 
+def test_a_chunk_that_claims_memory_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = stored(np.zeros((8, 8, 3), np.uint8), "PNG")
+    place = content.index(b"IDAT") - 4
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(DataError, match="do not decode"):
+        decode_image(content[:place] + b"\xe0\0\0\0" + content[place + 4 :], "bomb.png")
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "JPEG2000", "PPM", "GIF", "AVIF"])
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.7, 0.95])
 def test_truncated_pictures_are_named(kind: str, share: float, noise: Picture) -> None:

@@ -51,6 +51,13 @@ def _jpeg(content: bytes) -> _Sizes:
             place += struct.unpack_from(">H", content, place)[0]
 
 
+def _png(content: bytes) -> _Sizes:
+    place = 8
+    while content[place + 4 : place + 8] != b"IEND":  # OpenCV 5 takes memory for any length that a chunk claims
+        place += 12 + struct.unpack_from(">I", content, place)[0]
+    return _unpacked(">II", content, 16)
+
+
 def _webp(content: bytes) -> _Sizes:
     if content[12:16] == b"VP8X":
         yield 1 + int.from_bytes(content[24:27], "little"), 1 + int.from_bytes(content[27:30], "little")
@@ -97,7 +104,7 @@ def _after(mark: bytes, skip: int) -> Callable[[bytes], _Sizes]:
 
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], _Sizes]], ...] = (
     (lambda content: content[:3] == b"\xff\xd8\xff", _jpeg),
-    (lambda content: content[:8] == b"\x89PNG\r\n\x1a\n", lambda content: _unpacked(">II", content, 16)),
+    (lambda content: content[:8] == b"\x89PNG\r\n\x1a\n", _png),
     (lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP", _webp),
     (lambda content: content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff),
     (lambda content: content[:6] in (b"GIF87a", b"GIF89a"), lambda content: _unpacked("<HH", content, 6)),
