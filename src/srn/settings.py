@@ -103,6 +103,7 @@ class Settings:
         return cls(**read)
 
     def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the settings as JSON."""
         write_json(path, self.to_dict())
 
     @classmethod

@@ -83,7 +83,7 @@ def test_lines_and_video(srn: Run, scripted: dict[str, Any], clip: Path, tmp_pat
     assert [line["frame"] for line in lines] == list(range(12))
     np.testing.assert_allclose([line["time_s"] for line in lines], np.arange(12) / 30, atol=1e-3)
     (found,) = lines[4]["faces"]
-    assert set(found) == {"box", "score", "landmarks", "visibility", "confidence", "track_id"}
+    assert set(found) == {"box", "score", "landmarks", "visibility", "confidence", "track_id", "state"}
     assert found["track_id"] == 1
     np.testing.assert_allclose(found["landmarks"], face * 60 + [70, 60], atol=0.01)
     frames = list(open_video(tmp_path / "o" / "drawn.mp4"))
