@@ -196,6 +196,7 @@ def test_an_interrupted_detection_keeps_its_pictures(
     srn: Run, desk: Path, knowing: Any, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     handlers = [signal.getsignal(some) for some in (signal.SIGINT, signal.SIGTERM)]
+
     def interrupted(*arguments: Any, **options: Any) -> Any:
         yield from detect_pictures(*arguments, **options)
         os.kill(os.getpid(), number)
