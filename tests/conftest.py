@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
+from srn.face import scheme as scheme_module
 from srn.face.geometry import CropSpec, similarity, transform_points
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import IBUG_68, LandmarkScheme
@@ -25,6 +27,14 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
+
+
+@pytest.fixture(autouse=True)
+def forget_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is unknown to the next."""
+    known = dict(scheme_module._known)
+    monkeypatch.setattr(scheme_module, "_known", known)
+    monkeypatch.setattr(scheme_module, "SCHEMES", MappingProxyType(known))
 
 
 @pytest.fixture(scope="session")

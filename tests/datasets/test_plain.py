@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,6 @@ import pytest
 from srn.datasets.plain import read_plain, read_table, split_of
 from srn.datasets.report import ReadingReport
 from srn.errors import DataError
-from srn.face import scheme as scheme_module
 from srn.face.geometry import Box
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
 from srn.media.pictures import write_image
@@ -32,14 +30,6 @@ mirror_pairs = [[0, 1]]
 eyes = [0, 1]
 nose = [2]
 """
-
-
-@pytest.fixture(autouse=True)
-def forget_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is unknown to the next."""
-    known = dict(scheme_module._known)
-    monkeypatch.setattr(scheme_module, "_known", known)
-    monkeypatch.setattr(scheme_module, "SCHEMES", MappingProxyType(known))
 
 
 def put(folder: Path, stem: str, shape: Shape) -> None:

@@ -7,7 +7,6 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -42,14 +41,6 @@ left_cheek = [5]
 component = "mouth"
 points = [3, 4]
 """
-
-
-@pytest.fixture(autouse=True)
-def forget_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is unknown to the next."""
-    known = dict(scheme_module._known)
-    monkeypatch.setattr(scheme_module, "_known", known)
-    monkeypatch.setattr(scheme_module, "SCHEMES", MappingProxyType(known))
 
 
 @pytest.fixture
