@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 import srn.inference
-from results import argument_parser, provenance
+from results import argument_parser, exit_code, provenance
 from srn.errors import SrnError
 from srn.face.geometry import Box
 from srn.files import write_atomically
@@ -199,12 +199,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; 2 on the user's mistake."""
-    try:
-        run(parser().parse_args(arguments))
-    except SrnError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(run, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from results import argument_parser, provenance
+from results import argument_parser, exit_code, provenance
 from srn.errors import SrnError
 from srn.face.geometry import Box, ImageArray
 from srn.inference.face_finder import CenterFaceFinder, FoundFace
@@ -157,12 +157,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; 2 on the user's mistake."""
-    try:
-        run(parser().parse_args(arguments))
-    except SrnError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+    return exit_code(run, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ import argparse
 import datetime
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from srn.errors import SrnError
 from srn.evaluation.provenance import commit, processor
 from srn.files import write_atomically, write_json
 
@@ -25,6 +26,16 @@ def argument_parser(description: str | None, *, threads: int = 1) -> argparse.Ar
     parser.add_argument("--threads", type=int, default=threads, help="CPU threads (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results (default: docs/results)")
     return parser
+
+
+def exit_code(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
+    """Run a benchmark; 2, with one line on the standard error stream, on the user's mistake."""
+    try:
+        run(options)
+    except SrnError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def command_line(arguments: Sequence[str]) -> str:
