@@ -10,7 +10,7 @@ import pytest
 
 from srn.datasets.catalogue import open_faces
 from srn.datasets.kinds import KINDS
-from srn.datasets.three_hundred_w import FULL_SUBSETS, TRAINING_SUBSETS, read_300w
+from srn.datasets.three_hundred_w import FULL_SUBSETS, TRAINING_SUBSETS, photograph_of, read_300w
 from srn.errors import DataError
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
@@ -73,3 +73,22 @@ def test_the_real_300w(shared_data: Path) -> None:
     overlaps = [sample.detector_box.iou(sample.box) for sample in tests if sample.detector_box is not None]
     assert len(overlaps) == 689
     assert np.median(overlaps) == pytest.approx(0.90, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("name", "photograph"),
+    [
+        ("afw/1051618982_1", "afw/1051618982"),
+        ("afw/1051618982_2", "afw/1051618982"),
+        ("300W_LP_AFW/AFW_1051618982_1_11", "afw/1051618982"),
+        ("helen/trainset/100032540_1", "helen/100032540"),
+        ("300W_LP/HELEN_100032540_1_3", "helen/100032540"),
+        ("lfpw/trainset/image_0001", "lfpw/image_0001"),
+        ("300W_LP/LFPW_image_train_0001_2", "lfpw/image_0001"),
+        ("ibug/image_003_1", "ibug/image_003"),
+        ("own/person_1", "own/person_1"),
+        ("x", "x"),
+    ],
+)
+def test_faces_and_renderings_of_one_photograph(name: str, photograph: str) -> None:
+    assert photograph_of(name) == photograph

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,10 +10,11 @@ import pytest
 import torch
 
 from srn.datasets.pack import FacePack, mean_shape
+from srn.errors import InputError
 from srn.face.geometry import CropSpec, fit_similarity
 from srn.synthesis.augment import TrainingFace
 from srn.synthesis.config import NO_AUGMENTATION, AugmentConfig
-from srn.training.stream import FaceStream, batches
+from srn.training.stream import FaceStream, batches, split_validation
 
 SPEC = CropSpec(64, 44.0)
 
@@ -176,3 +178,21 @@ def test_second_looks_are_turned_upright_by_the_mean_shape(pack: FacePack) -> No
     for position in range(20):
         turn = fit_similarity(stream[position][1].numpy().astype(np.float64), mean)
         assert abs(np.rad2deg(np.arctan2(turn[1, 0], turn[0, 0]))) < 2.5 * 2.5 + 0.01
+
+
+def test_no_photograph_has_faces_for_training_and_for_validation(pack: FacePack) -> None:
+    names = [f"afw/{photo}_{face}" for photo in (11, 12, 13, 14) for face in (1, 2)]
+    names += ["300W_LP_AFW/AFW_11_1_5", "300W_LP_AFW/AFW_12_2_0", "toy/x_1", "toy/x_2"]
+    named = dataclasses.replace(pack, names=np.array(names))
+    training, validation = split_validation(named, 3)  # faces 0, 6 (5.5 rounds to even) and 11
+    assert validation is not None
+    assert validation.names.tolist() == ["afw/11_1", "afw/14_1", "toy/x_2"]
+    assert training.names.tolist() == [
+        "afw/12_1", "afw/12_2", "afw/13_1", "afw/13_2", "300W_LP_AFW/AFW_12_2_0", "toy/x_1"
+    ]  # fmt: skip
+
+
+def test_a_pack_of_one_photograph_cannot_be_split(pack: FacePack) -> None:
+    named = dataclasses.replace(pack, names=np.array([f"afw/11_{face}" for face in range(len(pack))]))
+    with pytest.raises(InputError, match="a pack of at least two photographs"):
+        split_validation(named, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,6 +20,9 @@ CHALLENGING_SUBSETS = ("ibug",)
 FULL_SUBSETS = (*COMMON_SUBSETS, *CHALLENGING_SUBSETS)
 PRIVATE_SUBSETS = ("01_Indoor", "02_Outdoor")
 PRIVATE_EXTRACT = "test_300w.json"
+
+_RENDERING = re.compile(r"(AFW|HELEN|LFPW|IBUG)_(.+)_\d+")  # 300W-LP: AFW_1051618982_1_11 of AFW's 1051618982_1
+_FACE_NUMBER = re.compile(r"(?<=\d)_\d+$")  # 1051618982_1 and 1051618982_2 are two faces of one photograph
 
 
 def is_300w(root: Path) -> bool:
@@ -38,6 +42,20 @@ def is_masked(root: Path) -> bool:
 def is_private(root: Path) -> bool:
     """Return whether a folder holds the private test set."""
     return _private_folder(root) is not None or (root / PRIVATE_EXTRACT).is_file()
+
+
+def photograph_of(name: str) -> str:
+    """Name the photograph that a face shows, from the face's name in a pack (`subset/stem`).
+
+    Faces of one photograph, and the renderings of 300W-LP made from it, share a name. A face of another dataset than
+    300W is a photograph of its own.
+    """
+    folder, _, stem = name.rpartition("/")
+    rendering = _RENDERING.fullmatch(stem)
+    if rendering is not None:
+        folder, stem = rendering[1].lower(), rendering[2].replace("image_train", "image").replace("image_test", "image")
+    family = folder.partition("/")[0]
+    return f"{family}/{_FACE_NUMBER.sub('', stem)}" if family in ("afw", "helen", "lfpw", "ibug") else name
 
 
 def read_300w(root: Path, subsets: Iterable[str] = TRAINING_SUBSETS) -> tuple[list[Sample], ReadingReport]:

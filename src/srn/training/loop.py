@@ -262,7 +262,7 @@ class _Learner:
 
     def resume(self, run: Run) -> int:
         """Continue from the run's saved state, if there is one; returns the first step to take."""
-        saved = run.saved_state({"pack": self._faces["pack"]})
+        saved = run.saved_state(self._faces)
         if saved is None:
             return 0
         tensors, text = saved

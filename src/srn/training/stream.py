@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from srn.datasets.pack import FacePack, mean_shape
+from srn.datasets.three_hundred_w import photograph_of
 from srn.errors import InputError
 from srn.face.geometry import CropSpec, ImageArray
 from srn.synthesis.animate import MovingFace
@@ -62,22 +63,34 @@ def video_numbers(pack: FacePack) -> npt.NDArray[np.int64]:
 def split_validation(pack: FacePack, count: int, *, videos: bool = False) -> tuple[FacePack, FacePack | None]:
     """Split a pack into training faces and `count` validation faces (None for 0), spread evenly over it.
 
-    Of packed `videos` whole ones are set aside, since neighbouring frames are nearly the same picture. The validation
-    faces are `count` of their frames, or all if there are fewer.
+    No photograph has faces on both sides: other faces of a validation face's photograph, and renderings of it, are in
+    neither (`photograph_of`). Of packed `videos` whole ones are set aside, since neighbouring frames are nearly the
+    same picture. The validation faces are `count` of their frames, or all if there are fewer.
+
+    Raises:
+        InputError: no face would be left for training.
     """
     if count == 0:
         return pack, None
     if count >= len(pack):
         raise InputError.at("validation", f"fewer faces than the pack's {len(pack)}", str(count))
-    group_of = video_numbers(pack) if videos else np.arange(len(pack))
-    groups = int(group_of[-1]) + 1
-    share = max(round(groups * count / len(pack)), 1)
-    chosen = np.isin(group_of, np.linspace(0, groups - 1, share).round().astype(np.int64))
-    if chosen.all():
-        raise InputError.at("validation", "a pack of at least two videos", "one")
-    aside = np.flatnonzero(chosen)
-    spread = np.linspace(0, len(aside) - 1, min(count, len(aside))).round().astype(np.int64)
-    return pack.subset(np.flatnonzero(~chosen)), pack.subset(aside[spread])
+    if videos:
+        source_of = video_numbers(pack)
+        share = max(round((source_of[-1] + 1) * count / len(pack)), 1)
+        aside = np.isin(source_of, _spread(source_of[-1] + 1, share))
+        kept = np.flatnonzero(aside)[_spread(int(aside.sum()), count)]
+    else:
+        source_of = np.unique([photograph_of(str(name)) for name in pack.names], return_inverse=True)[1]
+        kept = _spread(len(pack), count)
+        aside = np.isin(source_of, source_of[kept])
+    if aside.all():
+        raise InputError.at("validation", f"a pack of at least two {'videos' if videos else 'photographs'}", "one")
+    return pack.subset(np.flatnonzero(~aside)), pack.subset(kept)
+
+
+def _spread(length: int, count: int) -> npt.NDArray[np.int64]:
+    """Choose `count` indices evenly from 0 to `length` - 1, or all."""
+    return np.linspace(0, length - 1, min(count, length)).round().astype(np.int64)
 
 
 FaceOccluder = Callable[[TrainingFace, np.random.Generator], TrainingFace]
