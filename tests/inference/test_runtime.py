@@ -6,11 +6,9 @@ import hashlib
 import re
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import pytest
 
 from srn.errors import InputError, MissingDependencyError, WeightsError
@@ -18,7 +16,7 @@ from srn.face.geometry import CropSpec
 from srn.face.onnx_file import PINNED, SEAL_LENGTH, check_model, sealed
 from srn.face.scheme import IBUG_68
 from srn.inference import runtime
-from srn.inference.runtime import OnnxLocalizer, cpu_quotas, open_localizer, open_session, usable_cores
+from srn.inference.runtime import OnnxLocalizer, open_localizer
 
 
 @pytest.fixture(scope="module")
@@ -226,56 +224,3 @@ class TestOpening:
     def test_threads(self, tiny_weights: Path, suffix: str, threads: int) -> None:
         with pytest.raises(InputError, match=f"threads: expected a number of at least 1, found {threads}"):
             open_localizer(tiny_weights.with_suffix(suffix), threads=threads)
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            ({"device": "tpu"}, "device: expected one of cpu, cuda, found 'tpu'"),
-            ({"device": "cuda", "providers": ["CPUExecutionProvider"]}, "device: expected a device or providers"),
-            ({"providers": ["TpuProvider"]}, "execution provider: expected one of .*CPUExecutionProvider.*TpuProvider"),
-        ],
-    )
-    def test_devices_and_providers(self, options: dict[str, Any], message: str) -> None:
-        with pytest.raises(InputError, match=message):
-            open_localizer(**options)
-
-    def test_cuda_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-        expected = r"execution provider: expected one of CPUExecutionProvider \(the package onnxruntime-gpu .*CUDA"
-        with pytest.raises(InputError, match=expected):
-            open_localizer(device="cuda")
-
-
-class TestCores:
-    def test_affinity_limits_the_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-        monkeypatch.setattr("srn.inference.runtime.cpu_quotas", lambda *_: [])
-        assert usable_cores() == 3
-        monkeypatch.setattr("srn.inference.runtime.cpu_quotas", lambda *_: [1.5, 7.0])
-        assert usable_cores() == 2
-
-    @pytest.mark.parametrize("asked", [None, 1, 8, 100_000])
-    def test_no_session_has_more_threads_than_cores(
-        self, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, asked: int | None
-    ) -> None:
-        monkeypatch.setattr("srn.inference.runtime.usable_cores", lambda: 2)
-        options = open_session(tiny_weights.read_bytes(), "a", "b", threads=asked).get_session_options()
-        assert options.intra_op_num_threads == (1 if asked == 1 else 2)
-        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-
-    @pytest.mark.parametrize(
-        ("groups", "files", "quotas"),
-        [
-            ("0::/a/b\n", {"a/b/cpu.max": "150000 100000\n", "a/cpu.max": "max 100000\n"}, [1.5]),
-            ("0::/a\n", {"cpu.max": "200000 100000"}, [2.0]),
-            ("4:memory:/x\n1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "50000", "cpu/cpu.cfs_period_us": "100000"}, [0.5]),
-            ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, []),
-            ("", {}, []),
-        ],
-        ids=["version 2", "a group around", "version 1", "no quota", "no groups"],
-    )
-    def test_quotas(self, tmp_path: Path, groups: str, files: dict[str, str], quotas: list[float]) -> None:
-        for name, content in files.items():
-            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / name).write_text(content)
-        assert cpu_quotas(groups, tmp_path) == quotas

@@ -31,7 +31,7 @@ from srn.inference.found_boxes import (
 )
 from srn.inference.inputs import as_image
 from srn.inference.proposals import ProposalNetwork, Region, region_of_box
-from srn.inference.runtime import Reopened, first_line, open_session
+from srn.inference.sessions import Reopened, first_line, open_session
 
 CENTERFACE_SIZES = (160, 320)  # longer sides, in pixels, to which CenterFace resizes a picture
 FALLBACK_SIZES = (640, 1280)  # further ones, in which a picture is searched until it shows a face

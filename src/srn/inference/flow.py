@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.face.geometry import CropGeometry, CropSpec, Float64Array, FloatArray, ImageArray
-from srn.inference.runtime import Reopened
+from srn.inference.sessions import Reopened
 
 FLOW_CROP = CropSpec(112, 84.0)
 _NEAR = 1.0  # crop pixels from the motion of the whole face at which a point's weight in that fit is halved

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
+from srn.inference.cores import check_threads
 from srn.inference.face import Face, Faces
 from srn.inference.face_finder import (
     CenterFaceFinder,
@@ -24,7 +25,8 @@ from srn.inference.face_finder import (
 )
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import MISPLACED, Looker, View, chosen, combined
-from srn.inference.runtime import Device, check_threads, open_localizer
+from srn.inference.runtime import open_localizer
+from srn.inference.sessions import Device
 from srn.inference.tracker import FaceTracker
 from srn.inference.tracks import Start, TrackerConfig
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from srn.face.geometry import Box, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.found_boxes import Found
-from srn.inference.runtime import open_session
+from srn.inference.sessions import open_session
 
 SMALLEST, LARGEST = 6.0, 12.0  # height of the faces that the network knows, pixels of its level
 ENLARGED = 4  # the finder sees a proposed region at this multiple of the level's resolution

@@ -1,31 +1,25 @@
-"""Open landmark networks in ONNX Runtime, or a training run's through `srn.model`."""
+"""Open landmark networks in ONNX Runtime or OpenVINO, or a training run's through `srn.model`."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import math
 import os
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-import onnxruntime
 
 from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Localizer, Prediction
-from srn.face.onnx_file import check_model
 from srn.face.scheme import LandmarkScheme, described_scheme
+from srn.inference.cores import check_threads
+from srn.inference.openvino_session import OpenVinoSession
+from srn.inference.sessions import Device, Precision, Reopened, Runtime, Session, check_choice, open_session
 
 FORMAT = "srn onnx 1"  # entry `format` of an exported file's metadata
-
-Device: TypeAlias = Literal["cpu", "cuda"]
-
-CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 
 
 def shipped_weights() -> Path:
@@ -39,22 +33,29 @@ def open_localizer(
     threads: int | None = None,
     providers: Sequence[str] | None = None,
     device: Device = "cpu",
+    runtime: Runtime = "onnxruntime",
+    precision: Precision = "float32",
 ) -> Localizer:
     """Open a landmark network from its weights file; `FaceLandmarker` explains the arguments.
 
     Raises:
         InputError: an option is out of range, two options contradict each other, or the device is not available.
         WeightsError: the file is missing or holds no network.
-        MissingDependencyError: a `.safetensors` file is given and PyTorch is not installed.
+        MissingDependencyError: PyTorch, for a `.safetensors` file, or OpenVINO is not installed.
     """
-    chosen = _chosen_providers(providers, device)
     suffix = ".onnx" if weights is None else Path(weights).suffix
     if suffix == ".onnx":
-        return OnnxLocalizer(weights, threads=threads, providers=chosen)
+        return OnnxLocalizer(
+            weights, threads=threads, providers=providers, device=device, runtime=runtime, precision=precision
+        )
     if suffix != ".safetensors":
         raise InputError.at(str(weights), "weights as .onnx or .safetensors", suffix or "no suffix")
     if providers is not None:
         raise InputError.at("providers", "none with .safetensors weights, which PyTorch runs", ", ".join(providers))
+    if (runtime, precision) != ("onnxruntime", "float32"):
+        expected = "neither with .safetensors weights, which PyTorch runs in float32"
+        raise InputError.at("runtime and precision", expected, f"{runtime} and {precision}")
+    check_choice("device", device, Device)
     check_threads(threads)
     try:
         from srn.model.localizer import load_localizer
@@ -65,39 +66,20 @@ def open_localizer(
     return load_localizer(str(weights), threads=threads, device=device)
 
 
-class Reopened:
-    """An object around a session, which cannot be pickled: the arguments are pickled, and it is opened again."""
-
-    _opened_by: tuple[tuple[object, ...], dict[str, object]]
-
-    def __init_subclass__(cls) -> None:
-        opened = cls.__init__
-
-        @functools.wraps(opened)
-        def init(self: Reopened, *args: object, **options: object) -> None:
-            self._opened_by = args, options
-            opened(self, *args, **options)
-
-        setattr(cls, "__init__", init)  # noqa: B010 - mypy forbids the assignment
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _reopen, (type(self), *self._opened_by)
-
-
-def _reopen(kind: type[Reopened], args: tuple[object, ...], options: dict[str, object]) -> Reopened:
-    return kind(*args, **options)
-
-
 class OnnxLocalizer(Reopened):
-    """A `Localizer` that runs an exported network (`srn export`) in ONNX Runtime.
+    """A `Localizer` that runs an exported network (`srn export`) in ONNX Runtime or OpenVINO.
 
     Args:
         path: the `.onnx` file; the shipped weights if None.
-        threads, providers: as in `open_session`.
+        threads, providers, device: as in `open_session`.
+        runtime: `onnxruntime`, or `openvino` on the CPU.
+        precision: arithmetic of the network: `float32`; `bf16`, in OpenVINO on a processor that has it; `int8`, the
+            shipped weights that are stored so.
 
     Raises:
-        InputError: `threads` is below 1, or a provider is not available.
+        InputError: an option is out of range or not available here, or two options contradict each other.
         WeightsError: the file is missing or is not an exported network.
+        MissingDependencyError: OpenVINO is not installed.
     """
 
     def __init__(
@@ -106,15 +88,28 @@ class OnnxLocalizer(Reopened):
         *,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
+        device: Device = "cpu",
+        runtime: Runtime = "onnxruntime",
+        precision: Precision = "float32",
     ) -> None:
-        self.path = Path(path) if path is not None else shipped_weights()
+        _check_arithmetic(runtime, precision, device, providers, own=path is not None)
+        shipped = shipped_weights().with_name("robust-int8.onnx") if precision == "int8" else shipped_weights()
+        self.path = shipped if path is None else Path(path)
+        self.arithmetic = f"{runtime}, {precision}, {', '.join(providers) if providers else device}"
         expected = "a network exported by 'srn export' (.onnx)"
         if not self.path.is_file():
             raise WeightsError.at(self.path, expected, "no such file")
         with WeightsError.reading(self.path, expected):
             content = self.path.read_bytes()
         self._digest = hashlib.sha256(content).hexdigest()
-        self._session = open_session(content, self.path, expected, threads=threads, providers=providers, own=True)
+        self._precision = precision
+        self._session: Session
+        if runtime == "openvino":
+            self._session = OpenVinoSession(content, self.path, expected, threads=threads, precision=precision)
+        else:
+            self._session = open_session(
+                content, self.path, expected, threads=threads, providers=providers, device=device, own=True
+            )
         with WeightsError.reading(self.path, f"the metadata of {FORMAT}"):
             metadata = self._session.get_modelmeta().custom_metadata_map
             if metadata.get("format") != FORMAT:
@@ -164,8 +159,8 @@ class OnnxLocalizer(Reopened):
 
     @property
     def name(self) -> str:
-        """File name and the first twelve digits of the file's SHA-256."""
-        return f"{self.path.name}@{self._digest[:12]}"
+        """File name and the first twelve digits of the file's SHA-256, and `bf16` if it is computed so."""
+        return f"{self.path.name}@{self._digest[:12]}{' in bf16' if self._precision == 'bf16' else ''}"
 
     def __call__(
         self,
@@ -188,95 +183,16 @@ class OnnxLocalizer(Reopened):
         return Prediction(found["shapes"], found["hidden_out"], found.get("visibility"), found.get("expected_error"))
 
 
-def open_session(
-    content: bytes,
-    where: str | os.PathLike[str],
-    expected: str,
-    *,
-    threads: int | None = None,
-    providers: Sequence[str] | None = None,
-    own: bool = False,
-) -> onnxruntime.InferenceSession:
-    """Open an ONNX model, given as the content of a file.
-
-    Args:
-        where, expected, own: as in `check_model`.
-        threads: CPU threads of one run, at most `usable_cores`; all of those if None.
-        providers: execution providers, best first; the CPU if None.
-
-    Raises:
-        InputError: `threads` is below 1, or a provider is not available.
-        WeightsError: the file is damaged, or ONNX Runtime cannot load the model.
-    """
-    check_threads(threads)
-    wanted = list(providers) if providers else [CPU_PROVIDER]
-    _check_providers(wanted, onnxruntime.get_available_providers())
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    # More threads than cores wait for each other, and a thread that spins while it waits takes a core from the rest.
-    options.intra_op_num_threads = min(threads or usable_cores(), usable_cores())
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    check_model(content, where, expected, own=own)
-    try:
-        session = onnxruntime.InferenceSession(content, options, providers=wanted)
-    except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-        raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
-    _check_providers(wanted[:1], session.get_providers())  # ONNX Runtime falls back to the CPU without an error
-    return session
-
-
-def usable_cores() -> int:
-    """Return the number of cores this process may use: its affinity, limited by the CPU quota of its control group."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8")
-    except OSError:  # not Linux
-        groups = ""
-    return max(1, min([cores, *(math.ceil(share) for share in cpu_quotas(groups, Path("/sys/fs/cgroup")))]))
-
-
-def cpu_quotas(groups: str, root: Path) -> list[float]:
-    """Return the CPU quotas, in cores, of the groups in /proc/self/cgroup (`groups`) and of those around them."""
-    quotas = []
-    for _, controllers, group in (line.split(":", 2) for line in groups.splitlines()):
-        top = root / controllers  # version 2 names no controllers
-        within = top / group.lstrip("/")
-        for folder in [f for f in (within, *within.parents) if f.is_relative_to(top)]:
-            try:
-                if controllers:
-                    names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-                    parts = [(folder / name).read_text(encoding="utf-8") for name in names]
-                else:
-                    parts = (folder / "cpu.max").read_text(encoding="utf-8").split()
-                quota, period = (float(part) for part in parts)  # version 2 says `max` for no quota, version 1 -1
-            except (OSError, ValueError):
-                continue
-            quotas += [quota / period] if quota > 0 else []
-    return quotas
-
-
-def check_threads(threads: int | None) -> None:
-    """Raise `InputError` unless `threads` is None or at least 1."""
-    if threads is not None and threads < 1:
-        raise InputError.at("threads", "a number of at least 1", str(threads))
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-def _chosen_providers(providers: Sequence[str] | None, device: Device) -> Sequence[str]:
-    if device not in get_args(Device):
-        raise InputError.at("device", f"one of {', '.join(get_args(Device))}", repr(device))
-    if providers is None:
-        return [CPU_PROVIDER] if device == "cpu" else [CUDA_PROVIDER, CPU_PROVIDER]
-    if device != "cpu":
-        raise InputError.at("device", "a device or providers", f"device={device!r} and providers={list(providers)}")
-    return providers
-
-
-def _check_providers(wanted: Sequence[str], usable: Sequence[str]) -> None:
-    missing = [name for name in wanted if name not in usable]
-    if missing:
-        hint = " (the package onnxruntime-gpu provides CUDA)" if CUDA_PROVIDER in missing else ""
-        raise InputError.at("execution provider", f"one of {', '.join(usable)}{hint}", ", ".join(missing))
+def _check_arithmetic(
+    runtime: Runtime, precision: Precision, device: Device, providers: Sequence[str] | None, *, own: bool
+) -> None:
+    """Raise `InputError` unless the options of an `OnnxLocalizer` go together; `own`: weights that are not shipped."""
+    check_choice("runtime", runtime, Runtime)
+    check_choice("precision", precision, Precision)
+    if runtime == "openvino" and (providers or device != "cpu"):
+        found = ", ".join(providers) if providers else f"device={device!r}"
+        raise InputError.at("runtime 'openvino'", "the CPU, and no provider of ONNX Runtime", found)
+    if precision == "bf16" and runtime != "openvino":
+        raise InputError.at("precision 'bf16'", "the runtime 'openvino'", repr(runtime))
+    if precision == "int8" and own:
+        raise InputError.at("precision 'int8'", "the shipped weights", "other weights, whose file says their precision")

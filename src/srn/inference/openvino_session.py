@@ -1,0 +1,159 @@
+"""Sessions in OpenVINO (the extra `openvino`), with the interface of ONNX Runtime's that a localizer uses."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from srn.errors import InputError, MissingDependencyError, WeightsError
+from srn.face.localizer import Float32Array
+from srn.face.onnx_file import check_model
+from srn.inference.cores import thread_count
+from srn.inference.sessions import Precision, first_line
+
+_TELEMETRY = "openvino_telemetry"
+
+
+class _Value(NamedTuple):
+    """An input or output: name, and shape with None for the batch."""
+
+    name: str
+    shape: list[int | None]
+
+
+class _Metadata(NamedTuple):
+    custom_metadata_map: dict[str, str]
+
+
+class OpenVinoSession:
+    """An ONNX model in OpenVINO, on the CPU.
+
+    One request computes one face: a graph of fixed shapes is faster than one of free batch size, and faces gain nothing
+    from a common batch on a CPU. Several faces are computed side by side, each on one thread; one face alone has all of
+    them. Threads may share a session.
+
+    Args:
+        content: the file's content.
+        where, expected: its name and description in error messages; the file must be shipped or sealed.
+        threads: CPU threads, at most `usable_cores`; all of those if None.
+        precision: arithmetic of float layers: `bf16`, or `float32` for any other.
+
+    Raises:
+        InputError: `threads` is below 1, or the processor has no bf16.
+        WeightsError: the file is damaged, or OpenVINO cannot load the model.
+        MissingDependencyError: OpenVINO is not installed.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        where: str | os.PathLike[str],
+        expected: str,
+        *,
+        threads: int | None = None,
+        precision: Precision = "float32",
+    ) -> None:
+        self._threads = thread_count(threads)
+        check_model(content, where, expected, own=True)
+        self._core = _openvino().Core()
+        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise InputError.at("precision", "float32 or int8 on a processor without bf16", "bf16")
+        self._precision = "bf16" if precision == "bf16" else "f32"
+        try:
+            self._model = self._core.read_model(content)
+            self._inputs = [_Value(value.any_name, [None, *_free(value)]) for value in self._model.inputs]
+            self._outputs = [value.any_name for value in self._model.outputs]
+            self._model.reshape({name: [1, *shape[1:]] for name, shape in self._inputs})
+            self._alone = self._lane(streams=1)
+        except Exception as error:  # OpenVINO raises RuntimeError, and what its Python part raises
+            raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
+
+    def get_modelmeta(self) -> _Metadata:
+        """Return the metadata of the ONNX file."""
+        entries = self._model.get_rt_info()["framework"]
+        return _Metadata({name: str(entry.value) for name, entry in entries.items()})
+
+    def get_inputs(self) -> list[_Value]:
+        """Return the inputs' names and shapes."""
+        return self._inputs
+
+    def get_outputs(self) -> list[_Value]:
+        """Return the outputs' names."""
+        return [_Value(name, []) for name in self._outputs]
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, Float32Array]) -> list[Float32Array]:
+        """Compute outputs for B >= 1 faces, in the order of `names`."""
+        count = len(next(iter(feeds.values())))
+        rows = [{name: values[k : k + 1] for name, values in feeds.items()} for k in range(count)]
+        found = (self._alone if count == 1 else self._side_by_side).run(rows)
+        return [np.concatenate([row[self._outputs.index(name)] for row in found]) for name in names]
+
+    @cached_property
+    def _side_by_side(self) -> _Lane:
+        return self._alone if self._threads == 1 else self._lane(streams=self._threads)
+
+    def _lane(self, streams: int) -> _Lane:
+        options = {
+            "INFERENCE_NUM_THREADS": self._threads,
+            "NUM_STREAMS": streams,
+            "INFERENCE_PRECISION_HINT": self._precision,  # the default is half precision where the processor likes it
+            "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores
+        }
+        return _Lane(self._core.compile_model(self._model, "CPU", options), streams)
+
+
+class _Lane:
+    """A compiled model and its idle requests; `streams` of them run at a time."""
+
+    def __init__(self, compiled: Any, streams: int) -> None:
+        self._compiled, self._streams = compiled, streams
+        self._idle: list[Any] = []  # list.pop and list.append are atomic
+
+    def run(self, rows: Sequence[Mapping[str, Float32Array]]) -> list[list[Float32Array]]:
+        """Compute all outputs of each row."""
+        found: list[list[Float32Array]] = []
+        running: deque[Any] = deque()
+        for row in rows:
+            if len(running) == self._streams:
+                found.append(self._finish(running.popleft()))
+            try:
+                request = self._idle.pop()
+            except IndexError:
+                request = self._compiled.create_infer_request()
+            request.start_async(dict(row))
+            running.append(request)
+        return found + [self._finish(request) for request in running]
+
+    def _finish(self, request: Any) -> list[Float32Array]:
+        request.wait()
+        values = [np.array(tensor.data, np.float32) for tensor in request.output_tensors]
+        self._idle.append(request)
+        return values
+
+
+def _openvino() -> Any:
+    """Import OpenVINO, without the package by which its import reports itself to a server."""
+    loaded = sys.modules.get(_TELEMETRY)
+    if "openvino" not in sys.modules:
+        sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # OpenVINO then takes its own stub
+    try:
+        return importlib.import_module("openvino")
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("openvino", "openvino", "the runtime 'openvino'") from error
+    finally:
+        if loaded is None:
+            sys.modules.pop(_TELEMETRY, None)
+        else:
+            sys.modules[_TELEMETRY] = loaded
+
+
+def _free(value: Any) -> list[int]:
+    """Return the sizes behind the batch."""
+    return [dimension.get_length() for dimension in list(value.partial_shape)[1:]]

@@ -1,0 +1,125 @@
+"""Sessions: an ONNX model, opened by ONNX Runtime or by OpenVINO."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, get_args
+
+import onnxruntime
+
+from srn.errors import InputError, WeightsError
+from srn.face.localizer import Float32Array
+from srn.face.onnx_file import check_model
+from srn.inference.cores import thread_count
+
+Device: TypeAlias = Literal["cpu", "cuda"]
+Runtime: TypeAlias = Literal["onnxruntime", "openvino"]
+Precision: TypeAlias = Literal["float32", "bf16", "int8"]
+
+CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+class Session(Protocol):
+    """What a localizer uses of an `onnxruntime.InferenceSession`."""
+
+    def get_modelmeta(self) -> Any:
+        """Return an object whose `custom_metadata_map` maps names to text."""
+
+    def get_inputs(self) -> Sequence[Any]:
+        """Return objects with `name` and `shape`, a list."""
+
+    def get_outputs(self) -> Sequence[Any]:
+        """Return objects with `name`."""
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, Float32Array]) -> Sequence[Float32Array]:
+        """Compute outputs from inputs, in the order of `names`."""
+
+
+class Reopened:
+    """An object around a session, which cannot be pickled: the arguments are pickled, and it is opened again."""
+
+    _opened_by: tuple[tuple[object, ...], dict[str, object]]
+
+    def __init_subclass__(cls) -> None:
+        opened = cls.__init__
+
+        @functools.wraps(opened)
+        def init(self: Reopened, *args: object, **options: object) -> None:
+            self._opened_by = args, options
+            opened(self, *args, **options)
+
+        setattr(cls, "__init__", init)  # noqa: B010 - mypy forbids the assignment
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reopen, (type(self), *self._opened_by)
+
+
+def _reopen(kind: type[Reopened], args: tuple[object, ...], options: dict[str, object]) -> Reopened:
+    return kind(*args, **options)
+
+
+def open_session(
+    content: bytes,
+    where: str | os.PathLike[str],
+    expected: str,
+    *,
+    threads: int | None = None,
+    providers: Sequence[str] | None = None,
+    device: Device = "cpu",
+    own: bool = False,
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX model, given as the content of a file, in ONNX Runtime.
+
+    Args:
+        where, expected, own: as in `check_model`.
+        threads: CPU threads of one run, at most `usable_cores`; all of those if None.
+        providers: execution providers, best first, instead of `device`.
+        device: `cpu`, or `cuda` for an NVIDIA GPU.
+
+    Raises:
+        InputError: `threads` is below 1, or a provider or the device is not available.
+        WeightsError: the file is damaged, or ONNX Runtime cannot load the model.
+    """
+    wanted = _chosen_providers(providers, device)
+    _check_providers(wanted, onnxruntime.get_available_providers())
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = thread_count(threads)
+    options.inter_op_num_threads = 1
+    # A thread that spins while it waits takes a core from the rest of the machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    check_model(content, where, expected, own=own)
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=wanted)
+    except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+        raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
+    _check_providers(wanted[:1], session.get_providers())  # ONNX Runtime falls back to the CPU without an error
+    return session
+
+
+def check_choice(name: str, value: str, choices: Any) -> None:
+    """Raise `InputError` unless `value` is one of a `Literal`'s choices."""
+    if value not in get_args(choices):
+        raise InputError.at(name, f"one of {', '.join(get_args(choices))}", repr(value))
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def _chosen_providers(providers: Sequence[str] | None, device: Device) -> list[str]:
+    check_choice("device", device, Device)
+    if not providers:
+        return [CPU_PROVIDER] if device == "cpu" else [CUDA_PROVIDER, CPU_PROVIDER]
+    if device != "cpu":
+        raise InputError.at("device", "a device or providers", f"device={device!r} and providers={list(providers)}")
+    return list(providers)
+
+
+def _check_providers(wanted: Sequence[str], usable: Sequence[str]) -> None:
+    missing = [name for name in wanted if name not in usable]
+    if missing:
+        hint = " (the package onnxruntime-gpu provides CUDA)" if CUDA_PROVIDER in missing else ""
+        raise InputError.at("execution provider", f"one of {', '.join(usable)}{hint}", ", ".join(missing))
