@@ -223,3 +223,13 @@ def test_the_paper_has_neither_coarse_shape_nor_heads() -> None:
     terms = loss(output, truth, preset("paper"))
 
     assert terms["total"] == pytest.approx(3 * 5 / 70, rel=1e-3)  # 140 pixels of face: the floor is 56
+
+
+def test_heat_maps_are_taught_beside_the_shapes() -> None:
+    truth = target(50.0)
+    output = said([moved(truth, 3, 4)], truth)
+    flat = torch.zeros(1, 68, 30, 30)
+    without, with_maps = loss(output, truth, PLAIN), loss(output._replace(heatmaps=flat), truth, PLAIN)
+    # A flat map of 900 cells beside a Gaussian of one cell, whose entropy is log(2 pi e) where no edge cuts it.
+    divergence = math.log(900) - math.log(2 * math.pi * math.e)
+    assert with_maps["total"] - without["total"] == pytest.approx(0.02 * divergence, rel=1e-2)

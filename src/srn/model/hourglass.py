@@ -48,6 +48,28 @@ def soft_argmax(heatmaps: Tensor, stride: int) -> Tensor:
     return torch.stack([(weights.sum(2) * x).sum(-1), (weights.sum(3) * y).sum(-1)], dim=-1)
 
 
+def heatmap_loss(heatmaps: Tensor, target_shape: Tensor, stride: int, sigma: float = 1.0) -> Tensor:
+    """Mean divergence of the heat maps' softmax from a Gaussian of `sigma` cells about each true point, a scalar.
+
+    The soft arg max alone trains the mean of a heat map and leaves its form open: a map with two peaks can have the
+    right mean. Points outside the map are left out. Heat maps (B, N, H, W), true shapes (B, N, 2) in crop pixels.
+    """
+    height, width = heatmaps.shape[-2:]
+    cells = (target_shape.float() - (stride - 1) / 2) / stride
+    log_x, log_y = (
+        torch.log_softmax(
+            -(torch.arange(size, device=heatmaps.device) - cells[..., axis, None]).square() / (2 * sigma**2), -1
+        )
+        for axis, size in ((0, width), (1, height))
+    )
+    log_target = (log_y[..., :, None] + log_x[..., None, :]).flatten(2)  # (B, N, H * W)
+    log_softmax = torch.log_softmax(heatmaps.float().flatten(2), dim=2)
+    divergence = (log_target.exp() * (log_target - log_softmax)).sum(2)
+    limit = torch.tensor([width - 0.5, height - 0.5], device=heatmaps.device)
+    inside = ((cells > -0.5) & (cells < limit)).all(-1)
+    return (divergence * inside).sum() / inside.sum().clamp_min(1)
+
+
 class HourglassInitializer(nn.Module):
     """Predict a shape from a crop: stem to stride 4, one hourglass, a heat map per landmark, its soft argmax."""
 
@@ -65,6 +87,7 @@ class HourglassInitializer(nn.Module):
             nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, n_points, 1),
         )  # fmt: skip
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Map crops (B, 3, S, S) in [0, 1] to shapes (B, N, 2), crop pixels."""
-        return soft_argmax(self.head(self.hourglass(self.stem((image - 0.5) * 4))), self.STRIDE)
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map crops (B, 3, S, S) in [0, 1] to shapes (B, N, 2), crop pixels, and the heat maps (B, N, S/4, S/4)."""
+        heatmaps = self.head(self.hourglass(self.stem((image - 0.5) * 4)))
+        return soft_argmax(heatmaps, self.STRIDE), heatmaps

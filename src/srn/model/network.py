@@ -23,6 +23,7 @@ class CascadeOutput(NamedTuple):
         coarse: (B, N, 2) crop pixels: the shape that the cascade started from.
         visibility: (B, N) logits of each point being visible; None without point heads.
         log_scale: (B, N) logarithm of the scale of the error, in face units; None without point heads.
+        heatmaps: (B, N, S/4, S/4) logits of the hourglass; None without one, and in clips.
     """
 
     shapes: Tensor
@@ -30,6 +31,7 @@ class CascadeOutput(NamedTuple):
     coarse: Tensor
     visibility: Tensor | None
     log_scale: Tensor | None
+    heatmaps: Tensor | None = None
 
 
 class _PointHeads(nn.Module):
@@ -101,19 +103,23 @@ class StructuralRelationNetwork(nn.Module):
         initial_weight: Tensor | None = None,
     ) -> CascadeOutput:
         """Localize the landmarks in crops (B, 3, S, S), float in [0, 1]; the rest is that of a `Localizer`."""
-        maps, start = self.encode(image)
-        return self.refine(maps, start, initial_shape, hidden, initial_weight)
+        maps, start, heatmaps = self.encode(image)
+        return self.refine(maps, start, initial_shape, hidden, initial_weight)._replace(heatmaps=heatmaps)
 
-    def encode(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Compute the part that needs no other frame: the encoder's maps, and the own initial shape (B, N, 2)."""
+    def encode(self, image: Tensor) -> tuple[tuple[Tensor, ...], Tensor, Tensor | None]:
+        """Compute the part that needs no other frame.
+
+        Returns the encoder's maps, the own initial shape (B, N, 2), and the hourglass's heat maps, if it has one.
+        """
         batch = image.shape[0]
         maps = self.encoder.prepare(image)
         start = self.mean_initial_shape(batch)
         if self.coarse is not None:
             start = start + self.coarse(maps[-1]).float().view(batch, -1, 2) * self.config.face_size
+        heatmaps = None
         if self.hourglass is not None:
-            start = self.hourglass(image)
-        return maps, start
+            start, heatmaps = self.hourglass(image)
+        return maps, start, heatmaps
 
     def refine(
         self,

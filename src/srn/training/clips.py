@@ -46,7 +46,7 @@ class ClipUnroll(nn.Module):
         """
         batch, frames = images.shape[:2]
         flat = images.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (T * B, 3, S, S)
-        maps, start = self.network.encode(flat)
+        maps, start, _ = self.network.encode(flat)
         carried = previous_start.to(start.dtype)
         outputs: list[CascadeOutput] = []
         initial = hidden = None

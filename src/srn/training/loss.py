@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from srn.face.scheme import LandmarkScheme
 from srn.model.config import ModelConfig
+from srn.model.hourglass import HourglassInitializer, heatmap_loss
 from srn.model.network import CascadeOutput
 
 LossKind = Literal["distance", "squared"]
@@ -52,7 +53,7 @@ def cascade_loss(
     """Compute the loss of a batch with true shapes (B, N, 2), in crop pixels, and visibility (B, N).
 
     The mean cost over points and faces is summed over the iterations; the authors' `kind` is `distance`. The terms of
-    visibility and expected error have `heads_weight`.
+    visibility, expected error and heat maps (`heatmap_loss`) have `heads_weight`.
     """
     normalizer = interocular_normalizer(target_shape, config.scheme, config.face_size)
     distances = point_distances(output.shapes, target_shape[:, None]) / normalizer[:, None, None]  # (B, I, N)
@@ -61,6 +62,8 @@ def cascade_loss(
     total = distances.pow(power).mean(dim=(0, 2)).sum()
     if config.learns_start:
         total = total + 0.5 * coarse.pow(power).mean()
+    if output.heatmaps is not None:
+        total = total + heads_weight * heatmap_loss(output.heatmaps, target_shape, HourglassInitializer.STRIDE)
     visibility = scale = total.new_zeros(())
     if output.visibility is not None and output.log_scale is not None:
         visibility = functional.binary_cross_entropy_with_logits(output.visibility.float(), visible.float())
