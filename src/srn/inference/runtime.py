@@ -15,6 +15,7 @@ from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Localizer, Prediction
 from srn.face.scheme import LandmarkScheme, described_scheme
+from srn.face.weights import find_weights
 from srn.inference.cores import check_threads
 from srn.inference.openvino_session import OpenVinoSession
 from srn.inference.sessions import Device, Precision, Reopened, Runtime, Session, check_choice, open_session
@@ -43,7 +44,8 @@ def open_localizer(
         WeightsError: the file is missing or holds no network.
         MissingDependencyError: PyTorch, for a `.safetensors` file, or OpenVINO is not installed.
     """
-    suffix = ".onnx" if weights is None else Path(weights).suffix
+    weights = None if weights is None else find_weights(weights)
+    suffix = ".onnx" if weights is None else weights.suffix
     if suffix == ".onnx":
         return OnnxLocalizer(
             weights, threads=threads, providers=providers, device=device, runtime=runtime, precision=precision

@@ -1,0 +1,41 @@
+"""`srn weights`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Annotated
+
+import typer
+
+from srn.face.weights import CATALOGUE, KnownWeights
+
+
+def weights(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List the networks that have a name, for `--weights NAME` and `FaceLandmarker("NAME")`.
+
+    `robust` ships with the package. The others are research weights of the repository's folder `models/`; where the
+    package was installed without it, the environment variable SRN_MODELS names their folder.
+
+    Example: `srn weights`
+    """
+    rows = [(one, *_place(one)) for one in CATALOGUE]
+    if as_json:
+        print(
+            json.dumps(
+                [dataclasses.asdict(one) | {"state": state, "path": path} for one, state, path in rows], indent=1
+            )
+        )
+        return
+    width = max(len(one.name) for one in CATALOGUE)
+    for one, state, _ in rows:
+        print(f"{one.name:<{width}}  {one.sha256[:12]}  {one.size / 1e6:4.1f} MB  {state:<8}  {one.recipe}")
+
+
+def _place(one: KnownWeights) -> tuple[str, str | None]:
+    path = one.path()
+    if path is None:
+        return "not here", None
+    return ("whole" if one.is_whole(path) else "changed"), str(path)

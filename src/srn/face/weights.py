@@ -1,0 +1,100 @@
+"""The networks that have a name: the shipped one, and the research weights of the repository's folder `models/`.
+
+`FaceLandmarker("robust-no-occlusion")` and `--weights robust-no-occlusion` load one by its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from srn.errors import WeightsError
+from srn.face.onnx_file import PINNED
+
+MODELS_VARIABLE = "SRN_MODELS"
+"""Environment variable with the folder of research weights, where the package is not installed from its repository."""
+
+
+@dataclass(frozen=True)
+class KnownWeights:
+    """Weights that have a name.
+
+    Attributes:
+        sha256: of the file.
+        size: bytes.
+        faces: faces (or frames) seen in training.
+        recipe: what they are, in a few words; `docs/experiments.md` has command and results.
+    """
+
+    name: str
+    sha256: str
+    size: int
+    faces: int
+    recipe: str
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.onnx"
+
+    @property
+    def shipped(self) -> bool:
+        """Whether the installed package holds them."""
+        return self.file in PINNED
+
+    def path(self) -> Path | None:
+        """Return where the file lies; None if it is not on this machine."""
+        return next((folder / self.file for folder in _folders() if (folder / self.file).is_file()), None)
+
+    def is_whole(self, path: Path) -> bool:
+        """Read a file and return whether it is that of the catalogue, bit for bit."""
+        return hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256
+
+
+CATALOGUE = (
+    KnownWeights("robust", PINNED["robust.onnx"], 11_004_849, 2_330_000, "preset robust: the default"),
+    KnownWeights(
+        "robust-no-occlusion",
+        "9789e82c5408dbc2926e583987af1e9ade640c82ad67af9e485ba69dac2728ce",
+        11_017_730,
+        200_000,
+        "preset robust, no occlusion in training (SRN w/o OFA, tables 3 and 9)",
+    ),
+    KnownWeights(
+        "tracker",
+        "f599df723f776bcad317cbdc37c6d30fa9cbccd646a5ef9d8483724ecd5e3898",
+        11_017_688,
+        59_968,
+        "the tracker of equation 13, fine-tuned from robust (frames seen)",
+    ),
+)
+
+
+def _folders() -> list[Path]:
+    """List where weights may lie: the package's folder, the variable's, and `models/` of the repository."""
+    package = Path(__file__).parents[1]
+    named = os.environ.get(MODELS_VARIABLE)
+    return [package / "weights", *([Path(named)] if named else []), package.parents[1] / "models"]
+
+
+def find_weights(weights: str | os.PathLike[str]) -> Path:
+    """Return the path of weights that are given by path or by name. A file of that very name goes first.
+
+    Raises:
+        WeightsError: a name of the catalogue whose file is not here or is another one, or an unknown name.
+    """
+    path = Path(weights)
+    if path.suffix or path.name != str(path) or path.exists():
+        return path
+    known = {one.name: one for one in CATALOGUE}.get(path.name)
+    if known is None:
+        names = ", ".join(one.name for one in CATALOGUE)
+        raise WeightsError.at(path.name, f"weights as .onnx or .safetensors, or one of the names {names}", "neither")
+    found = known.path()
+    if found is None:
+        expected = f"{known.file} in the repository's folder models/, or in the folder that {MODELS_VARIABLE} names"
+        raise WeightsError.at(path.name, expected, "no such file: research weights are not in the installed package")
+    if not known.is_whole(found):
+        raise WeightsError.at(found, f"the file with the SHA-256 {known.sha256[:12]}...", "another content")
+    return found
