@@ -100,6 +100,44 @@ def test_attributes_by_hand(target: Shape) -> None:
     assert evaluation(made[3]).attribute_summary() is None
 
 
+def test_a_flag_stands_beside_one_that_sees_no_picture(target: Shape) -> None:
+    """Three faces; point 0 is occluded in all, point 1 in the first, and the network gets everything right."""
+    occluded = np.zeros((3, 68), bool)
+    occluded[:, 0] = occluded[0, 1] = True
+    still = np.zeros((68, 2))
+    faces = [
+        result(str(k), target, still, occluded=hidden, visibility=np.where(hidden, 0.1, 0.9).astype(np.float32))
+        for k, hidden in enumerate(occluded)
+    ]
+    summary = evaluation(*faces).visibility_summary()
+    assert summary is not None
+    assert summary["points"] == 3 * 68
+    assert summary["occluded_share"] == pytest.approx(4 / 204)
+    flags = [summary[key] for key in ("recall_at_80_precision", "average_precision", "roc_auc")]
+    assert flags == pytest.approx([1, 1, 1])
+    # The prior scores point 0 with 1; point 1 with 0 on the first face, where it is occluded, and 1/2 on the others.
+    prior = summary["prior"]
+    assert prior["recall_at_80_precision"] == pytest.approx(3 / 4)
+    assert prior["average_precision"] == pytest.approx(3 / 4 + 1 / 4 * 4 / 204)
+    assert prior["roc_auc"] == pytest.approx((3 * 200 + 198 / 2) / (4 * 200))
+
+
+def test_confidence_by_the_error_of_the_face(target: Shape) -> None:
+    size = np.hypot(*(target[36] - target[45]))
+    faces = []
+    for name, error, confidence in (("a", 0.01, 0.95), ("b", 0.02, 0.75), ("c", 0.06, 0.55)):
+        offsets = np.tile([error * size, 0], (68, 1))
+        near = np.full(68, error < 0.03)
+        faces.append(result(name, target, offsets, confidence=np.full(68, confidence, np.float32), near=near))
+    summary = evaluation(*faces).confidence_summary()
+    assert summary is not None
+    assert summary["by_error"] == [
+        {"error_from": 0.0, "faces": 2, "confidence": pytest.approx(0.85), "observed": 1.0},
+        {"error_from": 0.05, "faces": 1, "confidence": pytest.approx(0.55), "observed": 0.0},
+    ]
+    assert summary["expected_calibration_error"] == pytest.approx((0.05 + 0.25 + 0.55) / 3)
+
+
 def test_another_normalizer(by_component: FaceResult, target: Shape) -> None:
     whole = evaluation(by_component)
     other = whole.by("interpupil")

@@ -172,6 +172,14 @@ def test_equal_scores_count_as_one_threshold() -> None:
     np.testing.assert_allclose((precision, recall), ([0.25], [1.0]))
 
 
+def test_the_area_under_the_roc_curve_counts_pairs(rng: np.random.Generator) -> None:
+    scores, positive = rng.integers(0, 10, 80) / 10, rng.random(80) < 0.3
+    ahead = scores[positive][:, None] - scores[~positive]
+    assert metrics.roc_auc(scores, positive) == pytest.approx(((ahead > 0) + 0.5 * (ahead == 0)).mean())
+    assert metrics.roc_auc(np.zeros(4), np.array([True, False, False, True])) == 0.5
+    assert np.isnan(metrics.roc_auc(scores, np.ones(80, bool)))
+
+
 def test_without_a_positive_there_is_no_precision() -> None:
     assert np.isnan(metrics.average_precision(np.arange(3.0), np.zeros(3, bool)))
     assert np.isnan(metrics.recall_at_precision(np.arange(3.0), np.zeros(3, bool)))

@@ -21,6 +21,9 @@ Initialization = Literal["gt-box", "finder", "bbs"]
 FAILURE_THRESHOLD = 0.08
 """The threshold of the paper's failure rates (table 3)."""
 
+ERROR_BINS = (0.03, 0.05, 0.08)
+"""Bounds of the bins of the faces' errors in `Evaluation.confidence_summary`."""
+
 CONFIDENT_WITHIN = 0.03
 """Confidence is the probability of an error below this share of the face's size (`Box.size`)."""
 
@@ -182,32 +185,40 @@ class Evaluation:
         """Return `summary` of the faces with each attribute (WFLW: `pose`, `occlusion`, ...); None without any."""
         return {name: self.with_attribute(name).summary() for name in self.attributes} or None
 
-    def visibility_summary(self) -> dict[str, float | int] | None:
+    def visibility_summary(self) -> dict[str, Any] | None:
         """Measure the flag "occluded" over all points of the faces with annotated occlusion (table 1).
 
         Returns:
-            `points`, `occluded_share`, `recall_at_80_precision`, `average_precision`, and the mean errors
-            `nme_visible` and `nme_occluded`. None unless there are both visible and occluded points.
+            `points`, `occluded_share`; `recall_at_80_precision`, `average_precision` and `roc_auc` of the flag; under
+            `prior` the same of a flag that sees no picture: the share of the *other* faces in which the landmark is
+            occluded; the mean errors `nme_visible` and `nme_occluded`. None unless there are both kinds of points.
         """
         stacked = self.stacked("visibility", "occluded", "point_errors")
         if stacked is None:
             return None
-        visibility, occluded, errors = (entry.ravel() for entry in stacked)
+        visibility, occluded, errors = stacked
         if occluded.all() or not occluded.any():
             return None
-        scores = 1 - visibility
+        others = occluded.sum(axis=0) - occluded
         return {
-            "points": len(occluded),
+            "points": occluded.size,
             "occluded_share": float(occluded.mean()),
-            "recall_at_80_precision": metrics.recall_at_precision(scores, occluded),
-            "average_precision": metrics.average_precision(scores, occluded),
+            **_flag_summary(1 - visibility, occluded),
+            "prior": _flag_summary(others / max(len(occluded) - 1, 1), occluded),
             "nme_visible": float(errors[~occluded].mean()),
             "nme_occluded": float(errors[occluded].mean()),
         }
 
     def confidence_summary(self) -> dict[str, Any] | None:
-        """Return the expected calibration error of the confidence, and its reliability curve; None without it."""
-        stacked = self.stacked("confidence", "near")
+        """Measure how well the confidence foretells errors below `CONFIDENT_WITHIN`; None without a confidence.
+
+        Returns:
+            `expected_calibration_error`; its reliability curve as `confidence`, `observed` and `points` of each filled
+            bin; and under `by_error`, for the faces between two of `ERROR_BINS`, their number, mean confidence and
+            the observed share of near points. A face's error is not known in use: the bins show on which faces a
+            confidence that is right on average is too high.
+        """
+        stacked = self.stacked("confidence", "near", "point_errors")
         if stacked is None:
             return None
         points = (stacked[0].ravel(), stacked[1].ravel())
@@ -218,6 +229,7 @@ class Evaluation:
             "confidence": mean[filled].tolist(),
             "observed": share[filled].tolist(),
             "points": count[filled].tolist(),
+            "by_error": _confidence_by_error(*stacked),
         }
 
     def to_dict(self, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -239,6 +251,31 @@ class Evaluation:
                 {"path": r.path.as_posix(), "subset": r.subset, "nme": finite_or_none(r.nme)} for r in self.results
             ],
         }
+
+
+def _flag_summary(scores: npt.NDArray[np.floating], occluded: npt.NDArray[np.bool_]) -> dict[str, float]:
+    flat = (scores.ravel().astype(np.float64), occluded.ravel())
+    return {
+        "recall_at_80_precision": metrics.recall_at_precision(*flat),
+        "average_precision": metrics.average_precision(*flat),
+        "roc_auc": metrics.roc_auc(*flat),
+    }
+
+
+def _confidence_by_error(
+    confidence: npt.NDArray[np.floating], near: npt.NDArray[np.bool_], errors: npt.NDArray[np.floating]
+) -> list[dict[str, float | int]]:
+    """Summarize (F, N) confidences and observations for the faces of each bin of the face's error."""
+    bin_of = np.digitize(errors.mean(axis=1), ERROR_BINS)
+    return [
+        {
+            "error_from": float((0.0, *ERROR_BINS)[number]),
+            "faces": int((bin_of == number).sum()),
+            "confidence": float(confidence[bin_of == number].mean()),
+            "observed": float(near[bin_of == number].mean()),
+        }
+        for number in np.unique(bin_of).tolist()
+    ]
 
 
 def check_normalizer(name: str) -> None:

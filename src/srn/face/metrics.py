@@ -94,6 +94,20 @@ def recall_at_precision(scores: FloatArray, positive: npt.NDArray[np.bool_], pre
     return float(recalls[precisions >= precision].max(initial=0.0))
 
 
+def roc_auc(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> float:
+    """Return the probability that a positive has a higher score than a negative, equal scores counting half.
+
+    This is the area under the ROC curve. `positive` (K,) are the true labels; NaN unless there are both.
+    """
+    positive = np.asarray(positive, dtype=bool)
+    count, others = int(positive.sum()), int((~positive).sum())
+    if count == 0 or others == 0:
+        return float("nan")
+    _, place, equal = np.unique(np.asarray(scores, dtype=np.float64), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(equal) - (equal - 1) / 2)[place]  # equal scores share the mean of their ranks
+    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * others))
+
+
 def precision_recall(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> tuple[Float64Array, Float64Array]:
     """Return precision and recall at every distinct threshold, the highest first; empty without a positive."""
     scores, positive = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)

@@ -201,14 +201,19 @@ def _visibility(result: Evaluation) -> Markup:
     summary = result.visibility_summary()
     if summary is None:
         return Markup()
+    prior = summary["prior"]
+    flags = {
+        "recall_at_80_precision": "recall of occluded points at 80 % precision",
+        "average_precision": "average precision of the flag",
+        "roc_auc": "area under its ROC curve",
+    }
     rows = [
-        ["NME of visible points", f"{summary['nme_visible']:.2%}"],
-        ["NME of occluded points", f"{summary['nme_occluded']:.2%}"],
-        ["recall of occluded points at 80 % precision", f"{summary['recall_at_80_precision']:.1%}"],
-        ["average precision of the flag", f"{summary['average_precision']:.3f}"],
+        ["NME of visible points", f"{summary['nme_visible']:.2%}", "–"],
+        ["NME of occluded points", f"{summary['nme_occluded']:.2%}", "–"],
+        *([words, f"{summary[key]:.3f}", f"{prior[key]:.3f}"] for key, words in flags.items()),
     ]
     caption = f"{summary['points']} points with annotated occlusion, {summary['occluded_share']:.0%} of them occluded"
-    return table(caption, ["measure", "value"], rows)
+    return table(caption, ["measure", "value", "by the landmark alone, without the picture"], rows)
 
 
 def _faces(result: Evaluation, sources: Mapping[Path, PictureSource]) -> Markup:
