@@ -16,19 +16,23 @@ Examples:
     (240, 320, 3)
 """
 
-from srn.errors import InputError, SrnError
-from srn.face.geometry import Box, CropSpec
-from srn.face.localizer import Localizer, Prediction
-from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
-from srn.inference.drawing import TrackPainter, draw_faces
-from srn.inference.face import Face, Faces
-from srn.inference.face_finder import BoxFit, FaceFinder, FoundFace, LandmarkBoxFinder
-from srn.inference.landmarker import FaceLandmarker
-from srn.inference.runtime import OnnxLocalizer
-from srn.inference.smoothing import SmoothingConfig
-from srn.inference.tracker import FaceTracker
-from srn.inference.tracks import TrackerConfig
-from srn.media.pictures import read_image
+import importlib as _importlib
+import typing as _typing
+
+if _typing.TYPE_CHECKING:
+    from srn.errors import InputError, SrnError
+    from srn.face.geometry import Box, CropSpec
+    from srn.face.localizer import Localizer, Prediction
+    from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
+    from srn.inference.drawing import TrackPainter, draw_faces
+    from srn.inference.face import Face, Faces
+    from srn.inference.face_finder import BoxFit, FaceFinder, FoundFace, LandmarkBoxFinder
+    from srn.inference.landmarker import FaceLandmarker
+    from srn.inference.runtime import OnnxLocalizer
+    from srn.inference.smoothing import SmoothingConfig
+    from srn.inference.tracker import FaceTracker
+    from srn.inference.tracks import TrackerConfig
+    from srn.media.pictures import read_image
 
 __version__ = "0.1.0"
 
@@ -41,3 +45,32 @@ __all__ += ["OnnxLocalizer", "Prediction", "SmoothingConfig", "SrnError", "Track
 
 # Schemes.
 __all__ += ["COFW_29", "IBUG_68", "WFLW_98", "LandmarkScheme"]
+
+# A name is imported when it is used: `import srn` and `srn --help` do not wait for NumPy, OpenCV and ONNX Runtime.
+_PLACES = {
+    "errors": ("InputError", "SrnError"),
+    "face.geometry": ("Box", "CropSpec"),
+    "face.localizer": ("Localizer", "Prediction"),
+    "face.scheme": ("COFW_29", "IBUG_68", "WFLW_98", "LandmarkScheme"),
+    "inference.drawing": ("TrackPainter", "draw_faces"),
+    "inference.face": ("Face", "Faces"),
+    "inference.face_finder": ("BoxFit", "FaceFinder", "FoundFace", "LandmarkBoxFinder"),
+    "inference.landmarker": ("FaceLandmarker",),
+    "inference.runtime": ("OnnxLocalizer",),
+    "inference.smoothing": ("SmoothingConfig",),
+    "inference.tracker": ("FaceTracker",),
+    "inference.tracks": ("TrackerConfig",),
+    "media.pictures": ("read_image",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for place, names in _PLACES.items():
+        if name in names:
+            value = globals()[name] = getattr(_importlib.import_module(f"{__name__}.{place}"), name)
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -13,9 +13,23 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 from srn.errors import InputError
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: IO[Any]) -> None:
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(file: IO[Any]) -> None:
+        # A record lock belongs to this process alone: workers that outlive it for a moment do not hold it.
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 STANDARD_OUTPUT = Path("-")  # as the path of a file
 _STANDARD_OUTPUTS = {str(STANDARD_OUTPUT), "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
@@ -253,6 +267,18 @@ def _remove(beside: Path, target: Path) -> None:
     if beside != target:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+def lock(file: IO[Any], where: str | os.PathLike[str], what: str) -> None:
+    """Hold an open file for this process until it is closed; the operating system releases it when the process ends.
+
+    Raises:
+        InputError: another process holds it; `where` and `what` say which run it belongs to.
+    """
+    try:
+        _lock(file)
+    except OSError as error:
+        raise InputError.at(where, f"{what} that no other process holds", "one at work there") from error
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:

@@ -16,8 +16,8 @@ import typer
 
 import srn as package
 from srn.cli import detect as detect_module
+from srn.cli import main as main_module
 from srn.cli import options
-from srn.cli.main import app
 from srn.errors import InputError, MissingDependencyError, WeightsError
 
 
@@ -30,12 +30,19 @@ def leaves(command: Any, name: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
             yield from leaves(child, (*name, part))
 
 
-COMMANDS = sorted(leaves(typer.main.get_command(app)))
+COMMANDS = sorted(leaves(typer.main.get_command(main_module.command_line())))
 
 
 def test_the_commands_are_those_of_the_design() -> None:
     names = {" ".join(command) for command in COMMANDS}
     assert {"detect", "evaluate", "train", "export", "benchmark", "data check", "data pack"} <= names
+
+
+def test_the_help_of_all_says_of_each_command_what_its_own_help_says() -> None:
+    """The words stand in `COMMANDS` because the commands are not imported for it."""
+    group: Any = typer.main.get_command(main_module.command_line())
+    first_paragraphs = {name: (command.help or "").split("\n\n")[0] for name, command in group.commands.items()}
+    assert {name: " ".join(text.split()) for name, text in first_paragraphs.items()} == dict(main_module.COMMANDS)
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -94,13 +101,13 @@ def test_missing_weights_are_named(tmp_path: Path, name: str) -> None:
     if name.endswith("safetensors"):
         pytest.importorskip("torch")
     with pytest.raises(WeightsError, match=re.escape(f"{tmp_path / name}: expected ")):
-        options.open_landmarker(tmp_path / name, 1, False, 1, None)
+        options.open_landmarker(tmp_path / name, "fast", False, 1, None)
 
 
 @pytest.mark.parametrize(("name", "found"), [("weights.pt", r"\.pt"), ("weights", "no suffix")])
 def test_weights_of_another_kind_are_named(tmp_path: Path, name: str, found: str) -> None:
     with pytest.raises(InputError, match=rf"expected weights as \.onnx or \.safetensors, found {found}"):
-        options.open_landmarker(tmp_path / name, 1, False, 1, None)
+        options.open_landmarker(tmp_path / name, "fast", False, 1, None)
 
 
 def test_as_a_module_in_a_process_of_its_own(tmp_path: Path) -> None:

@@ -13,12 +13,14 @@ import pytest
 
 from srn.errors import InputError
 from srn.media.results import (
+    compact,
     frame_record,
     json_lines,
     picture_record,
     write_pictures_coco,
     write_pictures_csv,
     write_pictures_json,
+    write_pictures_lines,
 )
 
 FACE: dict[str, Any] = {
@@ -37,14 +39,20 @@ def pictures() -> list[dict[str, Any]]:
 
 
 def test_json(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
-    write_pictures_json(tmp_path / "new" / "a.json", pictures[1:])
+    lines = [compact(picture) for picture in pictures]
+    write_pictures_json(tmp_path / "new" / "a.json", lines[1:])
     text = '{"images":[{"path":"c,d.png","width":6,"height":5,"faces":[]}]}'
     assert (tmp_path / "new" / "a.json").read_text() == text
     stream = io.StringIO()
-    write_pictures_json(stream, pictures[1:])
+    write_pictures_json(stream, lines[1:])
     assert stream.getvalue() == text + "\n"
-    write_pictures_json(tmp_path / "b.json", pictures)
+    write_pictures_json(tmp_path / "b.json", lines)
     assert json.loads((tmp_path / "b.json").read_text()) == {"images": pictures}
+
+
+def test_lines(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
+    write_pictures_lines(tmp_path / "a.jsonl", map(compact, pictures))
+    assert [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()] == pictures
 
 
 def test_csv(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
@@ -125,7 +133,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_says_that_it_is_partial(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
-    write_pictures_json(tmp_path / "a.json", pictures, partial=True)
+    write_pictures_json(tmp_path / "a.json", [compact(picture) for picture in pictures], partial=True)
     assert json.loads((tmp_path / "a.json").read_text()) == {"images": pictures, "partial": True}
     write_pictures_coco(tmp_path / "b.json", pictures, partial=True)
     assert json.loads((tmp_path / "b.json").read_text())["partial"] is True

@@ -12,8 +12,9 @@ from srn.cli import options
 from srn.cli.command import finishing
 from srn.errors import DataError
 from srn.files import FACES_JSON, STANDARD_OUTPUT
-from srn.inference.batch import DetectionWriter, ResultFormat, detect_pictures
+from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
+from srn.inference.picture_files import DetectionWriter, ResultFormat, Written, render
 from srn.media.boxes import PictureBoxes, read_boxes
 from srn.media.listing import Listing, pictures_in
 
@@ -45,7 +46,13 @@ MinConfidence = Annotated[
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Keep faces of any confidence.")]
+Resume = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with a run that was killed or interrupted, with the same options and files."),
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Name pictures without a face, and files left out.")]
+
+NO_RUN = "no run was left there: a new one begins"
 
 
 def detect(
@@ -62,11 +69,12 @@ def detect(
     max_faces: options.MaxFaces = None,
     largest: options.Largest = False,
     weights: options.Weights = None,
-    passes: options.Passes = 2,
+    accuracy: options.Accuracy = "balanced",
     flip_average: options.Flip = False,
     yunet: options.YuNet = None,
     threads: options.Threads = None,
     force: options.Force = False,
+    resume: Resume = False,
     verbose: Verbose = False,
 ) -> None:
     """Find faces and their landmarks in pictures.
@@ -82,37 +90,54 @@ def detect(
         pictures, out, output_format, overlay=overlay, json_to=json_file or (STANDARD_OUTPUT if out is None else None),
         inputs=[path for path in (boxes, weights, yunet) if path is not None], force=force,
     )  # fmt: skip
-    own_boxes = None if boxes is None else PictureBoxes(read_boxes(boxes))
-    landmarker = options.open_landmarker(
-        weights, passes, flip_average, threads, yunet, smallest, 1 if largest else max_faces
+    choice = Choice(
+        None if boxes is None else PictureBoxes(read_boxes(boxes)), min_score, 0 if keep_all else min_confidence
     )
-    _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
+    landmarker = options.open_landmarker(
+        weights, accuracy, flip_average, threads, yunet, smallest, 1 if largest else max_faces
+    )
+    same = {
+        "PATHS": list(map(str, paths)), "--out": _text(out), "--json": _text(json_file), "--format": output_format,
+        "--overlay": overlay, "--boxes": _text(boxes), "--min-score": min_score, "--min-confidence": min_confidence,
+        "--all": keep_all, "--smallest": smallest, "--max-faces": 1 if largest else max_faces,
+        "--weights": landmarker.localizer.name, "--accuracy": accuracy, "--flip-average": flip_average,
+        "--yunet": _text(yunet),
+    }  # fmt: skip
+    finished = writer.keep_journal(same, resume=resume)
+    if resume:
+        options.note(f"{writer.pictures} of {len(pictures)} pictures are done" if finished is not None else NO_RUN)
+    _tell_left_out(listing, boxes, choice.boxes, verbose=verbose)
+
+    def finish(found: Detection) -> Written:
+        return writer.write(render(found, overlay=writer.overlay))
+
     failed = listing.problems
-    with writer, finishing(), options.progress_bar("pictures") as progress:
-        for found in progress.track(
-            detect_pictures(
-                landmarker, pictures, own_boxes, min_score=min_score, min_confidence=0 if keep_all else min_confidence
-            ),
-            len(pictures),
-            description="detecting",
-        ):
-            if isinstance(found, DataError):
-                failed.append(str(found))
-            else:
-                writer.add(found)
-                if verbose and not found.faces:
-                    reason = "only doubtful faces" if found.left_out else "no face"
-                    options.say(f"{reason}: {found.picture.path}", options.messages)
-    options.say(_summary(writer, out if overlay else None), options.messages)
+    with writer, finishing(), options.paced("pictures", len(pictures), writer.pictures) as advance:
+        for batch in detect_pictures(landmarker, pictures, choice, finish, finished=finished or (), tell=options.note):
+            failed += [str(one) for one in batch if isinstance(one, DataError)]
+            writer.add([one for one in batch if not isinstance(one, DataError)])
+            advance(len(batch))
+            if verbose:
+                _tell_empty(batch)
+    options.note(_summary(writer, out if overlay else None))
     options.exit_if_failed([*failed, *writer.problems])
 
 
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
+
+
+def _tell_empty(batch: Sequence[Written | DataError]) -> None:
+    for one in batch:
+        if not isinstance(one, DataError) and not one.record["faces"]:
+            reason = "only doubtful faces" if one.record.get("left_out") else "no face"
+            options.note(f"{reason}: {one.picture.path}")
+
+
 def _summary(writer: DetectionWriter, drawn: Path | None) -> str:
-    faces = sum(len(record["faces"]) for record in writer.records)
-    left_out = sum(record.get("left_out", 0) for record in writer.records)
-    parts = [f"{options.counted(faces, 'face')} in {options.counted(len(writer.records), 'picture')}"]
+    parts = [f"{options.counted(writer.faces, 'face')} in {options.counted(writer.pictures, 'picture')}"]
     parts += [f"drawn in {drawn}"] * (drawn is not None)
-    parts += [f"{left_out} doubtful left out: --all shows them"] * (left_out > 0)
+    parts += [f"{writer.left_out} doubtful left out: --all shows them"] * (writer.left_out > 0)
     return ", ".join(parts)
 
 
@@ -126,10 +151,10 @@ def _tell_left_out(listing: Listing, file: Path | None, boxes: PictureBoxes | No
         pictures = [picture.path for picture in listing.pictures]
         unnamed = [path for path in pictures if boxes.key_of(path) is None]
         if len(unnamed) == len(pictures):
-            options.say(f"{file}: names none of the pictures", options.messages)
+            options.note(f"{file}: names none of the pictures")
         else:
             left_out[f"not in {file}"] = unnamed
         left_out[f"in {file}, but not among the pictures"] = boxes.unused(pictures)
     for reason, names in left_out.items():
         if names:
-            options.say(f"{reason}: {options.some(names, most)}", options.messages)
+            options.note(f"{reason}: {options.some(names, most)}")

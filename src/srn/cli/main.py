@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import re
@@ -12,25 +13,50 @@ from typing import Annotated
 import typer
 
 import srn
-from srn.cli import benchmark, data, detect, evaluate, export, hofs, mask, options, reproduce, track, train
+from srn.cli import options
 from srn.cli.command import INTERRUPTED, command
 from srn.errors import InputError, SrnError, first_line
 
-app = typer.Typer(
-    name="srn",
-    help="Occlusion-robust facial landmarks: detect, track, evaluate, train.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    pretty_exceptions_enable=False,
-)
-for function in (
-    detect.detect, track.track, evaluate.evaluate, reproduce.reproduce, train.train, train.average, export.export,
-    mask.mask, benchmark.benchmark,
-):  # fmt: skip
-    app.command()(command(function))
-app.add_typer(data.app, name="data")
-app.add_typer(hofs.app, name="hofs")
+COMMANDS = {
+    "detect": "Find faces and their landmarks in pictures.",
+    "track": "Track faces and their landmarks through a video.",
+    "evaluate": "Measure the landmarks of annotated faces.",
+    "reproduce": "Measure the paper's tables and figures again, beside its published numbers.",
+    "train": "Train a network on annotated faces.",
+    "average": "Average the weights of several runs, and calibrate the expected errors of the mean.",
+    "export": "Write a network as one ONNX file for the runtime and compare its output with PyTorch's.",
+    "mask": "Paint masks over the faces of an annotated set; the points stay as they are.",
+    "benchmark": "Time the face finder, the landmarks and the tracking on this machine.",
+    "data": "Validate a dataset or pack it for training.",
+    "hofs": "Hard occluded faces, by reinforcement learning.",
+}
+"""The commands, and what the help of `srn` says of each: only the one that is called is imported."""
+
+_MODULES = {"average": "train"}
+"""Modules of `srn.cli` whose name is not the command's."""
+
+
+def command_line(called: str | None = None) -> typer.Typer:
+    """Make the command line with all commands, or with the one that is called and the names of the others."""
+    app = typer.Typer(
+        name="srn",
+        help="Occlusion-robust facial landmarks: detect, track, evaluate, train.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode="markdown",
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name, words in COMMANDS.items():
+        if called not in (None, name):
+            app.command(name, help=words)(lambda: None)  # never called
+            continue
+        module = importlib.import_module(f"srn.cli.{_MODULES.get(name, name)}")
+        if hasattr(module, "app"):  # a group of commands
+            app.add_typer(module.app, name=name)
+        else:
+            app.command(name)(command(getattr(module, name)))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -39,7 +65,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
@@ -59,7 +84,7 @@ def main() -> None:
     try:
         if any(word == "" or re.fullmatch(r"--[\w-]+=", word) for word in sys.argv[1:]):
             raise InputError.at("command line", "a value for every option and argument", "an empty one")
-        app()
+        command_line(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))()
     except SrnError as error:
         options.fail(str(error))
         sys.exit(2)

@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import datetime
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from srn.errors import MissingDependencyError, printable
-from srn.evaluation.cache import EvaluationCache, default_folder
-from srn.inference.face_finder import YuNetFinder
-from srn.inference.landmarker import FaceLandmarker
+from srn.inference import views
 
-# Names of files are text: `[red]` and `:smile:` in them mean nothing.
-console = Console(markup=False, emoji=False, highlight=False)
-messages = Console(stderr=True, markup=False, emoji=False, highlight=False)
+# Rich, the networks and the evaluation are imported where they are used: a short command does not wait for them.
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from srn.evaluation.cache import EvaluationCache
+    from srn.inference.landmarker import FaceLandmarker
+
+    console: Console
+    """Standard output."""
+    messages: Console
+    """Standard error."""
+
+
+@functools.cache
+def _console(stderr: bool) -> Console:
+    from rich.console import Console
+
+    # Names of files are text: `[red]` and `:smile:` in them mean nothing.
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("console", "messages"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return _console(name == "messages")
+
+
+LINE_EVERY = 5.0
+"""Seconds between two lines of progress, where there is no terminal."""
 
 
 class Folder(NamedTuple):
@@ -35,12 +62,12 @@ Weights = Annotated[
         help="Weights: an exported `.onnx`, or a training run's `.safetensors`. The shipped ones if left out."
     ),
 ]
-Passes = Annotated[
-    int,
+Accuracy = Annotated[
+    views.Accuracy,
     typer.Option(
-        min=1,
-        help="Passes of the network over each face; each is placed by the points of the one before. From 2 on, faces"
-        " with a misplaced crop get up to two extra passes.",
+        "--accuracy",
+        help="Views of each face: `fast`: one; `balanced`: a second where it pays; `best`: two for every face. Misplaced"
+        " crops get up to two more, except with `fast`.",
     ),
 ]
 Flip = Annotated[
@@ -63,20 +90,23 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew, and kee
 
 def open_landmarker(
     weights: Path | None,
-    passes: int,
+    accuracy: views.Accuracy,
     flip: bool,
     threads: int | None,
     yunet: Path | None,
     smallest: float | None = None,
     max_faces: int | None = None,
 ) -> FaceLandmarker:
+    from srn.inference.face_finder import YuNetFinder
+    from srn.inference.landmarker import FaceLandmarker
+
     finder = None if yunet is None else YuNetFinder(yunet)
     return FaceLandmarker(
         weights,
         face_finder=finder,
         smallest=smallest,
         max_faces=max_faces,
-        passes=passes,
+        accuracy=accuracy,
         flip_average=flip,
         threads=threads,
     )
@@ -84,6 +114,8 @@ def open_landmarker(
 
 def open_cache(folder: Path | None, none: bool) -> EvaluationCache | None:
     """Open the folder that keeps results; None if nothing is to be kept."""
+    from srn.evaluation.cache import EvaluationCache, default_folder
+
     return None if none else EvaluationCache(folder or default_folder())
 
 
@@ -94,6 +126,8 @@ def counted(number: int, noun: str) -> str:
 
 def number_table(title: str, names: str, columns: Iterable[str]) -> Table:
     """Make a table of a column of names and columns of numbers."""
+    from rich.table import Table
+
     table = Table(title=printable(title))
     table.add_column(names)
     for column in columns:
@@ -103,12 +137,25 @@ def number_table(title: str, names: str, columns: Iterable[str]) -> Table:
 
 def say(line: str, to: Console | None = None) -> None:
     """Print a line as it is, on standard output unless another console is given."""
-    (to or console).print(printable(line), soft_wrap=True)
+    if to is None:
+        print(printable(line), flush=True)
+    else:
+        to.print(printable(line), soft_wrap=True)
+
+
+def note(line: str) -> None:
+    """Print a line as it is on standard error, above a progress bar."""
+    if "rich.progress" in sys.modules:
+        say(line, _console(True))
+    else:
+        print(printable(line), file=sys.stderr, flush=True)
 
 
 def fail(line: str) -> None:
     """Print the one line of an error on standard error."""
-    messages.print(Text.assemble(("srn:", "bold red"), f" {printable(line)}"), soft_wrap=True)
+    from rich.text import Text
+
+    _console(True).print(Text.assemble(("srn:", "bold red"), f" {printable(line)}"), soft_wrap=True)
 
 
 def some(names: Sequence[object], most: int | None = 5) -> str:
@@ -121,7 +168,7 @@ def exit_if_failed(problems: Iterable[str]) -> None:
     """Print a line for each failure and, if there is one, end with exit code 1."""
     lines = list(problems)
     for line in lines:
-        say(f"failed: {line}", messages)
+        note(f"failed: {line}")
     if lines:
         raise typer.Exit(1)
 
@@ -142,6 +189,15 @@ class needs_extra:
 
 def progress_bar(unit: str) -> Progress:
     """Make a progress bar on standard error; nothing is shown if that is no terminal."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -149,10 +205,56 @@ def progress_bar(unit: str) -> Progress:
         TextColumn(unit),
         TaskProgressColumn(show_speed=True),
         TimeRemainingColumn(compact=True),
-        console=messages,
+        console=_console(True),
         transient=True,
-        disable=not messages.is_terminal,
+        disable=not _console(True).is_terminal,
     )
+
+
+@contextmanager
+def paced(unit: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show how many of many things are done, how many a second, and the time left; give what counts further ones.
+
+    On a terminal it is a bar, otherwise a line every few seconds, both on standard error.
+
+    Args:
+        unit: the things, in the plural.
+        done: how many are done before.
+    """
+    start, shown, count = time.monotonic(), time.monotonic(), done
+    if total <= 1:
+        yield lambda number: None
+        return
+    if not sys.stderr.isatty():
+
+        def print_line(number: int) -> None:
+            nonlocal count, shown
+            count, now = count + number, time.monotonic()
+            if now >= shown + LINE_EVERY:
+                shown = now
+                note(f"{count} of {total} {unit}, {_pace(count - done, total - count, now - start)}")
+
+        yield print_line
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn(unit), TextColumn("{task.fields[pace]}")
+    with Progress(*columns, console=_console(True), transient=True) as bar:
+        task = bar.add_task("", total=total, completed=done, pace="")
+
+        def advance(number: int) -> None:
+            nonlocal count
+            count += number
+            pace = _pace(count - done, total - count, time.monotonic() - start)
+            bar.update(task, completed=count, pace=pace)
+
+        yield advance
+
+
+def _pace(done: int, left: int, seconds: float) -> str:
+    rate = done / max(seconds, 1e-3)
+    rest = "" if not rate else f", {datetime.timedelta(seconds=round(left / rate))} left"
+    return f"{rate:.{1 if rate < 100 else 0}f} a second{rest}"
 
 
 def steps_of(progress: Progress) -> Callable[[str, int], Callable[[], None]]:

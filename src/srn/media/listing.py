@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,9 +111,9 @@ def _is_overlay(path: Path, siblings: set[Path]) -> bool:
     return any(source.with_name(source.name + suffix) in siblings for suffix in IMAGE_SUFFIXES)
 
 
-def point_files(picture: PictureFile, pictures: Sequence[PictureFile]) -> Iterator[Path]:
-    """Yield relative names for the faces of a picture: `<stem>.pts`, `<stem>_2.pts`, ..., skipping other pictures'."""
-    stem, stems = picture.stem, {other.stem for other in pictures}
+def point_files(picture: PictureFile, stems: Container[Path]) -> Iterator[Path]:
+    """Yield relative names for the faces of a picture: `<stem>.pts`, `<stem>_2.pts`, ..., skipping all `stems`."""
+    stem = picture.stem
     yield stem.with_name(f"{stem.name}.pts")
     for number in itertools.count(2):
         further = stem.with_name(f"{stem.name}_{number}")

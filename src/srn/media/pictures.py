@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from pathlib import Path
@@ -43,18 +42,27 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
 
     Raises:
         DataError: `content` is not a picture, ends early, or has more pixels than the limit (`srn.media.limits`).
+        MemoryError: the picture does not fit into what is left of the memory.
     """
     size, image = stated_size(content), None
     if size is not None:
         check_pixels(name, *size)
         flags = cv2.IMREAD_COLOR if content[:2] == b"\xff\xd8" else _AS_STORED  # a JPEG has no transparency
-        with contextlib.suppress(cv2.error):
+        try:
             image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        except cv2.error as error:
+            if error.code == cv2.Error.StsNoMem:
+                raise MemoryError(f"{name}: no memory for {size[0]} x {size[1]} pixels") from error
     if image is None and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
         image = _decode_heic(content, name, known_size=size is not None)
     if image is None or image.dtype not in (np.uint8, np.uint16):
         found = f"{len(content)} bytes that do not decode to one" if image is None else f"values of {image.dtype}"
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", found)
+    if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
+        for top in range(0, len(image), _STRIP):  # in place: a second copy of a large picture takes much memory
+            strip = image[top : top + _STRIP]
+            strip[:] = cv2.cvtColor(strip, cv2.COLOR_BGR2RGB)
+        return image.astype(np.uint8, copy=False)
     # LibTIFF multiplies colours of 8 bits by their opacity.
     return opaque_rgb(image, multiplied=content[:2] in (b"II", b"MM") and image.dtype == np.uint8)
 
@@ -97,13 +105,28 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
 
     Raises:
         DataError: the file is missing, is a device or a pipe, or is not a picture.
+        MemoryError: as in `decode_image`.
+    """
+    return decode_image(read_encoded(path), path)
+
+
+def read_encoded(path: str | os.PathLike[str]) -> bytes:
+    """Read a picture file without decoding it.
+
+    Raises:
+        DataError: the file is missing, or is a device or a pipe.
     """
     expected = "a readable picture file"
     with DataError.reading(path, expected):
         if not Path(path).is_dir() and not stat.S_ISREG(os.stat(path).st_mode):
             raise DataError.at(path, expected, "a device or a pipe")
-        content = Path(path).read_bytes()
-    return decode_image(content, path)
+        return Path(path).read_bytes()
+
+
+def decoded_bytes(content: bytes) -> int:
+    """Return the bytes that an encoded picture takes as (H, W, 3) uint8; 0 if its header does not state a size."""
+    size = stated_size(content)
+    return 0 if size is None else 3 * size[0] * size[1]
 
 
 def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 92) -> bytes:

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,12 +26,13 @@ def frame_record(number: int, time_s: float, faces: Sequence[Record]) -> dict[st
     return {"frame": number, "time_s": round(time_s, 6), "faces": list(faces)}
 
 
-def write_pictures_json(target: Path | TextIO, pictures: Sequence[Record], *, partial: bool = False) -> None:
-    """Write the records of pictures as one JSON object, `{"images": [...]}`; on a stream a line end follows.
+def write_pictures_json(target: Path | TextIO, lines: Iterable[str], *, partial: bool = False) -> None:
+    """Write the records of pictures, each as JSON (`compact`), as one object, `{"images": [...]}`.
 
-    `partial` adds `"partial": true`: the run was interrupted, and pictures are missing.
+    On a stream a line end follows. `partial` adds `"partial": true`: the run was interrupted, and pictures are missing.
     """
-    text = _compact({"images": pictures} | _partial(partial))
+    end = ',"partial":true}' if partial else "}"
+    text = f'{{"images":[{",".join(lines)}]{end}'
     stream = _stream(target)
     if stream is not None:
         _print(text, stream)
@@ -39,7 +40,12 @@ def write_pictures_json(target: Path | TextIO, pictures: Sequence[Record], *, pa
         write_atomically(target, text)
 
 
-def write_pictures_csv(path: Path, pictures: Sequence[Record]) -> None:
+def write_pictures_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write the records of pictures, each as JSON (`compact`), as lines."""
+    write_atomically(path, "".join(f"{line}\n" for line in lines))
+
+
+def write_pictures_csv(path: Path, pictures: Iterable[Record]) -> None:
     """Write the records of pictures as a table with a row for each landmark; unknown values are empty."""
     rows: list[list[Any]] = [["path", "face", "point", "x", "y", "visibility", "confidence"]]
     for picture in pictures:
@@ -50,7 +56,7 @@ def write_pictures_csv(path: Path, pictures: Sequence[Record]) -> None:
     write_csv(path, rows, line_end=os.linesep)
 
 
-def write_pictures_coco(path: Path, pictures: Sequence[Record], *, partial: bool = False) -> None:
+def write_pictures_coco(path: Path, pictures: Iterable[Record], *, partial: bool = False) -> None:
     """Write the records of pictures as a COCO key point file; `partial` is that of `write_pictures_json`."""
     images, annotations = [], list[dict[str, Any]]()
     for number, picture in enumerate(pictures, 1):
@@ -59,7 +65,7 @@ def write_pictures_coco(path: Path, pictures: Sequence[Record], *, partial: bool
         annotations += coco_annotations(picture["faces"], image_id=number, first_id=len(annotations) + 1)
     categories = [{"id": 1, "name": "face", "supercategory": "face"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    write_atomically(path, _compact(content | _partial(partial)))
+    write_atomically(path, compact(content | ({"partial": True} if partial else {})))
 
 
 def coco_annotations(faces: Sequence[Record], *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
@@ -97,10 +103,10 @@ def json_lines(target: Path | TextIO | None) -> Iterator[Callable[[Record], None
     """
     stream = _stream(target)
     if stream is not None:
-        yield lambda record: _print(_compact(record), stream)
+        yield lambda record: _print(compact(record), stream)
     elif isinstance(target, Path):
         with growing_file(target) as beside, beside.open("wb", buffering=0) as file:
-            yield lambda record: _append_line(file, target, _compact(record).encode() + b"\n")
+            yield lambda record: append_line(file, target, compact(record))
     else:
         yield lambda record: None
 
@@ -110,12 +116,17 @@ def _print(line: str, stream: TextIO) -> None:
         print(line, file=stream, flush=True)
 
 
-def _append_line(file: io.FileIO, path: Path, line: bytes) -> None:
-    whole = file.tell() if file.seekable() else None
+def append_line(file: io.FileIO, path: Path, line: str) -> None:
+    """Add a whole line to a file that is open for writing without a buffer, or nothing of it where the disk is full.
+
+    Raises:
+        InputError: it cannot be written; the message names `path`.
+    """
+    whole, rest = file.tell() if file.seekable() else None, line.encode() + b"\n"
     try:
         with writing_to(path):
-            while line:  # a disk that is almost full takes a part
-                line = line[file.write(line) :]
+            while rest:  # a disk that is almost full takes a part
+                rest = rest[file.write(rest) :]
     except BaseException:
         if whole is not None:
             file.seek(whole)
@@ -130,9 +141,6 @@ def _stream(target: Path | TextIO | None) -> TextIO | None:
     return target
 
 
-def _partial(partial: bool) -> dict[str, bool]:
-    return {"partial": True} if partial else {}
-
-
-def _compact(value: object) -> str:
+def compact(value: object) -> str:
+    """Return a value as JSON without spaces."""
     return json.dumps(value, separators=(",", ":"))

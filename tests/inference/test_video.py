@@ -1,0 +1,88 @@
+"""A whole video through a tracker: its outcome, its records, its drawn frames."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.errors import DataError
+from srn.face.geometry import Box
+from srn.face.scheme import IBUG_68
+from srn.inference.face import Face, Faces
+from srn.inference.video import TrackedVideo, track_video
+from srn.media.video_reading import TimedFrame, open_video
+from srn.media.video_writing import VideoWriter
+
+
+class Video:
+    """Ten frames, then perhaps an error."""
+
+    frame_rate, time_base, length = 10.0, Fraction(1, 1000), 10
+
+    def __init__(self, error: BaseException | None = None) -> None:
+        self.error = error
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        for k in range(10):
+            yield TimedFrame(k, k / 10, np.full((64, 96, 3), 90, np.uint8))
+        if self.error is not None:
+            raise self.error
+
+    def close(self) -> None: ...
+
+
+class Tracker:
+    """One face; from the fifth frame on it has a new number."""
+
+    def __init__(self, face: npt.NDArray[np.float64]) -> None:
+        self.shape, self.frames = face * 30 + 40, 0
+
+    def update(self, frame: Any, time_s: float | None = None) -> Faces:
+        self.frames += 1
+        return Faces([Face(self.shape, None, None, Box.around(self.shape), 0.9, IBUG_68, 1 + (self.frames > 4))])
+
+
+@pytest.fixture
+def tracker(face: npt.NDArray[np.float64]) -> Any:
+    return Tracker(face)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (None, TrackedVideo(10, Counter({1: 4, 2: 6}))),
+        (KeyboardInterrupt(), TrackedVideo(10, Counter({1: 4, 2: 6}), interrupted=True)),
+        (DataError("cut off"), TrackedVideo(10, Counter({1: 4, 2: 6}), problem="cut off")),
+    ],
+    ids=["whole", "interrupted", "broken"],
+)
+def test_the_outcome(tracker: Any, error: BaseException | None, expected: TrackedVideo) -> None:
+    records: list[Any] = []
+    steps: list[None] = []
+    done = track_video(Video(error), tracker, write_record=records.append, progress=lambda: steps.append(None))
+    assert done == expected
+    assert done.people == 1  # the first was seen in four frames only
+    assert [record["frame"] for record in records] == list(range(10))
+    assert [record["time_s"] for record in records] == [k / 10 for k in range(10)]
+    assert [record["faces"][0]["track_id"] for record in records] == [1] * 4 + [2] * 6
+    assert len(steps) == 10
+
+
+def test_a_limit_ends_the_video(tracker: Any) -> None:
+    assert track_video(Video(), tracker, limit=3) == TrackedVideo(3, Counter({1: 3}))
+    assert tracker.frames == 3
+
+
+def test_the_frames_are_written_with_their_faces_drawn(tracker: Any, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 10.0) as writer:
+        track_video(Video(), tracker, writer=writer)
+    frames = list(open_video(tmp_path / "a.mp4"))
+    assert len(frames) == 10
+    assert (np.abs(frames[3].image.astype(int) - 90).max(axis=2) > 60).mean() > 0.01

@@ -1,0 +1,114 @@
+"""The journal of a run: whole batches, equal options, one process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from srn.errors import InputError
+from srn.media.journal import Entry, Journal, journal_beside
+from srn.media.listing import pictures_in
+
+OPTIONS = {"PATHS": ["a"], "--out": None, "--passes": 2}
+A, B, C = Entry("a", {"path": "a.jpg", "faces": []}), Entry("in/b", {"path": "b"}, False), Entry("c", {"path": "c"})
+
+
+def left_in(path: Path) -> list[Entry] | None:
+    journal = Journal(path, OPTIONS, resume=True)
+    journal.close(finished=False)
+    return journal.left
+
+
+def test_what_was_added_is_read_again(tmp_path: Path) -> None:
+    path = journal_beside(tmp_path / "new" / "faces.json")
+    assert path == tmp_path / "new" / ".faces.json.partial.jsonl"
+    journal = Journal(path, OPTIONS, resume=True)
+    assert journal.left is None  # nothing was left: a new run begins
+    journal.append([A, B])
+    journal.close(finished=False)
+    journal = Journal(path, OPTIONS, resume=True)
+    assert journal.left == [A, B]
+    journal.append([C])
+    journal.close(finished=False)
+    assert left_in(path) == [A, B, C]
+    last = Journal(path, OPTIONS)
+    assert last.left is None
+    assert path.read_text() == json.dumps(OPTIONS, separators=(",", ":")) + "\n"
+    last.close(finished=True)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("cut", range(1, 60, 7))
+def test_a_torn_batch_is_dropped(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "j.jsonl"
+    journal = Journal(path, OPTIONS)
+    journal.append([A])
+    whole = path.stat().st_size
+    journal.append([B, C])
+    journal.close(finished=False)
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - min(cut, path.stat().st_size - whole))
+    journal = Journal(path, OPTIONS, resume=True)
+    assert journal.left == [A]
+    assert path.stat().st_size == whole
+    journal.append([B, C])
+    journal.close(finished=False)
+    assert left_in(path) == [A, B, C]
+
+
+def test_a_run_that_was_killed_at_once_left_nothing(tmp_path: Path) -> None:
+    for text in ("", '{"PATHS":["a"'):
+        (tmp_path / "j.jsonl").write_text(text)
+        journal = Journal(tmp_path / "j.jsonl", OPTIONS, resume=True)
+        assert journal.left is None
+        journal.close(finished=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({**OPTIONS, "--passes": 1}, "expected --passes 2, as in the run that was left in .*, found 1"),
+        ({**OPTIONS, "--new": "x"}, "expected --new none, as in the run that was left in .*, found x"),
+        ({"PATHS": ["a"], "--out": None}, "expected --passes 2, as in the run that was left in .*, found none"),
+    ],
+)
+def test_other_options_are_named(tmp_path: Path, options: dict[str, object], message: str) -> None:
+    Journal(tmp_path / "j.jsonl", OPTIONS).close(finished=False)
+    before = (tmp_path / "j.jsonl").read_bytes()
+    with pytest.raises(InputError, match=message):
+        Journal(tmp_path / "j.jsonl", options, resume=True)
+    assert (tmp_path / "j.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("line", ["nonsense", '{"a":1}', "[[1]]", '["abcd"]'])
+def test_another_file_is_named(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "j.jsonl"
+    path.write_text(f"{json.dumps(OPTIONS)}\n{line}\n[]\n")
+    with pytest.raises(InputError, match=r"j\.jsonl, line 2: expected a line of a journal of 'srn detect', found"):
+        Journal(path, OPTIONS, resume=True)
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "j.jsonl", OPTIONS)
+    program = (
+        "import sys; from pathlib import Path; from srn.media.journal import Journal\n"
+        "try: Journal(Path(sys.argv[1]), {})\n"
+        "except Exception as error: print(error)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path / "j.jsonl")], capture_output=True, text=True, check=True
+    )
+    assert (
+        ran.stdout == f"{tmp_path / 'j.jsonl'}: expected a run that no other process holds, found one at work there\n"
+    )
+    journal.close(finished=True)
+
+
+def test_journals_are_no_pictures(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    Journal(journal_beside(tmp_path / "b.jpg"), OPTIONS).close(finished=False)
+    assert [picture.path.name for picture in pictures_in([tmp_path]).pictures] == ["a.jpg"]
