@@ -22,7 +22,7 @@ class CascadeFollower:
     `MINIMAL_OVERLAP`: that frame counts with its error, and the next restarts from the true box.
 
     Attributes:
-        landmarker: its `passes` are not used.
+        landmarker: its `accuracy` is not used.
         start: initial shape of a frame: `mean`, as in a picture, or `previous`, the shape of the frame before.
         placement: placement of the crops: `gt-box`, by the true box (the paper's protocol), or `previous`, upright
             and tight around the shape of the frame before.

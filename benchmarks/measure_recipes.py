@@ -7,7 +7,7 @@ seed on the same faces and differs from the recipe in one change (`ARMS`). With 
 trained weights, at a peak rate of 1e-3 that falls over the last 60 %. RUNS keeps the runs, so a second call continues
 where the first one ended. `--weights` measures trained weights beside the arms.
 
-Conditions, on faces kept from training, with two passes and mirrored averaging (inter-ocular NME, %):
+Conditions, on faces kept from training, with accuracy `best` and mirrored averaging (inter-ocular NME, %):
 
 - clean: each validation face that is no rendering, 3 boxes as a face finder would give them;
 - turned: the picture rotated by up to 45 degrees, 2 draws; poor box: off by 15 % of its size and in scale, 2 draws;
@@ -222,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: list[dict[str, Any]] = []
 
     def add(name: str, seen: str, network: StructuralRelationNetwork) -> None:
-        landmarker = FaceLandmarker(localizer=TorchLocalizer(network), passes=2, flip_average=True)
+        landmarker = FaceLandmarker(localizer=TorchLocalizer(network), accuracy="best", flip_average=True)
         results.append({"name": name, "faces_seen": seen, "nme": measure(landmarker, all_cases)})
         print(results[-1], flush=True)
 
@@ -234,7 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     content = {**provenance(options.threads), "faces": pack.digest(), "rows": results}
     notes = (
         f"torch {torch.__version__}; faces {pack.digest()}",
-        "NME in % on faces kept from training, two passes, mirrored; `benchmarks/measure_recipes.py` explains columns",
+        "NME in % on faces kept from training, best, mirrored; `benchmarks/measure_recipes.py` explains columns",
     )
     table = markdown_table(("recipe", "faces seen", *CONDITIONS), [row(result) for result in results])
     write_results(options.out, options.name, content, markdown_page("Recipes side by side", content, notes, table))

@@ -136,11 +136,11 @@ def followers(exported: ExportedNetworks, picture: Path, tracker: Path | None) -
     """Make the trackers to compare: the rows of the tables."""
     pictures = load_weights(picture)[0]
     whole = exported.localizer(pictures, "picture", pictures.config.iterations)
-    once = FaceLandmarker(localizer=whole, passes=1, threads=exported.threads)
-    twice = FaceLandmarker(localizer=whole, passes=2, threads=exported.threads)
+    once = FaceLandmarker(localizer=whole, accuracy="fast", threads=exported.threads)
+    twice = FaceLandmarker(localizer=whole, accuracy="best", threads=exported.threads)
     rows: list[Follower] = [
         FrameByFrame(once, "picture model, frame by frame, true box"),
-        FrameByFrame(twice, "picture model, frame by frame, face finder, two passes", "finder"),
+        FrameByFrame(twice, "picture model, frame by frame, face finder, accuracy best", "finder"),
         CascadeFollower(
             once, "picture model, crop and start from the previous shape", "previous", "previous", carry_state=False
         ),
@@ -160,7 +160,9 @@ def followers(exported: ExportedNetworks, picture: Path, tracker: Path | None) -
     network = load_weights(tracker)[0]
     full = network.config.iterations
     by_iterations = {
-        k: FaceLandmarker(localizer=exported.localizer(network, "tracker", k), passes=1, threads=exported.threads)
+        k: FaceLandmarker(
+            localizer=exported.localizer(network, "tracker", k), accuracy="fast", threads=exported.threads
+        )
         for k in range(1, full + 1)
     }
     rows.append(
@@ -174,7 +176,7 @@ def followers(exported: ExportedNetworks, picture: Path, tracker: Path | None) -
             name = f"tracker: {start} shape, {k} iteration{plural}, crop from the previous shape"
             rows.append(CascadeFollower(landmarker, name, "mean" if start == "mean" else "previous", "previous"))
     carrying = FaceLandmarker(
-        localizer=exported.localizer(network, "tracker", full), passes=2, threads=exported.threads
+        localizer=exported.localizer(network, "tracker", full), accuracy="best", threads=exported.threads
     )
     rows.append(TrackerFollower(carrying.tracker, "default tracker, tracker weights"))
     return rows

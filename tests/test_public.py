@@ -50,7 +50,7 @@ Face(landmarks: npt.NDArray[np.float64], visibility: npt.NDArray[np.float32] | N
     within(self, height: int, width: int) -> Face
 FaceFinder
     find(self, image: ImageArray) -> list[FoundFace]
-FaceLandmarker(weights: str | os.PathLike[str] | None = None, *, localizer: Localizer | None = None, face_finder: FaceFinder | LandmarkBoxFinder | None = None, smallest: float | None = None, max_faces: int | None = None, passes: int = 2, extra_passes: int = 2, flip_average: bool = False, batch_size: int = 16, threads: int | None = None, providers: Sequence[str] | None = None, device: Device = cpu) -> None
+FaceLandmarker(weights: str | os.PathLike[str] | None = None, *, localizer: Localizer | None = None, face_finder: FaceFinder | LandmarkBoxFinder | None = None, smallest: float | None = None, max_faces: int | None = None, accuracy: Accuracy = balanced, flip_average: bool = False, batch_size: int = 16, threads: int | None = None, providers: Sequence[str] | None = None, device: Device = cpu, runtime: Runtime = onnxruntime, precision: Precision = float32) -> None
     detect(self, image: ImageInput, boxes: Iterable[BoxLike] | None = None, *, channels: Channels = RGB, unit_range: bool = False) -> Faces
     detect_batch(self, images: Iterable[ImageInput], boxes: Iterable[Iterable[BoxLike]] | None = None, *, channels: Channels = RGB, unit_range: bool = False) -> list[Faces]
     find(self, image: ImageArray) -> list[FoundFace]
@@ -85,7 +85,7 @@ Localizer
     mean_shape: Float32Array
     name: str
     scheme: LandmarkScheme
-OnnxLocalizer(path: str | os.PathLike[str] | None = None, *, threads: int | None = None, providers: Sequence[str] | None = None) -> None
+OnnxLocalizer(path: str | os.PathLike[str] | None = None, *, threads: int | None = None, providers: Sequence[str] | None = None, device: Device = cpu, runtime: Runtime = onnxruntime, precision: Precision = float32) -> None
     __call__(self, crops: ImageArray, initial_shape: Float32Array | None = None, hidden: Float32Array | None = None, initial_weight: Float32Array | None = None) -> Prediction
     crop_spec: CropSpec
     mean_shape: Float32Array
@@ -145,7 +145,7 @@ def signatures() -> str:
 
 def test_names() -> None:
     assert sorted(srn.__all__) == sorted([*NAMES["to use"], *NAMES["to extend"], *NAMES["schemes"], "__version__"])
-    visible = {name for name, value in vars(srn).items() if not name.startswith("_") and not inspect.ismodule(value)}
+    visible = {name for name in dir(srn) if not name.startswith("_") and not inspect.ismodule(getattr(srn, name))}
     assert visible == set(srn.__all__) - {"__version__"}
 
 

@@ -265,8 +265,8 @@ def test_the_built_in_finder_and_the_lowest_score(
     assert json.loads(higher.out)["images"][0]["faces"] == []
 
 
-def test_the_passes_are_heard(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
-    for options, calls in (((), 2), (("--passes", "1"), 1), (("--passes", "3", "--flip-average"), 6)):
+def test_the_accuracy_is_heard(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    for options, calls in (((), 2), (("--accuracy", "fast"), 1), (("--accuracy", "best", "--flip-average"), 4)):
         knowing.batches.clear()
         assert srn("detect", three / "a.png", "--boxes", tmp_path / "boxes.json", *options).code == 0
         assert len(knowing.batches) == calls

@@ -46,7 +46,7 @@ def biased(use_localizer: Callable[[Any], None], true_localizer: Any, truths: di
 def evaluate(srn: Run, tmp_path: Path, *arguments: object) -> tuple[Any, dict[str, Any]]:
     path = tmp_path / "result.json"
     # One pass and no mirrored average: the bias stays what it is.
-    ran = srn("evaluate", *arguments, "--json", path, "--passes", "1", "--no-flip-average")
+    ran = srn("evaluate", *arguments, "--json", path, "--accuracy", "fast", "--no-flip-average")
     return ran, json.loads(path.read_text()) if path.exists() else {}
 
 
@@ -58,7 +58,7 @@ def test_json(srn: Run, biased: dict[int, float], root: Path, tmp_path: Path) ->
     assert (values["n"], values["normalizer"], values["init"], values["weights"]) == (
         3, "interocular", "gt-box", "fake",
     )  # fmt: skip
-    assert (values["passes"], values["flip_average"]) == (1, False)
+    assert (values["accuracy"], values["flip_average"]) == ("fast", False)
     assert values["nme"] == pytest.approx(np.mean(list(biased.values())), rel=0.01)
     assert values["failure_rate"] == 1.0
     names = [(Path(face["path"]).name, face["subset"]) for face in values["per_image"]]
@@ -157,7 +157,7 @@ def test_the_default_averages_with_the_mirrored_crop(
     path = tmp_path / "result.json"
     assert srn("evaluate", root / "one", "--json", path).code == 0
     values = json.loads(path.read_text())
-    assert (values["passes"], values["flip_average"]) == (2, True)
+    assert (values["accuracy"], values["flip_average"]) == ("best", True)
     assert values["nme"] == pytest.approx(np.mean([biased[0], biased[100]]) * 4 / 5, rel=0.02)  # 3 of (3, 4) cancels
 
 

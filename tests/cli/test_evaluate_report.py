@@ -29,7 +29,7 @@ def root(tmp_path: Path, coordinate_file: Callable[..., Path], truths: dict[int,
 
 
 def test_report(srn: Run, knowing: Any, root: Path, tmp_path: Path) -> None:
-    ran = srn("evaluate", root / "300W" / "ibug", "--report", tmp_path / "page", "--passes", "1")
+    ran = srn("evaluate", root / "300W" / "ibug", "--report", tmp_path / "page", "--accuracy", "fast")
     assert ran.code == 0
     text = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
     assert "srn evaluate " in text
@@ -62,11 +62,11 @@ def test_the_second_run_measures_nothing(
     batches, first = run()
     assert batches > 0
     assert run() == (0, first)
-    assert run("--passes", "1")[0] > 0
+    assert run("--accuracy", "fast")[0] > 0
     assert run("--normalizer", "bbox")[0] == 0
     assert run("--no-cache")[0] == batches
     files = sorted(path.name for path in (tmp_path / "kept").iterdir())
-    assert len(files) == 2  # two numbers of passes
+    assert len(files) == 2  # two accuracies
 
 
 def test_a_localizer_that_is_of_no_file_is_never_kept(srn: Run, knowing: Any, root: Path, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_names_that_are_not_utf_8_work_from_pictures_to_the_report(
     assert b"<b>caf\xe9" in (tmp_path / "out" / "manifest.csv").read_bytes()
     assert srn("data", "check", tmp_path / "out").code == 0
     outputs = ("--report", tmp_path / "r", "--json", tmp_path / "e.json", "--ced", tmp_path / "c.svg")
-    assert srn("evaluate", tmp_path / "faces", "--no-cache", "--passes", 1, *outputs).code == 0
+    assert srn("evaluate", tmp_path / "faces", "--no-cache", "--accuracy", "fast", *outputs).code == 0
     page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
     assert r"&lt;b&gt;caf\xe9" in page
     assert "<b>caf" not in page

@@ -31,7 +31,7 @@ def reproduce(srn: Run, root: Path, tmp_path: Path) -> Run:
     def run(*arguments: object) -> Any:
         return srn(
             "reproduce", *arguments, "--data", root, "--out", tmp_path / "out", "--cache", tmp_path / "cache",
-            "--passes", "1", "--no-flip-average",
+            "--accuracy", "fast", "--no-flip-average",
         )  # fmt: skip
 
     return run

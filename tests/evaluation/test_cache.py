@@ -52,7 +52,7 @@ def samples(tmp_path: Path, truths: dict[int, Shape]) -> list[Sample]:
 
 @pytest.fixture
 def landmarker(true_localizer: Any, truths: dict[int, Shape]) -> FaceLandmarker:
-    return FaceLandmarker(localizer=true_localizer(truths, (3.0, 4.0)), passes=1)
+    return FaceLandmarker(localizer=true_localizer(truths, (3.0, 4.0)), accuracy="fast")
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ def test_what_changes_the_numbers_changes_the_key(
     assert not known(faces=[dataclasses.replace(boxed[0], attributes=frozenset({"pose"})), boxed[1]])
     assert not known(faces=[dataclasses.replace(boxed[0], occluded=np.zeros(68, bool)), boxed[1]])
     localizer = landmarker.localizer
-    assert not known(tool=FaceLandmarker(localizer=localizer, passes=2))
-    assert not known(tool=FaceLandmarker(localizer=localizer, passes=1, flip_average=True))
+    assert not known(tool=FaceLandmarker(localizer=localizer, accuracy="best"))
+    assert not known(tool=FaceLandmarker(localizer=localizer, accuracy="fast", flip_average=True))
     assert known()
     monkeypatch.setattr(module, "code_digest", lambda: "other code")
     assert not known()

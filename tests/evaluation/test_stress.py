@@ -75,7 +75,7 @@ def test_all_stresses_of_a_portrait_reach_the_page_and_the_json(
     monkeypatch.setattr("srn.evaluation.stress.STRESSES", few)
     write_image(tmp_path / "a.png", portraits[0].image)
     (sample,) = [Sample(tmp_path / "a.png", portraits[0].landmarks, IBUG_68, "set")]
-    landmarker = FaceLandmarker(threads=1, passes=1)
+    landmarker = FaceLandmarker(threads=1, accuracy="fast")
     steps: list[str] = []
     measured = Measured(evaluate(landmarker, [sample]), landmarker, [sample])
     measured = with_stress(measured, lambda name, total: lambda: steps.append(f"{name} {total}"))

@@ -131,14 +131,14 @@ def test_a_face_that_was_lost_is_counted_and_found_again(clip: Clip, face: Shape
 
 def test_frame_by_frame(clip: Clip, face: Shape) -> None:
     localizer = Recording(face)
-    landmarker = FaceLandmarker(localizer=localizer, passes=1)
+    landmarker = FaceLandmarker(localizer=localizer, accuracy="fast")
     track = FrameByFrame(landmarker)(clip)
     np.testing.assert_allclose(track.shapes, clip.landmarks, atol=1e-3)
     assert localizer.starts == [None] * 5
 
 
 def test_a_frame_without_a_face_is_missed(clip: Clip, face: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
-    landmarker = FaceLandmarker(localizer=Recording(face), passes=1)
+    landmarker = FaceLandmarker(localizer=Recording(face), accuracy="fast")
 
     def find(image: Picture) -> list[FoundFace]:
         number = int(image[0, 0, 0])
@@ -156,7 +156,7 @@ def test_a_frame_without_a_face_is_missed(clip: Clip, face: Shape, monkeypatch: 
 
 
 def test_a_new_tracker_for_every_clip(clip: Clip, face: Shape) -> None:
-    landmarker = FaceLandmarker(localizer=Recording(face), passes=1)
+    landmarker = FaceLandmarker(localizer=Recording(face), accuracy="fast")
     landmarker.find = lambda image: [FoundFace(Box.around(clip.landmarks[0]), 0.9)]  # type: ignore[method-assign]
     made: list[int] = []
 

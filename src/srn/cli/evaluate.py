@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -92,7 +92,7 @@ def evaluate(
     cache_folder: options.CacheFolder = None,
     no_cache: options.NoCache = False,
     weights: options.Weights = None,
-    passes: options.Passes = 2,
+    accuracy: options.Accuracy = "best",
     flip_average: options.Flip = True,
     yunet: options.YuNet = None,
     threads: options.Threads = None,
@@ -107,7 +107,7 @@ def evaluate(
 
     Example: `srn evaluate 300W/ibug --weights mine.onnx --compare theirs.onnx`
     """
-    opened = functools.partial(options.open_landmarker, passes=passes, flip=flip_average, threads=threads, yunet=yunet)
+    opened = partial(options.open_landmarker, accuracy=accuracy, flip=flip_average, threads=threads, yunet=yunet)
     if video:
         given = {"--init": init != "gt-box", "--compare": compare, "--ced": ced, "--reliability": reliability}
         _refuse(given | {"--box-curve": box_curve, "--stress": stress, "--report": report_folder})
@@ -116,7 +116,7 @@ def evaluate(
     _check_charts(ced, reliability, box_curve)
     landmarker = opened(weights)
     faces = open_faces(folders, split="test", scheme=landmarker.localizer.scheme)
-    measure = functools.partial(
+    measure = partial(
         cached_evaluate, cache=options.open_cache(cache_folder, no_cache), init=init, normalizer=normalizer,
         threshold=threshold, finder="built-in" if yunet is None else file_digest(yunet),
     )  # fmt: skip

@@ -66,8 +66,8 @@ Accuracy = Annotated[
     views.Accuracy,
     typer.Option(
         "--accuracy",
-        help="Views of each face: `fast`: one; `balanced`: a second where it pays; `best`: two for every face. Misplaced"
-        " crops get up to two more, except with `fast`.",
+        help="Views of each face: `fast`: one; `balanced`: a second one where it pays; `best`: two. Except with `fast`,"
+        " misplaced crops get up to two more.",
     ),
 ]
 Flip = Annotated[

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -75,7 +75,7 @@ def reproduce(
     device: Device = "auto",
     cache_folder: options.CacheFolder = None,
     no_cache: options.NoCache = False,
-    passes: options.Passes = 2,
+    accuracy: options.Accuracy = "best",
     flip_average: options.Flip = True,
     threads: options.Threads = None,
 ) -> None:
@@ -90,7 +90,7 @@ def reproduce(
     runs = runs or (out / "runs" if train else None)
     if train:
         _train(wanted, data, runs or out, budget, seed, preset, device)
-    opened = functools.partial(options.open_landmarker, passes=passes, flip=flip_average, threads=threads, yunet=None)
+    opened = partial(options.open_landmarker, accuracy=accuracy, flip=flip_average, threads=threads, yunet=None)
     files: list[Path | None] = [*weights] if weights else [None]
     networks = [_network("full", path, opened) for path in files]
     found, notes = ({}, []) if runs is None else find_runs(runs)

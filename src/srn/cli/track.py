@@ -13,7 +13,7 @@ from srn.cli import options
 from srn.cli.command import INTERRUPTED, finishing
 from srn.errors import InputError
 from srn.files import FACES_LINES, STANDARD_OUTPUT, VIDEO
-from srn.inference.batch import TrackedVideo, track_video
+from srn.inference.video import TrackedVideo, track_video
 from srn.media.ffmpeg import quiet
 from srn.media.results import json_lines
 from srn.media.video_reading import open_video
@@ -48,7 +48,7 @@ def track(
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Open an address (rtsp://..., http://...).")] = False,
     weights: options.Weights = None,
-    passes: options.Passes = 2,
+    accuracy: options.Accuracy = "balanced",
     flip_average: options.Flip = False,
     yunet: options.YuNet = None,
     threads: options.Threads = None,
@@ -64,7 +64,7 @@ def track(
     quiet()
     source = _source(video)
     sound = source if isinstance(source, str) and os.path.isfile(source) else None
-    landmarker = options.open_landmarker(weights, passes, flip_average, threads, yunet)
+    landmarker = options.open_landmarker(weights, accuracy, flip_average, threads, yunet)
     reader = open_video(source, live=live)
     tracker = landmarker.tracker(
         smooth=smooth, start=start, iterations=iterations, find_every=find_every, frame_rate=reader.frame_rate

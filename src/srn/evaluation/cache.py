@@ -136,8 +136,8 @@ def cached_evaluate(
         "faces": None if store is None else manifest_digest(samples),
         "init": init,
         "finder": finder if init == "finder" else None,
-        "passes": landmarker.passes,
-        "extra_passes": landmarker.extra_passes,
+        "accuracy": landmarker.accuracy,
+        "arithmetic": getattr(landmarker.localizer, "arithmetic", None),
         "flip_average": landmarker.flip_average,
     }
     kept = None if store is None else store.load(key)

@@ -55,7 +55,7 @@ class Measured:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON file."""
-        options: dict[str, Any] = {"passes": self.landmarker.passes, "flip_average": self.landmarker.flip_average}
+        options: dict[str, Any] = {"accuracy": self.landmarker.accuracy, "flip_average": self.landmarker.flip_average}
         if self.stress is not None:
             options["stress"] = self.stress.to_dict()
         if self.other is None:
@@ -117,13 +117,13 @@ def spread(samples: Sequence[Sample], number: int) -> list[Sample]:
 def _write_page(measured: Measured, folder: Path, steps: Steps) -> Path:
     samples = measured.readable
     some = spread(samples, REPORT_BOX_FACES)
-    passes, mirrored = measured.landmarker.passes, measured.landmarker.flip_average
+    accuracy, mirrored = measured.landmarker.accuracy, measured.landmarker.flip_average
     report = Report(
         evaluation=measured.evaluation,
         command=command_line(),
         date=datetime.now().astimezone(),
         weights_digest=measured.digest,
-        settings={"Passes": passes, "Averaged with the mirrored picture": "yes" if mirrored else "no"},
+        settings={"Accuracy": accuracy, "Averaged with the mirrored picture": "yes" if mirrored else "no"},
         box_curve=_box_curve(measured, some, steps),
         box_curve_faces=len(some),
         speed=measure_speed(measured.landmarker, (samples[0].load(), samples[0].box)),

@@ -175,7 +175,7 @@ def write_video_evaluations(
         path,
         {
             "weights": landmarker.localizer.name,
-            "passes": landmarker.passes,
+            "accuracy": landmarker.accuracy,
             "flip_average": landmarker.flip_average,
             "methods": [evaluation.to_dict() for evaluation in evaluations],
         },

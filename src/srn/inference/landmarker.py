@@ -24,18 +24,17 @@ from srn.inference.face_finder import (
     largest_faces,
 )
 from srn.inference.inputs import Channels, ImageInput, as_image
-from srn.inference.looker import MISPLACED, Looker, View, chosen, combined
+from srn.inference.looker import Looker, View, chosen, combined, strayed
 from srn.inference.runtime import open_localizer
-from srn.inference.sessions import Device
+from srn.inference.sessions import Device, Precision, Runtime, check_choice
 from srn.inference.tracker import FaceTracker
 from srn.inference.tracks import Start, TrackerConfig
+from srn.inference.views import MOST_VIEWS, Accuracy, is_viewed_again
 
 # If the built-in finder is sure of no face, its best boxes are viewed; confident landmarks show which hold a face.
 DOUBTFUL_SCORE = 0.1  # lowest score of such a box
 DOUBTFUL_FACES = 4  # largest number of them
 BELIEVED_CONFIDENCE = 0.4  # lowest mean confidence of the landmarks (`docs/face_finder.md`)
-
-EXTRA_PASSES = 2  # default limit
 
 # A face of low confidence may be turned: it is also localized in crops that are rotated by quarter turns.
 UNSURE = 0.5  # mean confidence below which it is (`docs/robustness.md`)
@@ -92,14 +91,16 @@ class FaceLandmarker:
             `default_fit`; wrap it in `LandmarkBoxFinder` to state another `BoxFit`.
         smallest, max_faces: height of the smallest faces to search for, and largest number of faces in a picture, as
             in `CenterFaceFinder`. For the built-in finder only.
-        passes: number of views of each face. From the second on, the crop is placed by the landmarks of the pass
-            before. The result is the weighted mean of all views (`combined`).
-        extra_passes: largest number of further passes for faces whose last crop was misplaced, if `passes` > 1.
+        accuracy: how often a face is viewed. `fast`: once. `balanced`: a second time where it pays, because the first
+            crop was misplaced and its landmarks are in doubt. `best`: at least twice. From the second view on, the crop
+            is placed by the landmarks of the one before, and up to two more views follow while it was misplaced. The
+            result is the weighted mean of all views (`combined`). A tracker views a new face twice, but for `fast`.
         flip_average: average every view with the view of the mirrored crop: more accurate, at twice the cost.
         batch_size: largest number of faces in one run of the network.
         threads: CPU threads of the network and of the built-in finder; all cores if None.
         providers: ONNX Runtime execution providers, best first, instead of `device`. For `.onnx` weights only.
         device: `cpu`, or `cuda` for an NVIDIA GPU.
+        runtime, precision: what runs the network, and its arithmetic, as in `OnnxLocalizer`.
 
     Raises:
         InputError: an option is out of range, or two options contradict each other.
@@ -114,26 +115,29 @@ class FaceLandmarker:
         face_finder: FaceFinder | LandmarkBoxFinder | None = None,
         smallest: float | None = None,
         max_faces: int | None = None,
-        passes: int = 2,
-        extra_passes: int = EXTRA_PASSES,
+        accuracy: Accuracy = "balanced",
         flip_average: bool = False,
         batch_size: int = 16,
         threads: int | None = None,
         providers: Sequence[str] | None = None,
         device: Device = "cpu",
+        runtime: Runtime = "onnxruntime",
+        precision: Precision = "float32",
     ) -> None:
-        options = (("passes", passes, 1), ("extra_passes", extra_passes, 0), ("batch_size", batch_size, 1))
-        for name, value, least in options:
-            if value < least:
-                raise InputError.at(name, f"at least {least}", str(value))
+        check_choice("accuracy", accuracy, Accuracy)
+        if batch_size < 1:
+            raise InputError.at("batch_size", "at least 1", str(batch_size))
         check_threads(threads)
         check_search(smallest, max_faces)
         if face_finder is not None and (smallest is not None or max_faces is not None):
             raise InputError.at("FaceLandmarker", "smallest and max_faces without a face finder of your own", "both")
         if localizer is None:
-            localizer = open_localizer(weights, threads=threads, providers=providers, device=device)
-        elif weights is not None or providers is not None or device != "cpu":
-            raise InputError.at("FaceLandmarker", "a localizer, or weights with their providers or device", "both")
+            localizer = open_localizer(
+                weights, threads=threads, providers=providers, device=device, runtime=runtime, precision=precision
+            )
+        elif (weights, providers, device, runtime, precision) != (None, None, "cpu", "onnxruntime", "float32"):
+            expected = "a localizer, or weights with their providers, device, runtime or precision"
+            raise InputError.at("FaceLandmarker", expected, "both")
         elif threads is not None and face_finder is not None:
             raise InputError.at("threads", "none with a localizer and a face finder of your own", str(threads))
         self.localizer = localizer
@@ -141,7 +145,7 @@ class FaceLandmarker:
         self._finder: LandmarkBoxFinder | None = None
         if face_finder is not None:
             self._finder = face_finder if isinstance(face_finder, LandmarkBoxFinder) else LandmarkBoxFinder(face_finder)
-        self.passes, self.extra_passes, self.flip_average = passes, extra_passes, flip_average
+        self.accuracy, self.flip_average = accuracy, flip_average
         self.batch_size, self.smallest, self.max_faces, self._threads = batch_size, smallest, max_faces, threads
 
     def find(self, image: ImageArray) -> list[FoundFace]:
@@ -161,11 +165,9 @@ class FaceLandmarker:
         doubtful = [face for face in found if face.doubtful][:DOUBTFUL_FACES]
         believed = []
         if doubtful:
-            # Without extra passes and turns: `BELIEVED_CONFIDENCE` was measured so.
+            # Without turns and with two views at most: `BELIEVED_CONFIDENCE` was measured so.
             tasks = [_Task(0, image, face.box, face.score) for face in doubtful]
-            views = self._passes(
-                tasks, [self.looker.geometry_of_box(face.box, face.angle) for face in doubtful], extra_passes=0
-            )
+            views = self._viewed(tasks, [self.looker.geometry_of_box(face.box, face.angle) for face in doubtful], 2)
             believed = [
                 replace(face, doubtful=False)
                 for face, view in zip(doubtful, views, strict=True)
@@ -250,8 +252,9 @@ class FaceLandmarker:
         given = {name: value for name, value in options.items() if value is not None}
         if config is not None and given:
             raise InputError.at("FaceLandmarker.tracker", f"config or {', '.join(given)}", "both")
+        passes = 1 if self.accuracy == "fast" else 2
         return FaceTracker(
-            self.looker, self.find, config or TrackerConfig(**given), passes=self.passes, frame_rate=frame_rate
+            self.looker, self.find, config or TrackerConfig(**given), passes=passes, frame_rate=frame_rate
         )
 
     def _localize(self, tasks: Sequence[_Task]) -> list[View]:
@@ -259,7 +262,7 @@ class FaceLandmarker:
 
         def turned(faces: Sequence[_Task], angle: float) -> list[View]:
             geometries = [self.looker.geometry_of_box(face.box, face.angle + angle) for face in faces]
-            return self._passes(faces, geometries, self.extra_passes)
+            return self._viewed(faces, geometries)
 
         views = turned(tasks, 0.0)
         bars = {k: sure + SURER_BY for k, view in enumerate(views) if (sure := float(view.mean_confidence[0])) < UNSURE}
@@ -269,25 +272,32 @@ class FaceLandmarker:
                     views[k], bars[k] = view, sure
         return views
 
-    def _passes(self, tasks: Sequence[_Task], geometries: Sequence[CropGeometry], extra_passes: int) -> list[View]:
-        """Run all passes over B >= 1 faces in one batch, from first crops; returns the combined view of each face."""
-        views = [self._view(tasks, geometries)]
-        for _ in range(self.passes - 1):
-            views.append(self._view(tasks, [self.looker.geometry_of_shape(shape) for shape in views[-1].shapes]))
-        result, faces = combined(views), list(range(len(tasks)))
-        results = [result.select([k]) for k in faces]
-        for _ in range(extra_passes if self.passes > 1 else 0):
-            geometries = [self.looker.geometry_of_shape(shape) for shape in views[-1].shapes]
-            pairs = zip(geometries, views[-1].geometries, strict=True)
-            again = [k for k, (fitting, used) in enumerate(pairs) if fitting.displacement(used) > MISPLACED]
+    def _viewed(self, tasks: Sequence[_Task], geometries: Sequence[CropGeometry], most: int = MOST_VIEWS) -> list[View]:
+        """View B >= 1 faces, from first crops, as often as pays; returns the combined view of each."""
+        views, faces = [self._view(tasks, geometries)], list(range(len(tasks)))
+        results = [views[0].select([k]) for k in faces]
+        for number in range(1, most):
+            fitting = [self.looker.geometry_of_shape(shape) for shape in views[-1].shapes]
+            again = [
+                k
+                for k, (crop, used) in enumerate(zip(fitting, views[-1].geometries, strict=True))
+                if self._again(number, crop.displacement(used), results[faces[k]])
+            ]
             if not again:
                 break
             faces, views = [faces[k] for k in again], [view.select(again) for view in views]
-            views.append(self._view([tasks[k] for k in faces], [geometries[k] for k in again]))
+            views.append(self._view([tasks[k] for k in faces], [fitting[k] for k in again]))
+            kept = np.flatnonzero(~strayed(*views[-2:])).tolist()
+            if not kept:
+                break
+            faces, views = [faces[k] for k in kept], [view.select(kept) for view in views]
             result = combined(views)
             for row, face in enumerate(faces):
                 results[face] = result.select([row])
         return results
+
+    def _again(self, views: int, displacement: float, result: View) -> bool:
+        return is_viewed_again(self.accuracy, views, displacement, float(result.mean_confidence[0]))
 
     def _view(self, tasks: Sequence[_Task], geometries: Sequence[CropGeometry]) -> View:
         return self.looker.view([task.image for task in tasks], geometries)

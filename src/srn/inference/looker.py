@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, Float64Array, FloatArray, ImageArray, flip_points
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
 
-MISPLACED = 0.08  # displacement (`CropGeometry.displacement`) above which a face is viewed again
+STRAYED = 0.04  # mean distance of the points of two views, in face units, at which one of them is wrong
 # Where the last two views of an unsure face disagree about a point, its expected error grows (`docs/robustness.md`).
 SURE = 0.7  # mean confidence of a face from which it does not
 DISAGREEMENT = 0.02  # distance from which it does, in face units
@@ -102,6 +103,15 @@ def _doubted(view: View, apart: Float64Array) -> View:
     told = (apart > DISAGREEMENT) & (view.mean_confidence[:, None] < SURE)
     raised = np.hypot(view.expected_error, DISAGREEMENT_WEIGHT * apart).astype(np.float32)
     return replace(view, expected_error=np.where(told, raised, view.expected_error))
+
+
+def strayed(before: View, after: View) -> npt.NDArray[np.bool_]:
+    """Tell for each face (B,) whether a view that contradicts the one before is less sure than it, and is to be left.
+
+    Without expected errors no view strays.
+    """
+    apart = np.linalg.norm(after.shapes - before.shapes, axis=-1).mean(axis=1) / after.face_unit[:, 0]
+    return np.asarray((apart > STRAYED) & (after.mean_confidence < before.mean_confidence))
 
 
 class Looker:

@@ -57,7 +57,7 @@ def data(tmp_path: Path, truths: dict[int, Shape]) -> Path:
 @pytest.fixture
 def network(true_localizer: Any, truths: dict[int, Shape]) -> Network:
     """5 crop pixels off everywhere: 1/12 of the face's size."""
-    return Network("full", FaceLandmarker(localizer=true_localizer(truths, (3.0, 4.0)), passes=1), detail="budget 7")
+    return Network("full", FaceLandmarker(localizer=true_localizer(truths, (3.0, 4.0)), accuracy="fast"), detail="budget 7")
 
 
 def per_cent(shape: Shape, normalizer: Any) -> float:
@@ -113,7 +113,7 @@ def test_challenging_faces_alone_are_not_full(data: Path, network: Network) -> N
 
 def test_masks_made_here(data: Path, fake_localizer: Any, face: Shape) -> None:
     answer = (face * 60 + 47.5, np.full(68, 0.9), None)
-    landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: answer), passes=1)
+    landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: answer), accuracy="fast")
     for name in ("helen/testset/e", "ibug/f"):  # the clean faces that the authors' mask hides too
         write_image(data / "300W" / f"{name}.png", np.full((256, 256, 3), 90, np.uint8))
         write_pts(data / "300W" / f"{name}.pts", face * 100 + 128)

@@ -148,7 +148,7 @@ class Reproduction:
         if network is None:
             return Cell(reason=f"no weights: {variant}")
         localizer = network.landmarker.localizer
-        speed = measure_speed(FaceLandmarker(localizer=localizer, passes=1, flip_average=False, batch_size=1))
+        speed = measure_speed(FaceLandmarker(localizer=localizer, accuracy="fast", batch_size=1))
         details = (f"{network.name}, one pass, on {speed.processor}",)
         return Cell(Interval(1 / speed.one_face, np.nan, np.nan), details=details)
 
