@@ -1,6 +1,28 @@
-"""`python -m srn`: the command line."""
+"""The program `srn`, also as `python -m srn`."""
 
-from srn.cli.main import main
+import os
+import signal
+from types import FrameType
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    os.write(2, b"srn: interrupted\n")
+    os._exit(130)
+
+
+def main() -> None:
+    """Run the command line. Ctrl-C ends it in one line also while it loads its libraries and after its work."""
+    heeds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # it is ignored under nohup
+    if heeds:
+        signal.signal(signal.SIGINT, _leave)  # until a command has begun: half-loaded libraries raise anything
+    from srn.cli.main import main as run
+
+    try:
+        run()
+    finally:
+        if heeds:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+
 
 if __name__ == "__main__":
     main()

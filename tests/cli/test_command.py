@@ -250,6 +250,31 @@ def test_an_interrupted_track_keeps_whole_lines_and_a_video(
     assert len(list(open_video("o.mp4"))) == 4
 
 
+STARTED = """
+import atexit, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+class Finder:
+    def find_spec(self, name, *_):
+        if name == sys.argv[1]:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Finder())
+if sys.argv[1] == "the end":
+    atexit.register(signal.raise_signal, signal.SIGINT)
+sys.argv[2:] = ["--version"]
+from srn.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("moment", ["srn.cli.main", "srn.cli.options", "the end"])
+def test_ctrl_c_while_the_libraries_load_and_after_the_work(moment: str) -> None:
+    done = subprocess.run([sys.executable, "-c", STARTED, moment], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == ((0, "") if moment == "the end" else (130, "srn: interrupted\n"))
+    assert done.stdout.startswith("srn ") == (moment == "the end")
+
+
 def test_c_libraries_print_nothing_between_the_lines() -> None:
     program = (
         "import os, sys\n"

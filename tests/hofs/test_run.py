@@ -32,7 +32,7 @@ def train(tmp_path: Path) -> Train:
         source = options.pop("source", toy_source())
         train_agent(
             config or toy_config(), source, options.pop("network", None) or tiny_network(), tmp_path / name,
-            device="cpu", log_every=2, save_every=4,
+            device="cpu", log_every=2, save_every=options.pop("save_every", 4),
             **{"localizer": WeakLocalizer(WEAKNESS), "console": Console(file=io.StringIO()), **options},
         )  # fmt: skip
         return tmp_path / name
@@ -80,6 +80,36 @@ def test_an_interrupted_run_gives_the_same_numbers(
     for name, tensor in agents_of(whole).items():
         assert torch.equal(tensor, agents_of(parts)[name]), name
     assert torch.equal(load_tensors(whole / STATE_FILE)[0]["replay"], load_tensors(parts / STATE_FILE)[0]["replay"])
+
+
+@pytest.mark.parametrize("at", [0, 8, 16, 40])
+def test_ctrl_c_is_saved_with_the_row_that_it_interrupts(
+    at: int, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play, said = Learner.play, io.StringIO()
+
+    def interrupted(learner: Learner) -> npt.NDArray[np.float64]:
+        if learner.transitions == at:
+            raise KeyboardInterrupt
+        return play(learner)
+
+    def log(folder: Path) -> list[list[str]]:
+        with (folder / LOG_FILE).open(newline="") as file:
+            return [row[:4] for row in csv.reader(file)]  # without times
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "play", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train("parts", console=Console(file=said), save_every=100)
+    assert said.getvalue().endswith(f"saved after {at} of 48 transitions\n")
+    whole, parts = train("whole"), train("parts", resume=True)
+
+    for name in (AGENT_FILE, STATE_FILE):
+        (tensors, text), (others, other_text) = (load_tensors(folder / name) for folder in (whole, parts))
+        assert text == other_text
+        assert tensors.keys() == others.keys()
+        assert [key for key in tensors if not torch.equal(tensors[key], others[key])] == []
+    assert log(whole) == log(parts)
 
 
 def test_seeds_differ_and_repeat(train: Train) -> None:
@@ -132,8 +162,12 @@ def test_a_resumed_run_keeps_its_recipe(tmp_path: Path) -> None:
     new = agent_config(tmp_path, resume=True, transitions=100, seed=3, changes=["lanes=4", "encoder=patches"])
     assert (new.transitions, new.seed, new.lanes, new.encoder) == (100, 3, 4, "patches")
     new.save(tmp_path / CONFIG_FILE)
+    assert agent_config(tmp_path, resume=True) == AgentConfig()  # nothing was saved yet
+    (tmp_path / STATE_FILE).write_bytes(b"")
     assert agent_config(tmp_path, resume=True) == new
     assert agent_config(tmp_path, resume=True, transitions=200).transitions == 200
-    assert agent_config(tmp_path) == AgentConfig()  # the folder is for the run to check
+    with pytest.raises(InputError, match="expected an empty or new folder"):
+        agent_config(tmp_path)
     with pytest.raises(InputError, match="--set: expected a new run"):
         agent_config(tmp_path, resume=True, changes=["lanes=8"])
+    assert agent_config(tmp_path, resume=True, changes=["lanes=4"]) == new

@@ -372,7 +372,8 @@ def test_a_killed_run_goes_on_with_the_very_numbers_of_an_uninterrupted_one(
     config = toy_config(faces=48, augmentation=AugmentConfig())  # 12 steps, saved after 4, 8 and 12
     killed, whole = tmp_path / "killed", tmp_path / "whole"
 
-    child = start_child(tmp_path, config, pack, str(killed), "4")  # each save syncs the weights, then the state
+    # The state is synced before the first step; each save syncs the weights, then the state.
+    child = start_child(tmp_path, config, pack, str(killed), "5")
     _, said = child.communicate(timeout=100)
 
     assert child.returncode == -signal.SIGKILL, said
@@ -388,22 +389,29 @@ def test_a_killed_run_goes_on_with_the_very_numbers_of_an_uninterrupted_one(
 
 
 class Interrupted(Exception):
-    """What Ctrl-C is to a person."""
+    """What a fault of the machine is to a person."""
 
 
-def interrupted(config: TrainConfig, pack: FacePack, out: Path, position: int) -> None:
+def interrupted(
+    config: TrainConfig,
+    pack: FacePack,
+    out: Path,
+    position: int,
+    by: type[BaseException] = Interrupted,
+    **options: Any,
+) -> None:
     """Train up to the face at that position of the stream."""
     read = FaceStream.__getitem__
 
     def broken(self: FaceStream, index: int) -> Any:
         if index == position:
-            raise Interrupted
+            raise by
         return read(self, index)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FaceStream, "__getitem__", broken)
-        with pytest.raises(Interrupted):
-            run(config, pack, out)
+        with pytest.raises(by):
+            run(config, pack, out, **options)
 
 
 def test_a_paper_run_goes_on_likewise(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
@@ -416,14 +424,85 @@ def test_a_paper_run_goes_on_likewise(pack: FacePack, toy_config: Any, tmp_path:
     assert_same_tensors(path, run(config, pack, tmp_path / "b"))
 
 
-def test_a_run_interrupted_before_its_first_save_starts_again(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
-    config = toy_config(faces=24)
+def test_a_run_interrupted_before_its_first_save_starts_from_the_same_weights(
+    pack: FacePack, toy_config: Any, tmp_path: Path
+) -> None:
+    config, said = toy_config(faces=24), io.StringIO()
 
-    interrupted(config, pack, tmp_path / "a", position=13)  # two steps are logged, none is saved
-    path = run(config, pack, tmp_path / "a", resume=True)
+    interrupted(
+        config, pack, tmp_path / "a", position=13, initial=initial_network(config, pack)
+    )  # two steps are logged
+    path = train(config, pack, tmp_path / "a", resume=True, schedule=SCHEDULE, console=Console(file=said))
 
-    assert_same_tensors(path, run(config, pack, tmp_path / "b"))
+    assert said.getvalue().startswith(f"{tmp_path / 'a'}: goes on after 0 of 6 steps\n")
+    assert_same_tensors(path, run(config, pack, tmp_path / "b", initial=initial_network(config, pack)))
     assert without_speed(tmp_path / "a") == without_speed(tmp_path / "b")
+
+
+@pytest.mark.parametrize("position", [9, 13, 21])  # in the third, fourth and sixth step; rows end after every second
+def test_ctrl_c_is_saved_with_the_row_that_it_interrupts(
+    position: int, pack: FacePack, toy_config: Any, tmp_path: Path
+) -> None:
+    config, said = toy_config(faces=24, validation=2), io.StringIO()
+    seldom = dataclasses.replace(SCHEDULE, save_every=100)
+
+    interrupted(config, pack, tmp_path / "a", position, KeyboardInterrupt, schedule=seldom)
+    assert load_tensors(tmp_path / "a" / "state.safetensors")[1]["step"] == str(position // 4)
+    path = train(config, pack, tmp_path / "a", resume=True, schedule=seldom, console=Console(file=said))
+
+    assert said.getvalue().startswith(f"{tmp_path / 'a'}: goes on after {position // 4} of 6 steps\n")
+    assert_same_tensors(path, run(config, pack, tmp_path / "b"))
+    assert_same_tensors(tmp_path / "a" / "state.safetensors", tmp_path / "b" / "state.safetensors")
+    assert without_speed(tmp_path / "a") == without_speed(tmp_path / "b")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_the_step(
+    number: int, pack: FacePack, toy_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = toy_config(faces=24)
+    ended, step = signal.signal(number, signal.default_int_handler), torch.optim.AdamW.step
+
+    def signalled(optimizer: torch.optim.AdamW, *arguments: Any) -> Any:
+        signal.raise_signal(number)
+        signal.raise_signal(number)
+        return step(optimizer, *arguments)
+
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(torch.optim.AdamW, "step", signalled)
+            with pytest.raises(KeyboardInterrupt):
+                run(config, pack, tmp_path / "a")
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, ended)
+    assert load_tensors(tmp_path / "a" / "state.safetensors")[1]["step"] == "1"
+    assert_same_tensors(run(config, pack, tmp_path / "a", resume=True), run(config, pack, tmp_path / "b"))
+
+
+def test_a_batch_that_does_not_fit_the_memory_is_learned_in_parts(
+    pack: FacePack, toy_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without batch norm only the order of sums differs."""
+    config, said = toy_config("paper", faces=8, model={"iterations": 2}), io.StringIO()  # 2 steps of 4
+    run(config, pack, tmp_path / "whole")
+    forward = StructuralRelationNetwork.forward
+
+    def small(network: StructuralRelationNetwork, image: torch.Tensor, *others: Any) -> Any:
+        if network.training and len(image) > 2:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory")
+        return forward(network, image, *others)
+
+    monkeypatch.setattr(StructuralRelationNetwork, "forward", small)
+    train(config, pack, tmp_path / "parts", schedule=SCHEDULE, console=Console(file=said))
+
+    assert said.getvalue().splitlines()[0] == "out of memory: batches of 4 are learned in 2 parts from now on"
+    assert len(said.getvalue().splitlines()) == 2  # and the log's
+    (whole,), (parts,) = log_of(tmp_path / "whole"), log_of(tmp_path / "parts")
+    assert float(parts["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-5)
+    one, two = (load_tensors(tmp_path / name / "weights.safetensors")[0] for name in ("whole", "parts"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-5, rtol=1e-4, msg=name)
 
 
 def test_a_finished_run_resumed_is_left_as_it_is(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:

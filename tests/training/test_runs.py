@@ -17,8 +17,10 @@ from srn.errors import InputError, WeightsError
 from srn.training.runs import (
     LOG_FILE,
     STATE_FILE,
+    Run,
     RunLog,
     choose_device,
+    continues,
     open_run,
     optimizer_state,
     part,
@@ -42,7 +44,7 @@ def test_a_second_process_on_one_folder_gets_one_clear_error(tmp_path: Path) -> 
     assert holder.stdout is not None
     try:
         assert holder.stdout.readline() == "held\n"
-        words = f"{tmp_path}: expected a run that no other process trains, found one at work there"
+        words = f"{tmp_path}: expected a run that no other process holds, found one at work there"
         with pytest.raises(InputError, match=f"^{re.escape(words)}$"), open_run(tmp_path, resume=False):
             pass
     finally:
@@ -74,8 +76,19 @@ def test_the_state_comes_back_only_to_the_same_run(tmp_path: Path) -> None:
             run.saved_state({"pack": "b"})
 
 
+def test_resuming_where_nothing_was_saved_says_so(tmp_path: Path) -> None:
+    said = io.StringIO()
+    (tmp_path / "config.json").write_text("{}")
+    assert not continues(tmp_path, True, Console(file=said))
+    assert said.getvalue() == f"{tmp_path}: no run was saved there yet: a new one begins\n"
+    assert not continues(tmp_path, False, Console(file=said))
+    (tmp_path / STATE_FILE).write_bytes(b"")
+    assert continues(tmp_path, True, Console(file=said))
+    assert said.getvalue().count("\n") == 1
+
+
 def log(folder: Path, done: int, console: Console) -> RunLog:
-    return RunLog(folder, ("step", "loss"), done=done, total=9, unit="steps", console=console)
+    return RunLog(Run(folder, done > 0, True), ("step", "loss"), done=done, total=9, unit="steps", console=console)
 
 
 def test_a_resumed_log_has_each_step_once_and_no_torn_row(tmp_path: Path) -> None:
@@ -87,8 +100,9 @@ def test_a_resumed_log_has_each_step_once_and_no_torn_row(tmp_path: Path) -> Non
     with (tmp_path / LOG_FILE).open("a") as file:
         file.write("8")  # killed in the middle of a row
 
-    with log(tmp_path, 5, Console(file=io.StringIO())) as after:
+    with log(tmp_path, 5, Console(file=said)) as after:
         after.write({"step": 6, "loss": ""}, "")
+    assert said.getvalue().splitlines()[2:] == [f"{tmp_path}: goes on after 5 of 9 steps", "6/9  "]
     assert (tmp_path / LOG_FILE).read_text() == "step,loss\n2,0.5\n4,0.5\n6,\n"
 
 

@@ -44,11 +44,12 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, with the same --data.")] = False,
     device: Device = "auto",
+    save_every: Annotated[int, typer.Option(min=1, help="Steps of all clips played side by side between saves.")] = 200,
 ) -> None:
     """Train an agent that moves an occlusion to where the network fails most.
 
-    A run can be killed at any moment; `--resume` continues from its last save. `--set train_encoder=false` trains the
-    head of the Q-net only, which is many times faster on a CPU.
+    A run can be killed at any moment; `--resume` continues from its last save. Ctrl-C and SIGTERM save it first.
+    `--set train_encoder=false` trains the head of the Q-net only, which is many times faster on a CPU.
 
     Example: `srn hofs train --data faces.npz --out runs/agent --set train_encoder=false`
     """
@@ -57,9 +58,9 @@ def train(
         from srn.hofs.run import agent_config, train_agent
         from srn.inference.runtime import shipped_weights
         from srn.model.export import load_weights
-        from srn.training.runs import check_run_folder
+        from srn.training.runs import continues
 
-    check_run_folder(out, resume)
+    continues(out, resume, options.messages)
     config = agent_config(out, resume=resume, transitions=transitions, seed=seed, changes=set_ or [])
     frozen = weights or shipped_weights()
     network = load_weights(frozen)[0]
@@ -67,8 +68,9 @@ def train(
     source = AnimatedClips(pack, network.config.crop_spec, frames, seed=config.seed, count=clips)
     facts = {"data": data.name if data else "", "frozen": frozen.name}
     agent = train_agent(
-        config, source, network, out, resume=resume, device=device, console=options.messages, provenance=facts
-    )
+        config, source, network, out, resume=resume, device=device, save_every=save_every, console=options.messages,
+        provenance=facts,
+    )  # fmt: skip
     options.say(f"agent: {agent}")
 
 

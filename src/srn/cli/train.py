@@ -63,11 +63,13 @@ def train(
         Literal["auto", "float32", "bfloat16"], typer.Option(help="`auto`: bf16 where the hardware has it.")
     ] = "auto",
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that prepare faces.")] = None,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between saves: what a killed run may lose.")] = 500,
 ) -> None:
     """Train a network on annotated faces.
 
     A run can be killed at any moment; `--resume` continues from its last save with the numbers of an uninterrupted run.
-    Several GPUs: `torchrun --nproc-per-node 4 -m srn.cli.main train ...`.
+    Ctrl-C and SIGTERM save it first.
+    Several GPUs: `torchrun --nproc-per-node 4 -m srn train ...`.
 
     `--clips` makes a tracker of a picture model. It trains on annotated faces animated to short videos, in which heads
     turn, the camera shakes and things pass in front; every frame counts as a face. `--set clips.videos=true` takes the
@@ -82,6 +84,7 @@ def train(
     with options.needs_extra("train", "training"):
         from srn.hofs.synthesis import KEPT_AGENT, HardOcclusion
         from srn.training.loop import Schedule
+        from srn.training.runs import STATE_FILE
         from srn.training.start import start_run
 
     packed = out / "faces.npz"
@@ -90,9 +93,9 @@ def train(
     if occluder is not None:
         provenance["hofs"] = KEPT_AGENT if hofs is None else hofs.name
     weights = start_run(
-        out, lambda: load_faces(data, extra or [], keep=packed, reuse=resume)[0],
+        out, lambda: load_faces(data, extra or [], keep=packed, reuse=resume and (out / STATE_FILE).exists())[0],
         preset=preset, clips=clips, initial=initial, count=faces, seed=seed, changes=set_ or [], occluder=occluder,
-        resume=resume, schedule=Schedule(device=device, precision=precision, workers=workers),
+        resume=resume, schedule=Schedule(device=device, precision=precision, workers=workers, save_every=save_every),
         console=options.messages, provenance=provenance,
     )  # fmt: skip
     options.say(f"weights: {weights}")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from srn.errors import InputError, WeightsError
 from srn.face.localizer import Localizer
@@ -25,7 +26,7 @@ from srn.hofs.world import OcclusionWorld
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
 from srn.settings import with_settings
-from srn.training.runs import CONFIG_FILE, Run, RunLog, choose_device, open_run
+from srn.training.runs import CONFIG_FILE, Run, RunLog, choose_device, continues, interruptions_held, open_run, part
 
 AGENT_FILE = "agent.safetensors"
 LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")
@@ -42,13 +43,12 @@ def agent_config(
     """Choose the recipe of a run: that of the folder's run to resume, or a new one with `changes` (`with_settings`).
 
     Raises:
-        InputError: a change does not fit, or is given for a run that is resumed.
+        InputError: a change does not fit, or is given for a run that is resumed, or the folder holds another run.
     """
-    path = Path(out) / CONFIG_FILE
-    if resume and path.exists():
-        if changes:
+    if continues(Path(out), resume):
+        config = AgentConfig.load(Path(out) / CONFIG_FILE)
+        if with_settings(config, changes) != config:
             raise InputError.at("--set", "a new run", "one that is resumed, with the recipe in its folder")
-        config = AgentConfig.load(path)
     else:
         config = with_settings(AgentConfig(seed=seed), changes)
     return config if transitions is None else dataclasses.replace(config, transitions=transitions)
@@ -72,10 +72,22 @@ class _Rounds:
     def _reset(self) -> None:
         self.rewards: list[float] = []
         self.updates: list[Update] = []
+        self._restored = 0  # rewards of an earlier process
         self._start, self._network_start = time.perf_counter(), self._network_seconds()
 
     def _network_seconds(self) -> float:
         return self._learner.world.network_seconds + self._learner.qnet_seconds
+
+    def state(self) -> dict[str, Tensor]:
+        return {"log.rewards": torch.tensor(self.rewards), "log.updates": torch.tensor(self.updates)}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue a row of the log in which a run was interrupted."""
+        rows = part(tensors, "log.")
+        if rows:  # absent from older files
+            self.rewards = rows["rewards"].tolist()
+            self.updates = [Update(*update) for update in rows["updates"].tolist()]
+            self._restored = len(self.rewards)
 
     def round(self) -> None:
         """Play one step of every lane, and learn from the experience once the warm-up is over."""
@@ -88,7 +100,7 @@ class _Rounds:
         """Give a row of the log and its status line, and start the next row."""
         elapsed, share = time.perf_counter() - self._start, self._network_seconds() - self._network_start
         loss, value = np.mean(self.updates, axis=0) if self.updates else (np.nan, np.nan)
-        numbers = (np.mean(self.rewards), loss, value, len(self.rewards) / elapsed, share / elapsed)
+        numbers = (np.mean(self.rewards), loss, value, (len(self.rewards) - self._restored) / elapsed, share / elapsed)
         texts = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
         status = f"reward {numbers[0]:.4f}  {numbers[3]:.0f} transitions/s"
         self._reset()
@@ -111,7 +123,7 @@ def train_agent(
 ) -> Path:
     """Train an agent against a frozen network.
 
-    The folder `out` gets `agent.safetensors` and the files of `srn.training.loop.train`.
+    The folder `out` gets `agent.safetensors` and the files of `srn.training.loop.train`; an interruption is as there.
 
     Args:
         config: the recipe.
@@ -130,23 +142,30 @@ def train_agent(
     with open_run(out, resume=resume) as run:
         learner = _new_learner(config, source, network, localizer, choose_device(device))
         own = {"clips": source.name, "network": network_digest(network), "seed": str(config.seed)}
-        _restore(learner, run, own)
+        rounds = _Rounds(learner)
+        _restore(learner, rounds, run, own)
         facts = {**(provenance or {}), **own, "qnet": learner.qnet.config.to_json()}
         config.save(run.folder / CONFIG_FILE)
-        rounds = _Rounds(learner)
         with RunLog(
-            run.folder, LOG_FIELDS, done=learner.transitions, total=config.transitions, unit="transitions",
+            run, LOG_FIELDS, done=learner.transitions, total=config.transitions, unit="transitions",
             console=console or Console(stderr=True),
         ) as log:  # fmt: skip
-            while learner.transitions < config.transitions:
-                rounds.round()
-                last = learner.transitions >= config.transitions
-                if learner.rounds % log_every == 0 or last:
-                    log.write(*rounds.row())
-                if learner.rounds % save_every == 0 or last:
-                    _save(learner, run, facts)
+            try:
+                while learner.transitions < config.transitions:
+                    with interruptions_held():
+                        rounds.round()
+                        last = learner.transitions >= config.transitions
+                        if learner.rounds % log_every == 0 or last:
+                            log.write(*rounds.row())
+                        if learner.rounds % save_every == 0 or last:
+                            _save(learner, rounds, run, facts)
+            except KeyboardInterrupt:
+                with interruptions_held():
+                    _save(learner, rounds, run, facts)
+                    log.say(f"saved after {learner.transitions} of {config.transitions} transitions")
+                raise
         if not (run.folder / AGENT_FILE).exists():  # resumed at its end
-            _save(learner, run, facts)
+            _save(learner, rounds, run, facts)
         return run.folder / AGENT_FILE
 
 
@@ -168,14 +187,14 @@ def _new_learner(
     return Learner(config, world, qnet)
 
 
-def _save(learner: Learner, run: Run, facts: Mapping[str, str]) -> None:
+def _save(learner: Learner, rounds: _Rounds, run: Run, facts: Mapping[str, str]) -> None:
     counts = {"transitions": str(learner.transitions), "updates": str(learner.updates)}
     Agent(learner.qnet, learner.config.patch_size).save(run.folder / AGENT_FILE, {**facts, **counts})
     tensors, numbers = learner.state()
-    run.save_state(tensors, {**facts, **numbers})
+    run.save_state(tensors | rounds.state(), {**facts, **numbers})
 
 
-def _restore(learner: Learner, run: Run, own: Mapping[str, str]) -> None:
+def _restore(learner: Learner, rounds: _Rounds, run: Run, own: Mapping[str, str]) -> None:
     saved = run.saved_state(own)
     if saved is None:
         return
@@ -185,3 +204,4 @@ def _restore(learner: Learner, run: Run, own: Mapping[str, str]) -> None:
     if found != expected:
         raise WeightsError.at(run.folder, f"a run with qnet {expected.to_json()}", text["qnet"])
     learner.restore(tensors, text)
+    rounds.restore(tensors)

@@ -21,7 +21,7 @@ from srn.hofs.clips import ClipSource, GivenClips
 from srn.hofs.scenes import PAPER_PATCH_SIZE, Place, Scenes, Trajectory
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
-from srn.training.runs import CONFIG_FILE
+from srn.training.runs import STATE_FILE
 
 NOISE_SEEDS = 2**31
 
@@ -126,7 +126,7 @@ class HardOcclusion:
     @classmethod
     def of_run(cls, folder: Path, agent: Path | None, *, resume: bool) -> HardOcclusion | None:
         """Open the agent of a training run: the file given at its start, or the one that its folder keeps."""
-        if resume and (folder / CONFIG_FILE).exists():
+        if resume and (folder / STATE_FILE).exists():
             kept = folder / KEPT_AGENT
             if agent is not None and not kept.exists():
                 raise InputError.at("--hofs", "a run that was started with an agent", "one without")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from srn.training.balance import balance_weights
 from srn.training.clips import ClipTask
 from srn.training.config import TrainConfig
 from srn.training.loss import LossTerms
+from srn.training.memory import DividedBatches
 from srn.training.runs import (
     CONFIG_FILE,
     STATE_FILE,
@@ -37,6 +38,7 @@ from srn.training.runs import (
     Run,
     RunLog,
     choose_device,
+    interruptions_held,
     open_run,
     optimizer_state,
     part,
@@ -89,7 +91,8 @@ def train(
 
     The folder `out` gets `config.json`, `state.safetensors` (everything that a resumed run needs),
     `weights.safetensors` (the averaged network), `log.csv`, TensorBoard's files and sheets of predictions. A process
-    killed at any moment loses the steps since the last save and nothing else.
+    killed at any moment loses the steps since the last save and nothing else. Ctrl-C and SIGTERM wait for the end of a
+    step, which is saved. A batch that does not fit the memory is learned in parts (`DividedBatches`).
 
     Args:
         config: the run.
@@ -117,7 +120,7 @@ def train(
         if run.writes:
             config.save(run.folder / CONFIG_FILE)
             log = RunLog(
-                run.folder, LOG_FIELDS, done=first_step, total=config.steps, unit="steps",
+                run, LOG_FIELDS, done=first_step, total=config.steps, unit="steps",
                 console=console or Console(stderr=True), tensorboard=schedule.tensorboard, line_end="\r\n",
             )  # fmt: skip
         with log as opened:
@@ -132,28 +135,46 @@ def _learn(
     config, task, device = learner.config, learner.task, learner.device
     low = runs_low(schedule.precision, device)
     module = learner.module().train()
-    meter = _Meter(config, learner.group)
-    for step, batch in enumerate(learner.batches(first_step, schedule.workers), first_step):
-        meter.loaded()
-        terms = task.loss(module, batch, device, low)
+    meter, done = learner.meter, first_step
+    saved = first_step if run.continues else None
+
+    def cost(examples: Sequence[Tensor]) -> LossTerms:
+        terms = task.loss(module, examples, device, low)
         if device.type == "cpu":
             # The CPU's backward pass crashes on sampling positions that are no numbers. A GPU's does not, and reading a
             # value there would stall its queue.
-            _require_finite(float(terms.total.detach()), step + 1)
-        learner.step(terms.total, step)
-        meter.add(terms)
-        done = step + 1
-        last = done == config.steps
-        if done % schedule.log_every == 0 or last:
-            row = meter.row(done)
-            if log is not None:
-                _require_finite(row["loss"], done)
-                score = learner.validate(run, done) if done % schedule.validate_every == 0 or last else None
-                log.write(*_entry(row, score), line=done % (10 * schedule.log_every) == 0 or last)
-            meter.restart()
-        if run.writes and (done % schedule.save_every == 0 or last):
-            learner.save(run, done, provenance)
-        meter.wait()
+            _require_finite(float(terms.total.detach()), done + 1)
+        return terms
+
+    divided = DividedBatches(cost, learner.clear, log.say if log else print, can_divide=learner.group.size == 1)
+    if run.writes and saved is None:  # so that, whatever happens, --resume starts from these weights
+        learner.save(run, 0, provenance)
+    meter.wait()
+    try:
+        for batch in learner.batches(first_step, schedule.workers):
+            with interruptions_held():
+                meter.loaded()
+                meter.add(divided.gradient(batch))
+                learner.step(done)
+                done += 1
+                last = done == config.steps
+                if done % schedule.log_every == 0 or last:
+                    row = meter.row(done)
+                    if log is not None:
+                        _require_finite(row["loss"], done)
+                        score = learner.validate(run, done) if done % schedule.validate_every == 0 or last else None
+                        log.write(*_entry(row, score), line=done % (10 * schedule.log_every) == 0 or last)
+                    meter.restart()
+                if run.writes and (done % schedule.save_every == 0 or last):
+                    learner.save(run, done, provenance)
+                    saved = done
+                meter.wait()
+    except KeyboardInterrupt:
+        if log is not None and saved != done:
+            with interruptions_held():
+                learner.save(run, done, provenance)
+                log.say(f"saved after {done} of {config.steps} steps")
+        raise
 
 
 def _task(config: TrainConfig, occluder: Occluder | None) -> Task:
@@ -206,6 +227,7 @@ class _Learner:
         decayed = {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay}
         others = {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0}
         self._optimizer = torch.optim.AdamW([decayed, others], lr=config.learning_rate, fused=True)
+        self.meter = _Meter(config, device, group)
 
     def module(self) -> nn.Module:
         """Return the module that a step runs, shared by the processes that train together."""
@@ -227,11 +249,13 @@ class _Learner:
             rank=self.group.rank, world_size=self.group.size, pin_memory=self.device.type == "cuda",
         )  # fmt: skip
 
-    def step(self, loss: Tensor, step: int) -> None:
+    def clear(self) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def step(self, step: int) -> None:
+        """Learn from the gradient of a step, counted from 0."""
         for group in self._optimizer.param_groups:
             group["lr"] = self.config.rate(step)
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         nn.utils.clip_grad_norm_(self._network.parameters(), self.config.clip_norm)
         self._optimizer.step()
         self._average.update(self._network, step)
@@ -248,17 +272,21 @@ class _Learner:
         return self.task.validate(self._averaged(), self._validation, self.device, sheet)
 
     def save(self, run: Run, step: int, provenance: Mapping[str, str]) -> None:
-        """Save the averaged network, its expected errors calibrated at the end of the run, and the state."""
+        """Save the averaged network, its expected errors calibrated at the end of the run, and the state.
+
+        Before the first step, there is no network to save yet.
+        """
         config, averaged = self.config, self._averaged()
         facts = {**provenance, **self._faces}
         seen = {"faces_seen": str(step * config.batch_size), "seed": str(config.seed)}
         if step == config.steps and self._validation is not None:
             seen |= self.task.calibrate(averaged, self._validation, self.device)
-        save_network(run.folder / WEIGHTS_FILE, averaged, provenance={**facts, **seen})
+        if step:
+            save_network(run.folder / WEIGHTS_FILE, averaged, provenance={**facts, **seen})
         tensors = {f"network.{name}": t for name, t in self._network.state_dict().items()}
         tensors |= {f"average.{name}": t for name, t in self._average.tensors.items()}
         text = {"step": str(step), "model": config.model.to_json(), **facts}
-        run.save_state(tensors | optimizer_state(self._optimizer), text)
+        run.save_state(tensors | optimizer_state(self._optimizer) | self.meter.state(), text)
 
     def resume(self, run: Run) -> int:
         """Continue from the run's saved state, if there is one; returns the first step to take."""
@@ -274,20 +302,28 @@ class _Learner:
         for name, tensor in part(tensors, "average.").items():
             self._average.tensors[name].copy_(tensor)
         restore_optimizer(self._optimizer, tensors)
+        self.meter.restore(tensors)
         return int(text["step"])
 
 
 class _Meter:
     """Means of the loss terms and the speed since the last row of the log."""
 
-    def __init__(self, config: TrainConfig, group: Processes) -> None:
-        self._config, self._group = config, group
+    def __init__(self, config: TrainConfig, device: torch.device, group: Processes) -> None:
+        self._config, self._device, self._group = config, device, group
         self.restart()
-        self.wait()
 
     def restart(self) -> None:
         self._terms: list[Tensor] = []
+        self._steps = 0  # in this process
         self._waited, self._begin = 0.0, time.monotonic()
+
+    def state(self) -> dict[str, Tensor]:
+        return {"log.terms": torch.stack(self._terms)} if self._terms else {}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue a row of the log in which a run was interrupted."""
+        self._terms += part(tensors, "log.").get("terms", torch.empty(0)).to(self._device)
 
     def wait(self) -> None:
         self._wait_begin = time.monotonic()
@@ -296,7 +332,8 @@ class _Meter:
         self._waited += time.monotonic() - self._wait_begin
 
     def add(self, terms: LossTerms) -> None:
-        self._terms.append(torch.stack([t.detach().float() for t in terms]))
+        self._terms.append(torch.stack([t.float() for t in terms]))
+        self._steps += 1
 
     def row(self, done: int) -> dict[str, float]:
         """Give the log's columns after `done` steps, but for the validation; all processes have to call it."""
@@ -305,6 +342,6 @@ class _Meter:
             torch.distributed.all_reduce(mean)
             mean /= self._group.size
         elapsed, faces = time.monotonic() - self._begin, self._config.batch_size
-        speed = len(self._terms) * faces / elapsed
+        speed = self._steps * faces / elapsed
         values = (done, done * faces, self._config.rate(done - 1), *mean.tolist(), speed, self._waited / elapsed)
         return dict(zip((*LOG_FIELDS[:8], *LOG_FIELDS[-2:]), values, strict=True))

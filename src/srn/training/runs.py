@@ -3,42 +3,37 @@
 from __future__ import annotations
 
 import os
-import sys
+import signal
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Self, TextIO
+from typing import Any, NamedTuple, Self
 
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
-from srn.errors import InputError, WeightsError, first_line
-from srn.files import CsvLog
+from srn.errors import InputError, WeightsError, first_line, printable
+from srn.files import CsvLog, lock
 from srn.model.checkpoint import load_tensors, save_tensors
 
 CONFIG_FILE, STATE_FILE, LOG_FILE, LOCK_FILE = "config.json", "state.safetensors", "log.csv", ".lock"
 
-if sys.platform == "win32":
-    import msvcrt
 
-    def _lock(file: TextIO) -> None:
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+def continues(folder: Path, resume: bool, console: Console | None = None) -> bool:
+    """Tell whether a run goes on from one in its folder: `resume` asks for it, and a state was saved there.
 
-else:
-    import fcntl
-
-    def _lock(file: TextIO) -> None:
-        # A record lock belongs to this process alone: workers that outlive it for a moment do not hold it.
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def check_run_folder(folder: Path, resume: bool) -> None:
-    """Raise `InputError` if a new run would overwrite another one."""
-    if not resume and (folder / STATE_FILE).exists():
+    On the console a line says so where `resume` finds no state. `InputError` is raised where a new run would overwrite
+    another one.
+    """
+    saved = (folder / STATE_FILE).exists()
+    if saved and not resume:
         raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
+    if resume and not saved and console is not None:
+        _say(console, f"{folder}: no run was saved there yet: a new one begins")
+    return saved
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Run:
     """A run's folder, held by this process. Of several processes that train together only the first `writes`."""
 
     folder: Path
-    resumes: bool
+    continues: bool
     writes: bool
 
     def saved_state(self, same: Mapping[str, str]) -> tuple[dict[str, Tensor], dict[str, str]] | None:
@@ -55,9 +50,9 @@ class Run:
         Raises:
             WeightsError: an entry of the text differs from that of `same`. Entries that the file lacks do not.
         """
-        path = self.folder / STATE_FILE
-        if not (self.resumes and path.exists()):
+        if not self.continues:
             return None
+        path = self.folder / STATE_FILE
         tensors, text = load_tensors(path)
         for name, value in same.items():
             if text.get(name, value) != value:
@@ -76,19 +71,33 @@ def open_run(out: str | os.PathLike[str], *, resume: bool, writes: bool = True) 
     The operating system releases it when the process ends.
     """
     folder = Path(out)
-    check_run_folder(folder, resume)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / LOCK_FILE).open("a")
+        held = (folder / LOCK_FILE).open("a")
     except OSError as error:
         raise InputError.at(folder, "a folder that can be written", error.strerror or type(error).__name__) from error
-    with lock:
-        try:
-            if writes:
-                _lock(lock)
-        except OSError as error:
-            raise InputError.at(folder, "a run that no other process trains", "one at work there") from error
-        yield Run(folder, resume, writes)
+    with held:
+        if writes:
+            lock(held, folder, "a run")
+        yield Run(folder, continues(folder, resume), writes)
+
+
+@contextmanager
+def interruptions_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of the block, in which things change that belong together."""
+    waiting: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    with suppress(ValueError):  # not the main thread: no signal interrupts it
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # as under nohup
+                before[number] = signal.signal(number, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if waiting:
+        signal.raise_signal(waiting[0])
 
 
 class RunLog:
@@ -100,7 +109,7 @@ class RunLog:
 
     def __init__(
         self,
-        folder: Path,
+        run: Run,
         fields: Sequence[str],
         *,
         done: int,
@@ -110,15 +119,17 @@ class RunLog:
         tensorboard: bool = False,
         line_end: str = "\n",
     ) -> None:
-        self._csv = CsvLog(folder / LOG_FILE, fields, done, line_end=line_end)
+        self._csv = CsvLog(run.folder / LOG_FILE, fields, done, line_end=line_end)
         self._count, self._total, self._console = fields[0], total, console
-        self._board = _board(folder, done) if tensorboard else None
+        self._board = _board(run.folder, done) if tensorboard else None
         columns = (
             BarColumn(), MofNCompleteColumn(), TextColumn(unit), TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(compact=True),
         )  # fmt: skip
         self._bar = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bar.add_task("training", total=total, completed=min(done, total), status="")
+        if run.continues:
+            self.say(f"{run.folder}: goes on after {done} of {total} {unit}")
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -142,7 +153,15 @@ class RunLog:
                     self._board.add_scalar(name, float(value), done)
         self._bar.update(self._task, completed=min(done, self._total), status=status)
         if line and not self._console.is_terminal:
-            self._console.print(f"{done}/{self._total}  {status}", highlight=False, markup=False, soft_wrap=True)
+            self.say(f"{done}/{self._total}  {status}")
+
+    def say(self, line: str) -> None:
+        """Print a line on the console."""
+        _say(self._console, line)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(printable(line), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def _board(folder: Path, done: int) -> Any:

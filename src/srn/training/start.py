@@ -16,7 +16,7 @@ from srn.model.export import load_weights
 from srn.settings import with_settings
 from srn.training.config import TrainConfig, tracker_config, train_config
 from srn.training.loop import Occluder, train
-from srn.training.runs import CONFIG_FILE, check_run_folder
+from srn.training.runs import CONFIG_FILE, continues
 
 HARD_SHARE = 0.5
 """Share of the single faces that an occluder gets, if the recipe is not changed."""
@@ -89,16 +89,16 @@ def start_run(
         InputError: as `train` does, or the recipe or its changes do not fit.
     """
     folder = Path(out)
-    check_run_folder(folder, resume)
-    resumed = resume and (folder / CONFIG_FILE).exists()
+    resumed = continues(folder, resume, options.get("console"))
     if clips and initial is None and not resumed:
         initial = shipped_weights()
     network = None if initial is None else load_weights(initial)[0]
     values: dict[str, Any] = {} if count is None else {"faces": count}
     if resumed:
-        if changes:
+        config = TrainConfig.load(folder / CONFIG_FILE)
+        if with_settings(config, changes) != config:  # the very command of the beginning is no mistake
             raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
-        config = dataclasses.replace(TrainConfig.load(folder / CONFIG_FILE), **values)
+        config = dataclasses.replace(config, **values)
     else:
         tracked = network.config if clips and network is not None else None
         occluded = occluder is not None

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import itertools
 import os
+import signal
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -153,6 +154,8 @@ def _single_threaded(_worker: int) -> None:
     # Workers share the cores with the network: OpenCV's own threads would only get in the way.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # A SIGTERM for all processes is the first one's to answer: it takes a worker that was killed for a fault.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def batches(
