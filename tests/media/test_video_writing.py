@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -221,6 +222,29 @@ def test_a_full_disk_leaves_no_broken_video(tmp_path: Path, rng: np.random.Gener
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_while_a_video_is_completed_leaves_the_older_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: Draw
+) -> None:
+    class Writer:
+        fourcc = staticmethod(cv2.VideoWriter.fourcc)
+
+        def __init__(self, path: str, *_: Any) -> None:
+            self.write = lambda image: Path(path).write_bytes(b"half a video")
+
+        def isOpened(self) -> bool:
+            return True
+
+        def release(self) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
+    monkeypatch.setattr(cv2, "VideoWriter", Writer)
+    (tmp_path / "a.mp4").write_bytes(b"an older video")
+    with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "a.mp4", 30.0) as out:
+        out.write(drawn(0), 0)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.mp4", b"an older video")]
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".webm"])

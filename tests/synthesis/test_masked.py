@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +144,38 @@ def test_a_finished_video_is_not_made_again_and_an_unfinished_one_is(videos: Pat
     assert lost.read_bytes() == content[lost]
     mask_clips(clips, out, seed=6)  # another seed is another set
     assert kept.read_bytes() not in {b"as it was", content[kept]}
+
+
+@pytest.mark.parametrize("at", [0, 1, 4])
+def test_a_table_never_stands_beside_pictures_of_another_run(videos: Path, tmp_path: Path, at: int) -> None:
+    """Interrupted while the set is made anew with another seed, no table says that it is the old one, or whole."""
+    clips, _ = read_300vw(videos)
+    samples = [sample for clip in clips for sample in clip.samples()]
+    stills, moving = tmp_path / "stills", tmp_path / "moving"
+
+    def interrupted(make: Callable[..., list[str]], out: Path) -> None:
+        steps = 0
+
+        def step() -> None:
+            nonlocal steps
+            steps += 1
+            if steps > at:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            make(out, seed=6, progress=step)
+
+    def files(out: Path) -> dict[Path, bytes]:
+        return {path.relative_to(out): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    for make, out in ((partial(mask_samples, samples), stills), (partial(mask_clips, clips), moving)):
+        make(out, seed=5)
+        whole = files(out)
+        interrupted(make, out)
+        clip = "second" if at < 3 else "first"  # the one that is not being made
+        assert list(out.rglob("*.csv")) == ([] if out == stills else [moving / clip / CLIP_MANIFEST])
+        make(out, seed=5)
+        assert files(out) == whole
 
 
 def test_a_frame_that_cannot_be_read_is_named_and_left_out(videos: Path, tmp_path: Path) -> None:

@@ -98,7 +98,7 @@ class VideoWriter:
             if self._sink is not None:
                 with writing_to(self.path):
                     self._sink.close(self._complete)
-        except InputError:  # without its end the video cannot be played
+        except BaseException:  # without its end the video cannot be played
             if self._beside is not None:
                 self._beside.unlink(missing_ok=True)
             raise

@@ -23,6 +23,7 @@ from srn.datasets.sample import Sample
 from srn.datasets.writing import AnnotationWriter, frame_name
 from srn.errors import InputError
 from srn.face.geometry import ImageArray
+from srn.files import writing_to
 from srn.synthesis.masks import fit_mask, turned_side
 from srn.synthesis.occluders import drawn_mask, misfitted, visible_landmarks
 from srn.synthesis.wardrobe import MaskWardrobe
@@ -101,7 +102,7 @@ def mask_samples(
         One line for each picture that could not be read.
     """
     folder = Path(out)
-    writer = AnnotationWriter(folder / MANIFEST, ("subset", "stem", "mask", "seed", "misfit"))
+    writer = _new_table(folder / MANIFEST, ("subset", "stem", "mask", "seed", "misfit"))
     problems, taken = list[str](), dict[str, int]()
     for sample in samples:
         name = f"{sample.subset}/{sample.path.stem}"
@@ -147,7 +148,7 @@ def mask_clips(
                 if progress is not None:
                     progress()
             continue
-        writer = AnnotationWriter(folder / CLIP_MANIFEST, ("frame", "mask", "kind", "seed", "misfit"))
+        writer = _new_table(folder / CLIP_MANIFEST, ("frame", "mask", "kind", "seed", "misfit"))
         for sample, number in zip(clip.samples(), clip.numbers.tolist(), strict=True):
             rng = np.random.default_rng([seed, *os.fsencode(clip.name)])  # anew for each frame: the same mask again
             with _noting(problems, kind, wardrobe):
@@ -158,6 +159,16 @@ def mask_clips(
                 progress()
         writer.write_table()
     return problems
+
+
+def _new_table(path: Path, columns: Sequence[str]) -> AnnotationWriter:
+    """Begin a table, which is written at the end. An older one goes before its pictures are replaced.
+
+    So a set with a table is whole, whenever the process was killed.
+    """
+    with writing_to(path):
+        path.unlink(missing_ok=True)
+    return AnnotationWriter(path, columns)
 
 
 def _is_finished(manifest: Path, frames: int, kind: str, seed: int, misfit: float) -> bool:
