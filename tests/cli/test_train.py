@@ -1,16 +1,13 @@
-"""`srn train`, `srn export` and `srn benchmark`: what they say when something is missing."""
+"""`srn train` and `srn export`: what they say when something is missing."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from matplotlib.cbook import get_sample_data
 
 from srn.datasets.pack import pack_faces
 from srn.datasets.sample import Sample
@@ -212,25 +209,3 @@ def test_export_of_fewer_iterations(srn: Run, tmp_path: Path) -> None:
     shapes = once(crops).shapes
     assert shapes.shape == (2, 1, 68, 2)
     np.testing.assert_allclose(shapes[:, 0], whole(crops).shapes[:, 0], atol=0.02)
-
-
-def test_benchmark(
-    srn: Run, use_localizer: Callable[[Any], None], fake_localizer: Any, face: npt.NDArray[np.float64]
-) -> None:
-    use_localizer(fake_localizer(lambda crop: (face * 60 + 47.5, None, None)))
-    portrait = str(get_sample_data("grace_hopper.jpg", asfileobj=False))
-    ran = srn("benchmark", portrait, "--repeats", "3", "--threads", "1")
-    assert ran.code == 0
-    for step in ("face finder, one picture", "landmarks, one face", "landmarks, 16 faces at once"):
-        (numbers,) = re.findall(rf"{step}\s+│\s+([\d.]+)\s+│\s+(\d+)", ran.out)
-        assert float(numbers[0]) * float(numbers[1]) == pytest.approx(1000, rel=0.6)  # ms and how many a second
-
-
-def test_benchmark_without_a_face(
-    srn: Run, use_localizer: Callable[[Any], None], fake_localizer: Any, tmp_path: Path
-) -> None:
-    use_localizer(fake_localizer(lambda crop: (np.zeros((68, 2)), None, None)))
-    write_image(tmp_path / "wall.png", np.full((60, 80, 3), 200, np.uint8))
-    message = f"{tmp_path / 'wall.png'}: expected a picture with a face, found no face in it"
-    assert srn("benchmark", tmp_path / "wall.png").mistake == message
-    assert "nothing.jpg: expected a readable picture file" in srn("benchmark", tmp_path / "nothing.jpg").mistake

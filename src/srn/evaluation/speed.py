@@ -1,17 +1,22 @@
-"""The speed of the landmarks on this machine."""
+"""The speed of the landmarks on this machine: of one network, and what `srn benchmark` measures."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from srn.evaluation.provenance import processor
+from srn.evaluation.arithmetic import PRODUCT_FLOP, multiply_adds
+from srn.evaluation.provenance import facts, processor
+from srn.evaluation.speed_steps import Bench
+from srn.evaluation.timing import Compared, Step, Timing, load_average, ratios, take_turns
 from srn.face.geometry import Box, ImageArray
 from srn.inference.landmarker import FaceLandmarker
+from srn.inference.runtime import OnnxLocalizer
 
 
 @dataclass(frozen=True)
@@ -43,3 +48,87 @@ def median_seconds(step: Callable[[], object], repeats: int) -> float:
         step()
         times.append(time.perf_counter() - begin)
     return statistics.median(times)
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The least time of one look: its multiply-adds at the speed of this machine's matrix product.
+
+    Attributes:
+        multiply_adds: of one face, by kind of node.
+        gflops: speed of the matrix product, 10^9 operations a second.
+        seconds: the least time.
+        share: of the speed of the matrix product that the look reaches; medians of processor time.
+    """
+
+    multiply_adds: dict[str, int]
+    gflops: float
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One interleaved run of `srn benchmark`; loads are averages of a minute at its begin and end."""
+
+    weights: str
+    threads: int
+    timings: list[Timing]
+    floor: Floor | None
+    loads: tuple[float | None, float | None]
+    left_out: list[str]
+
+    def ratios(self) -> dict[tuple[str, str], Compared]:
+        """Return the ratio of each step's times to those of its reference, by group and name."""
+        return ratios(self.timings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all numbers for JSON."""
+        compared = self.ratios()
+        steps = []
+        for timing in self.timings:
+            found = compared.get((timing.step.group, timing.step.name))
+            step = timing.to_dict()
+            if found is not None:
+                step["reference"] = timing.step.reference
+                for name, interval in found._asdict().items():
+                    step |= {f"{name}_ratio": interval.value, f"{name}_ratio_interval": interval.to_list()}
+            steps.append(step)
+        return {
+            **facts(),
+            "weights": self.weights,
+            "threads": self.threads,
+            "load_average": list(self.loads),
+            "floor": None if self.floor is None else vars(self.floor),
+            "steps": steps,
+            "left_out": self.left_out,
+        }
+
+
+def run_benchmark(
+    bench: Bench, steps: Sequence[Step], seconds: float, progress: Callable[[float], None] | None = None
+) -> Benchmark:
+    """Time steps, some of them those of a `Bench`; see `take_turns` for `seconds` and `progress`."""
+    before = load_average()
+    timings = take_turns(steps, seconds, progress)
+    assert bench.threads is not None
+    return Benchmark(
+        bench.localizer.name,
+        bench.threads,
+        timings,
+        _floor(bench, timings),
+        (before, load_average()),
+        bench.left_out,
+    )
+
+
+def _floor(bench: Bench, timings: Sequence[Timing]) -> Floor | None:
+    """Compare the look with the matrix product of the same run; None for a network that is no ONNX file."""
+    medians = {(timing.step.group, timing.step.name): timing.cpu_median for timing in timings}
+    product = next((median for (group, _), median in medians.items() if group == "floor"), None)
+    look = medians.get(("picture", "look"))
+    if product is None or look is None or not isinstance(bench.localizer, OnnxLocalizer):
+        return None
+    counts = multiply_adds(bench.localizer.path.read_bytes())
+    least = 2 * sum(counts.values()) / PRODUCT_FLOP * product
+    return Floor(counts, PRODUCT_FLOP / product / 1e9, least, least / look)
