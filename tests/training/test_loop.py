@@ -582,3 +582,22 @@ def test_a_batch_that_does_not_divide(
 
     with pytest.raises(InputError, match="batch_size: expected a multiple of the 3 processes, found 4"):
         run(toy_config(), pack, tmp_path)
+
+
+# --- frozen parts
+
+
+def test_a_frozen_part_keeps_its_weights_and_statistics(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
+    config = toy_config(frozen=("encoder", "coarse"), faces=24)
+    initial = initial_network(config, pack)
+    before = {name: tensor.clone() for name, tensor in initial.state_dict().items()}
+
+    path = run(config, pack, tmp_path / "whole", initial=initial)
+
+    after = load_tensors(path)[0]
+    moved = {name.partition(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+    assert "encoder" not in moved
+    assert "coarse" not in moved
+    assert {"hsrm", "recurrent", "local_weight"} <= moved
+    with pytest.raises(InputError, match=r"frozen: expected parts of the network among encoder, .*, found nose"):
+        run(toy_config(frozen=("nose",)), pack, tmp_path / "wrong")

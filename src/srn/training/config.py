@@ -54,11 +54,12 @@ class TrainConfig(Settings):
         hard_share: share of the single faces that a given occluder occludes (HOFS) instead of `augmentation`.
         clip_norm: longer gradients are shortened to this norm.
         validation: faces kept from training, spread evenly over the pack, to validate on.
+        frozen: parts of the network that keep their weights and batch statistics, by attribute: `encoder`, `hsrm`, ...
         seed: of weights, order and augmentation.
     """
 
     file_kind: ClassVar[str] = "a training run's config.json"
-    absent_means: ClassVar[Mapping[str, Any]] = {"clips": None, "balance": 0.0, "hard_share": 0.0}
+    absent_means: ClassVar[Mapping[str, Any]] = {"clips": None, "balance": 0.0, "hard_share": 0.0, "frozen": ()}
 
     model: ModelConfig = field(default_factory=ModelConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
@@ -75,6 +76,7 @@ class TrainConfig(Settings):
     hard_share: Share = 0.0
     clip_norm: Positive = 1.0
     validation: Index = 96
+    frozen: tuple[str, ...] = ()
     seed: Index = 0
 
     @property

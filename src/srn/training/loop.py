@@ -134,7 +134,7 @@ def _learn(
     """Take the steps of a run: load, learn, log, validate, save."""
     config, task, device = learner.config, learner.task, learner.device
     low = runs_low(schedule.precision, device)
-    module = learner.module().train()
+    module = learner.module()
     meter, done = learner.meter, first_step
     saved = first_step if run.continues else None
 
@@ -223,6 +223,8 @@ class _Learner:
         network = initial or StructuralRelationNetwork(config.model, mean_shape(self._training))
         self._evaluated = copy.deepcopy(network).to(device).eval()
         self._network = network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for part_name in config.frozen:
+            _part_of(self._network, part_name).requires_grad_(False)
         self._average = WeightAverage(network, config.averaging)
         decayed = {"params": [p for p in network.parameters() if p.ndim >= 2], "weight_decay": config.weight_decay}
         others = {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0}
@@ -230,13 +232,15 @@ class _Learner:
         self.meter = _Meter(config, device, group)
 
     def module(self) -> nn.Module:
-        """Return the module that a step runs, shared by the processes that train together."""
-        if self.group.size == 1:
-            return self.task.module(self._network)
+        """Return the module that a step runs, in training mode, shared by the processes that train together."""
         devices = [self.device] if self.device.type == "cuda" else None
-        if devices:
+        if self.group.size > 1 and devices:
             self._network = nn.SyncBatchNorm.convert_sync_batchnorm(self._network)
-        module = self.task.module(self._network)
+        module = self.task.module(self._network).train()
+        for name in self.config.frozen:
+            _part_of(self._network, name).eval()
+        if self.group.size == 1:
+            return module
         return nn.parallel.DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
 
     def batches(self, first_step: int, workers: int | None) -> DataLoader[tuple[Tensor, ...]]:
@@ -304,6 +308,14 @@ class _Learner:
         restore_optimizer(self._optimizer, tensors)
         self.meter.restore(tensors)
         return int(text["step"])
+
+
+def _part_of(network: nn.Module, name: str) -> nn.Module:
+    """Return a part of a network by its name; raise `InputError` if there is none."""
+    parts = dict(network.named_children())
+    if name not in parts:
+        raise InputError.at("frozen", f"parts of the network among {', '.join(parts)}", name)
+    return parts[name]
 
 
 class _Meter:
