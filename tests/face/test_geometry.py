@@ -301,7 +301,7 @@ def test_a_shrunken_gradient_keeps_its_place(scale: float, angle: float, rng: np
     rows, columns = np.mgrid[: SPEC.size, : SPEC.size].astype(np.float64)
 
     mean_differences = []
-    for centre in rng.uniform([740, 695], [760, 715], size=(12, 2)):  # an upright crop has one sub-pixel phase only
+    for centre in rng.uniform([740, 695], [760, 715], size=(48, 2)):  # an upright crop has one sub-pixel phase only
         frame = CropGeometry(similarity(scale, angle, centre, np.full(2, SPEC.center)), SPEC)
         seen = frame.to_picture(np.stack([columns, rows], axis=-1))
         inside = ((seen > 2 / scale) & (seen < np.array([width, height]) - 1 - 2 / scale)).all(axis=-1)

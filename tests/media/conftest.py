@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -58,8 +59,6 @@ def _make(
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         stream.codec_context.time_base = time_base
         stream.codec_context.sample_aspect_ratio = pixel_aspect
-        if rotation:
-            stream.set_display_rotation(rotation)
         voice: Any = out.add_stream(sound, rate=44100) if sound else None
         if voice is not None:
             voice.layout = "mono"
@@ -78,7 +77,20 @@ def _make(
                 piece.sample_rate, piece.pts = 44100, k * 1024
                 out.mux(voice.encode(piece))
             out.mux(voice.encode(None))
+    if rotation:
+        _rotate(path, rotation)
     return path
+
+
+def _rotate(path: Path, degrees: int) -> None:
+    """Write a rotation, counterclockwise, into the track header of an MP4 file (ISO/IEC 14496-12, 8.3.2)."""
+    content = bytearray(path.read_bytes())
+    angle = np.deg2rad(degrees)
+    cos, sin = round(np.cos(angle)), round(np.sin(angle))
+    matrix = struct.pack(">9i", cos << 16, -sin << 16, 0, sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+    start = content.index(b"tkhd") + 44
+    content[start : start + len(matrix)] = matrix
+    path.write_bytes(content)
 
 
 def _frames_of(reader: VideoReader) -> list[TimedFrame]:

@@ -77,7 +77,8 @@ def _decode_heic(content: bytes, name: str | os.PathLike[str], *, known_size: bo
     if not known_size:
         return None
     with DataError.reading(name, "a HEIC picture"):
-        pixels = np.asarray(pillow_heif.open_heif(content, convert_hdr_to_8bit=True))
+        picture = pillow_heif.open_heif(content, convert_hdr_to_8bit=True)
+        pixels = np.asarray(picture)  # its memory: older versions free that with the picture
         return cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
 
 
