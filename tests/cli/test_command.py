@@ -253,16 +253,17 @@ def test_an_interrupted_track_keeps_whole_lines_and_a_video(
 STARTED = """
 import atexit, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
+_, moment = sys.argv
 
 class Finder:
     def find_spec(self, name, *_):
-        if name == sys.argv[1]:
+        if name == moment:
             signal.raise_signal(signal.SIGINT)
 
 sys.meta_path.insert(0, Finder())
-if sys.argv[1] == "the end":
+if moment == "the end":
     atexit.register(signal.raise_signal, signal.SIGINT)
-sys.argv[2:] = ["--version"]
+sys.argv = ["srn", "--version"]
 from srn.__main__ import main
 main()
 """

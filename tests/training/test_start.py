@@ -72,12 +72,12 @@ def test_a_run_begins_and_is_made_longer(pack: FacePack, tmp_path: Path) -> None
     begun = TrainConfig.load(tmp_path / "config.json")
     assert (begun.faces, begun.seed, begun.model.hidden_size) == (4, 5, 16)
 
-    start_run(tmp_path, lambda: pack, count=8, resume=True, **OPTIONS)
+    start_run(tmp_path, lambda: pack, count=8, resume=True, changes=SMALL, **OPTIONS)  # the same command is no mistake
 
     assert TrainConfig.load(tmp_path / "config.json") == dataclasses.replace(begun, faces=8)
     assert load_network(weights)[1]["faces_seen"] == "8"
     with pytest.raises(InputError, match="--set: expected a run that begins"):
-        start_run(tmp_path, lambda: pack, resume=True, changes=SMALL, **OPTIONS)
+        start_run(tmp_path, lambda: pack, resume=True, changes=[*SMALL, "averaging=0.5"], **OPTIONS)
 
 
 def test_a_wrong_recipe_is_refused_before_the_faces_are_opened(tmp_path: Path) -> None:
