@@ -121,7 +121,7 @@ def _struck(number: int, strike: Strike) -> bool:
         if time.clock_gettime(clock) >= strike.after:
             (os.killpg if strike.to_group else os.kill)(number, strike.number)
             return True
-        time.sleep(0.001)
+        time.sleep(0.004)
     return False
 
 

@@ -210,6 +210,8 @@ def measure(name: str, moments: int, folder: Path, seed: int) -> dict[str, Any]:
             break
         trial = trials.trial(SIGNALS[len(found) % len(SIGNALS)], chance)
         found += [trial] if trial else []
+        if trial and trial["faults"]:
+            print("  ", trial, flush=True)
     counts = collections.Counter(trial["signal"] for trial in found)
     return {
         "moments": len(found), **{number.name: counts[number.name] for number in SIGNALS},
@@ -260,8 +262,6 @@ def run(options: argparse.Namespace) -> None:
     for name in options.commands or COMMANDS:
         row = measure(name, options.moments, folder, options.seed)
         print(name, {key: value for key, value in row.items() if key != "faulty"}, flush=True)
-        for trial in row["faulty"]:
-            print("  ", trial, flush=True)
         measured[name] = {**row, "commit": commit()}
         rows = {name: measured[name] for name in COMMANDS if name in measured}
         content = {**provenance(options.threads), "seed": options.seed, "commands": rows}
