@@ -101,13 +101,13 @@ def test_missing_weights_are_named(tmp_path: Path, name: str) -> None:
     if name.endswith("safetensors"):
         pytest.importorskip("torch")
     with pytest.raises(WeightsError, match=re.escape(f"{tmp_path / name}: expected ")):
-        options.open_landmarker(tmp_path / name, "fast", False, 1, None)
+        options.open_landmarker(tmp_path / name, "fast", False, options.ENGINE, None)
 
 
 @pytest.mark.parametrize(("name", "found"), [("weights.pt", r"\.pt"), ("weights", "no suffix")])
 def test_weights_of_another_kind_are_named(tmp_path: Path, name: str, found: str) -> None:
     with pytest.raises(InputError, match=rf"expected weights as \.onnx or \.safetensors, found {found}"):
-        options.open_landmarker(tmp_path / name, "fast", False, 1, None)
+        options.open_landmarker(tmp_path / name, "fast", False, options.ENGINE, None)
 
 
 def test_as_a_module_in_a_process_of_its_own(tmp_path: Path) -> None:

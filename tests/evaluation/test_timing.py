@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 import numpy as np
@@ -44,7 +45,12 @@ def test_processor_time_is_counted() -> None:
 def test_steps_take_turns_until_the_time_is_over() -> None:
     order: list[str] = []
     shares: list[float] = []
-    steps = [Step("a", name, lambda name=name: (order.append(name), time.sleep(0.021))) for name in "xy"]
+
+    def work(name: str) -> None:
+        order.append(name)
+        time.sleep(0.021)
+
+    steps = [Step("a", name, functools.partial(work, name)) for name in "xy"]
     found = take_turns(steps, 0.3, shares.append)
     assert order == ["x", "y"] * (1 + len(found[0].seconds))  # the first runs do not count
     assert len(found[0].seconds) == len(found[1].seconds) > LEAST_ROUNDS

@@ -27,9 +27,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     """Wrap a command for typer.
 
     Before it runs, the parameters marked as outputs are checked against all others, its inputs. A command that writes
-    files gets the option `--force`.
+    files gets the option `--force`. An `Engine` becomes the options of which it consists.
     """
     hints = get_type_hints(function, include_extras=True)
+    gathered = [name for name, hint in hints.items() if hint is options.Engine]
     marks = {name: found for name, hint in hints.items() if (found := _marked(name, get_args(hint))) is not None}
     adds_force = "force" not in hints and any(kind is not None for _, kind, _ in marks.values())
 
@@ -42,15 +43,31 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             if (value := values[name]) is not None
         ]
         check_outputs(outputs, _paths(value for name, value in values.items() if name not in marks), force=force)
+        for name in gathered:
+            values[name] = options.Engine(**{field: values.pop(field) for field in options.Engine._fields})
         with _interruptible(), quiet_libraries():
             function(**values)
 
+    parameters = [
+        part
+        for parameter in inspect.signature(function, eval_str=True).parameters.values()
+        for part in (_ENGINE if parameter.name in gathered else (parameter,))
+    ]
     if adds_force:
-        parameters = inspect.signature(function, eval_str=True).parameters.values()
-        option = inspect.Parameter("force", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=options.Force)
-        run.__signature__ = inspect.Signature([*parameters, option])  # type: ignore[attr-defined]
-        run.__annotations__ = {**function.__annotations__, "force": options.Force}
+        parameters.append(_option("force", options.Force, False))
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def _option(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=default, annotation=annotation)
+
+
+_ENGINE = tuple(
+    _option(name, annotation, getattr(options.ENGINE, name))
+    for name, annotation in get_type_hints(options.Engine, include_extras=True).items()
+)
 
 
 @contextlib.contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -12,9 +13,10 @@ from srn.cli import options
 from srn.cli.command import finishing
 from srn.errors import DataError
 from srn.files import FACES_JSON, STANDARD_OUTPUT
-from srn.inference.batch import Choice, Detection, detect_pictures
+from srn.inference.batch import Choice, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
-from srn.inference.picture_files import DetectionWriter, ResultFormat, Written, render
+from srn.inference.picture_files import DetectionWriter, Rendered, ResultFormat, Written
+from srn.inference.ray_engine import detect_on_ray
 from srn.media.boxes import PictureBoxes, read_boxes
 from srn.media.listing import Listing, pictures_in
 
@@ -50,6 +52,13 @@ Resume = Annotated[
     bool,
     typer.Option("--resume", help="Go on with a run that was killed or interrupted, with the same options and files."),
 ]
+Machines = Annotated[
+    Literal["local", "ray"],
+    typer.Option("--engine", help="`local`: this process. `ray`: workers on many machines (docs/many_machines.md)."),
+]
+Workers = Annotated[
+    int | None, typer.Option(min=1, help="Number of workers of --engine ray; as many as there are cores if left out.")
+]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Name pictures without a face, and files left out.")]
 
 NO_RUN = "no run was left there: a new one begins"
@@ -72,9 +81,11 @@ def detect(
     accuracy: options.Accuracy = "balanced",
     flip_average: options.Flip = False,
     yunet: options.YuNet = None,
-    threads: options.Threads = None,
+    engine: options.Engine = options.ENGINE,
     force: options.Force = False,
     resume: Resume = False,
+    machines: Machines = "local",
+    workers: Workers = None,
     verbose: Verbose = False,
 ) -> None:
     """Find faces and their landmarks in pictures.
@@ -93,27 +104,37 @@ def detect(
     choice = Choice(
         None if boxes is None else PictureBoxes(read_boxes(boxes)), min_score, 0 if keep_all else min_confidence
     )
-    landmarker = options.open_landmarker(
-        weights, accuracy, flip_average, threads, yunet, smallest, 1 if largest else max_faces
-    )
+    opened = functools.partial(
+        options.open_landmarker,
+        weights and weights.absolute(), accuracy, flip_average, engine, yunet and yunet.absolute(), smallest,
+        1 if largest else max_faces,
+    )  # fmt: skip
+    landmarker = opened()
     same = {
         "PATHS": list(map(str, paths)), "--out": _text(out), "--json": _text(json_file), "--format": output_format,
         "--overlay": overlay, "--boxes": _text(boxes), "--min-score": min_score, "--min-confidence": min_confidence,
         "--all": keep_all, "--smallest": smallest, "--max-faces": 1 if largest else max_faces,
         "--weights": landmarker.localizer.name, "--accuracy": accuracy, "--flip-average": flip_average,
-        "--yunet": _text(yunet),
+        "--yunet": _text(yunet), **engine.arithmetic(),
     }  # fmt: skip
     finished = writer.keep_journal(same, resume=resume)
     if resume:
         options.note(f"{writer.pictures} of {len(pictures)} pictures are done" if finished is not None else NO_RUN)
     _tell_left_out(listing, boxes, choice.boxes, verbose=verbose)
 
-    def finish(found: Detection) -> Written:
-        return writer.write(render(found, overlay=writer.overlay))
-
+    tell: dict[str, Any] = {"finished": finished or (), "tell": options.note}
+    batches: Iterator[list[Written | DataError]]
+    if machines == "local":
+        batches = detect_pictures(landmarker, pictures, choice, writer.finish, **tell)
+    else:
+        threads = engine.threads or 1
+        found = detect_on_ray(
+            opened, pictures, choice, overlay=writer.overlay, workers=workers, threads=threads, **tell
+        )
+        batches = ([writer.write(one) if isinstance(one, Rendered) else one for one in batch] for batch in found)
     failed = listing.problems
     with writer, finishing(), options.paced("pictures", len(pictures), writer.pictures) as advance:
-        for batch in detect_pictures(landmarker, pictures, choice, finish, finished=finished or (), tell=options.note):
+        for batch in batches:
             failed += [str(one) for one in batch if isinstance(one, DataError)]
             writer.add([one for one in batch if not isinstance(one, DataError)])
             advance(len(batch))

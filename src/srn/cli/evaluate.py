@@ -95,7 +95,7 @@ def evaluate(
     accuracy: options.Accuracy = "best",
     flip_average: options.Flip = True,
     yunet: options.YuNet = None,
-    threads: options.Threads = None,
+    engine: options.Engine = options.ENGINE,
 ) -> None:
     """Measure the landmarks of annotated faces.
 
@@ -107,7 +107,7 @@ def evaluate(
 
     Example: `srn evaluate 300W/ibug --weights mine.onnx --compare theirs.onnx`
     """
-    opened = partial(options.open_landmarker, accuracy=accuracy, flip=flip_average, threads=threads, yunet=yunet)
+    opened = partial(options.open_landmarker, accuracy=accuracy, flip=flip_average, engine=engine, yunet=yunet)
     if video:
         given = {"--init": init != "gt-box", "--compare": compare, "--ced": ced, "--reliability": reliability}
         _refuse(given | {"--box-curve": box_curve, "--stress": stress, "--report": report_folder})

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from srn.errors import MissingDependencyError, printable
-from srn.inference import views
+from srn.inference import engines, views
 
 # Rich, the networks and the evaluation are imported where they are used: a short command does not wait for them.
 if TYPE_CHECKING:
@@ -73,7 +73,19 @@ Accuracy = Annotated[
 Flip = Annotated[
     bool, typer.Option("--flip-average/--no-flip-average", help="Average with the mirrored picture: twice the cost.")
 ]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; all cores if left out.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="CPU threads: at most, and by default, the cores that the process may use.")
+]
+Device = Annotated[
+    engines.Device, typer.Option("--device", help="`cuda`: an NVIDIA GPU (the package onnxruntime-gpu).")
+]
+Runtime = Annotated[
+    engines.Runtime, typer.Option("--runtime", help="What runs the landmarks; `openvino`: pip install 'srn[openvino]'.")
+]
+Precision = Annotated[
+    engines.Precision,
+    typer.Option("--precision", help="Arithmetic of the landmarks; `bf16`: in OpenVINO, where the processor has it."),
+]
 Smallest = Annotated[
     float | None, typer.Option(help="Height of the smallest faces to search for, in pixels; 24 up to 12 megapixels.")
 ]
@@ -88,11 +100,27 @@ CacheFolder = Annotated[
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew, and keep nothing.")]
 
 
+class Engine(NamedTuple):
+    """What runs the landmarks: four options, which `command` gathers into one parameter."""
+
+    threads: Threads = None
+    device: Device = "cpu"
+    runtime: Runtime = "onnxruntime"
+    precision: Precision = "float32"
+
+    def arithmetic(self) -> dict[str, str]:
+        """Return the options that may change numbers, by name."""
+        return {"--device": self.device, "--runtime": self.runtime, "--precision": self.precision}
+
+
+ENGINE = Engine()
+
+
 def open_landmarker(
     weights: Path | None,
     accuracy: views.Accuracy,
     flip: bool,
-    threads: int | None,
+    engine: Engine,
     yunet: Path | None,
     smallest: float | None = None,
     max_faces: int | None = None,
@@ -108,7 +136,7 @@ def open_landmarker(
         max_faces=max_faces,
         accuracy=accuracy,
         flip_average=flip,
-        threads=threads,
+        **engine._asdict(),
     )
 
 

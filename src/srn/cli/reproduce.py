@@ -90,7 +90,9 @@ def reproduce(
     runs = runs or (out / "runs" if train else None)
     if train:
         _train(wanted, data, runs or out, budget, seed, preset, device)
-    opened = partial(options.open_landmarker, accuracy=accuracy, flip=flip_average, threads=threads, yunet=None)
+    opened = partial(
+        options.open_landmarker, accuracy=accuracy, flip=flip_average, engine=options.Engine(threads), yunet=None
+    )
     files: list[Path | None] = [*weights] if weights else [None]
     networks = [_network("full", path, opened) for path in files]
     found, notes = ({}, []) if runs is None else find_runs(runs)

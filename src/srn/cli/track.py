@@ -51,7 +51,7 @@ def track(
     accuracy: options.Accuracy = "balanced",
     flip_average: options.Flip = False,
     yunet: options.YuNet = None,
-    threads: options.Threads = None,
+    engine: options.Engine = options.ENGINE,
 ) -> None:
     """Track faces and their landmarks through a video.
 
@@ -64,7 +64,7 @@ def track(
     quiet()
     source = _source(video)
     sound = source if isinstance(source, str) and os.path.isfile(source) else None
-    landmarker = options.open_landmarker(weights, accuracy, flip_average, threads, yunet)
+    landmarker = options.open_landmarker(weights, accuracy, flip_average, engine, yunet)
     reader = open_video(source, live=live)
     tracker = landmarker.tracker(
         smooth=smooth, start=start, iterations=iterations, find_every=find_every, frame_rate=reader.frame_rate

@@ -13,7 +13,7 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-COMPUTING_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "torch")
+COMPUTING_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "openvino", "torch")
 
 
 def command_line() -> str:

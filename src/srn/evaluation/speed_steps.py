@@ -19,9 +19,9 @@ from srn.evaluation.timing import Step
 from srn.face.geometry import Box, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.cores import thread_count
+from srn.inference.engines import Precision, Runtime
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import open_localizer
-from srn.inference.sessions import Precision, Runtime
 from srn.inference.tracker import FaceTracker
 from srn.inference.views import Accuracy
 from srn.media.pictures import read_image

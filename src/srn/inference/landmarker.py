@@ -14,6 +14,7 @@ from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.cores import check_threads
+from srn.inference.engines import Device, Precision, Runtime, check_choice
 from srn.inference.face import Face, Faces
 from srn.inference.face_finder import (
     CenterFaceFinder,
@@ -26,7 +27,6 @@ from srn.inference.face_finder import (
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import Looker, View, chosen, combined, strayed
 from srn.inference.runtime import open_localizer
-from srn.inference.sessions import Device, Precision, Runtime, check_choice
 from srn.inference.tracker import FaceTracker
 from srn.inference.tracks import Start, TrackerConfig
 from srn.inference.views import MOST_VIEWS, Accuracy, is_viewed_again

@@ -16,7 +16,8 @@ from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.localizer import Float32Array
 from srn.face.onnx_file import check_model
 from srn.inference.cores import thread_count
-from srn.inference.sessions import Precision, first_line
+from srn.inference.engines import Precision
+from srn.inference.sessions import first_line
 
 _TELEMETRY = "openvino_telemetry"
 

@@ -17,8 +17,9 @@ from srn.face.localizer import Float32Array, Localizer, Prediction
 from srn.face.scheme import LandmarkScheme, described_scheme
 from srn.face.weights import find_weights
 from srn.inference.cores import check_threads
+from srn.inference.engines import Device, Precision, Runtime, check_choice
 from srn.inference.openvino_session import OpenVinoSession
-from srn.inference.sessions import Device, Precision, Reopened, Runtime, Session, check_choice, open_session
+from srn.inference.sessions import Reopened, Session, open_session
 
 FORMAT = "srn onnx 1"  # entry `format` of an exported file's metadata
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Protocol
 
 import onnxruntime
 
@@ -13,10 +13,7 @@ from srn.errors import InputError, WeightsError
 from srn.face.localizer import Float32Array
 from srn.face.onnx_file import check_model
 from srn.inference.cores import thread_count
-
-Device: TypeAlias = Literal["cpu", "cuda"]
-Runtime: TypeAlias = Literal["onnxruntime", "openvino"]
-Precision: TypeAlias = Literal["float32", "bf16", "int8"]
+from srn.inference.engines import Device, check_choice
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -97,12 +94,6 @@ def open_session(
         raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
     _check_providers(wanted[:1], session.get_providers())  # ONNX Runtime falls back to the CPU without an error
     return session
-
-
-def check_choice(name: str, value: str, choices: Any) -> None:
-    """Raise `InputError` unless `value` is one of a `Literal`'s choices."""
-    if value not in get_args(choices):
-        raise InputError.at(name, f"one of {', '.join(get_args(choices))}", repr(value))
 
 
 def first_line(error: Exception) -> str:
