@@ -505,6 +505,20 @@ def test_a_face_on_its_side_is_found_and_localized(portraits: list[Portrait], qu
     assert distance < 0.03
 
 
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_the_box_of_a_face_that_the_finder_took_to_lie_otherwise(true_localizer: Any, face: Shape, turn: int) -> None:
+    """The picture is to be turned by one quarter counter-clockwise to show the face upright."""
+    truth = turned(face, 90, 90, 120, 130)
+    finder = FixedFinder({0: [FoundFace(Box(70, 80, 170, 180), 0.9, turn=turn)]})
+    fit = BoxFit(dx=0.1, dy=0.05, sx=0.8, sy=0.9)
+    landmarker = FaceLandmarker(
+        localizer=true_localizer({0: truth}), face_finder=LandmarkBoxFinder(finder, fit), accuracy="best"
+    )
+    (found,) = landmarker.detect(coordinates())
+    expected = fit.apply(Box(70, 80, 170, 180), 1) if turn == 1 else Box.around(truth)
+    np.testing.assert_allclose(found.box.as_array(), expected.as_array(), atol=0.5)
+
+
 @pytest.mark.parametrize(
     ("upright", "turned", "kept", "views"),
     [

@@ -17,7 +17,7 @@ from srn.media.results import coco_annotations
 
 FaceState: TypeAlias = Literal["seen", "predicted"]
 
-DOUBTFUL_CONFIDENCE = 0.25
+DOUBTFUL_CONFIDENCE = 0.3
 """A mean confidence below this marks a doubtful face; chosen on training faces (`docs/robustness.md`)."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -305,7 +306,8 @@ class FaceLandmarker:
     def _face(self, task: _Task, view: View) -> Face:
         visibility, confidence = chosen(view.visibility, 0), chosen(view.confidence, 0)
         cos, sin = view.geometries[0].matrix[:, 0]
-        # The box of the finder was fitted to upright faces.
-        box = Box.around(view.shapes[0]) if task.found and abs(sin) > cos else task.box
+        # `BoxFit` knows how the finder took the face to lie; if it lies otherwise, its box is that of its landmarks.
+        mistaken = task.found and math.cos(math.atan2(sin, cos) - task.angle) < math.sqrt(0.5)
+        box = Box.around(view.shapes[0]) if mistaken else task.box
         face = Face(view.shapes[0], visibility, confidence, box, task.score, self.localizer.scheme)
         return face.within(*task.image.shape[:2])
