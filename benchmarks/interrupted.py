@@ -27,6 +27,9 @@ REMAINS = re.compile(r"\..*\.[0-9a-f]{8}\.partial(\.\w+)?")
 TABLES = ("manifest.csv", "masks.csv")
 """Tables of a folder's files: they go before the files are replaced, and come after them."""
 
+MOST_LOSS = 1.0
+"""Mean difference, in grey levels, of two frames that the encoder of a video was given alike."""
+
 WITHOUT_RESULTS = (".lock", "bystander.txt")
 TIMES = ("faces_per_s", "waiting_share", "transitions_per_s", "network_share")
 """Columns of a log that hold times."""
@@ -79,6 +82,7 @@ def forked(work: Callable[[], object], folder: Path) -> int:
         for stream, name in ((1, "stdout"), (2, "stderr")):
             file = os.open(f"{folder}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, stream)
+        sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
         work()
         code = 0
     except SystemExit as error:
@@ -139,6 +143,31 @@ def results(found: Tree) -> Tree:
     """Leave out remains and files that hold no result; give the others in the form in which they are compared."""
     left = {*remains(found), *(name for name in found if Path(name).name in WITHOUT_RESULTS)}
     return {name: _comparable(name, content) for name, content in found.items() if name not in left}
+
+
+def unequal(found: Tree, whole: Tree, folder: Path) -> list[str]:
+    """Name the results of an undisturbed run that are other ones, or not there.
+
+    Videos are compared by their frames, since their encoder does not give the same bytes twice.
+    """
+    found, whole = results(found), results(whole)
+    return sorted(name for name in whole if name not in found or (
+        not _same_video(found[name], whole[name], folder) if name.endswith(".mp4") else found[name] != whole[name]
+    ))  # fmt: skip
+
+
+def _same_video(one: bytes, other: bytes, folder: Path) -> bool:
+    """Tell whether two videos have frames of the same times, and pictures alike but for the loss of the encoder."""
+    from srn.media.video_reading import open_video
+
+    frames = []
+    for content in (one, other):
+        path = folder / "looked-at.mp4"
+        path.write_bytes(content)
+        frames.append([(frame.time_s, frame.image.astype(float)) for frame in open_video(path)])
+    return len(frames[0]) == len(frames[1]) and all(
+        here == there and abs(a - b).mean() < MOST_LOSS for (here, a), (there, b) in zip(*frames, strict=True)
+    )
 
 
 def _comparable(name: str, content: bytes) -> bytes:

@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from interrupted import Ended, Strike, Tree, faults, forked, prepared, remains, results, run_srn, tree
+from interrupted import Ended, Strike, Tree, faults, forked, prepared, remains, run_srn, tree, unequal
 from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
 from srn.errors import InputError
 from srn.evaluation.provenance import commit
@@ -154,8 +154,7 @@ class Trials:
         self.whole, ended = self._undisturbed(self.bystander)
         second, _ = self._undisturbed(self.before)
         self.seconds = ended.seconds
-        self.unequal = sorted(name for name, content in results(self.whole).items()
-                              if results(second).get(name) != content)  # fmt: skip
+        self.unequal = unequal(second, self.whole, folder)
 
     def _new(self, before: Tree) -> Path:
         self._count += 1
@@ -190,9 +189,8 @@ class Trials:
         if "Traceback" in ended.said or (ended.code == INTERRUPTED and "interrupted" not in ended.said):
             wrong.append(f"said: {ended.said[-300:]}")
         repeated = self._run(place, self.command.again)
-        now, whole = results(tree(place)), results(self.whole)
-        other = [name for name, content in whole.items() if now.get(name) != content and name not in self.unequal]
-        wrong += [f"after repeating: {name}" for name in other]
+        other = unequal(tree(place), self.whole, self._folder)
+        wrong += [f"after repeating: {name}" for name in other if name not in self.unequal]
         if repeated.code != 0:
             wrong.append(f"repeating: exit {repeated.code}: {repeated.said[-300:]}")
         if not wrong:
@@ -239,7 +237,7 @@ def page(content: dict[str, Any]) -> str:
         f"seed {content['seed']}; moments are uniform in the processor time of an undisturbed run",
         "remains: hidden `.NAME.XXXXXXXX.partial` files of killed processes, which every command passes over",
         "compared byte for byte: every result file, weights and optimizer state too, whatever the order of their names;"
-        " of a log all but the columns of time; TensorBoard's files are not",
+        " of a log all but the columns of time; TensorBoard's files are not; videos by times and pixels of their frames",
         f"not compared, since two undisturbed runs differ: {', '.join(sorted(unequal)) or 'none'}",
         "other faults: an exit code that is not 130, a traceback, remains of a process that could end in order",
     ]
