@@ -232,13 +232,13 @@ def page(content: dict[str, Any]) -> str:
     rows.append(["all", *map(str, total), "", *(str(sum(int(row[column]) for row in rows)) for column in range(6, 11))])
     columns = ["command", "moments", *(number.name for number in SIGNALS), "processor seconds of a run", "remains",
                "broken files", "lost files", "files unequal after repeating", "other faults"]  # fmt: skip
-    unequal = {f"{name}: {file}" for name, row in content["commands"].items() for file in row["not_compared"]}
+    differing = {f"{name}: {file}" for name, row in content["commands"].items() for file in row["not_compared"]}
     notes = [
         f"seed {content['seed']}; moments are uniform in the processor time of an undisturbed run",
         "remains: hidden `.NAME.XXXXXXXX.partial` files of killed processes, which every command passes over",
         "compared byte for byte: every result file, weights and optimizer state too, whatever the order of their names;"
-        " of a log all but the columns of time; TensorBoard's files are not; videos by times and pixels of their frames",
-        f"not compared, since two undisturbed runs differ: {', '.join(sorted(unequal)) or 'none'}",
+        " of a log all but the columns of time; videos by times and pixels of their frames; TensorBoard's files are not",
+        f"not compared, since two undisturbed runs differ: {', '.join(sorted(differing)) or 'none'}",
         "other faults: an exit code that is not 130, a traceback, remains of a process that could end in order",
     ]
     return markdown_page("Interruptions", content, notes, markdown_table(columns, rows))
