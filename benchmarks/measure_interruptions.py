@@ -237,7 +237,7 @@ def page(content: dict[str, Any]) -> str:
         f"seed {content['seed']}; moments are uniform in the processor time of an undisturbed run",
         "remains: hidden `.NAME.XXXXXXXX.partial` files of killed processes, which every command passes over",
         "compared byte for byte: every result file, weights and optimizer state too, whatever the order of their names;"
-        " of a log all but the columns of time; videos by times and pixels of their frames; TensorBoard's files are not",
+        " of a log all but the columns of time; videos by times and pixels of frames; TensorBoard's files are not",
         f"not compared, since two undisturbed runs differ: {', '.join(sorted(differing)) or 'none'}",
         "other faults: an exit code that is not 130, a traceback, remains of a process that could end in order",
     ]
