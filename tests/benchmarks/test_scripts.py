@@ -153,6 +153,10 @@ def test_weights_are_measured(data: Path, tiny_weights: Path, tmp_path: Path, mo
     content = json.loads((tmp_path / "out" / "weights.json").read_text())
     assert content["table"]["300W, ground-truth box: Full"]["n"] == 3
     assert content["table"]["Masked 300W (authors' 30), ground-truth box"]["n"] == 1
+    half = content["visibility"][measure_weights.HALF]
+    assert half["points"] == 3 * 68
+    assert 0 < half["occluded_share"] < 0.5  # one face of three is behind an occluder
+    assert half["prior"]["roc_auc"] < 0.5  # which the two others cannot foretell
     assert {path.name for path in (tmp_path / "out").glob("*.png")} >= {"ced.png", "box_curve.png"}
 
 
