@@ -6,7 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from srn.errors import DataError, InputError, MissingDependencyError, SrnError, WeightsError, printable
+from srn.errors import (
+    DataError,
+    InputError,
+    MissingDependencyError,
+    SrnError,
+    WeightsError,
+    is_out_of_memory,
+    printable,
+)
 
 
 @pytest.mark.parametrize("error", [InputError, DataError, WeightsError])
@@ -44,3 +52,21 @@ def test_a_missing_dependency_names_the_command_that_brings_it() -> None:
 )
 def test_nothing_in_a_name_acts_on_a_terminal(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"), True),
+        (RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 9"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("OpenCV(4.10.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 9 bytes"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+        (OSError(28, "No space left on device"), False),
+    ],
+)
+def test_the_end_of_memory_in_the_words_of_each_library(error: Exception, expected: bool) -> None:
+    assert is_out_of_memory(error) == expected

@@ -72,3 +72,12 @@ def first_line(error: Exception) -> str:
     if isinstance(error, KeyError):
         text = f"no {text}"
     return str(text).splitlines()[0][:200] if text else type(error).__name__
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether memory ended: in Python or NumPy, OpenCV, ONNX Runtime, or PyTorch on any device."""
+    words = (
+        "out of memory", "not enough memory", "can't allocate memory", "Failed to allocate memory", "bad_alloc",
+        "bad allocation", "Insufficient memory",
+    )  # fmt: skip
+    return isinstance(error, MemoryError) or any(some in str(error) for some in words)

@@ -185,3 +185,25 @@ def test_shipped_weights_beat_the_mean_shape(robust_weights: Path, shared_data: 
     result = evaluate(tool, samples[:24])
     assert result.nme < 0.045
     assert result.mean_shape_nme > 2 * result.nme
+
+
+def test_where_memory_ends_fewer_faces_are_localized_at_once(
+    true_localizer: Any, samples: list[Sample], truths: dict[int, Shape], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    localizer, said = true_localizer(truths, (3.0, 4.0)), list[str]()
+    whole = evaluate(landmarker(localizer), samples)
+    localize, room = type(localizer).__call__, 1
+
+    def limited(self: Any, crops: npt.NDArray[np.uint8], *more: Any) -> Any:
+        if len(crops) > room:
+            raise RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 9")
+        return localize(self, crops, *more)
+
+    monkeypatch.setattr(type(localizer), "__call__", limited)
+    result = evaluate(landmarker(localizer, batch_size=4), samples, tell=said.append)
+
+    assert said == [f"out of memory: at most {count} faces at once from now on" for count in (2, 1)]
+    assert [face.nme for face in result.results] == [face.nme for face in whole.results]
+    room = 0
+    with pytest.raises(InputError, match=r"^evaluation: expected memory for one face, found .*Failed to allocate"):
+        evaluate(landmarker(localizer, batch_size=1), samples)

@@ -119,6 +119,7 @@ def cached_evaluate(
     normalizer: str = "interocular",
     threshold: float = FAILURE_THRESHOLD,
     progress: Callable[[], None] | None = None,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> tuple[Evaluation, bool]:
     """Evaluate by `protocol.evaluate`, or return the result of an earlier call.
 
@@ -143,7 +144,7 @@ def cached_evaluate(
     kept = None if store is None else store.load(key)
     if kept is None or len(kept.results) != len(samples):
         kept = None
-        found = evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress)
+        found = evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress, tell=tell)
         if store is not None and not found.problems:  # a picture unreadable today may be there tomorrow, at its path
             store.save(key, found)
     else:

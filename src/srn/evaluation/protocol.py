@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from srn.datasets.sample import Sample
-from srn.errors import DataError, InputError
+from srn.errors import DataError, InputError, first_line, is_out_of_memory
 from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation, FaceResult, Initialization, check_normalizer
 from srn.face import metrics
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
-from srn.inference.face import Face
+from srn.inference.face import Face, Faces
 from srn.inference.landmarker import FaceLandmarker
 
 MINIMAL_OVERLAP = 0.4
@@ -26,11 +26,16 @@ def evaluate(
     init: Initialization = "gt-box",
     normalizer: str = "interocular",
     progress: Callable[[], None] | None = None,
+    tell: Callable[[str], object] = lambda line: None,
 ) -> Evaluation:
-    """Localize every annotated face and measure its error. `progress` is called after every face.
+    """Localize every annotated face and measure its error.
+
+    `progress` is called after every face. Where memory ends, the landmarker's `batch_size` is halved, and `tell` gets a
+    line.
 
     Raises:
-        InputError: unknown normalizer, a missing detector box, another landmark scheme, or no readable picture.
+        InputError: unknown normalizer, a missing detector box, another landmark scheme, no readable picture, or no
+            memory for one face.
     """
     check_normalizer(normalizer)
     localizer = landmarker.localizer
@@ -39,17 +44,18 @@ def evaluate(
             raise InputError.at(sample.path, f"{localizer.scheme.name} landmarks", sample.scheme.name)
     results: list[FaceResult] = []
     problems: list[str] = []
-    for first in range(0, len(samples), landmarker.batch_size):
+    at_once = landmarker.batch_size
+    for first in range(0, len(samples), at_once):
         readable: list[Sample] = []
         images: list[ImageArray] = []
-        for sample in samples[first : first + landmarker.batch_size]:
+        for sample in samples[first : first + at_once]:
             try:
                 images.append(sample.load())
                 readable.append(sample)
             except DataError as error:
                 problems.append(f"{error}; left out")
         boxes = [_box_of(s, image, init, landmarker) for s, image in zip(readable, images, strict=True)]
-        found = landmarker.detect_batch(images, [[] if box is None else [box] for box in boxes])
+        found = _localized(landmarker, images, [[] if box is None else [box] for box in boxes], tell)
         for sample, faces in zip(readable, found, strict=True):
             results.append(_measured(sample, faces[0], localizer, normalizer) if faces else _missed(sample))
             if progress is not None:
@@ -57,6 +63,21 @@ def evaluate(
     if not results:
         raise InputError.at("evaluation", "at least one annotated face in a readable picture", "none")
     return Evaluation(tuple(results), normalizer, init, localizer.name, tuple(problems), localizer.scheme)
+
+
+def _localized(
+    landmarker: FaceLandmarker, images: list[ImageArray], boxes: list[list[Box]], tell: Callable[[str], object]
+) -> list[Faces]:
+    while True:
+        try:
+            return landmarker.detect_batch(images, boxes)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if landmarker.batch_size == 1:
+                raise InputError.at("evaluation", "memory for one face", first_line(error)) from error
+        landmarker.batch_size //= 2
+        tell(f"out of memory: at most {landmarker.batch_size} faces at once from now on")
 
 
 def _box_of(sample: Sample, image: ImageArray, init: Initialization, landmarker: FaceLandmarker) -> Box | None:

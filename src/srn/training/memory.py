@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
-from srn.errors import InputError, first_line
+from srn.errors import InputError, first_line, is_out_of_memory
 from srn.training.loss import LossTerms
-
-_WORDS = ("not enough memory", "out of memory", "can't allocate memory")
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether Python or PyTorch, on any device, had no memory left."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
 
 
 class DividedBatches:
@@ -54,7 +44,7 @@ class DividedBatches:
             self._clear()
             try:
                 return self._added_up(batch)
-            except (MemoryError, RuntimeError) as error:
+            except Exception as error:
                 if not is_out_of_memory(error):
                     raise
                 reason = first_line(error)
