@@ -167,8 +167,8 @@ class FaceLandmarker:
         believed = []
         if doubtful:
             # Without turns and with two views at most: `BELIEVED_CONFIDENCE` was measured so.
-            tasks = [_Task(0, image, face.box, face.score) for face in doubtful]
-            views = self._viewed(tasks, [self.looker.geometry_of_box(face.box, face.angle) for face in doubtful], 2)
+            tasks = [_Task(0, image, face.box, face.score, angle=face.angle) for face in doubtful]
+            views = self._viewed(tasks, self._first_view(tasks), most=2)
             believed = [
                 replace(face, doubtful=False)
                 for face, view in zip(doubtful, views, strict=True)
@@ -260,23 +260,28 @@ class FaceLandmarker:
 
     def _localize(self, tasks: Sequence[_Task]) -> list[View]:
         """Localize B >= 1 faces; the view of each is that of the crop's turn which is surest."""
-
-        def turned(faces: Sequence[_Task], angle: float) -> list[View]:
-            geometries = [self.looker.geometry_of_box(face.box, face.angle + angle) for face in faces]
-            return self._viewed(faces, geometries)
-
-        views = turned(tasks, 0.0)
-        bars = {k: sure + SURER_BY for k, view in enumerate(views) if (sure := float(view.mean_confidence[0])) < UNSURE}
-        for angle in TURNS if bars else ():
-            for k, view in zip(bars, turned([tasks[k] for k in bars], angle), strict=True):
-                if (sure := float(view.mean_confidence[0])) > bars[k]:
-                    views[k], bars[k] = view, sure
+        views = self._viewed(tasks, self._first_view(tasks))
+        unsure = [k for k, view in enumerate(views) if view.mean_confidence[0] < UNSURE]
+        if unsure:
+            some = [tasks[k] for k in unsure]
+            turned = [self._first_view(some, angle) for angle in TURNS]
+            surest = np.argmax([view.mean_confidence for view in turned], axis=0)
+            for row, (k, turn) in enumerate(zip(unsure, surest.tolist(), strict=True)):
+                first, sure = turned[turn].select([row]), views[k].mean_confidence[0]
+                if first.mean_confidence[0] > sure:
+                    (view,) = self._viewed([tasks[k]], first)
+                    if view.mean_confidence[0] > sure + SURER_BY:
+                        views[k] = view
         return views
 
-    def _viewed(self, tasks: Sequence[_Task], geometries: Sequence[CropGeometry], most: int = MOST_VIEWS) -> list[View]:
-        """View B >= 1 faces, from first crops, as often as pays; returns the combined view of each."""
-        views, faces = [self._view(tasks, geometries)], list(range(len(tasks)))
-        results = [views[0].select([k]) for k in faces]
+    def _first_view(self, tasks: Sequence[_Task], angle: float = 0.0) -> View:
+        """View faces in the crops of their boxes, turned further by `angle`."""
+        return self._view(tasks, [self.looker.geometry_of_box(task.box, task.angle + angle) for task in tasks])
+
+    def _viewed(self, tasks: Sequence[_Task], first: View, most: int = MOST_VIEWS) -> list[View]:
+        """View B >= 1 faces again, as often as pays; returns the combined view of each."""
+        views, faces = [first], list(range(len(tasks)))
+        results = [first.select([k]) for k in faces]
         for number in range(1, most):
             fitting = [self.looker.geometry_of_shape(shape) for shape in views[-1].shapes]
             again = [
