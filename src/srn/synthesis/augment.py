@@ -41,6 +41,7 @@ from srn.synthesis.occluders import (
     textured_rectangle,
     visible_landmarks,
 )
+from srn.synthesis.surroundings import own_occluder
 
 TURNED = MotionConfig(shift=0, zoom=0, roll_deg=0, turn_deg=14, perspective=0.08, expression=0.03, shake=0)
 """Strength of the out-of-plane rotation of `AugmentConfig.turned`."""
@@ -157,6 +158,8 @@ def _random_occluder(
     rng: np.random.Generator,
 ) -> Covered:
     """Paint one occluder of a random kind; arguments and result as for `occlude`."""
+    if config.own and rng.random() < config.own:
+        return own_occluder(image, _worn_on(landmarks, config, rng), scheme, rng)
     size = face_size * rng.uniform(0.15, 0.6)
     kind = int(rng.integers(10))
     if kind <= 1 and other is not None:

@@ -29,13 +29,14 @@ class AugmentConfig(Settings):
         noise_patch: probability of the paper's noise patch on one landmark.
         noise_patch_size: its side (the paper: 48 pixels in a face box of about 140).
         occluders: probability of an occluder of another kind; half of these faces get a second one.
+        own: share of these occluders that take their colours from the picture itself (`srn.synthesis.surroundings`).
         masks: probability of a drawn face mask instead of these occluders.
         misfit: strength of the error of everything fitted to the whole face (masks, sunglasses, hair, hats); see
             `misfitted`. On the true points, the outline of a mask would give away the jaw.
     """
 
     stored_names: ClassVar[Mapping[str, str]] = {"second_pass": "second_look"}
-    absent_means: ClassVar[Mapping[str, Any]] = {"second_pass": 0.0, "turned": 0.0, "misfit": 0.04}
+    absent_means: ClassVar[Mapping[str, Any]] = {"second_pass": 0.0, "turned": 0.0, "misfit": 0.04, "own": 0.0}
 
     flip: Share = 0.5
     rotation_deg: NonNegative = 12.0
@@ -54,6 +55,7 @@ class AugmentConfig(Settings):
     noise_patch: Share = 0.15
     noise_patch_size: Positive = 0.34
     occluders: Share = 0.4
+    own: Share = 0.0
     masks: Share = 0.25
     misfit: NonNegative = 0.04
 

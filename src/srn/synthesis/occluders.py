@@ -145,7 +145,7 @@ def fingers(image: ImageArray, center: FloatArray, size: float, rng: np.random.G
     return covered
 
 
-def _face_axes(shape: FloatArray, scheme: LandmarkScheme) -> tuple[FloatArray, FloatArray, FloatArray]:
+def face_axes(shape: FloatArray, scheme: LandmarkScheme) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Midpoint of the eyes, vector from it to the mouth, and half the vector from the left to the right eye."""
     left, right = (shape[list(points)].mean(axis=0) for points in scheme.eyes)
     middle = (left + right) / 2
@@ -159,7 +159,7 @@ def _mask_outline(
 
     None where the landmarks leave no room for one.
     """
-    middle, down, aside = _face_axes(shape, scheme)
+    middle, down, aside = face_axes(shape, scheme)
     length = float(np.linalg.norm(down)) + 1e-6
     down_unit = down / length
     height_of = (shape - middle) @ down_unit / length
@@ -182,7 +182,7 @@ def _mask_outline(
 
 def _cup_outline(shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     """Draw the outline (K, 2) of a respirator: a rounded cup from the bridge of the nose to about the chin."""
-    middle, down, aside = _face_axes(shape, scheme)
+    middle, down, aside = face_axes(shape, scheme)
     top, bottom = rng.uniform(0.15, 0.5), rng.uniform(1.35, 1.9)
     center = middle + down * (top + bottom) / 2
     angles = np.arange(28) * 2 * np.pi / 28
@@ -201,7 +201,7 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
     Three in four are cloth: the hull of the landmarks below a line across the nose, with the upper edge raised in the
     middle; about one in seven of these hangs below the nose. The others are cups.
     """
-    middle, down, aside = _face_axes(shape, scheme)
+    middle, down, aside = face_axes(shape, scheme)
     cloth = None if rng.random() < 0.25 else _mask_outline(shape, scheme, rng)
     hull, sides = cloth if cloth is not None else (_cup_outline(shape, scheme, rng), 0.5)
     center = hull.mean(axis=0)
@@ -241,7 +241,7 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
 
 def sunglasses(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
     """Paint sunglasses: two dark or tinted lenses, a bridge and temples."""
-    _, down, aside = _face_axes(shape, scheme)
+    _, down, aside = face_axes(shape, scheme)
     half_width = float(np.linalg.norm(aside)) + 1e-6
     angle = np.degrees(np.arctan2(aside[1], aside[0]))
     color = tuple(int(c) for c in (rng.uniform(0, 50, 3) if rng.random() < 0.7 else rng.uniform(0, 255, 3)))
@@ -262,7 +262,7 @@ def sunglasses(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
 
 def hair(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
     """Paint hair over the face: a fringe, or locks down one side."""
-    middle, down, aside = _face_axes(shape, scheme)
+    middle, down, aside = face_axes(shape, scheme)
     tones = np.array([[30, 24, 20], [70, 45, 30], [120, 85, 50], [200, 165, 105], [150, 70, 35], [170, 168, 165]])
     tone = tones[int(rng.integers(len(tones)))] * rng.uniform(0.7, 1.3)
     # Strands: noise, constant along the columns.
@@ -287,7 +287,7 @@ def hair(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.r
 
 def hat(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
     """Paint a cap, hat or helmet down to the brows, with or without a brim."""
-    middle, down, aside = _face_axes(shape, scheme)
+    middle, down, aside = face_axes(shape, scheme)
     edge = middle - down * rng.uniform(0.1, 0.6)
     wide, high = rng.uniform(1.9, 2.4), rng.uniform(1.2, 2.2)
     tilt = down * rng.normal(0, 0.08)
