@@ -37,6 +37,8 @@ from srn.media.video_writing import VideoWriter
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 INTERRUPTED = 130
+STARTED = 0.01
+"""Seconds of processor time after which a forked process has come to the command."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,7 +178,7 @@ class Trials:
         share = chance.random()
         to_group = number == signal.SIGINT or (number == signal.SIGTERM and chance.random() < 0.5)
         place = self._new(before)
-        ended = self._run(place, strike=Strike(number, share * self.seconds, to_group))
+        ended = self._run(place, strike=Strike(number, max(share * self.seconds, STARTED), to_group))
         if not ended.struck:
             shutil.rmtree(place)
             return None

@@ -27,6 +27,7 @@ from srn.training.clips import ClipTask, ClipUnroll, affine, clip_loss, track_cl
 from srn.training.config import ClipConfig, TrainConfig, tracker_config
 from srn.training.loop import Schedule, train
 from srn.training.loss import cascade_loss
+from srn.training.memory import DividedBatches
 from srn.training.stream import split_validation, video_numbers
 
 SCHEDULE = Schedule(
@@ -280,6 +281,24 @@ def test_the_clip_loss_is_the_cascade_loss_of_all_frames(pack: FacePack, toy_con
     extra = 2 * unsteadiness(last, batch.landmarks, batch.steps, config.model)
     torch.testing.assert_close(steady.total, plain.total + extra)
     assert steady.nme == plain.nme
+
+
+def test_clips_in_parts_have_the_gradient_of_all_together(pack: FacePack, toy_config: Any) -> None:
+    config = toy_run(toy_config)
+    assert config.clips is not None
+    task, network = ClipTask(config, config.clips), network_of(config, pack).eval()  # batch norm by its kept statistics
+    module, batch, said = task.module(network), batch_of(config, pack, 3), list[str]()
+    learned = DividedBatches(
+        lambda clips: task.loss(module, clips, torch.device("cpu"), False), network.zero_grad, said.append
+    )
+    found = []
+    for learned.parts in (1, 2, 3):
+        terms = learned.gradient(batch)
+        found.append([*terms, *(p.grad.clone() for p in network.parameters() if p.grad is not None)])
+    assert len(found[0]) > 20
+    for parts in found[1:]:
+        torch.testing.assert_close(parts, found[0], atol=1e-5, rtol=1e-3)
+    assert said == []
 
 
 # --- runs
