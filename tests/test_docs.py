@@ -17,7 +17,8 @@ import pytest
 import typer
 from matplotlib.cbook import get_sample_data
 
-from srn.cli.main import app
+from srn.cli import main
+from srn.face.weights import CATALOGUE
 from srn.media.pictures import read_image
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +75,26 @@ def test_the_paper_map_names_what_is_there(names: str, modules: str) -> None:
             continue
         word = re.split(r"[. (=]", name.lstrip("."))
         assert re.search(rf"\b{word[-1] if word[-1].isidentifier() else word[0]}\b", text), f"{name} in {modules}"
+
+
+RESULTS = [page for pattern in ("*.md", "*/README.md") for page in sorted((ROOT / "docs" / "results").glob(pattern))]
+RECORD = re.compile(r"^> \*\*A record\*\*: .+$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", RESULTS, ids=name_of)
+def test_results_can_be_made_again_or_say_that_they_are_a_record(page: Path) -> None:
+    """A page names a script or a command that exists, and weights that are in the repository; a record the former."""
+    text = page.read_text(encoding="utf-8")
+    record = RECORD.search(text)
+    source = record[0] if record else text
+    scripts, commands = re.findall(r"(?:python |`)(\w+/\w+\.py)", source), re.findall(r"srn ([a-z]\w+)\b", source)
+    assert scripts or commands
+    assert all((ROOT / script).is_file() for script in scripts), scripts
+    assert set(commands) <= set(main.COMMANDS), commands
+    if record is None:
+        known = {one.file: one.sha256 for one in CATALOGUE}
+        for name, digest in re.findall(r"([\w-]+\.onnx)@([0-9a-f]{12})", text):
+            assert known.get(name, "").startswith(digest), f"{name}@{digest} is not in the repository"
 
 
 @pytest.mark.parametrize("document", PAGES, ids=name_of)
@@ -183,7 +204,7 @@ def words_of(text: str) -> list[str]:
 
 def check_srn(words: list[str], *, whole: bool) -> None:
     """Parse a command line with the real command, which then does nothing."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(main.command_line())
     waiting: list[Any] = [command]
     while waiting:
         one = waiting.pop()
@@ -232,7 +253,7 @@ def test_command_lines_are_accepted(command: CommandLine) -> None:
 def test_the_readmes_detections_run(command: CommandLine, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = words_of(command.text)[1:]
 
-    app(words, standalone_mode=False)
+    main.command_line(words[0])(words, standalone_mode=False)
 
     capsys.readouterr()
     outputs = [words[index + 1] for index, word in enumerate(words) if word in ("--out", "--json")]

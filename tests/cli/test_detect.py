@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +15,12 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
+from srn.cli import options
 from srn.datasets.coco import read_coco
 from srn.datasets.report import ReadingReport
 from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
+from srn.inference.batch import detect_pictures
 from srn.media.pictures import read_image, write_image
 from srn.media.pts import read_pts
 
@@ -218,6 +221,54 @@ def test_an_out_that_is_a_file(srn: Run, knowing: Any, three: Path, tmp_path: Pa
     assert ran.mistake == expected
 
 
+# --- many pictures
+
+
+def test_a_run_goes_on_with_the_same_options_only(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        yield from detect_pictures(*arguments, **options)
+        raise KeyboardInterrupt
+
+    arguments = ("detect", three, "--boxes", tmp_path / "boxes.json", "--json", tmp_path / "o.json", "--out", tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("srn.cli.detect.detect_pictures", interrupted)
+        assert srn(*arguments).code == 130
+    assert json.loads((tmp_path / "o.json").read_text())["partial"] is True
+    (tmp_path / "a_landmarks.jpg").unlink()  # it is not made twice
+    journal = tmp_path / ".o.json.partial.jsonl"
+    for more, message in (
+        (("--min-score", "0.5"), f"--min-score 0.0, as in the run that was left in {journal}, found 0.5"),
+        (("--no-overlay",), f"--overlay True, as in the run that was left in {journal}, found False"),
+    ):
+        assert srn(*arguments, "--resume", *more).mistake == f"--resume: expected {message}"
+    ran = srn(*arguments, "--resume", "--threads", "1", "--verbose")
+    assert ran.code == 0
+    assert ran.err.splitlines()[0] == "3 of 3 pictures are done"
+    assert ran.err.splitlines()[-1].startswith("3 faces in 3 pictures")
+    assert set(json.loads((tmp_path / "o.json").read_text())) == {"images"}
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == [
+        "b_landmarks.jpg", "boxes.json", "o.json",
+    ]  # fmt: skip
+    again = srn(*arguments, "--resume")
+    assert again.err.splitlines()[0] == "no run was left there: a new one begins"
+    assert (tmp_path / "a_landmarks.jpg").is_file()
+    assert "--resume: expected --json FILE or --out DIR" in srn("detect", three, "--resume").mistake
+
+
+def test_progress_is_a_line_where_there_is_no_terminal(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "LINE_EVERY", 0.0)
+    ran = srn("detect", three, "--boxes", tmp_path / "boxes.json")
+    line, summary = ran.err.splitlines()
+    assert re.fullmatch(r"3 of 3 pictures, [\d.]+ a second, 0:00:00 left", line)
+    assert summary == "3 faces in 3 pictures"
+    alone = srn("detect", three / "a.png", "--boxes", tmp_path / "boxes.json")
+    assert "a second" not in alone.err
+
+
 # --- boxes and faces
 
 
@@ -266,9 +317,9 @@ def test_the_built_in_finder_and_the_lowest_score(
 
 
 def test_the_accuracy_is_heard(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
-    for options, calls in (((), 2), (("--accuracy", "fast"), 1), (("--accuracy", "best", "--flip-average"), 4)):
+    for words, calls in (((), 2), (("--accuracy", "fast"), 1), (("--accuracy", "best", "--flip-average"), 4)):
         knowing.batches.clear()
-        assert srn("detect", three / "a.png", "--boxes", tmp_path / "boxes.json", *options).code == 0
+        assert srn("detect", three / "a.png", "--boxes", tmp_path / "boxes.json", *words).code == 0
         assert len(knowing.batches) == calls
 
 

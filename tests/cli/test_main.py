@@ -120,3 +120,22 @@ def test_as_a_module_in_a_process_of_its_own(tmp_path: Path) -> None:
     )  # fmt: skip
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == f"srn: {missing}: expected a picture or a folder, found no such file\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "absent"),
+    [
+        ("import srn", "numpy cv2 onnxruntime typer rich torch"),
+        ("from srn.cli import main; main.command_line('')", "numpy cv2 onnxruntime rich torch"),
+        ("from srn.cli import main; main.command_line('detect')", "rich torch h5py srn.datasets srn.evaluation ray"),
+        ("import srn; srn.FaceLandmarker", "typer rich torch srn.cli srn.evaluation"),
+    ],
+)
+def test_what_is_not_needed_is_not_imported(program: str, absent: str) -> None:
+    source = Path(__file__).resolve().parents[2] / "src"
+    asked = f"{program}; import sys; print(*[name for name in {absent.split()} if name in sys.modules])"
+    ran = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(source)},
+    )  # fmt: skip
+    assert ran.stdout.split() == []

@@ -55,11 +55,8 @@ def run(
     problems: list[str] = []
     choice = Choice(PictureBoxes({"00.png": [BOX, BOX], "01.png": [BOX]}))
 
-    def finish(found: Detection) -> Written:
-        return writer.write(render(found, overlay=writer.overlay))
-
     with writer:
-        done = detect_pictures(landmarker, pictures, choice, finish, finished=finished, memory=memory)
+        done = detect_pictures(landmarker, pictures, choice, writer.finish, finished=finished, memory=memory)
         for number, batch in enumerate(done):
             problems += [str(one) for one in batch if isinstance(one, DataError)]
             writer.add([one for one in batch if isinstance(one, Written)])

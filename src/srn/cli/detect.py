@@ -61,10 +61,12 @@ Workers = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Name pictures without a face, and files left out.")]
 
-NO_RUN = "no run was left there: a new one begins"
+FREE = {"force", "resume", "verbose", "machines", "workers", "threads"}
+"""Options that change nothing in the result: a run may go on with others."""
 
 
 def detect(
+    context: typer.Context,
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures (with the folders inside).")],
     out: Out = None,
     json_file: JsonFile = None,
@@ -96,56 +98,61 @@ def detect(
     Example: `srn detect holiday/ portrait.jpg --out drawn --json faces.json`
     """
     listing = pictures_in(paths)
-    pictures = listing.pictures
     writer = DetectionWriter(
-        pictures, out, output_format, overlay=overlay, json_to=json_file or (STANDARD_OUTPUT if out is None else None),
+        listing.pictures, out, output_format, overlay=overlay,
+        json_to=json_file or (STANDARD_OUTPUT if out is None else None),
         inputs=[path for path in (boxes, weights, yunet) if path is not None], force=force,
     )  # fmt: skip
-    choice = Choice(
-        None if boxes is None else PictureBoxes(read_boxes(boxes)), min_score, 0 if keep_all else min_confidence
-    )
-    opened = functools.partial(
-        options.open_landmarker,
-        weights and weights.absolute(), accuracy, flip_average, engine, yunet and yunet.absolute(), smallest,
-        1 if largest else max_faces,
-    )  # fmt: skip
+    own_boxes = None if boxes is None else PictureBoxes(read_boxes(boxes))
+    choice = Choice(own_boxes, min_score, 0 if keep_all else min_confidence)
+    most = 1 if largest else max_faces
+    opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
     landmarker = opened()
-    same = {
-        "PATHS": list(map(str, paths)), "--out": _text(out), "--json": _text(json_file), "--format": output_format,
-        "--overlay": overlay, "--boxes": _text(boxes), "--min-score": min_score, "--min-confidence": min_confidence,
-        "--all": keep_all, "--smallest": smallest, "--max-faces": 1 if largest else max_faces,
-        "--weights": landmarker.localizer.name, "--accuracy": accuracy, "--flip-average": flip_average,
-        "--yunet": _text(yunet), **engine.arithmetic(),
-    }  # fmt: skip
-    finished = writer.keep_journal(same, resume=resume)
+    finished = writer.keep_journal(_same(context, landmarker.localizer.name), resume=resume)
     if resume:
-        options.note(f"{writer.pictures} of {len(pictures)} pictures are done" if finished is not None else NO_RUN)
-    _tell_left_out(listing, boxes, choice.boxes, verbose=verbose)
-
-    tell: dict[str, Any] = {"finished": finished or (), "tell": options.note}
-    batches: Iterator[list[Written | DataError]]
+        left = f"{writer.pictures} of {len(listing.pictures)} pictures are done"
+        options.note("no run was left there: a new one begins" if finished is None else left)
+    _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
+    done = finished or ()
     if machines == "local":
-        batches = detect_pictures(landmarker, pictures, choice, writer.finish, **tell)
+        batches = detect_pictures(landmarker, listing.pictures, choice, writer.finish, finished=done, tell=options.note)
     else:
-        threads = engine.threads or 1
         found = detect_on_ray(
-            opened, pictures, choice, overlay=writer.overlay, workers=workers, threads=threads, **tell
-        )
+            opened, listing.pictures, choice, overlay=writer.overlay, finished=done, workers=workers,
+            threads=engine.threads or 1, tell=options.note,
+        )  # fmt: skip
         batches = ([writer.write(one) if isinstance(one, Rendered) else one for one in batch] for batch in found)
+    _write(writer, batches, listing, out if overlay else None, verbose=verbose)
+
+
+def _same(context: typer.Context, weights: str) -> dict[str, Any]:
+    """Return the options that a run and the one that goes on with it must share, by name."""
+
+    def plain(value: Any) -> Any:
+        return (
+            [str(one) for one in value] if isinstance(value, list) else str(value) if isinstance(value, Path) else value
+        )
+
+    names = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    given = {names[name]: plain(value) for name, value in context.params.items() if name not in FREE}
+    return {**given, "--weights": weights}
+
+
+def _write(
+    writer: DetectionWriter, batches: Iterator[list[Written | DataError]], listing: Listing, drawn: Path | None,
+    *, verbose: bool,
+) -> None:  # fmt: skip
+    """Write all batches, tell the outcome, and exit with its code unless it is success."""
     failed = listing.problems
-    with writer, finishing(), options.paced("pictures", len(pictures), writer.pictures) as advance:
+    with writer, finishing(), options.paced("pictures", len(listing.pictures), writer.pictures) as advance:
         for batch in batches:
             failed += [str(one) for one in batch if isinstance(one, DataError)]
             writer.add([one for one in batch if not isinstance(one, DataError)])
             advance(len(batch))
             if verbose:
                 _tell_empty(batch)
-    options.note(_summary(writer, out if overlay else None))
+    options.note(_summary(writer, drawn))
     options.exit_if_failed([*failed, *writer.problems])
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
 
 
 def _tell_empty(batch: Sequence[Written | DataError]) -> None:

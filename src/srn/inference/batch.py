@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from srn.errors import DataError, first_line
+from srn.errors import DataError, first_line, is_out_of_memory
 from srn.face.geometry import ImageArray
 from srn.inference.cores import usable_cores
 from srn.inference.face import Faces
@@ -192,7 +192,7 @@ class _Stages(Generic[Finished]):
         try:
             found = landmarker.detect_batch([one.image for one in loaded], given)
         except Exception as error:  # of OpenCV, of ONNX Runtime, out of memory
-            of_memory, half, path = _is_of_memory(error), len(loaded) // 2, loaded[0].picture.path
+            of_memory, half, path = is_out_of_memory(error), len(loaded) // 2, loaded[0].picture.path
             if half:
                 if of_memory and half < self._most:
                     self._most = half
@@ -238,9 +238,3 @@ class _Stages(Generic[Finished]):
 def _encoded(path: Path) -> tuple[bytes, int]:
     content = read_encoded(path)
     return content, decoded_bytes(content)
-
-
-def _is_of_memory(error: Exception) -> bool:
-    """Whether memory ended, in Python or NumPy, in OpenCV, or in ONNX Runtime."""
-    words = ("Failed to allocate memory", "bad_alloc", "Insufficient memory")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)

@@ -211,6 +211,10 @@ class DetectionWriter:
                         write_pts(self._out / name, shape)
         return Written(picture, rendered.record, problems)
 
+    def finish(self, found: Detection) -> Written:
+        """Render a detection and write its own files."""
+        return self.write(render(found, overlay=self.overlay))
+
     def add(self, batch: Iterable[Written]) -> None:
         """Take a batch of pictures into the tables and the journal, and note what is missing."""
         entries: list[Entry] = []
