@@ -70,16 +70,16 @@ DETECT = f"detect {INPUTS}/faces --boxes {INPUTS}/boxes.json {WEIGHTS}"
 
 COMMANDS = {
     "train": Command(
-        f"train {TRAINING} {NETWORK} --set batch_size=2 --faces 24 --save-every 3 --workers 1", again="--resume"
+        f"train {TRAINING} {NETWORK} --set batch_size=2 --faces 12 --save-every 2 --workers 1", again="--resume"
     ),
     "train --clips": Command(
         f"train --clips {TRAINING} --initial {INPUTS}/tiny.safetensors --set clips.frames=2 --set batch_size=4"
-        " --set validation=1 --faces 32 --save-every 2 --workers 0",
+        " --set validation=1 --faces 16 --save-every 2 --workers 0",
         again="--resume",
     ),
     "hofs train": Command(
         f"hofs train --data {INPUTS}/faces.npz --weights {INPUTS}/tiny.safetensors --out run --device cpu --frames 3"
-        " --transitions 24 --set lanes=2 --set batch_size=4 --set warm_up=8 --save-every 3",
+        " --transitions 12 --set lanes=2 --set batch_size=4 --set warm_up=4 --set updates=1 --save-every 2",
         again="--resume",
     ),
     "evaluate": Command(
