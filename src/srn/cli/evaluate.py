@@ -118,8 +118,7 @@ def evaluate(
     faces = open_faces(folders, split="test", scheme=landmarker.localizer.scheme)
     measure = partial(
         cached_evaluate, cache=options.open_cache(cache_folder, no_cache), init=init, normalizer=normalizer,
-        threshold=threshold, finder="built-in" if yunet is None else file_digest(yunet),
-        tell=partial(options.say, to=options.messages),
+        threshold=threshold, finder="built-in" if yunet is None else file_digest(yunet), tell=options.note,
     )  # fmt: skip
     with options.progress_bar("faces") as progress:
         steps = options.steps_of(progress)
