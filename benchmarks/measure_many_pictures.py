@@ -184,20 +184,20 @@ def measure_kill(options: argparse.Namespace, pythons: dict[str, str], folder: P
     files = {path.relative_to(folder / "whole"): path.read_bytes() for path in (folder / "whole").rglob("*.*")}
     done: list[int] = []
     used = 0.0
-    for goal in sorted(chance.sample(range(options.killed // 20, options.killed - options.killed // 20), 3)):
+    for goal in sorted(chance.sample(range(options.killed // 20, options.killed * 9 // 10), 3)):
         process = subprocess.Popen(
             [*map(str, command("killed")), "--resume"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=environment(),
         )  # fmt: skip
         while process.poll() is None and len(list((folder / "killed").glob("*.jpg"))) < goal:
             time.sleep(0.05)
-        time.sleep(chance.random())
-        if process.poll() is not None:
+        time.sleep(0.3 * chance.random())
+        journal = folder / "killed" / ".faces.jsonl.partial.jsonl"
+        if process.poll() is not None or not journal.exists():
             raise InputError.at("kill", f"a run of {options.killed} pictures that lasts longer", "its end")
         process.send_signal(signal.SIGKILL)
         _, _, usage = os.wait4(process.pid, 0)
         used += usage.ru_utime + usage.ru_stime
-        journal = folder / "killed" / ".faces.jsonl.partial.jsonl"
         done.append(sum(len(json.loads(line)) for line in journal.read_bytes().splitlines(keepends=True)[1:]
                         if line.endswith(b"\n")))  # fmt: skip
     last = ended([*command("killed"), "--resume"])

@@ -57,21 +57,16 @@ def detect_on_ray(
     joined = ray.is_initialized()
     ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, ignore_reinit_error=True)
     try:
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        fitting = int(resources.get("CPU", 0)) // threads
-        if fitting < (workers or 1):
-            expected = f"a cluster with {threads * (workers or 1)} cores, {threads} for each worker"
-            raise InputError.at("--engine ray", expected, f"{fitting * threads}")
+        size = _fitting(ray.cluster_resources(), workers, threads)  # type: ignore[no-untyped-call]
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
         context.execution_options.preserve_order = True
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        number = min(workers or fitting, len(rows))
         answers = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
             _Worker,  # type: ignore[arg-type]
             fn_constructor_args=(opened, choice, overlay, os.getcwd()),
             num_cpus=threads,
-            compute=ray.data.ActorPoolStrategy(size=number),
+            compute=ray.data.ActorPoolStrategy(size=min(size, len(rows))),
         )
         for row in answers.iter_rows():
             batches, told = pickle.loads(row["batches"])
@@ -81,6 +76,15 @@ def detect_on_ray(
     finally:
         if not joined:
             ray.shutdown()
+
+
+def _fitting(resources: dict[str, float], workers: int | None, threads: int) -> int:
+    """Return the number of workers; as many as fit if it is not given."""
+    most = int(resources.get("CPU", 0)) // threads
+    if most < (workers or 1):
+        expected = f"a cluster with {threads * (workers or 1)} cores, {threads} for each worker"
+        raise InputError.at("--engine ray", expected, f"room for {most} workers")
+    return workers or most
 
 
 class _Worker:
