@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from srn.face.patches import extract_patches
-from srn.model.encoder import PATCH_SIZE, PatchEncoder, SharedMapEncoder, _ResidualBlock
+from srn.model.encoder import PATCH_SIZE, PatchEncoder, ResidualBlock, SharedMapEncoder
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_patches_with_batch_norm_are_those_without_scaled_and_shifted(patch_enco
 def test_blocks_that_keep_their_size_begin_as_the_identity(batch_norm: bool) -> None:
     torch.manual_seed(0)
     x = torch.rand(2, 5, 8, 8)  # past a ReLU, as in the network
-    same, wider = (_ResidualBlock(5, channels, 1, batch_norm).eval() for channels in (5, 6))
+    same, wider = (ResidualBlock(5, channels, 1, batch_norm).eval() for channels in (5, 6))
     assert torch.equal(same(x), x)
     assert wider(x).shape == (2, 6, 8, 8)
     norms = [m for m in same.modules() if isinstance(m, torch.nn.BatchNorm2d)]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from srn.face.patches import extract_patches
-from srn.model.sampling import _sample_rows, offsets_tensor, sample_patches
+from srn.model.sampling import offsets_tensor, sample_patches
 
 
 def as_map(image: npt.NDArray[np.float32]) -> torch.Tensor:
@@ -129,17 +129,6 @@ def test_a_float_map_is_sampled_to_a_hundredth_of_a_grey_level_at_the_far_corner
         assert patch[..., 0].mean() == pytest.approx(px, abs=1e-3)
         assert patch[..., 1].mean() == pytest.approx(py, abs=1e-3)
         assert math.isclose(patch[0, 0, 0], px - 17.5, abs_tol=1e-3)
-
-
-def test_gathering_cells_gives_the_same_numbers() -> None:
-    """The form that is exported for ONNX Runtime against grid_sample: inside, across the border and far outside."""
-    generator = torch.Generator().manual_seed(5)
-    feature_map = torch.randn(2, 3, 10, 12, generator=generator)
-    points = torch.rand(2, 7, 9, 2, generator=generator) * 90 - 20
-    shape, offsets = points[:, :, 0], torch.randn(9, 2, generator=generator) * 5
-    expected = sample_patches(feature_map, shape, offsets, 4)
-    found = _sample_rows(feature_map, shape[:, :, None] + offsets, 4)
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_places_stay_exact_under_autocast(rng: np.random.Generator) -> None:

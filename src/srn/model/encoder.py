@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from srn.model.config import ModelConfig
-from srn.model.sampling import offsets_tensor, sample_patches
+from srn.model.sampling import Grid, offsets_tensor, sample_patches
 
 PATCH_SIZE = 36
+PATCH, FINE, MIDDLE = Grid(PATCH_SIZE, 1.0, 1), Grid(4, 4.0, 4), Grid(3, 10.0, 8)
 
 
 class PatchEncoder(nn.Module):
@@ -29,7 +30,7 @@ class PatchEncoder(nn.Module):
         self.conv2 = nn.Conv2d(32, 64, 3, bias=not batch_norm)
         self.conv3 = nn.Conv2d(64, 64, 3, bias=not batch_norm)
         self.norm1, self.norm2, self.norm3 = (_norm(channels, batch_norm) for channels in (32, 64, 64))
-        self.register_buffer("_offsets", offsets_tensor(PATCH_SIZE, 1.0), persistent=False)
+        self.register_buffer("_offsets", offsets_tensor(PATCH.size, PATCH.spacing), persistent=False)
 
     def prepare(self, image: Tensor) -> tuple[Tensor, ...]:
         """Return the image: this encoder computes nothing once per face."""
@@ -37,16 +38,24 @@ class PatchEncoder(nn.Module):
 
     def forward(self, maps: tuple[Tensor, ...], shape: Tensor) -> Tensor:
         """Encode the patches at the current shape (B, N, 2) as x (B, N, positions, C)."""
+        return self.describe(self.sample(maps, shape))
+
+    def sample(self, maps: tuple[Tensor, ...], shape: Tensor) -> Tensor:
+        """Cut the patch around every landmark of a shape (B, N, 2): (B, N, 3, 36, 36)."""
         patches = sample_patches(maps[0], shape, self._offsets)  # (B, 3, N, 36 * 36)
-        batch, channels, landmarks, _ = patches.shape
-        x = patches.transpose(1, 2).reshape(batch * landmarks, channels, PATCH_SIZE, PATCH_SIZE)
+        return patches.transpose(1, 2).unflatten(-1, (PATCH_SIZE, PATCH_SIZE))
+
+    def describe(self, sampled: Tensor) -> Tensor:
+        """Encode patches (B, N, 3, 36, 36) as x (B, N, positions, C)."""
+        batch, landmarks = sampled.shape[:2]
+        x = sampled.flatten(0, 1)
         # Pooling before the activation gives the same numbers (both are monotonic) at a quarter of the ReLUs.
         for conv, norm in ((self.conv1, self.norm1), (self.conv2, self.norm2), (self.conv3, self.norm3)):
             x = torch.relu(functional.max_pool2d(norm(conv(x)), 2))
         return x.flatten(2).transpose(1, 2).reshape(batch, landmarks, -1, x.shape[1])  # (B, N, 4, 64)
 
 
-class _ResidualBlock(nn.Module):
+class ResidualBlock(nn.Module):
     """Two 3 x 3 convolutions and a shortcut (He et al. 2016); the first convolution may halve the resolution.
 
     A block that changes neither resolution nor width begins as the identity, because its last scale is zero. Deep
@@ -82,8 +91,14 @@ def _conv(channels_in: int, channels: int, kernel: int, stride: int = 1, *, batc
 
 
 def _stage(channels_in: int, channels: int, blocks: int, stride: int = 1, *, batch_norm: bool) -> nn.Sequential:
-    first = _ResidualBlock(channels_in, channels, stride, batch_norm)
-    return nn.Sequential(first, *(_ResidualBlock(channels, channels, 1, batch_norm) for _ in range(blocks - 1)))
+    first = ResidualBlock(channels_in, channels, stride, batch_norm)
+    return nn.Sequential(first, *(ResidualBlock(channels, channels, 1, batch_norm) for _ in range(blocks - 1)))
+
+
+def sample_count(config: ModelConfig) -> int:
+    """Return how many numbers a landmark reads from the shared maps."""
+    fine, middle, _ = config.map_channels
+    return FINE.size**2 * fine + MIDDLE.size**2 * middle
 
 
 class FeatureMaps(NamedTuple):
@@ -119,10 +134,10 @@ class SharedMapEncoder(nn.Module):
         self.merge8 = conv(middle, middle, 3)
         self.lateral4 = conv(middle, fine, 1)
         self.merge4 = conv(fine, fine, 3)
-        self.squeeze = nn.Linear(16 * fine + 9 * middle, config.landmark_features)
+        self.squeeze = nn.Linear(sample_count(config), config.landmark_features)
         self.norm = nn.LayerNorm(config.landmark_features)
-        self.register_buffer("_fine_offsets", offsets_tensor(4, 4.0), persistent=False)
-        self.register_buffer("_middle_offsets", offsets_tensor(3, 10.0), persistent=False)
+        self.register_buffer("_fine_offsets", offsets_tensor(FINE.size, FINE.spacing), persistent=False)
+        self.register_buffer("_middle_offsets", offsets_tensor(MIDDLE.size, MIDDLE.spacing), persistent=False)
 
     def prepare(self, image: Tensor) -> FeatureMaps:
         """Compute the pyramid of crops (B, 3, S, S)."""
@@ -138,7 +153,14 @@ class SharedMapEncoder(nn.Module):
 
     def forward(self, maps: FeatureMaps, shape: Tensor) -> Tensor:
         """Encode samples at the current shape (B, N, 2) as x (B, N, 1, F)."""
-        fine = sample_patches(maps.fine, shape, self._fine_offsets, 4)  # (B, C, N, 16)
-        middle = sample_patches(maps.middle, shape, self._middle_offsets, 8)  # (B, C, N, 9)
-        sampled = torch.cat([s.permute(0, 2, 1, 3).flatten(2) for s in (fine, middle)], dim=2)
+        return self.describe(self.sample(maps, shape))
+
+    def sample(self, maps: FeatureMaps, shape: Tensor) -> Tensor:
+        """Read both maps around every landmark of a shape (B, N, 2): (B, N, S), channel by channel."""
+        fine = sample_patches(maps.fine, shape, self._fine_offsets, FINE.stride)  # (B, C, N, 16)
+        middle = sample_patches(maps.middle, shape, self._middle_offsets, MIDDLE.stride)  # (B, C, N, 9)
+        return torch.cat([s.permute(0, 2, 1, 3).flatten(2) for s in (fine, middle)], dim=2)
+
+    def describe(self, sampled: Tensor) -> Tensor:
+        """Reduce samples (B, N, S) to the landmarks' features x (B, N, 1, F)."""
         return torch.relu(self.norm(self.squeeze(sampled)))[:, :, None]

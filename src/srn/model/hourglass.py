@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-class _Bottleneck(nn.Module):
+class Bottleneck(nn.Module):
     def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
         half = channels // 2
@@ -22,15 +22,15 @@ class _Bottleneck(nn.Module):
         return self.layers(x) + self.shortcut(x)
 
 
-class _Hourglass(nn.Module):
+class Hourglass(nn.Module):
     """Down to 1 / 2^depth of the resolution and back, with a branch at every level."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
-        self.branch = _Bottleneck(channels, channels)
-        self.down = _Bottleneck(channels, channels)
-        self.inner = _Hourglass(channels, depth - 1) if depth > 1 else _Bottleneck(channels, channels)
-        self.up = _Bottleneck(channels, channels)
+        self.branch = Bottleneck(channels, channels)
+        self.down = Bottleneck(channels, channels)
+        self.inner = Hourglass(channels, depth - 1) if depth > 1 else Bottleneck(channels, channels)
+        self.up = Bottleneck(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         lower = self.up(self.inner(self.down(functional.max_pool2d(x, 2, ceil_mode=True))))
@@ -79,9 +79,9 @@ class HourglassInitializer(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, channels // 2, 7, 2, 3, bias=False), nn.BatchNorm2d(channels // 2), nn.ReLU(),
-            nn.MaxPool2d(2), _Bottleneck(channels // 2, channels),
+            nn.MaxPool2d(2), Bottleneck(channels // 2, channels),
         )  # fmt: skip
-        self.hourglass = _Hourglass(channels, depth)
+        self.hourglass = Hourglass(channels, depth)
         self.head = nn.Sequential(
             nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, channels, 1),
             nn.BatchNorm2d(channels), nn.ReLU(), nn.Conv2d(channels, n_points, 1),
