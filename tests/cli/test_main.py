@@ -127,7 +127,10 @@ def test_as_a_module_in_a_process_of_its_own(tmp_path: Path) -> None:
     [
         ("import srn", "numpy cv2 onnxruntime typer rich torch"),
         ("from srn.cli import main; main.command_line('')", "numpy cv2 onnxruntime rich torch"),
-        ("from srn.cli import main; main.command_line('detect')", "rich torch h5py srn.datasets srn.evaluation ray"),
+        (
+            "from srn.cli import main; main.command_line('detect')",
+            "rich torch h5py srn.datasets srn.evaluation srn.inference.tracker ray",
+        ),
         ("import srn; srn.FaceLandmarker", "typer rich torch srn.cli srn.evaluation"),
     ],
 )

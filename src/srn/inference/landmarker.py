@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,11 @@ from srn.inference.face_finder import (
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import Looker, View, chosen, combined, strayed
 from srn.inference.runtime import open_localizer
-from srn.inference.tracker import FaceTracker
-from srn.inference.tracks import Start, TrackerConfig
 from srn.inference.views import MOST_VIEWS, Accuracy, is_viewed_again
+
+if TYPE_CHECKING:  # a picture does not wait for the tracker
+    from srn.inference.tracker import FaceTracker
+    from srn.inference.tracks import Start, TrackerConfig
 
 # If the built-in finder is sure of no face, its best boxes are viewed; confident landmarks show which hold a face.
 DOUBTFUL_SCORE = 0.1  # lowest score of such a box
@@ -249,6 +251,9 @@ class FaceLandmarker:
         Raises:
             InputError: a setting is out of range, or is given beside `config`.
         """
+        from srn.inference.tracker import FaceTracker
+        from srn.inference.tracks import TrackerConfig
+
         options: dict[str, Any] = {"smooth": smooth, "start": start, "iterations": iterations, "find_every": find_every}
         given = {name: value for name, value in options.items() if value is not None}
         if config is not None and given:
