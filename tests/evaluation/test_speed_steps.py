@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from srn.errors import DataError, InputError
-from srn.evaluation.speed_steps import BATCHES, CYCLE, PLACES, QUICK_BATCHES, Bench, portrait
+from srn.evaluation.speed_steps import BATCHES, CYCLE, DEVICE_BATCHES, PLACES, QUICK_BATCHES, Bench, portrait
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.pictures import write_image
 
@@ -50,6 +52,29 @@ def test_the_quick_run_has_fewer_steps(tiny_weights: Path) -> None:
     steps = Bench(weights=tiny_weights, threads=1, quick=True).steps()
     assert [step.count for step in steps if step.group == "batch"] == list(QUICK_BATCHES)
     assert not any(step.group in ("threads", "accuracy, end to end") for step in steps)
+
+
+def test_a_gpu_has_larger_batches_and_no_comparison_of_the_processor(
+    tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[Any] = []
+    real = onnxruntime.InferenceSession
+
+    def session(content: bytes, options: Any, providers: list[str]) -> Any:
+        heard.append(providers[0])
+        opened = real(content, options, providers=[providers[-1]])
+        monkeypatch.setattr(opened, "get_providers", lambda: providers)
+        return opened
+
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    bench = Bench(weights=tiny_weights, threads=1, device="cuda")
+    steps = bench.steps()
+    assert [step.count for step in steps if step.group == "batch"] == [*BATCHES, *DEVICE_BATCHES]
+    assert not {"threads", "runtime and precision"} & {step.group for step in steps}
+    steps += bench.against("against", ("own", "other"), tiny_weights)
+    assert heard.count("CUDAExecutionProvider") >= 6  # the landmarker, the product, three accuracies, the pair
 
 
 def test_two_files_are_paired(bench: Bench, tiny_weights: Path) -> None:

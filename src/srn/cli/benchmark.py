@@ -39,6 +39,7 @@ def benchmark(
     ] = None,
     weights: options.Weights = None,
     threads: options.Threads = None,
+    device: options.Device = "cpu",
 ) -> None:
     """Time the face finder, the landmarks and the tracking on this machine.
 
@@ -50,7 +51,7 @@ def benchmark(
     from srn.evaluation.speed import run_benchmark
     from srn.evaluation.speed_steps import Bench
 
-    bench = Bench(picture, weights, threads, quick)
+    bench = Bench(picture, weights, threads, device, quick)
     steps = bench.steps()
     if against is not None:
         steps += bench.against("against", NAMES, against)
@@ -83,7 +84,7 @@ def _of_iterations(bench: Bench, folder: Path) -> Iterator[Step]:
             export_onnx(
                 adapted(network, dataclasses.replace(network.config, iterations=count)), file, provenance=provenance
             )
-            localizer = open_localizer(file, threads=bench.threads)
+            localizer = open_localizer(file, threads=bench.threads, device=bench.device)
             name = options.counted(count, "iteration")
             yield bench.look("iterations", name, localizer, 1, f"{whole} iterations")
     except (MissingDependencyError, SrnError) as error:

@@ -14,6 +14,7 @@ import numpy as np
 import onnxruntime
 
 from srn.evaluation.timing import Step
+from srn.inference.engines import Device
 from srn.inference.sessions import open_session
 
 PRODUCT_SIDE = 512
@@ -27,12 +28,12 @@ _PRODUCT = (
 )
 
 
-def product_step(group: str, *, threads: int | None = None) -> Step:
-    """Make a step that multiplies two matrices of side 512 in ONNX Runtime, with the threads that a network would have.
+def product_step(group: str, *, threads: int | None = None, device: Device = "cpu") -> Step:
+    """Make a step that multiplies two matrices of side 512 in ONNX Runtime, on the threads or device of a network.
 
     The step's unit is one product, of `PRODUCT_FLOP` operations.
     """
-    session = open_session(_PRODUCT, "matrix product", "an ONNX model", threads=threads)
+    session = open_session(_PRODUCT, "matrix product", "an ONNX model", threads=threads, device=device)
     a, b = np.random.default_rng(0).random((2, PRODUCT_SIDE, PRODUCT_SIDE), np.float32)
     return Step(group, "matrix product, 512", lambda: session.run(None, {"a": a, "b": b}), unit="product")
 

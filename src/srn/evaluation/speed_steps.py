@@ -19,7 +19,7 @@ from srn.evaluation.timing import Step
 from srn.face.geometry import Box, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.cores import thread_count
-from srn.inference.engines import Precision, Runtime
+from srn.inference.engines import Device, Precision, Runtime
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import open_localizer
 from srn.inference.tracker import FaceTracker
@@ -28,6 +28,7 @@ from srn.media.pictures import read_image
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64)
 QUICK_BATCHES = (1, 16)
+DEVICE_BATCHES = (128, 256)  # also, where there is a GPU to fill
 FRAME_SIZE = (640, 480)  # width and height of the frames of tracking
 CYCLE = 30  # frames after which their motion begins again
 HEAD = 1.1  # half side of the part of the picture that is tracked, in sizes of the face box
@@ -62,6 +63,7 @@ class Bench:
         picture: a picture with a face; the shipped portrait if None.
         weights: as in `FaceLandmarker`.
         threads: threads of every step but those that compare threads; all usable cores if None.
+        device: as in `FaceLandmarker`; the comparisons of runtimes, precisions and threads are those of the CPU.
         quick: leave out the parts that take long.
 
     Attributes:
@@ -75,6 +77,7 @@ class Bench:
     picture: Path | None = None
     weights: str | os.PathLike[str] | None = None
     threads: int | None = None
+    device: Device = "cpu"
     quick: bool = False
     left_out: list[str] = field(default_factory=list)
 
@@ -82,7 +85,7 @@ class Bench:
         where = self.picture or portrait()
         self.image = read_image(where)
         self.threads = thread_count(self.threads)
-        self.landmarker = FaceLandmarker(self.weights, threads=self.threads)
+        self.landmarker = FaceLandmarker(self.weights, threads=self.threads, device=self.device)
         found = self.landmarker.find(self.image)
         if not found:
             raise InputError.at(where, "a picture with a face", "no face in it")
@@ -96,13 +99,15 @@ class Bench:
 
     def steps(self) -> list[Step]:
         """Return all steps, group by group."""
-        batches = QUICK_BATCHES if self.quick else BATCHES
+        batches = QUICK_BATCHES if self.quick else BATCHES if self.device == "cpu" else (*BATCHES, *DEVICE_BATCHES)
+        on_cpu = self.device == "cpu"
         return [
-            product_step("floor", threads=self.threads),
+            product_step("floor", threads=self.threads, device=self.device),
             *self.of_picture("picture", self.landmarker),
             *(self.look("batch", f"{n} at once", self.localizer, n, None if n == 1 else "1 at once") for n in batches),
-            *self._of_arithmetic(),
-            *([] if self.quick else [*self._of_accuracy(), *self._of_threads()]),
+            *(self._of_arithmetic() if on_cpu else []),
+            *([] if self.quick else self._of_accuracy()),
+            *(self._of_threads() if on_cpu and not self.quick else []),
             *self.of_tracking("tracking", self.landmarker),
         ]
 
@@ -124,7 +129,7 @@ class Bench:
 
     def against(self, group: str, names: tuple[str, str], other: str | os.PathLike[str]) -> Iterator[Step]:
         """Pair these weights with another file: a face alone, and sixteen at once."""
-        pair = (self.localizer, open_localizer(other, threads=self.threads))
+        pair = (self.localizer, open_localizer(other, threads=self.threads, device=self.device))
         for count in (1, 16):
             own, compared = (f"{name}, {count} at once" for name in names)
             yield self.look(group, own, pair[0], count)
@@ -148,7 +153,7 @@ class Bench:
     def _of_accuracy(self) -> Iterator[Step]:
         """Compare numbers of views of a face, from picture to landmarks."""
         for accuracy in get_args(Accuracy):
-            landmarker = FaceLandmarker(localizer=self.localizer, accuracy=accuracy, threads=self.threads)
+            landmarker = FaceLandmarker(self.weights, accuracy=accuracy, threads=self.threads, device=self.device)
             reference = None if accuracy == ACCURACY else ACCURACY
             run = functools.partial(landmarker.detect, self.image)
             yield Step("accuracy, end to end", accuracy, run, unit="picture", reference=reference)
