@@ -1,7 +1,10 @@
-# One virtual environment for everything; `make demo` and `make test` work in either order and re-run at once.
+# One virtual environment for everything; `make demo` and `make test` work in either order and re-run at once. The two
+# tests of the bounds have their own.
 PYTHON ?= python3
 VENV ?= .venv
 DEMO ?= demo
+# What the tests of the bounds install; `dev` adds PyTorch, which has no small wheel at the lowest version.
+EXTRAS ?= eval,video,heic,pandas,test
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
@@ -11,10 +14,10 @@ DEV := $(VENV)/.installed-dev
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format clean
+.PHONY: help demo test test-lowest test-newest lint format clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(CORE) ## set up without PyTorch and find the landmarks of a real portrait
 	@mkdir -p "$(DEMO)"
@@ -25,6 +28,16 @@ demo: $(CORE) ## set up without PyTorch and find the landmarks of a real portrai
 
 test: $(DEV) ## set up everything and run the tests; ARGS="-k face" selects
 	$(BIN)/python -m pytest $(ARGS)
+
+test-lowest: ## run the tests with the lowest allowed versions, in .venv-lowest; EXTRAS=dev: with PyTorch
+	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	@.venv-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable '.[$(EXTRAS)]'
+	.venv-lowest/bin/python -m pytest $(ARGS)
+
+test-newest: ## run the tests with the newest versions, in .venv-newest; EXTRAS=dev: with PyTorch
+	@test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
+	@.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[$(EXTRAS)]'
+	.venv-newest/bin/python -m pytest $(ARGS)
 
 lint: $(DEV) ## check style, format, spelling and types
 	$(BIN)/ruff check .

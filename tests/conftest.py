@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,8 +26,15 @@ from srn.synthesis.occluders import drawn_mask
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Research data sets that may not be redistributed: they lie beside the repository, never inside it."""
 
+NEEDS_PYTORCH = ["benchmarks/test_fuzz.py", "benchmarks/test_hofs.py", "cli/test_hofs.py", "hofs", "model", "training"]
+collect_ignore = [] if importlib.util.find_spec("torch") else NEEDS_PYTORCH
+
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
+
+
+def pytest_report_header() -> str | None:
+    return f"without PyTorch, and so without {', '.join(NEEDS_PYTORCH)}" if collect_ignore else None
 
 
 @pytest.fixture(autouse=True)
