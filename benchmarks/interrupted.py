@@ -99,10 +99,9 @@ def forked(work: Callable[[], object], folder: Path) -> int:
 def run_srn(words: Sequence[str], folder: Path, strike: Strike | None = None, *, fresh: bool = False) -> Ended:
     """Run a command in a folder, and interrupt it; a `fresh` process loads the libraries itself."""
     if fresh:
-        with Path(f"{folder}.stderr").open("wb") as said, Path(f"{folder}.stdout").open("wb") as out:
-            number = subprocess.Popen(
-                [sys.executable, "-m", "srn", *words], cwd=folder, process_group=0, stdout=out, stderr=said
-            ).pid
+        with Path(f"{folder}.stdout").open("wb") as out, Path(f"{folder}.stderr").open("wb") as err:
+            command = [sys.executable, "-m", "srn", *words]
+            number = subprocess.Popen(command, cwd=folder, process_group=0, stdout=out, stderr=err).pid
     else:
         number = forked(lambda: _command(words), folder)
     struck = strike is not None and _struck(number, strike)

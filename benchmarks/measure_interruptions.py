@@ -115,10 +115,9 @@ def make_inputs(folder: Path) -> None:
         write_image(folder / "faces" / f"face{number}.png", image)
         write_pts(folder / "faces" / f"face{number}.pts", points)
         boxes[f"face{number}.png"] = [[*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]]
-        for place, write in (("imgs", write_image), ("annot", write_pts)):
-            name = f"{number + 1:06d}.{'jpg' if place == 'imgs' else 'pts'}"
-            for clip in ("001", "002"):
-                write(folder / "300VW" / clip / place / name, image if place == "imgs" else points)  # type: ignore[operator]
+        for clip in (folder / "300VW" / "001", folder / "300VW" / "002"):
+            write_image(clip / "imgs" / f"{number + 1:06d}.jpg", image)
+            write_pts(clip / "annot" / f"{number + 1:06d}.pts", points)
     (folder / "boxes.json").write_text(json.dumps(boxes))
     with VideoWriter(folder / "video.mp4", 25.0) as video:
         for number in range(12):

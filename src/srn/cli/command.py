@@ -133,11 +133,9 @@ def finishing() -> Iterator[None]:
 def _interruptible() -> Iterator[None]:
     """Let SIGTERM end the block like Ctrl-C: the finished part is kept, one line, exit code 130."""
     global _ending
-    _ending, process = False, os.getpid()
+    _ending = False
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if os.getpid() != process and number == signal.SIGTERM:  # a worker that was forked
-            os._exit(1)
         if not _ending:
             raise KeyboardInterrupt
 

@@ -62,7 +62,7 @@ class DividedBatches:
         for piece in pieces:
             share = len(piece[0]) / len(batch[0])
             terms = self._cost(piece)
-            (terms.total * share).backward()  # type: ignore[no-untyped-call]
+            (terms.total * share).backward()
             weighted = [term.detach() * share for term in terms]
             added = weighted if added is None else [a + b for a, b in zip(added, weighted, strict=True)]
         assert added is not None
