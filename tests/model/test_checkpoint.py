@@ -304,3 +304,15 @@ def test_a_network_with_an_hourglass_may_start_from_one_without(small_config: An
 
     assert all(torch.equal(state[name], tensor) for name, tensor in old.items())
     assert any(name.startswith("hourglass.") for name in state)
+
+
+def test_a_visibility_head_leaves_the_points_and_their_expected_errors(small_config: Any, make_network: Any) -> None:
+    network = make_network(small_config("robust"))
+    headed = adapted(network, small_config("robust", visibility_width=6)).eval()
+    image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before, after = network(image), headed(image)
+    torch.testing.assert_close(after.shapes, before.shapes, rtol=0, atol=0)
+    torch.testing.assert_close(after.log_scale, before.log_scale)
+    assert after.visibility.shape == before.visibility.shape
+    assert not torch.allclose(after.visibility, before.visibility)

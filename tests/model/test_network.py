@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from srn.errors import InputError
 from srn.model.config import ModelConfig, preset
 from srn.model.network import StructuralRelationNetwork
 
@@ -357,3 +358,38 @@ def test_the_first_shape_gets_no_gradient_where_it_is_given(small_config: Any, m
 
     # Only the sum of residuals starts there: one for each coordinate, nothing through the sampling.
     torch.testing.assert_close(shape.grad, torch.ones_like(shape), atol=0, rtol=0)
+
+
+def test_the_visibility_head_by_hand(small_config: Any, make_network: Any) -> None:
+    """What each point reads of the maps, of R and of the state, one point at a time."""
+    network = make_network(small_config("robust", visibility_width=5, iterations=1))
+    head, image = network.visibility_head, torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        maps, start, _ = network.encode(image)
+        output = network.refine(maps, start)
+        sampled = network.encoder.sample(maps, start)
+        x = network.encoder.describe(sampled)
+        relational = network.non_local(x.flatten(1, 2))
+        for point in (0, 40, 67):
+            code = head.look.weight @ sampled[0, point] + head.local.weight @ relational[0, point] + head.local.bias
+            code = torch.relu(code + head.whole.weight @ output.hidden[0] + head.place[point])
+            expected = code @ head.weight[point] + head.bias[point]
+            torch.testing.assert_close(output.visibility[0, point], expected)
+
+
+def test_samples_of_a_map_of_columns_lie_where_the_grid_says(small_config: Any, make_network: Any) -> None:
+    network = make_network(small_config("robust"))
+    fine, middle = (torch.arange(size).float().expand(1, channels, size, size) for channels, size in ((4, 16), (6, 8)))
+    sampled = network.encoder.sample((fine, middle), torch.full((1, 68, 2), 31.5))[0, 0]
+    # Pixel p lies in column (p + 0.5) / stride - 0.5 of a map.
+    for read, size, spacing, stride in ((sampled[: 4 * 16], 4, 4.0, 4), (sampled[4 * 16 :], 3, 10.0, 8)):
+        places = (32.0 + (torch.arange(size) - (size - 1) / 2) * spacing) / stride - 0.5
+        torch.testing.assert_close(read.view(-1, size, size)[:, 0], places.expand(len(read) // size**2, -1))
+
+
+@pytest.mark.parametrize("changes", [{"point_heads": False}, {"encoder": "patches", "coarse_shape": False}])
+def test_a_visibility_head_needs_point_heads_and_the_shared_map(small_config: Any, changes: dict[str, Any]) -> None:
+    if "encoder" in changes:
+        changes = {**changes, "landmark_features": 256}
+    with pytest.raises(InputError, match="visibility_width"):
+        small_config("robust", visibility_width=4, **changes)

@@ -108,18 +108,24 @@ def adapted(
 
     The size of the face in the crop, the number of iterations and the recurrence (equation 13) may differ without
     changing any weight. Additional residual blocks begin as identities. With another initial shape (`coarse_shape`,
-    `hourglass`) or other landmarks, the layers made for the old ones begin anew, and the rest is kept. Other landmarks
-    need their mean shape (N, 2), normalized as for `StructuralRelationNetwork`.
+    `hourglass`), other landmarks or a visibility head, the layers made for the old ones begin anew, and the rest is
+    kept, expected errors included. Other landmarks need their mean shape (N, 2), normalized as for
+    `StructuralRelationNetwork`.
 
     Raises:
         InputError: `config` differs in more than that, or other landmarks come without a mean shape.
     """
     old = network.config
     deeper = all(new >= now for new, now in zip(config.blocks, old.blocks, strict=True))
-    names = ("preset", "face_size", "iterations", "recurrence", "blocks", "coarse_shape", "hourglass", "scheme_name")
+    names = (
+        "preset", "face_size", "iterations", "recurrence", "blocks", "coarse_shape", "hourglass", "scheme_name",
+        "visibility_width",
+    )  # fmt: skip
     if not deeper or dataclasses.replace(config, **{name: getattr(old, name) for name in names}) != old:
         raise InputError.at("initial weights", f"the network {config.to_json()}", old.to_json())
     state = network.state_dict()
+    if config.visibility_width and not old.visibility_width:
+        state |= {name: t[..., -1:] for name, t in state.items() if name in ("point_heads.weight", "point_heads.bias")}
     if config.scheme_name == old.scheme_name:
         mean_shape = network.mean_shape.cpu().numpy()
     elif mean_shape is None:

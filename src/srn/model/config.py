@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import CropSpec
 from srn.face.scheme import BUILT_IN, LandmarkScheme, describe_scheme, described_scheme, scheme_by_name
-from srn.settings import Count, Positive, Settings
+from srn.settings import Count, Index, Positive, Settings
 
 EncoderName = Literal["patches", "shared-map"]
 Hierarchy = Literal["g", "f", "d", "mu"]
@@ -66,6 +66,8 @@ class ModelConfig(Architecture):
         coarse_shape: whether the initial shape is read from the whole face (`shared-map` only).
         hourglass: whether the initial shape is read from the heat maps of a one-stage hourglass (SRN+HG, table 4).
         point_heads: whether visibility and expected error are predicted for each point.
+        visibility_width: width of a visibility head of its own, which also reads the samples of the maps (`shared-map`
+            only); 0: visibility comes from the point heads.
         recurrence: `iteration`: h goes from iteration to iteration (eq. 5); `frame`: every iteration reads the state
             that the previous frame left (eq. 13).
         stem_channels, map_channels: channels of the stem and of the pyramid's levels at strides 4, 8 and 16.
@@ -75,7 +77,7 @@ class ModelConfig(Architecture):
     title: ClassVar[str] = "model config"
     file_kind: ClassVar[str] = "a network's description as JSON"
     stored_names: ClassVar[Mapping[str, str]] = {"crop_size": "frame_size"}
-    absent_means: ClassVar[Mapping[str, Any]] = {"hourglass": False, "blocks": (2, 2, 2)}
+    absent_means: ClassVar[Mapping[str, Any]] = {"hourglass": False, "blocks": (2, 2, 2), "visibility_width": 0}
 
     preset: str = "robust"
     scheme_name: str = "ibug68"
@@ -96,6 +98,7 @@ class ModelConfig(Architecture):
     coarse_shape: bool = True
     hourglass: bool = False
     point_heads: bool = True
+    visibility_width: Index = 0
     recurrence: Literal["iteration", "frame"] = "iteration"
     stem_channels: Count = 24
     map_channels: tuple[Count, Count, Count] = (32, 64, 128)
@@ -109,6 +112,8 @@ class ModelConfig(Architecture):
             raise InputError.at("landmark_features", f"{PATCH_FEATURES} with patches", str(self.landmark_features))
         if self.encoder == "shared-map" and self.crop_size % 16:
             raise InputError.at("crop_size", "a multiple of 16 with the shared map", str(self.crop_size))
+        if self.visibility_width and not (self.point_heads and self.encoder == "shared-map"):
+            raise InputError.at("visibility_width", "0 without point heads and shared map", str(self.visibility_width))
         if self.hourglass and self.coarse_shape:
             raise InputError.at("initial shape", "one of coarse_shape and hourglass", "both")
         scheme_by_name(self.scheme_name)

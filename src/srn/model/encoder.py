@@ -155,10 +155,10 @@ class SharedMapEncoder(nn.Module):
         """Encode samples at the current shape (B, N, 2) as x (B, N, 1, F)."""
         return self.describe(self.sample(maps, shape))
 
-    def sample(self, maps: FeatureMaps, shape: Tensor) -> Tensor:
-        """Read both maps around every landmark of a shape (B, N, 2): (B, N, S), channel by channel."""
-        fine = sample_patches(maps.fine, shape, self._fine_offsets, FINE.stride)  # (B, C, N, 16)
-        middle = sample_patches(maps.middle, shape, self._middle_offsets, MIDDLE.stride)  # (B, C, N, 9)
+    def sample(self, maps: tuple[Tensor, ...], shape: Tensor) -> Tensor:
+        """Read `fine` and `middle` around every landmark of a shape (B, N, 2): (B, N, S), channel by channel."""
+        fine = sample_patches(maps[0], shape, self._fine_offsets, FINE.stride)  # (B, C, N, 16)
+        middle = sample_patches(maps[1], shape, self._middle_offsets, MIDDLE.stride)  # (B, C, N, 9)
         return torch.cat([s.permute(0, 2, 1, 3).flatten(2) for s in (fine, middle)], dim=2)
 
     def describe(self, sampled: Tensor) -> Tensor:

@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from srn.model.config import ModelConfig
-from srn.model.encoder import PatchEncoder, SharedMapEncoder
+from srn.model.encoder import PatchEncoder, SharedMapEncoder, sample_count
 from srn.model.hourglass import HourglassInitializer
 from srn.model.hsrm import HierarchicalStructuralRelation
 from srn.model.non_local import NonLocalBlock
+
+VISIBLE = 1.5
+"""Initial logit of a point being visible: most are."""
 
 
 class CascadeOutput(NamedTuple):
@@ -35,21 +38,41 @@ class CascadeOutput(NamedTuple):
 
 
 class _PointHeads(nn.Module):
-    """Visibility and expected error of each point, from the features of the last iteration."""
+    """Expected error of each point, and visibility unless it has a head of its own, from the last features."""
 
     def __init__(self, config: ModelConfig, width: int = 32) -> None:
         super().__init__()
         self.local = nn.Linear(config.landmark_features, width)
         self.whole = nn.Linear(config.hidden_size, width)
-        n = config.scheme.n_points
-        self.weight = nn.Parameter(torch.randn(n, width, 2) * width**-0.5)
         # Initial values: most points are visible, and the error is about 2 % of the face.
-        self.bias = nn.Parameter(torch.tensor([1.5, -4.0]).repeat(n, 1))
+        initial = [-4.0] if config.visibility_width else [VISIBLE, -4.0]
+        n = config.scheme.n_points
+        self.weight = nn.Parameter(torch.randn(n, width, len(initial)) * width**-0.5)
+        self.bias = nn.Parameter(torch.tensor(initial).repeat(n, 1))
 
-    def forward(self, relational: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, relational: Tensor, hidden: Tensor) -> Tensor:
+        """Return (B, N, 1 or 2): the logarithm of the scale of the error, behind the logit of visibility."""
         code = torch.relu(self.local(relational) + self.whole(hidden)[:, None])
-        both = torch.einsum("bnw,nwo->bno", code, self.weight) + self.bias
-        return both[..., 0], both[..., 1]
+        return torch.einsum("bnw,nwo->bno", code, self.weight) + self.bias
+
+
+class VisibilityHead(nn.Module):
+    """Visibility of each point from the samples of the maps, which still hold texture, and from the last features."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        n, width = config.scheme.n_points, config.visibility_width
+        self.look = nn.Linear(sample_count(config), width, bias=False)
+        self.local = nn.Linear(config.landmark_features, width)
+        self.whole = nn.Linear(config.hidden_size, width, bias=False)
+        self.place = nn.Parameter(torch.zeros(n, width))
+        self.weight = nn.Parameter(torch.randn(n, width) * width**-0.5)
+        self.bias = nn.Parameter(torch.full((n,), VISIBLE))
+
+    def forward(self, sampled: Tensor, relational: Tensor, hidden: Tensor) -> Tensor:
+        """Return logits (B, N) from samples (B, N, S), R (B, N, F) and the state (B, H)."""
+        code = self.look(sampled) + self.local(relational) + self.whole(hidden)[:, None] + self.place
+        return (torch.relu(code) * self.weight).sum(-1) + self.bias
 
 
 class StructuralRelationNetwork(nn.Module):
@@ -78,6 +101,7 @@ class StructuralRelationNetwork(nn.Module):
         self.coarse = self._coarse_head() if config.coarse_shape else None
         self.hourglass = HourglassInitializer(scheme.n_points) if config.hourglass else None
         self.point_heads = _PointHeads(config) if config.point_heads else None
+        self.visibility_head = VisibilityHead(config) if config.visibility_width else None
 
     def _coarse_head(self) -> nn.Sequential:
         cells = (self.config.crop_size // 16) ** 2
@@ -139,7 +163,8 @@ class StructuralRelationNetwork(nn.Module):
         previous = state
         shapes = []
         for _ in range(self.config.iterations):
-            x = self.encoder(maps, shape)  # (B, N, positions, C)
+            sampled = self.encoder.sample(maps, shape)
+            x = self.encoder.describe(sampled)  # (B, N, positions, C)
             # Equation 5; or 13, where every iteration of a frame reads the state of the previous frame.
             memory = state if self.config.recurrence == "iteration" else previous
             state = torch.tanh(self.recurrent(torch.cat([x.flatten(1), memory], dim=1)))
@@ -155,5 +180,9 @@ class StructuralRelationNetwork(nn.Module):
             shapes.append(shape)
         visibility = log_scale = None
         if self.point_heads is not None:
-            visibility, log_scale = self.point_heads(relational, state)
+            *visible, log_scale = self.point_heads(relational, state).unbind(-1)
+            if self.visibility_head is None:
+                (visibility,) = visible
+            else:
+                visibility = self.visibility_head(sampled, relational, state)
         return CascadeOutput(torch.stack(shapes, dim=1), state, start, visibility, log_scale)

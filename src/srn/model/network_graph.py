@@ -174,7 +174,7 @@ class NetworkGraph:
             samples = g.reshape(self._samples(each, grid, shape), -1, grid.size**2 * each.channels)
             # The layer reads the samples channel by channel; here they lie place by place.
             by_place = g.add("Transpose", g.reshape(weight, width, each.channels, grid.size**2), perm=[0, 2, 1])
-            total = g.add("Gemm", samples, g.reshape(by_place, width, -1), total, transB=1)
+            total = g.add("Gemm", samples, g.reshape(by_place, width, -1), total, layer=encoder.squeeze, transB=1)
         scale, shift = (g.parameter(encoder.norm, name) for name in ("weight", "bias"))
         normed = g.add("LayerNormalization", total, scale, shift, epsilon=encoder.norm.eps)
         return g.reshape(g.add("Relu", normed), -1, self._n, width)

@@ -24,7 +24,7 @@ def calibrate(
     """Scale a network's expected errors to the true ones; returns the factor (`error_ratio`)."""
     assert network.point_heads is not None
     ratio = error_ratio(network, faces, count, device)
-    network.point_heads.bias[:, 1] += math.log(ratio)
+    network.point_heads.bias[:, -1] += math.log(ratio)
     return ratio
 
 
