@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,23 @@ def test_a_missing_dependency_names_the_command_that_brings_it() -> None:
 )
 def test_nothing_in_a_name_acts_on_a_terminal(text: str, shown: str) -> None:
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("parse", "found"),
+    [
+        (lambda: json.loads("[1,\n 2"), "a mistake in line 2, column 3"),
+        (lambda: json.loads("[" * 100_000), "too many brackets within brackets"),
+        (lambda: float("four"), "'four'"),
+        (lambda: int("4.5"), "'4.5'"),
+        (lambda: {}["name"], "no 'name'"),
+        (lambda: Path("/nowhere/at/all").read_text(), "No such file or directory"),
+    ],
+)
+def test_messages_of_python_become_the_users(parse: Callable[[], object], found: str) -> None:
+    with pytest.raises(DataError) as caught, DataError.reading("a", "b"):
+        parse()
+    assert str(caught.value) == f"a: expected b, found {found}"
 
 
 @pytest.mark.parametrize(

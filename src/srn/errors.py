@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,11 +67,21 @@ class MissingDependencyError(SrnError):
         return cls(f"{what} needs {package}; install it with: pip install 'srn[{extra}]'")
 
 
+# What `float` and `int` say to programmers; the word itself tells the user more.
+_NO_NUMBER = re.compile("(?:could not convert string to float|invalid literal for int\\(\\) with base 10): (.*)")
+
+
 def first_line(error: Exception) -> str:
-    """Return the first line of an exception's message, without the numbers and file names of the system's errors."""
+    """Return the first line of an exception's message in a user's words: only what was found, and where."""
     text = getattr(error, "strerror", None) or str(error).strip()
     if isinstance(error, KeyError):
         text = f"no {text}"
+    elif isinstance(error, json.JSONDecodeError):
+        text = f"a mistake in line {error.lineno}, column {error.colno}"
+    elif isinstance(error, RecursionError):
+        text = "too many brackets within brackets"
+    elif isinstance(error, ValueError):
+        text = _NO_NUMBER.sub(r"\1", text)
     return str(text).splitlines()[0][:200] if text else type(error).__name__
 
 

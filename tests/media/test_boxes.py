@@ -8,11 +8,15 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from srn.errors import DataError
 from srn.face.geometry import Box
+from srn.face.scheme import IBUG_68
+from srn.inference.face import Face
 from srn.media.boxes import PictureBoxes, read_boxes
+from srn.media.results import compact, json_lines, picture_record, write_pictures_json
 
 EXPECTED = {"a.jpg": [Box(1, 2, 30, 40), Box(5, 6, 7.5, 8)], "in/b.png": [Box(-3, 0, 10, 10)]}
 
@@ -21,6 +25,27 @@ def test_json(tmp_path: Path) -> None:
     file = tmp_path / "boxes.json"
     file.write_text(json.dumps({"a.jpg": [[1, 2, 30, 40], [5, 6, 7.5, 8]], "in/b.png": [[-3, 0, 10, 10]], "c.png": []}))
     assert read_boxes(file) == {**EXPECTED, "c.png": []}
+
+
+def test_a_single_box_needs_no_list_around_it(tmp_path: Path) -> None:
+    (tmp_path / "boxes.json").write_text('{"a.jpg": [1, 2, 30, 40], "b.jpg": [[1, 2, 30, 40]]}')
+    assert read_boxes(tmp_path / "boxes.json") == {name: [Box(1, 2, 30, 40)] for name in ("a.jpg", "b.jpg")}
+
+
+@pytest.mark.parametrize("name", ["faces.json", "faces.jsonl"])
+def test_files_of_found_faces_are_files_of_boxes(tmp_path: Path, name: str) -> None:
+    faces = [
+        Face(np.tile(box.center, (68, 1)) + np.eye(68, 2), None, None, box, 1.0, IBUG_68).to_dict()
+        for box in EXPECTED["a.jpg"]
+    ]
+    records = [picture_record(Path("a.jpg"), (9, 9), faces), picture_record(Path("c.png"), (9, 9), [])]
+    if name.endswith("l"):
+        with json_lines(tmp_path / name) as write:
+            for record in records:
+                write(record)
+    else:
+        write_pictures_json(tmp_path / name, map(compact, records), partial=True)
+    assert read_boxes(tmp_path / name) == {"a.jpg": EXPECTED["a.jpg"], "c.png": []}
 
 
 @pytest.mark.parametrize(
@@ -49,7 +74,8 @@ def test_csv(tmp_path: Path, text: str) -> None:
         ("b.csv", "a.jpg,10,2,3,4\n", "line 1", "10 2 3 4"),
         ("b.csv", "a.jpg,1,2,nan,4\n", "line 1", "1 2 nan 4"),
         ("b.json", '{"a.jpg": [[1, 2, 3, 4], [1, 2, 3]]}', "a.jpg, box 2", "1 2 3"),
-        ("b.json", '{"a.jpg": [1, 2, 3, 4]}', "a.jpg, box 1", "1"),
+        ("b.json", '{"a.jpg": [1, 2, 3]}', "a.jpg, box 1", "1 2 3"),
+        ("b.json", '{"images": [{"path": "a.jpg", "faces": [{"box": [1, 2, 3]}]}]}', "a.jpg, box 1", "1 2 3"),
         ("b.json", '{"a.jpg": [[1, 2, 3, null]]}', "a.jpg, box 1", "1 2 3 None"),
         ("b.json", '{"a.jpg": [[5, 2, 3, 4]]}', "a.jpg, box 1", "5 2 3 4"),
     ],
@@ -66,14 +92,16 @@ def test_a_bad_box_is_named_with_its_line(tmp_path: Path, name: str, text: str, 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": [[1,2', "expected JSON"),
-        ("[[1, 2, 3, 4]]", "found list"),
+        ('{"a": [[1,2', "expected JSON, found a mistake in line 1, column 12"),
+        ("[[1, 2, 3, 4]]", "found a list"),
+        ('{"images": [{"path": "a.jpg"}]}', "picture 1: expected a 'path' and 'faces' with a 'box', as srn detect"),
+        ('{"images": [{"file_name": "a.jpg"}]}', "found no 'path'"),
         ('{"a.jpg": {"box": [1, 2, 3, 4]}}', 'expected an object {"picture"'),
     ],
 )
 def test_other_json_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "b.json").write_text(text)
-    with pytest.raises(DataError, match=r"b\.json: expected") as caught:
+    with pytest.raises(DataError, match=r"b\.json: (picture 1: )?expected") as caught:
         read_boxes(tmp_path / "b.json")
     assert message in str(caught.value)
 

@@ -53,7 +53,7 @@ def test_white_space_and_spelling_do_not_matter(file: Path, text: str) -> None:
         ("n_points: 2\n{ 1 2\n3 }", "expected 2 points, as n_points says, found 3 numbers"),
         ("n_points: 2\n{ 1 2\n3 nan }", "expected finite coordinates, found nan"),
         ("n_points: 2\n{ 1 2\n-inf 4 }", "expected finite coordinates, found -inf"),
-        ("n_points: 2\n{ 1 2\n3 four }", "expected numbers between the braces, found could not convert"),
+        ("n_points: 2\n{ 1 2\n3 four }", "expected numbers between the braces, found 'four'"),
         ("n_points: 1\n{ 1 2 }", "expected 2 points, found 1"),
     ],
 )

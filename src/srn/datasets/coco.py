@@ -91,10 +91,8 @@ def _content(file: Path) -> tuple[dict[Any, str], list[dict[str, Any]]]:
 
 def _points(annotation: dict[str, Any], scheme: LandmarkScheme, where: str) -> npt.NDArray[np.float64]:
     """Return x, y and flag of every landmark, (N, 3)."""
-    try:
+    with DataError.reading(where, "numbers as 'keypoints'"):
         values = np.array(annotation.get("keypoints", []), dtype=np.float64)
-    except (ValueError, TypeError) as error:
-        raise DataError.at(where, "numbers as 'keypoints'", str(error)) from error
     if values.shape != (3 * scheme.n_points,):
         raise DataError.at(where, f"{3 * scheme.n_points} 'keypoints' numbers ({scheme.name})", str(values.size))
     points = values.reshape(scheme.n_points, 3)

@@ -17,7 +17,7 @@ from srn.datasets.pts_folder import BOXES_FOLDER, read_pts_folder
 from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture
 from srn.datasets.sample import SPLITS, Sample
 from srn.datasets.scheme_file import SCHEME_FILE, read_scheme
-from srn.errors import DataError
+from srn.errors import DataError, first_line
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
 from srn.media.listing import is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
@@ -115,7 +115,7 @@ def _read_row(row: dict[str, str], header: list[str], where: str, file: Path, sc
         landmarks = np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(scheme.n_points)])
         hidden = np.array([float(row[name]) > 0.5 for name in flags]) if set(flags) <= set(header) else None
     except (KeyError, ValueError) as error:
-        raise DataError.at(where, f"{len(header)} columns, numbers for every point", str(error)) from error
+        raise DataError.at(where, f"{len(header)} columns, numbers for every point", first_line(error)) from error
     check_landmarks(landmarks, where)
     picture = check_picture(file.parent / check_inside(row["picture"], where))
     subset = check_inside(row.get("subset") or file.stem, where)

@@ -9,7 +9,7 @@ import numpy as np
 
 from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture
 from srn.datasets.sample import SPLITS, TEST, Sample
-from srn.errors import DataError, InputError
+from srn.errors import DataError, InputError, first_line
 from srn.face.geometry import Box
 from srn.face.scheme import WFLW_98, LandmarkScheme
 
@@ -52,7 +52,7 @@ def _read_face(
             raise ValueError(f"{len(words)} words, flags {' '.join(words[coordinates + 4 : numbers])}")
     except ValueError as error:
         expected = f"{coordinates} coordinates, 4 of a box, {len(ATTRIBUTES)} flags 0 or 1, and a name"
-        raise DataError.at(where, expected, str(error)) from error
+        raise DataError.at(where, expected, first_line(error)) from error
     landmarks = check_landmarks(values[:coordinates].reshape(scheme.n_points, 2), where)
     picture = check_picture(images / check_inside(words[-1].strip(), where))
     box = None

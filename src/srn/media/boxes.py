@@ -8,6 +8,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
@@ -16,55 +17,81 @@ LARGEST_COORDINATE = 1e6  # of a picture's pixels, in either direction
 LARGEST_FILE = 1 << 28  # bytes
 
 
-def _json_rows(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, str, Iterable[object] | None]]:
-    try:
+_Row: TypeAlias = tuple[str, str, Sequence[object] | None]
+"""Where a box stands, its picture, and its numbers; None only names the picture."""
+
+
+def _json_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
+    with DataError.reading(path, "JSON"):
         content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError.at(path, "JSON", str(error)) from error
+    return _rows_of(content, path)
+
+
+def _jsonl_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
+    records = []
+    for number, line in enumerate(text.splitlines(), 1):
+        with DataError.reading(f"{path}: line {number}", "a JSON object"):
+            records.append(json.loads(line))
+    return _rows_of({"images": records}, path)
+
+
+def _rows_of(content: Any, path: str | os.PathLike[str]) -> Iterator[_Row]:
+    if isinstance(content, dict) and isinstance(content.get("images"), list):
+        content = _of_records(content["images"], path)
     if not isinstance(content, dict) or not all(isinstance(boxes, list) for boxes in content.values()):
-        raise DataError.at(path, 'an object {"picture": [[x0, y0, x1, y1], ...], ...}', type(content).__name__)
+        expected = 'an object {"picture": [[x0, y0, x1, y1], ...], ...}, or a file of srn detect --json'
+        raise DataError.at(path, expected, "a list" if isinstance(content, list) else "something else")
     for picture, boxes in content.items():
         yield f"{path}: {picture}", picture, None
-        for index, box in enumerate(boxes):
-            yield f"{path}: {picture}, box {index + 1}", picture, box if isinstance(box, list) else [box]
+        several = boxes if not boxes or any(isinstance(box, list) for box in boxes) else [boxes]
+        for number, box in enumerate(several, 1):
+            yield f"{path}: {picture}, box {number}", picture, box if isinstance(box, list) else [box]
 
 
-def _csv_rows(text: str, path: str | os.PathLike[str]) -> Iterator[tuple[str, str, Iterable[object] | None]]:
-    try:
+def _of_records(records: Iterable[Any], path: str | os.PathLike[str]) -> dict[str, list[Any]]:
+    """Return the boxes of the pictures that `srn detect` wrote."""
+    boxes: dict[str, list[Any]] = {}
+    expected = "a 'path' and 'faces' with a 'box', as srn detect --json writes them"
+    for number, record in enumerate(records, 1):
+        with DataError.reading(f"{path}: picture {number}", expected):
+            boxes.setdefault(str(record["path"]), []).extend([list(face["box"]) for face in record["faces"]])
+    return boxes
+
+
+def _csv_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
+    with DataError.reading(path, "a CSV table"):
         for number, row in enumerate(csv.reader(text.splitlines()), 1):
             if not "".join(row).strip() or (number == 1 and row[1:2] and row[1].strip() == "x0"):  # or the header
                 continue
             yield f"{path}: line {number}", row[0], row[1:]
-    except csv.Error as error:
-        raise DataError.at(path, "a CSV table", str(error)) from error
+
+
+_ROWS = {".json": _json_rows, ".jsonl": _jsonl_rows}
 
 
 def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
     """Read tight landmark boxes, picture pixels, by picture (a path or a bare file name, as in the file).
 
     Args:
-        path: a `.json` file contains `{"picture.jpg": [[x0, y0, x1, y1], ...]}`; an empty list says that the picture
-            has no face. Any other file is CSV with lines `picture.jpg,x0,y0,x1,y1`.
+        path: a `.json` file contains `{"picture.jpg": [[x0, y0, x1, y1], ...]}`, where a single box needs no list
+            around it and an empty list says that the picture has no face. Files of `srn detect --json` (`.json`,
+            `.jsonl`) are read as well. Any other file is CSV with lines `picture.jpg,x0,y0,x1,y1`.
 
     Raises:
         DataError: the file is missing or broken; the message names the line.
     """
     expected = "a readable file of boxes (.json or .csv)"
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(LARGEST_FILE)
-    except OSError as error:
-        raise DataError.at(path, expected, str(error)) from error
+    with DataError.reading(path, expected), Path(path).open("rb") as file:
+        content = file.read(LARGEST_FILE)
     if b"\0" in content or len(content) == LARGEST_FILE:  # /dev/zero never ends
         raise DataError.at(path, expected, "a binary file")
     # Spreadsheets write a byte order mark; names that are not UTF-8 keep their bytes.
     text = content.decode("utf-8-sig", "surrogateescape")
-    rows = _json_rows(text, path) if Path(path).suffix.lower() == ".json" else _csv_rows(text, path)
     boxes: dict[str, list[Box]] = {}
-    for where, picture, values in rows:
+    for where, picture, values in _ROWS.get(Path(path).suffix.lower(), _csv_rows)(text, path):
         of_picture = boxes.setdefault(picture, [])
         if values is not None:
-            of_picture.append(_box(where, list(values)))
+            of_picture.append(_box(where, values))
     return boxes
 
 
