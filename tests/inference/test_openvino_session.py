@@ -54,7 +54,8 @@ def test_equals_onnx_runtime(tiny_weights: Path, crops: Crops, threads: int | No
 def test_a_batch_is_its_faces_one_by_one(tiny_weights: Path, crops: Crops) -> None:
     localizer = OnnxLocalizer(tiny_weights, runtime="openvino", threads=1)
     together = localizer(crops).shapes
-    np.testing.assert_array_equal(together, np.concatenate([localizer(crops[k : k + 1]).shapes for k in range(5)]))
+    alone = np.concatenate([localizer(crops[k : k + 1]).shapes for k in range(5)])
+    np.testing.assert_allclose(together, alone, atol=1e-3)
 
 
 @needed

@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections import deque
+import threading
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,9 +35,8 @@ class _Metadata(NamedTuple):
 class OpenVinoSession:
     """An ONNX model in OpenVINO, on the CPU.
 
-    One request computes one face: a graph of fixed shapes is faster than one of free batch size, and faces gain nothing
-    from a common batch on a CPU. Several faces are computed side by side, each on one thread; one face alone has all of
-    them. Threads may share a session.
+    It is compiled twice: for one face, because a graph of fixed shapes is faster, and at the first batch for any
+    number. Threads may share a session.
 
     Args:
         content: the file's content.
@@ -71,8 +69,9 @@ class OpenVinoSession:
             self._model = self._core.read_model(content)
             self._inputs = [_Value(value.any_name, [None, *_free(value)]) for value in self._model.inputs]
             self._outputs = [value.any_name for value in self._model.outputs]
-            self._model.reshape({name: [1, *shape[1:]] for name, shape in self._inputs})
-            self._alone = self._lane(streams=1)
+            self._alone = self._compiled(1)
+            self._batched: _Compiled | None = None
+            self._lock = threading.Lock()
         except Exception as error:  # OpenVINO raises RuntimeError, and what its Python part raises
             raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
 
@@ -92,48 +91,40 @@ class OpenVinoSession:
     def run(self, names: Sequence[str], feeds: Mapping[str, Float32Array]) -> list[Float32Array]:
         """Compute outputs for B >= 1 faces, in the order of `names`."""
         count = len(next(iter(feeds.values())))
-        rows = [{name: values[k : k + 1] for name, values in feeds.items()} for k in range(count)]
-        found = (self._alone if count == 1 else self._side_by_side).run(rows)
-        return [np.concatenate([row[self._outputs.index(name)] for row in found]) for name in names]
+        found = (self._alone if count == 1 else self._together()).run(feeds)
+        return [found[self._outputs.index(name)] for name in names]
 
-    @cached_property
-    def _side_by_side(self) -> _Lane:
-        return self._alone if self._threads == 1 else self._lane(streams=self._threads)
+    def _together(self) -> _Compiled:
+        with self._lock:
+            self._batched = self._batched or self._compiled(None)
+        return self._batched
 
-    def _lane(self, streams: int) -> _Lane:
+    def _compiled(self, batch: int | None) -> _Compiled:
+        """Compile the model for a batch size; for any if None."""
+        self._model.reshape({name: [batch or -1, *shape[1:]] for name, shape in self._inputs})
         options = {
             "INFERENCE_NUM_THREADS": self._threads,
-            "NUM_STREAMS": streams,
+            "NUM_STREAMS": 1,
             "INFERENCE_PRECISION_HINT": self._precision,  # the default is half precision where the processor likes it
             "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores
         }
-        return _Lane(self._core.compile_model(self._model, "CPU", options), streams)
+        return _Compiled(self._core.compile_model(self._model, "CPU", options))
 
 
-class _Lane:
-    """A compiled model and its idle requests; `streams` of them run at a time."""
+class _Compiled:
+    """A compiled model and its idle requests, one for each thread that runs it at a time."""
 
-    def __init__(self, compiled: Any, streams: int) -> None:
-        self._compiled, self._streams = compiled, streams
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled
         self._idle: list[Any] = []  # list.pop and list.append are atomic
 
-    def run(self, rows: Sequence[Mapping[str, Float32Array]]) -> list[list[Float32Array]]:
-        """Compute all outputs of each row."""
-        found: list[list[Float32Array]] = []
-        running: deque[Any] = deque()
-        for row in rows:
-            if len(running) == self._streams:
-                found.append(self._finish(running.popleft()))
-            try:
-                request = self._idle.pop()
-            except IndexError:
-                request = self._compiled.create_infer_request()
-            request.start_async(dict(row))
-            running.append(request)
-        return found + [self._finish(request) for request in running]
-
-    def _finish(self, request: Any) -> list[Float32Array]:
-        request.wait()
+    def run(self, feeds: Mapping[str, Float32Array]) -> list[Float32Array]:
+        """Compute all outputs."""
+        try:
+            request = self._idle.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        request.infer(dict(feeds))
         values = [np.array(tensor.data, np.float32) for tensor in request.output_tensors]
         self._idle.append(request)
         return values
