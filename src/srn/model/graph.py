@@ -47,9 +47,12 @@ class Graph:
         self._constants: dict[tuple[Any, ...], str] = {}
         self._nodes: dict[str, onnx.NodeProto] = {}
 
-    def add(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """Add a node of one output, called `output` if that is given."""
-        name = output or f"{kind}.{len(self._nodes)}"
+    def add(
+        self, kind: str, *inputs: str, output: str | None = None, layer: nn.Module | None = None, **attributes: Any
+    ) -> str:
+        """Add a node of one output, called `output` if that is given; the name of a layer's node begins with its."""
+        prefix = "" if layer is None else self._prefix[layer]
+        name = output or f"{prefix}{kind}.{len(self._nodes)}"
         self._nodes[name] = helper.make_node(kind, inputs, [name], name, **attributes)
         return name
 
@@ -92,7 +95,7 @@ class Graph:
     def linear(self, x: str, *modules: nn.Module) -> str:
         """Add linear layers that read the same rows x (R, inputs): their outputs side by side."""
         weight, bias = (self.join(*(self.parameter(m, part) for m in modules), axis=0) for part in ("weight", "bias"))
-        return self.add("Gemm", x, weight, bias, transB=1)
+        return self.add("Gemm", x, weight, bias, layer=modules[0], transB=1)
 
     def convolution(self, x: str, conv: nn.Conv2d, norm: nn.Module | None = None) -> str:
         """Add a convolution; a batch norm behind it becomes part of its weights.
@@ -109,7 +112,7 @@ class Graph:
         inputs = [x, weight] if bias is None else [x, weight, bias]
         assert not isinstance(conv.padding, str)
         top, left = conv.padding
-        return self.add("Conv", *inputs, pads=[top, left, top, left], strides=conv.stride)
+        return self.add("Conv", *inputs, layer=conv, pads=[top, left, top, left], strides=conv.stride)
 
     def layers(self, x: str, *modules: nn.Module) -> str:
         """Add layers one after the other; those within `Sequential` count as if they stood alone."""
