@@ -254,7 +254,7 @@ def run(options: argparse.Namespace) -> None:
         _, status = os.waitpid(forked(lambda: make_inputs(inputs), inputs), 0)
         if status:
             raise InputError.at("inputs", "to be made", Path(f"{inputs}.stderr").read_text()[-500:])
-    _load_libraries(inputs)
+    _load_libraries()
     measured = {}
     if options.keep:
         measured = json.loads((options.out / "interruptions.json").read_text())["commands"]
@@ -269,8 +269,8 @@ def run(options: argparse.Namespace) -> None:
         shutil.rmtree(folder)
 
 
-def _load_libraries(inputs: Path) -> None:
-    """Load what the commands load, so that forked processes have it. Exporting loads much more when it begins."""
+def _load_libraries() -> None:
+    """Load what the commands load, so that forked processes have it; nothing is computed, which could start threads."""
     import safetensors.torch  # noqa: F401
     import torch.utils.tensorboard  # noqa: F401
     import typer._adapters  # noqa: F401
@@ -278,13 +278,11 @@ def _load_libraries(inputs: Path) -> None:
     import srn.cli.main
     import srn.evaluation.report.chart_file
     import srn.hofs.run
-    import srn.training.start
-    from srn.model.export import export_onnx, load_weights
+    import srn.model.export
+    import srn.training.start  # noqa: F401
 
     for name in srn.cli.main.COMMANDS:
         srn.cli.main.command_line(name)
-    network, _ = load_weights(inputs / "tiny.safetensors")
-    export_onnx(network, inputs / "again.onnx")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
