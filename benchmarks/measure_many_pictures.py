@@ -50,7 +50,10 @@ class Ended(NamedTuple):
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    """One thread for NumPy, and compiled modules as an installed package has them."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    cache = {"PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "many_pictures_modules")}
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | threads | cache
 
 
 def ended(command: Sequence[object], *, codes: Sequence[int] = (0,)) -> Ended:
@@ -97,23 +100,29 @@ def apart(one: Path, other: Path) -> dict[str, float]:
     }
 
 
+ROWS: dict[str, tuple[bool, list[str]]] = {
+    "JSON": (False, []),
+    "JSON and overlays": (True, []),
+    "JSON, --accuracy best": (False, ["--accuracy", "best"]),  # the views of the installation before `--accuracy`
+}
+
+
 def measure_speed(options: argparse.Namespace, pythons: dict[str, str], folder: Path) -> dict[str, Any]:
     rows: dict[str, Any] = {}
-    for label, overlay, more in (("JSON", False, []), ("JSON and overlays", True, []), ("JSON, best", False, ["best"])):
+    count = sum(1 for path in options.pictures.rglob("*") if path.is_file())
+    for label in options.rows:
+        overlay, more = ROWS[label]
 
         def command(name: str, overlay: bool = overlay, more: Sequence[str] = more) -> list[object]:
-            best = ["--accuracy", *more] if more and name == "new" else []
             drawn = ["--out", folder / f"drawn_{name}"] if overlay else []
             words: list[object] = ["-m", "srn", "detect", options.pictures, "--json", folder / f"{name}.json", *drawn]
-            return [*words, "--threads", options.threads, *best]
+            return [*words, "--threads", options.threads, *(more if name == "new" else [])]
 
-        count = sum(1 for path in options.pictures.rglob("*") if path.is_file())
-        repeats = options.repeats if not more else 1
-        runs = in_turns(pythons, repeats, command)
+        runs = in_turns(pythons, options.repeats, command)
         best = {name: min(run.cpu for run in some) for name, some in runs.items()}
         clock = {name: statistics.median(run.wall for run in some) for name, some in runs.items()}
         rows[label] = {
-            "repeats": repeats,
+            "repeats": options.repeats,
             "cpu_ms_a_picture": {name: round(1000 * cpu / count, 2) for name, cpu in best.items()},
             "pictures_a_second": {name: round(count / wall, 2) for name, wall in clock.items()},
             "memory_mb": {name: round(max(run.memory for run in some)) for name, some in runs.items()},
@@ -135,7 +144,8 @@ def measure_start(options: argparse.Namespace, pythons: dict[str, str], folder: 
     }
     rows = {}
     for label, words in commands.items():
-        runs = in_turns(pythons, options.starts, lambda name, words=words: words)  # type: ignore[misc]
+        runs = in_turns(pythons, 1 + options.starts, lambda name, words=words: words)  # type: ignore[misc]
+        runs = {name: some[1:] for name, some in runs.items()}  # the first one compiles modules
         cpu = {name: statistics.median(run.cpu for run in some) for name, some in runs.items()}
         wall = {name: statistics.median(run.wall for run in some) for name, some in runs.items()}
         rows[label] = {
@@ -274,6 +284,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("pictures", type=Path, help="folder of pictures")
     parser.add_argument("--other", type=Path, help="Python of the other installation; this one if left out")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="rows of the part speed")
     parser.add_argument("--repeats", type=int, default=2, help="runs over all pictures (default: %(default)s)")
     parser.add_argument("--starts", type=int, default=7, help="runs of each start (default: %(default)s)")
     parser.add_argument("--killed", type=int, default=KILLED_PICTURES, help="pictures of the killed run")
