@@ -279,7 +279,7 @@ def _load_libraries() -> None:
     import srn.evaluation.report.chart_file
     import srn.hofs.run
     import srn.model.export
-    import srn.training.start  # noqa: F401
+    import srn.training.start
 
     for name in srn.cli.main.COMMANDS:
         srn.cli.main.command_line(name)
