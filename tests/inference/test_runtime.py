@@ -13,10 +13,11 @@ import pytest
 
 from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec
-from srn.face.onnx_file import PINNED, SEAL_LENGTH, check_model, sealed
+from srn.face.onnx_file import PINNED, SEAL_LENGTH, check_model, output_names, sealed
 from srn.face.scheme import IBUG_68
 from srn.inference import runtime
 from srn.inference.runtime import OnnxLocalizer, open_localizer
+from srn.inference.sessions import open_session
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +177,13 @@ def test_tensors_in_other_files_and_of_false_size_are_refused(tiny_weights: Path
         check_model(model.SerializeToString(), "x", "a network")
 
 
+@pytest.mark.parametrize("name", PINNED)
+def test_the_names_of_outputs_are_read_from_the_file(robust_weights: Path, name: str) -> None:
+    content = robust_weights.with_name(name).read_bytes()
+    opened = open_session(content, name, "a network", threads=1)
+    assert output_names(content) == [output.name for output in opened.get_outputs()]
+
+
 def test_shipped_weights(robust_weights: Path) -> None:
     localizer = OnnxLocalizer(threads=1)
     assert localizer.path == robust_weights
@@ -222,5 +230,5 @@ class TestOpening:
     @pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
     @pytest.mark.parametrize("threads", [0, -1])
     def test_threads(self, tiny_weights: Path, suffix: str, threads: int) -> None:
-        with pytest.raises(InputError, match=f"threads: expected a number of at least 1, found {threads}"):
+        with pytest.raises(InputError, match=f"threads: expected a whole number of at least 1, found {threads}"):
             open_localizer(tiny_weights.with_suffix(suffix), threads=threads)

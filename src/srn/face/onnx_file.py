@@ -31,6 +31,7 @@ _PARTS: Mapping[str, Mapping[int, str]] = {
 }
 """Messages of ONNX by the fields that hold tensors or lead to them (onnx.proto)."""
 _DIMS, _EXTERNAL_DATA, _DATA_LOCATION = 1, 13, 14  # fields of a tensor
+_GRAPH, _OUTPUT, _NAME = 7, 12, 1  # fields that lead from a model to the names of its outputs
 _SPARSE = {("graph", 15), ("attribute", 22), ("attribute", 23)}  # fields of sparse tensors, which unfold to any size
 
 
@@ -63,6 +64,17 @@ def check_model(content: bytes, where: str | os.PathLike[str], expected: str, *,
         raise WeightsError.at(where, expected, hint)
     with WeightsError.reading(where, expected):
         _check_tensors(memoryview(content), "model", where)
+
+
+def output_names(content: bytes) -> list[str]:
+    """Return the names of a model's outputs, in their order, from the content of a file that was checked."""
+    (graph,) = _parts(memoryview(content), _GRAPH)
+    return [bytes(name).decode() for output in _parts(graph, _OUTPUT) for name in _parts(output, _NAME)]
+
+
+def _parts(message: memoryview, wanted: int) -> Iterator[memoryview]:
+    """Yield the messages, or bytes, of a field."""
+    return (value for field, value in _fields(message) if field == wanted and isinstance(value, memoryview))
 
 
 def _check_tensors(message: memoryview, kind: str, where: str | os.PathLike[str]) -> None:

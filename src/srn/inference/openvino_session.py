@@ -13,7 +13,7 @@ import numpy as np
 
 from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.localizer import Float32Array
-from srn.face.onnx_file import check_model
+from srn.face.onnx_file import check_model, output_names
 from srn.inference.cores import thread_count
 from srn.inference.engines import Precision
 from srn.inference.sessions import first_line
@@ -68,7 +68,7 @@ class OpenVinoSession:
         try:
             self._model = self._core.read_model(content)
             self._inputs = [_Value(value.any_name, [None, *_free(value)]) for value in self._model.inputs]
-            self._outputs = [value.any_name for value in self._model.outputs]
+            self._outputs = output_names(content)  # OpenVINO may give an output several names
             self._alone = self._compiled(1)
             self._batched: _Compiled | None = None
             self._lock = threading.Lock()
