@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -52,9 +54,9 @@ class NetworkGraph:
         maps, start = self._encode("image")
         weight = g.reshape("initial_weight", -1, 1, 1)
         shape = g.add("Add", start, g.add("Mul", g.add("Sub", "initial_shape", start), weight))
-        state, shapes, relational = "hidden", [], ""
+        state, shapes, relational, samples = "hidden", [], "", list[str]()
         for _ in range(config.iterations):
-            x = self._features(maps, shape)  # (B, N * positions, C)
+            x, samples = self._features(maps, shape)  # (B, N * positions, C)
             flat = g.reshape(x, 0, n * config.landmark_features)
             memory = state if config.recurrence == "iteration" else "hidden"
             state = g.add("Tanh", g.linear(g.join(flat, memory, axis=1), self._network.recurrent))
@@ -67,7 +69,7 @@ class NetworkGraph:
         g.add("Identity", state, output="hidden_out")
         outputs = {"shapes": [config.iterations, n, 2], "hidden_out": [config.hidden_size]}
         if self._network.point_heads is not None:
-            self._point_heads(relational, state)
+            self._point_heads(relational, state, partial(self._read, maps, samples))
             outputs |= {"visibility": [n], "expected_error": [n]}
         size = config.crop_size
         inputs = {
@@ -156,8 +158,11 @@ class NetworkGraph:
 
     # --- in every iteration
 
-    def _features(self, maps: tuple[_Map, ...], shape: str) -> str:
-        """Add the encoder's samples at a shape and what it makes of them: (B, N * positions, C)."""
+    def _features(self, maps: tuple[_Map, ...], shape: str) -> tuple[str, list[str]]:
+        """Add the encoder's samples at a shape and what it makes of them: (B, N * positions, C).
+
+        Also return the samples of each map as rows (B * N, places * C); none with patches.
+        """
         g, encoder = self._g, self._network.encoder
         if isinstance(encoder, PatchEncoder):
             x = self._patches(maps[0], PATCH, shape)
@@ -165,19 +170,26 @@ class NetworkGraph:
                 x = g.layers(x, getattr(encoder, f"conv{k}"), getattr(encoder, f"norm{k}"))
                 x = g.add("Relu", g.pool(x))
             by_position = g.add("Transpose", g.reshape(x, 0, 0, -1), perm=[0, 2, 1])  # (B * N, positions, C)
-            return g.reshape(by_position, -1, self._positions, self._channels)
-        width, grids = self._config.landmark_features, (FINE, MIDDLE)
-        sizes = [grid.size**2 * each.channels for grid, each in zip(grids, maps, strict=True)]
-        weights = g.split(g.parameter(encoder.squeeze, "weight"), sizes, axis=1)
-        total = g.parameter(encoder.squeeze, "bias")
-        for each, grid, weight in zip(maps, grids, weights, strict=True):
-            samples = g.reshape(self._samples(each, grid, shape), -1, grid.size**2 * each.channels)
-            # The layer reads the samples channel by channel; here they lie place by place.
-            by_place = g.add("Transpose", g.reshape(weight, width, each.channels, grid.size**2), perm=[0, 2, 1])
-            total = g.add("Gemm", samples, g.reshape(by_place, width, -1), total, layer=encoder.squeeze, transB=1)
+            return g.reshape(by_position, -1, self._positions, self._channels), []
+        samples = [
+            g.reshape(self._samples(each, grid, shape), -1, grid.size**2 * each.channels)
+            for each, grid in zip(maps, (FINE, MIDDLE), strict=True)
+        ]
+        total = self._read(maps, samples, encoder.squeeze, g.parameter(encoder.squeeze, "bias"))
         scale, shift = (g.parameter(encoder.norm, name) for name in ("weight", "bias"))
         normed = g.add("LayerNormalization", total, scale, shift, epsilon=encoder.norm.eps)
-        return g.reshape(g.add("Relu", normed), -1, self._n, width)
+        return g.reshape(g.add("Relu", normed), -1, self._n, self._config.landmark_features), samples
+
+    def _read(self, maps: tuple[_Map, ...], samples: list[str], layer: nn.Linear, total: str) -> str:
+        """Add a linear layer on the samples of all maps, without its bias, on top of a `total`: (B * N, outputs)."""
+        g, places = self._g, [grid.size**2 for grid in (FINE, MIDDLE)]
+        sizes = [count * each.channels for count, each in zip(places, maps, strict=True)]
+        parts = g.split(g.parameter(layer, "weight"), sizes, axis=1)
+        for each, count, rows, part in zip(maps, places, samples, parts, strict=True):
+            # The layer reads the samples channel by channel; here they lie place by place.
+            by_place = g.add("Transpose", g.reshape(part, 0, each.channels, count), perm=[0, 2, 1])
+            total = g.add("Gemm", rows, g.reshape(by_place, 0, -1), total, layer=layer, transB=1)
+        return total
 
     def _window(self, cells: _Map, grid: Grid, shape: str) -> tuple[str, list[str], int]:
         """Add the cells (B, N * side * side, C) that the samples around each landmark lie between.
@@ -295,16 +307,27 @@ class NetworkGraph:
         )
         return g.add("MatMul", mixing, weight), g.add("MatMul", mixing, bias)
 
-    def _point_heads(self, relational: str, state: str) -> None:
-        """Add visibility and expected error of each point."""
-        g, heads = self._g, self._network.point_heads
+    def _point_heads(self, relational: str, state: str, read: Callable[[nn.Linear, str], str]) -> None:
+        """Add visibility and expected error of each point; `read` adds a layer on the samples (see `_read`)."""
+        g, heads, head = self._g, self._network.point_heads, self._network.visibility_head
         assert heads is not None
-        rows = g.linear(g.reshape(relational, -1, self._config.landmark_features), heads.local)
-        local = g.reshape(rows, -1, self._n, heads.weight.shape[1])
+        rows = g.reshape(relational, -1, self._config.landmark_features)
+        local = g.reshape(g.linear(rows, heads.local), -1, self._n, heads.weight.shape[1])
         whole = g.add("Unsqueeze", g.linear(state, heads.whole), g.whole([1]))
         code = g.add("Unsqueeze", g.add("Relu", g.add("Add", local, whole)), g.whole([2]))
-        both = g.reshape(g.add("MatMul", code, g.parameter(heads, "weight")), -1, self._n, 2)
-        visible, scale = g.split(g.add("Add", both, g.parameter(heads, "bias")), [1, 1], axis=2)
-        g.add("Sigmoid", g.reshape(visible, -1, self._n), output="visibility")
+        values = g.reshape(g.add("MatMul", code, g.parameter(heads, "weight")), -1, self._n, heads.weight.shape[2])
+        values = g.add("Add", values, g.parameter(heads, "bias"))
+        if head is None:
+            visible, scale = g.split(values, [1, 1], axis=2)
+            visible = g.reshape(visible, -1, self._n)
+        else:
+            total = g.reshape(read(head.look, g.linear(rows, head.local)), -1, *head.place.shape)
+            whole = g.add("Gemm", state, g.parameter(head.whole, "weight"), layer=head.whole, transB=1)
+            whole = g.add("Add", g.add("Unsqueeze", whole, g.whole([1])), g.parameter(head, "place"))
+            code = g.add("Add", total, whole)
+            weighted = g.add("Mul", g.add("Relu", code), g.parameter(head, "weight"))
+            visible = g.add("ReduceSum", weighted, g.whole([2]), keepdims=0)
+            visible, scale = g.add("Add", visible, g.parameter(head, "bias")), values
+        g.add("Sigmoid", visible, output="visibility")
         # The density of the error vector is exp(-|e| / b) / (2 pi b^2); its mean length is 2 b.
         g.add("Mul", g.add("Exp", g.reshape(scale, -1, self._n)), g.constant(2), output="expected_error")
