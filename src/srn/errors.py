@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
 from os import PathLike
-from typing import Self
+from typing import Any, Self
 
 # Control characters, changes of direction, and bytes of names that are not UTF-8.
 _UNPRINTABLE = re.compile("[\\x00-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
@@ -21,6 +22,12 @@ def printable(text: str) -> str:
 def _escape(code: int) -> str:
     byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code  # a byte that is no UTF-8, as `os.fsdecode` gives it
     return f"\\x{byte:02x}" if byte < 0x100 else f"\\u{code:04x}"
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Raise `InputError` unless a value is a whole number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
+        raise InputError.at(name, f"a whole number of at least {least}", repr(value))
 
 
 class SrnError(Exception):

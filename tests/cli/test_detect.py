@@ -191,8 +191,7 @@ def test_a_file_that_is_no_picture(srn: Run, knowing: Any, three: Path) -> None:
         (("faces", "--format", "csv"), "--format csv: expected --out DIR to write into, found none"),
         (
             ("faces", "--boxes", "none.json"),
-            "none.json: expected a readable file of boxes (.json or .csv), "
-            "found No such file or directory",
+            "none.json: expected a readable file of boxes (.json or .csv), found No such file or directory",
         ),
         (
             ("faces", "--boxes", "bad.csv"),
@@ -357,17 +356,26 @@ def test_further_faces_keep_off_other_pictures_names(
         np.testing.assert_allclose(shape, truths[100 if name.startswith("a_2") else 0], atol=0.3)
 
 
+def test_boxes_of_none_of_the_pictures_are_a_mistake(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    boxes = boxes_file(tmp_path / "other.json", {"x.png": [[1, 2, 3, 4]], "y.png": []})
+    ran = srn("detect", three, "--boxes", boxes, "--json", tmp_path / "faces.json")
+    assert ran.mistake == (
+        f"{boxes}: expected boxes of the pictures, such as {three / 'a.png'}, found only those of others, such as x.png"
+    )
+    assert srn("detect", three, "--boxes", boxes_file(boxes, {})).mistake.endswith("found none")
+    assert not (tmp_path / "faces.json").exists()
+
+
 def test_names_with_brackets_and_unicode(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
     folder = tmp_path / "[bold] Gesichter ä"
     folder.mkdir()
     shutil.copy(three / "a.png", folder / "[a] é.png")
-    ran = srn("detect", folder, "--boxes", tmp_path / "boxes.json", "--out", folder / "[red]")
+    boxes = boxes_file(tmp_path / "[b].json", {"[a] é.png": [], "[c].png": []})
+    ran = srn("detect", folder, "--boxes", boxes, "--out", folder / "[red]")
     assert ran.code == 0
     assert ran.err.splitlines() == [
-        f"{tmp_path / 'boxes.json'}: names none of the pictures",
-        f"in {tmp_path / 'boxes.json'}, but not among the pictures: a.png, b.PNG, c.png",
-        f"0 faces in 1 picture, drawn in {folder / '[red]'}",
-    ]
+        f"in {boxes}, but not among the pictures: [c].png", f"0 faces in 1 picture, drawn in {folder / '[red]'}",
+    ]  # fmt: skip
     assert (folder / "[red]" / "[a] é_landmarks.jpg").is_file()
 
 

@@ -49,5 +49,5 @@ class TestCores:
     def test_more_threads_than_cores_are_as_many_as_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("srn.inference.cores.usable_cores", lambda: 3)
         assert [thread_count(n) for n in (None, 1, 2, 3, 8)] == [3, 1, 2, 3, 3]
-        with pytest.raises(InputError, match="threads: expected a number of at least 1, found 0"):
+        with pytest.raises(InputError, match="threads: expected a whole number of at least 1, found 0"):
             thread_count(0)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.errors import InputError
 from srn.face.geometry import Box
 from srn.face.scheme import COMPONENTS, IBUG_68, SCHEMES, LandmarkScheme
 from srn.inference.drawing import COMPONENT_COLORS, TrackPainter, draw_face, draw_faces, track_color
 from srn.inference.face import Face
+from srn.media.pictures import write_image
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -258,3 +261,14 @@ def test_boxes_and_wild_points(face: Shape) -> None:
     painter = TrackPainter()
     for k in range(3):
         assert painter.draw(frame(), [followed(wild + k)], k / 30).shape == (240, 320, 3)
+
+
+def test_a_picture_in_any_form_and_nothing_but_faces(tmp_path: Path) -> None:
+    picture = np.full((20, 30, 3), 90, np.uint8)
+    write_image(tmp_path / "a.png", picture)
+    np.testing.assert_array_equal(draw_faces(tmp_path / "a.png", []), picture)
+    for faces in (None, [1], ["a"], 3):
+        with pytest.raises(InputError, match=r"faces: expected a list of `Face`, as .* returns, found"):
+            draw_faces(picture, faces)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="nowhere: expected a readable picture file"):
+        draw_faces("nowhere", [])

@@ -55,18 +55,42 @@ def test_floats_from_0_to_1_where_said(picture: Picture, kind: type[np.floating]
 @pytest.mark.parametrize(
     ("image", "options", "message"),
     [
-        (np.zeros((8, 8), np.uint8), {}, r"expected an array \(H, W, 3\) of uint8, RGB, found \(8, 8\) of uint8"),
-        (np.zeros((8, 8, 4), np.uint8), {}, r"expected an array \(H, W, 3\) of uint8, RGB, found \(8, 8, 4\)"),
+        (
+            np.zeros((8, 8), np.uint8),
+            {},
+            r"\(H, W, 3\) of uint8 in \[0, 255\], channels='RGB', found \(8, 8\) of uint8",
+        ),
+        (
+            np.zeros((8, 8, 4), np.uint8),
+            {},
+            r"\(H, W, 3\) of .*, channels='RGB', found \(8, 8, 4\) of uint8",
+        ),
         (np.zeros((8, 8, 3), np.float32), {}, r"found \(8, 8, 3\) of float32"),
         (np.zeros((8, 8, 3), np.uint16), {}, r"found \(8, 8, 3\) of uint16"),
         (np.zeros((0, 8, 3), np.uint8), {}, r"found \(0, 8, 3\)"),
         ([[0]], {}, "a path or a PIL image, found list"),
         (None, {}, "found NoneType"),
-        (np.zeros((8, 8, 3), np.uint8), {"channels": "GREY"}, r"expected an array \(H, W\) of uint8, GREY"),
-        (np.zeros((8, 8, 3), np.uint8), {"channels": "BGRA"}, r"expected an array \(H, W, 4\) of uint8, BGRA"),
+        (
+            np.zeros((8, 8, 3), np.uint8),
+            {"channels": "GREY"},
+            r"array \(H, W\) of uint8 .*, channels='GREY', found",
+        ),
+        (
+            np.zeros((8, 8, 3), np.uint8),
+            {"channels": "BGRA"},
+            r"array \(H, W, 4\) of .*, channels='BGRA', found",
+        ),
         (np.zeros((8, 8, 3), np.uint8), {"channels": "HSV"}, "channels: expected one of RGB, BGR, RGBA, BGRA, GREY"),
-        (np.zeros((8, 8, 3), np.uint8), {"unit_range": True}, r"of floats in \[0, 1\], RGB, found .* of uint8"),
-        (np.full((8, 8, 3), 1.5), {"unit_range": True}, r"floats in \[0, 1\], RGB, found values from 1\.5 to 1\.5"),
+        (
+            np.zeros((8, 8, 3), np.uint8),
+            {"unit_range": True},
+            r"of floats in \[0, 1\] for unit_range=True, .* of uint8",
+        ),
+        (
+            np.full((8, 8, 3), 1.5),
+            {"unit_range": True},
+            r"floats in \[0, 1\] for .*, found values from 1\.5 to 1\.5",
+        ),
         (np.full((8, 8, 3), np.nan), {"unit_range": True}, "found values from nan to nan"),
         ("picture.png", {"channels": "BGR"}, "channels and unit_range for arrays only"),
     ],

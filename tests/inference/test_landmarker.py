@@ -174,6 +174,33 @@ def test_no_picture_and_no_face(fake_localizer: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": "a"}, "threads: expected a whole number of at least 1, found 'a'"),
+        ({"threads": 1.5}, "threads: expected a whole number of at least 1, found 1.5"),
+        ({"batch_size": None}, "batch_size: expected a whole number of at least 1, found None"),
+        ({"max_faces": True}, "max_faces: expected a whole number of at least 1, found True"),
+        ({"smallest": "x"}, "smallest: expected a number of pixels, found 'x'"),
+        ({"weights": 3}, "weights: expected the path of a file, found 3"),
+        ({"localizer": "robust"}, "localizer: expected a Localizer, which is called with crops, found 'robust'"),
+        ({"face_finder": "yunet.onnx"}, "face_finder: expected an object with find(image), found 'yunet.onnx'"),
+    ],
+)
+def test_options_of_another_kind_are_named(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        FaceLandmarker(**options)
+    assert str(caught.value) == message
+
+
+def test_how_it_is_printed(fake_localizer: Any, face: Shape) -> None:
+    landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)), accuracy="fast")
+    assert repr(landmarker) == (
+        "FaceLandmarker(weights='fake', scheme='ibug68', accuracy='fast', flip_average=False,"
+        " face_finder=CenterFaceFinder)"
+    )
+
+
+@pytest.mark.parametrize(
     "image",
     [
         np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3)), np.zeros((0, 4, 3), np.uint8),
@@ -184,7 +211,7 @@ def test_no_picture_and_no_face(fake_localizer: Any) -> None:
 def test_other_pictures_are_refused(fake_localizer: Any, face: Shape, image: Any) -> None:
     landmarker = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)))
     for boxes in (None, [[1, 2, 3, 4]]):
-        with pytest.raises(InputError, match=r"picture: expected an array \(H, W, 3\) of uint8, RGB.* found"):
+        with pytest.raises(InputError, match=r"picture: expected an array .* of uint8 .*channels='RGB'.* found"):
             landmarker.detect(image, boxes)
 
 

@@ -298,3 +298,9 @@ def test_heic_with_its_package() -> None:
 def test_a_side_that_a_format_cannot_store() -> None:
     with pytest.raises(DataError, match="sides of at most 65500 pixels, found 65501"):
         encode_image(np.zeros((1, 65501, 3), np.uint8), ".jpg")
+
+
+@pytest.mark.parametrize("head", [b"\0\0\0\x18ftypisom", b"\x1aE\xdf\xa3", b"RIFF\0\0\0\0AVI "])
+def test_a_video_is_called_one(head: bytes) -> None:
+    with pytest.raises(DataError, match=r"a\.mp4: expected a picture .* found a video: see srn track$"):
+        decode_image(head + bytes(100), "a.mp4")

@@ -18,6 +18,7 @@ import pytest
 
 from srn.errors import DataError, MissingDependencyError
 from srn.media import ffmpeg
+from srn.media.pictures import write_image
 from srn.media.video_reading import Camera, OpenCvReader, PyAvReader, TimedFrame, VideoReader, open_video
 
 av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
@@ -278,3 +279,9 @@ def test_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
     assert frames[0].image[5, 5].tolist() == [220, 40, 40]
     with pytest.raises(DataError, match="camera 7: expected a camera of this machine, found none of that number"):
         open_video(7)
+
+
+def test_a_picture_is_called_one(tmp_path: Path, drawn: Callable[..., Picture]) -> None:
+    write_image(tmp_path / "a.jpg", drawn(0))
+    with pytest.raises(DataError, match=r"a\.jpg: expected a video .* found a picture: see srn detect$"):
+        open_video(tmp_path / "a.jpg")

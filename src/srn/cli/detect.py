@@ -17,7 +17,7 @@ from srn.inference.batch import Choice, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
 from srn.inference.picture_files import DetectionWriter, Rendered, ResultFormat, Written
 from srn.inference.ray_engine import detect_on_ray
-from srn.media.boxes import PictureBoxes, read_boxes
+from srn.media.boxes import PictureBoxes, boxes_of
 from srn.media.listing import Listing, pictures_in
 
 Out = Annotated[
@@ -103,7 +103,7 @@ def detect(
         json_to=json_file or (STANDARD_OUTPUT if out is None else None),
         inputs=[path for path in (boxes, weights, yunet) if path is not None], force=force,
     )  # fmt: skip
-    own_boxes = None if boxes is None else PictureBoxes(read_boxes(boxes))
+    own_boxes = None if boxes is None else boxes_of(boxes, [picture.path for picture in listing.pictures])
     choice = Choice(own_boxes, min_score, 0 if keep_all else min_confidence)
     most = 1 if largest else max_faces
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
@@ -177,11 +177,7 @@ def _tell_left_out(listing: Listing, file: Path | None, boxes: PictureBoxes | No
     most = None if verbose else 5
     if boxes is not None:
         pictures = [picture.path for picture in listing.pictures]
-        unnamed = [path for path in pictures if boxes.key_of(path) is None]
-        if len(unnamed) == len(pictures):
-            options.note(f"{file}: names none of the pictures")
-        else:
-            left_out[f"not in {file}"] = unnamed
+        left_out[f"not in {file}"] = [path for path in pictures if boxes.key_of(path) is None]
         left_out[f"in {file}, but not among the pictures"] = boxes.unused(pictures)
     for reason, names in left_out.items():
         if names:

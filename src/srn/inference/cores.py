@@ -6,7 +6,7 @@ import math
 import os
 from pathlib import Path
 
-from srn.errors import InputError
+from srn.errors import check_count
 
 
 def thread_count(threads: int | None) -> int:
@@ -24,8 +24,8 @@ def thread_count(threads: int | None) -> int:
 
 def check_threads(threads: int | None) -> None:
     """Raise `InputError` unless `threads` is None or at least 1."""
-    if threads is not None and threads < 1:
-        raise InputError.at("threads", "a number of at least 1", str(threads))
+    if threads is not None:
+        check_count("threads", threads)
 
 
 def usable_cores() -> int:

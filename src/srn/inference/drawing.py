@@ -6,14 +6,17 @@ import colorsys
 import itertools
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from srn.errors import InputError
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
 from srn.inference.face import Face
+from srn.inference.inputs import ImageInput, as_image
 
 Color = tuple[int, int, int]
 Trace = list[tuple[float, Float64Array]]
@@ -42,7 +45,7 @@ _FULL_EXTENT = 110.0  # diagonal of a face in pixels; on smaller ones dots and l
 
 
 def draw_faces(
-    image: ImageArray,
+    image: ImageInput,
     faces: Iterable[Face],
     *,
     boxes: bool = True,
@@ -51,20 +54,24 @@ def draw_faces(
     colors: Mapping[str, Color] | None = None,
     box_color: Color = _WHITE,
 ) -> ImageArray:
-    """Draw faces on a copy of a picture (H, W, 3) uint8 RGB: landmarks coloured by component, hidden ones as rings.
+    """Draw faces on a copy of a picture, (H, W, 3) uint8 RGB: landmarks coloured by component, hidden ones as rings.
 
     Doubtful faces (`Face.is_doubtful`) are grey and faint.
 
     Args:
+        image: the picture: an array (H, W, 3) of uint8, RGB, the path of a file, or a PIL image, as for `as_image`.
         faces: the faces, in pixels of this picture.
         boxes: whether the face boxes are drawn.
         contours: whether the points of a contour are joined by thin lines.
         size: radius of a point in pixels; chosen by the size of each face if None.
         colors: RGB of each component; `COMPONENT_COLORS` if None.
         box_color: RGB of the boxes.
+
+    Raises:
+        InputError: the picture is none, or `faces` holds something else than faces.
     """
-    drawn: ImageArray = np.array(image)
-    for face in faces:
+    drawn: ImageArray = np.array(as_image(image))
+    for face in _checked(faces):
         doubtful = face.is_doubtful
         layer = drawn.copy() if doubtful else drawn
         shown = dict.fromkeys(COMPONENT_COLORS, DOUBTFUL_COLOR) if doubtful else colors
@@ -141,8 +148,8 @@ class TrackPainter:
 
         The trace follows the middle of the nose. A lost face is the fainter, the lower its confidence.
         """
-        drawn: ImageArray = np.array(image)
-        faces = list(faces)
+        drawn: ImageArray = np.array(as_image(image))
+        faces = _checked(faces)
         for face in faces:
             if face.track_id is not None:
                 nose = face.part("nose").mean(axis=0)
@@ -183,6 +190,14 @@ class TrackPainter:
         if lost:
             share = 0.2 + 0.6 * (0.0 if face.confidence is None else float(face.confidence.mean()))
             cv2.addWeighted(layer, share, image, 1 - share, 0, dst=image)
+
+
+def _checked(faces: Any) -> list[Face]:
+    given = list(faces) if isinstance(faces, Iterable) else [faces]
+    for face in given:
+        if not isinstance(face, Face):
+            raise InputError.at("faces", "a list of `Face`, as FaceLandmarker.detect returns", type(face).__name__)
+    return given
 
 
 def track_color(track_id: int) -> Color:

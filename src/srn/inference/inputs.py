@@ -68,7 +68,8 @@ def as_image(image: ImageInput, channels: Channels = "RGB", *, unit_range: bool 
 
 def _expected(channels: Channels, unit_range: bool) -> str:
     shape = "(H, W)" if channels == "GREY" else f"(H, W, {len(channels)})"
-    return f"an array {shape} of {'floats in [0, 1]' if unit_range else 'uint8'}, {channels}"
+    values = "floats in [0, 1] for unit_range=True" if unit_range else "uint8 in [0, 255]"
+    return f"an array {shape} of {values}, channels={channels!r}"
 
 
 def _from_array(image: npt.NDArray[Any], channels: Channels, unit_range: bool) -> ImageArray:

@@ -6,12 +6,13 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError
+from srn.errors import InputError, check_count
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.cores import check_threads
@@ -83,6 +84,21 @@ def box_in(image: ImageArray, values: BoxLike) -> Box:
     return box
 
 
+def _check_kinds(weights: Any, localizer: Any, face_finder: Any, smallest: Any, max_faces: Any) -> None:
+    """Raise `InputError` where an option of `FaceLandmarker` is of another kind than stated."""
+    if max_faces is not None:
+        check_count("max_faces", max_faces)
+    finds = callable(getattr(face_finder, "find", None)) and not isinstance(face_finder, str)  # text has a `find`, too
+    for name, value, expected, fits in (
+        ("weights", weights, "the path of a file", isinstance(weights, str | os.PathLike)),
+        ("smallest", smallest, "a number of pixels", isinstance(smallest, Real)),
+        ("localizer", localizer, "a Localizer, which is called with crops", callable(localizer)),
+        ("face_finder", face_finder, "an object with find(image)", finds),
+    ):
+        if value is not None and not fits:
+            raise InputError.at(name, expected, repr(value))
+
+
 class FaceLandmarker:
     """Find faces and their landmarks in pictures.
 
@@ -128,9 +144,9 @@ class FaceLandmarker:
         precision: Precision = "float32",
     ) -> None:
         check_choice("accuracy", accuracy, Accuracy)
-        if batch_size < 1:
-            raise InputError.at("batch_size", "at least 1", str(batch_size))
+        check_count("batch_size", batch_size)
         check_threads(threads)
+        _check_kinds(weights, localizer, face_finder, smallest, max_faces)
         check_search(smallest, max_faces)
         if face_finder is not None and (smallest is not None or max_faces is not None):
             raise InputError.at("FaceLandmarker", "smallest and max_faces without a face finder of your own", "both")
@@ -150,6 +166,13 @@ class FaceLandmarker:
             self._finder = face_finder if isinstance(face_finder, LandmarkBoxFinder) else LandmarkBoxFinder(face_finder)
         self.accuracy, self.flip_average = accuracy, flip_average
         self.batch_size, self.smallest, self.max_faces, self._threads = batch_size, smallest, max_faces, threads
+
+    def __repr__(self) -> str:
+        finder = CenterFaceFinder if self._finder is None else type(self._finder.finder)
+        return (
+            f"FaceLandmarker(weights={self.localizer.name!r}, scheme={self.localizer.scheme.name!r},"
+            f" accuracy={self.accuracy!r}, flip_average={self.flip_average}, face_finder={finder.__name__})"
+        )
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB: tight landmark boxes, picture pixels, best score first.

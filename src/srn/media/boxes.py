@@ -135,6 +135,16 @@ class PictureBoxes:
         return [key for key in self._boxes if key not in used]
 
 
+def boxes_of(path: str | os.PathLike[str], pictures: Sequence[Path]) -> PictureBoxes:
+    """Read the boxes of pictures from a file, as `read_boxes` does; one that lists none of them is a `DataError`."""
+    boxes = PictureBoxes(read_boxes(path))
+    if all(boxes.key_of(picture) is None for picture in pictures):
+        listed = boxes.unused([])
+        found = f"only those of others, such as {listed[0]}" if listed else "none"
+        raise DataError.at(path, f"boxes of the pictures, such as {pictures[0]}", found)
+    return boxes
+
+
 def _composed(name: str) -> str:
     """Return a name with composed accents: macOS stores decomposed ones."""
     return unicodedata.normalize("NFC", name)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import DataError
-from srn.files import write_atomically
+from srn.files import VIDEO, write_atomically
 from srn.media.limits import check_pixels
 from srn.media.picture_header import stated_size
 
@@ -57,6 +57,8 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
         image = _decode_heic(content, name, known_size=size is not None)
     if image is None or image.dtype not in (np.uint8, np.uint16):
         found = f"{len(content)} bytes that do not decode to one" if image is None else f"values of {image.dtype}"
+        if image is None and VIDEO.head.match(content) and content[8:12] not in _HEIC_BRANDS | {b"avif"}:
+            found = "a video: see srn track"
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", found)
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
         for top in range(0, len(image), _STRIP):  # in place: a second copy of a large picture takes much memory

@@ -18,6 +18,7 @@ from srn.errors import DataError, MissingDependencyError
 from srn.face.geometry import ImageArray
 from srn.media import ffmpeg
 from srn.media.limits import check_pixels
+from srn.media.pictures import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -94,7 +95,8 @@ def open_video(source: str | os.PathLike[str] | int, *, live: bool = False) -> V
     with DataError.reading(path, "a video file"):
         is_video = ffmpeg.is_container(path)
     if not is_video:
-        raise DataError.at(path, "a video that FFmpeg can read (MP4, Matroska, AVI, ...)", "another kind of file")
+        found = "a picture: see srn detect" if path.suffix.lower() in IMAGE_SUFFIXES else "another kind of file"
+        raise DataError.at(path, "a video that FFmpeg can read (MP4, Matroska, AVI, ...)", found)
     return PyAvReader(path) if ffmpeg.find_pyav() is not None else OpenCvReader(path)
 
 
