@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srn.errors import MissingDependencyError
 from srn.inference.batch import BLOCK, Choice
 from srn.inference.cores import usable_cores
 from srn.inference.landmarker import FaceLandmarker
@@ -58,3 +59,12 @@ def test_nothing_left_starts_nothing(tmp_path: Path) -> None:
     pictures = pictures_in([tmp_path]).pictures
     done = {pictures[0].stem}
     assert list(detect_on_ray(FaceLandmarker, pictures, Choice(), overlay=False, finished=done)) == []
+
+
+def test_without_ray_the_extra_is_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    write_image(tmp_path / "a.png", np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(MissingDependencyError, match=r"--engine ray needs ray; install it with: pip install 'srn\[ray"):
+        detect_on_ray(FaceLandmarker, pictures_in([tmp_path]).pictures, Choice(), overlay=False)

@@ -6,7 +6,7 @@ import functools
 import logging
 import os
 import pickle
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,8 @@ def detect_on_ray(
 ) -> Iterator[list[Rendered | DataError]]:
     """Detect the faces of picture files as `detect_pictures` does, on the machines of a Ray cluster.
 
-    Ray connects to the cluster that it is told of (`RAY_ADDRESS`), or starts one on this machine. A worker takes a
-    block of pictures at a time. It finds them, and the current folder, at the same paths as this process.
+    Ray connects at once to the cluster that it is told of (`RAY_ADDRESS`), or starts one on this machine. A worker
+    takes a block of pictures at a time. It finds them, and the current folder, at the same paths as this process.
 
     Args:
         opened: opens the landmarker in each worker; it is pickled.
@@ -47,7 +47,7 @@ def detect_on_ray(
     left = [(block, {one.stem for one in block if one.stem in finished}) for block in blocks]
     rows = [{"work": pickle.dumps(work)} for work in left if len(work[1]) < len(work[0])]
     if not rows:
-        return
+        return iter(())
     try:
         import ray
         import ray.data
@@ -68,14 +68,24 @@ def detect_on_ray(
             num_cpus=threads,
             compute=ray.data.ActorPoolStrategy(size=min(size, len(rows))),
         )
-        for row in answers.iter_rows():
+    except BaseException:
+        if not joined:
+            ray.shutdown()
+        raise
+    return _batches(answers.iter_rows(), tell, (lambda: None) if joined else ray.shutdown)
+
+
+def _batches(
+    rows: Iterable[dict[str, Any]], tell: Callable[[str], object], end: Callable[[], None]
+) -> Iterator[list[Rendered | DataError]]:
+    try:
+        for row in rows:
             batches, told = pickle.loads(row["batches"])
             for line in told:
                 tell(line)
             yield from batches
     finally:
-        if not joined:
-            ray.shutdown()
+        end()
 
 
 def _fitting(resources: dict[str, float], workers: int | None, threads: int) -> int:
