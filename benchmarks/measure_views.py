@@ -123,7 +123,9 @@ class Rule:
     @property
     def name(self) -> str:
         """Its name in the table."""
-        return self.accuracy if self.accuracy != "balanced" else f"second view above {self.threshold:g}"
+        if self == Rule("balanced"):
+            return f"**balanced: above {self.threshold:g}**"
+        return f"second view above {self.threshold:g}" if self.accuracy == "balanced" else self.accuracy
 
 
 def untrained(pack: FacePack) -> tuple[FacePack, FacePack]:
