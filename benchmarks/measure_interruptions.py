@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import gc
 import json
 import os
 import random
@@ -271,7 +272,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _load_libraries() -> None:
     """Load what the commands load, so that forked processes have it; nothing is computed, which could start threads."""
+    import av  # noqa: F401
     import safetensors.torch  # noqa: F401
+    import torch._dynamo
     import torch.utils.tensorboard  # noqa: F401
     import typer._adapters  # noqa: F401
 
@@ -283,6 +286,8 @@ def _load_libraries() -> None:
 
     for name in srn.cli.main.COMMANDS:
         srn.cli.main.command_line(name)
+    gc.collect()
+    gc.freeze()  # or every process would look through all of it, and copy its memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
