@@ -379,6 +379,27 @@ def test_names_with_brackets_and_unicode(srn: Run, knowing: Any, three: Path, tm
     assert (folder / "[red]" / "[a] é_landmarks.jpg").is_file()
 
 
+def test_found_faces_as_coco_are_a_dataset(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, truths: dict[int, Shape]
+) -> None:
+    arguments = ("--boxes", tmp_path / "boxes.json", "--format", "coco", "--no-overlay")
+    assert srn("detect", three, *arguments, "--out", three).code == 0
+    (tmp_path / "moved").mkdir()
+    moved = three.rename(tmp_path / "moved" / "set")
+    ran = srn("data", "check", moved)
+    assert (ran.code, ran.err) == (0, "")
+    assert "3 faces" in ran.out
+    result = srn("evaluate", moved, "--no-cache", "--json", tmp_path / "result.json")
+    assert result.code == 0
+    assert json.loads((tmp_path / "result.json").read_text())["nme"] < 0.005  # of what they were found with
+
+    # Beside other pictures it is no dataset, and says why.
+    assert srn("detect", moved, *arguments, "--out", tmp_path / "apart").code == 0
+    ran = srn("data", "check", tmp_path / "apart")
+    assert ran.code == 1
+    assert f"expected a picture in {tmp_path / 'apart'}: the COCO file belongs beside its pictures" in ran.out
+
+
 # --- the real thing
 
 

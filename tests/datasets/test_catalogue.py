@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -323,3 +326,32 @@ def test_the_scheme_chooses_among_the_lists_of_wflw(shared_data: Path) -> None:
     assert open_faces(root, scheme=IBUG_68).kind.name == "wflw68"
     assert open_faces(root, scheme=WFLW_98).kind.name == "wflw"
     assert open_faces(root, kind="wflw", scheme=IBUG_68).kind.name == "wflw"
+
+
+@pytest.mark.parametrize("layout", ["300W", "plain", "coco"])
+def test_unreadable_folders_are_named(
+    tmp_path: Path, face: Shape, monkeypatch: pytest.MonkeyPatch, layout: str
+) -> None:
+    root = tmp_path / "set"
+    put(root, face, *(("helen/testset/a", "ibug/b") if layout == "300W" else ("one/a", "two/locked/b")))
+    if layout == "coco":
+        points = np.c_[face * 9 + 9, np.full(68, 2)].ravel().tolist()
+        images = [{"id": 1, "file_name": "one/a.png"}]
+        annotations = [{"image_id": 1, "keypoints": points}]
+        (root / "faces.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+        (root / "one" / "a.pts").unlink()
+    locked = root / "ibug" if layout == "300W" else root / "two" / "locked"
+    for name in ("scandir", "listdir"):  # root may read everything, so it is pretended
+        real = getattr(os, name)
+
+        def forbidding(path: Any = ".", real: Any = real) -> Any:
+            if Path(path) == locked:
+                raise PermissionError(13, "Permission denied", str(path))
+            return real(path)
+
+        monkeypatch.setattr(os, name, forbidding)
+    found = open_faces(root)
+    assert [sample.path.name for sample in found.samples] == ["a.png"]
+    assert found.report.problems == [f"{locked}: expected a folder that can be read, found Permission denied; left out"]
+    with pytest.raises(DataError, match=f"{locked}: expected .*found .*Permission denied"):
+        open_faces(locked)

@@ -137,3 +137,19 @@ def test_real_files(shared_data: Path) -> None:
         annotated = sample.path.parent.parent / "annot" / f"{sample.path.stem}.pts"
         np.testing.assert_allclose(sample.landmarks, read_pts(annotated), atol=1e-9)
     assert report.problems == []
+
+
+def test_absolute_names_lie_beside_the_file(tmp_path: Path, face: Shape) -> None:
+    inside, outside = tmp_path / "set" / "in" / "0.png", tmp_path / "set two" / "1.png"
+    for path in (inside, outside):
+        write_image(path, np.zeros((9, 9, 3), np.uint8))
+    listed = [{"id": number, "file_name": str(path)} for number, path in enumerate((inside, outside))]
+    file = tmp_path / "set" / "a.json"
+    file.write_text(json.dumps({"images": listed, "annotations": [annotation(1, 0, face), annotation(2, 1, face)]}))
+    report = ReadingReport()
+    (kept,) = read_coco(file, IBUG_68, report)
+    assert kept.path == inside
+    assert report.problems == [
+        f"{file}: annotation 2: expected a picture in {file.parent}: the COCO file belongs beside its pictures,"
+        f" found '{outside}'; left out"
+    ]

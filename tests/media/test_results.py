@@ -70,7 +70,11 @@ def test_csv(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
     ]
 
 
-def test_coco(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
+def test_coco(tmp_path: Path, pictures: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pictures_coco(Path("in/b.json"), [pictures[1], pictures[0]])
+    images = json.loads((tmp_path / "in" / "b.json").read_text())["images"]
+    assert [image["file_name"] for image in images] == [str(tmp_path / "c,d.png"), "a b.png"]
     write_pictures_coco(tmp_path / "a.json", [pictures[1], pictures[0]])
     content = json.loads((tmp_path / "a.json").read_text())
     assert content["images"] == [

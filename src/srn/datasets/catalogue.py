@@ -19,6 +19,7 @@ from srn.datasets.report import ReadingReport
 from srn.datasets.sample import SPLITS, TEST, TRAIN, PictureSource, Sample
 from srn.errors import DataError, InputError
 from srn.face.scheme import IBUG_68, LandmarkScheme
+from srn.media.listing import unreadable, unreadable_below
 
 AnyPath = str | os.PathLike[str]
 
@@ -96,9 +97,15 @@ def _parts_of(sample: Sample, kind: DatasetKind) -> list[str]:
 
 
 def recognize(root: AnyPath) -> str | None:
-    """Return the name of a folder's kind (see `KINDS`) by its layout; None where it is no dataset."""
+    """Return the name of a folder's kind (see `KINDS`) by its layout; None where it is no dataset.
+
+    A folder that cannot be read raises `DataError`.
+    """
     base = Path(root)
-    return next((name for name, kind in KINDS.items() if kind.recognize(base)), None) if base.is_dir() else None
+    try:
+        return next((name for name, kind in KINDS.items() if kind.recognize(base)), None) if base.is_dir() else None
+    except OSError as error:
+        raise unreadable(error) from error
 
 
 def open_faces(
@@ -161,11 +168,17 @@ def _open(place: Path, name: str | None, request: Request, split: str | None) ->
             name = "wflw68"  # the folder has lists of both schemes
     if name is None:
         expected = "the folders of 300W, WFLW, COFW or 300VW, or pictures with .pts files, COCO key points or a table"
-        raise DataError.at(place, expected, "none of them" if place.is_dir() else "no such folder")
+        found = "; ".join(["none of them", *unreadable_below(place)[:1]]) if place.is_dir() else "no such folder"
+        raise DataError.at(place, expected, found)
     kind = KINDS[name]
-    found, report = kind.read(place, request)
-    clips = [one for one in found if isinstance(one, Clip)]
-    samples = [sample for one in found for sample in (one.samples() if isinstance(one, Clip) else [one])]
+    try:
+        read, report = kind.read(place, request)
+    except OSError as error:
+        raise unreadable(error) from error
+    lost = (f"{problem}; left out" for problem in unreadable_below(place))
+    report.problems += [problem for problem in lost if problem not in report.problems]
+    clips = [one for one in read if isinstance(one, Clip)]
+    samples = [sample for one in read for sample in (one.samples() if isinstance(one, Clip) else [one])]
     root = home_of(place) if kind is KINDS["plain"] else place
     dataset = Dataset(kind, root, samples, report, clips)
     _compare_with_release(dataset)

@@ -7,7 +7,8 @@ occlusion flags.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,8 @@ def read_coco(
 ) -> list[Sample]:
     """Read the faces of a COCO key-point file, in the order of its annotations.
 
-    Pictures are looked for beside the file, in `images` there, and in `images` beside its folder.
+    Pictures are looked for beside the file, in `images` there, and in `images` beside its folder. Absolute names must
+    lie there as well.
 
     Args:
         path: the JSON file.
@@ -67,7 +69,7 @@ def read_coco(
         with report.catching(where):
             if annotation.get("image_id") not in names:
                 raise DataError.at(where, "an 'image_id' of the file's images", str(annotation.get("image_id")))
-            name = check_inside(names[annotation["image_id"]], where)
+            name = _inside(names[annotation["image_id"]], places, where)
             points = _points(annotation, scheme, where)
             landmarks = check_landmarks(points[:, :2] - first_pixel, where)
             picture = check_picture(next((p / name for p in places if (p / name).exists()), places[0] / name))
@@ -79,6 +81,17 @@ def read_coco(
     if all(sample.occluded is not None and sample.occluded.all() for sample in samples):
         return [replace(sample, occluded=None) for sample in samples]
     return samples
+
+
+def _inside(name: str, places: Sequence[Path], where: str) -> str:
+    """Return a picture's name relative to one of the folders; raise `DataError` where it lies in none."""
+    if not os.path.isabs(name):
+        return check_inside(name, where)
+    picture = Path(os.path.realpath(Path(name).parent), Path(name).name)
+    for place in places:
+        if picture.is_relative_to(place.resolve()):
+            return str(picture.relative_to(place.resolve()))
+    raise DataError.at(where, f"a picture in {places[0]}: the COCO file belongs beside its pictures", repr(name))
 
 
 def _content(file: Path) -> tuple[dict[Any, str], list[dict[str, Any]]]:

@@ -8,7 +8,7 @@ from srn.datasets.report import ReadingReport, check_picture
 from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import IBUG_68, LandmarkScheme
-from srn.media.listing import is_shadow
+from srn.media.listing import is_shadow, unreadable
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import box_around, read_box_pts, read_pts
 
@@ -33,7 +33,10 @@ def read_pts_folder(
     root = root or folder.parent
     if not folder.is_dir():
         raise DataError.at(folder, "a folder of pictures with .pts files", "no such folder")
-    pictures, annotations = _files(folder, report)
+    pictures: dict[str, Path] = {}
+    annotations: dict[str, Path] = {}
+    with report.catching(folder):
+        pictures, annotations = _files(folder, report)
     place = folder.relative_to(root)
     subset = place.as_posix() if place.parts else folder.resolve().name
     samples = []
@@ -60,7 +63,11 @@ def _files(folder: Path, report: ReadingReport) -> tuple[dict[str, Path], dict[s
     """Return the pictures and the `.pts` files of a folder by their stems."""
     pictures: dict[str, Path] = {}
     annotations: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError as error:
+        raise unreadable(error) from error
+    for path in paths:
         if is_shadow(path):
             continue
         if path.suffix.lower() == ".pts":

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from srn.errors import DataError
+from srn.errors import DataError, first_line
 from srn.media.pictures import IMAGE_SUFFIXES
 
 OVERLAY_SUFFIX = "_landmarks"  # end of the stem of a picture on which landmarks are drawn
@@ -79,12 +79,8 @@ def pictures_in(paths: Iterable[Path]) -> Listing:
 def _walk(root: Path, listing: Listing) -> list[Path]:
     """Return the pictures below a folder, sorted; note everything else in the listing."""
 
-    def unreadable(error: OSError) -> None:
-        expected, found = "a folder that can be read", error.strerror or type(error).__name__
-        listing.problems.append(str(DataError.at(error.filename, expected, found)))
-
     files: list[Path] = []
-    for folder, names, inside in os.walk(root, onerror=unreadable):
+    for folder, names, inside in os.walk(root, onerror=lambda error: listing.problems.append(str(unreadable(error)))):
         files += (Path(folder, name) for name in inside)
         listing.others.extend(link for name in names if (link := Path(folder, name)).is_symlink())
     files = sorted(file for file in files if not (is_shadow(file) or ".partial" in file.suffixes[-2:-1]))
@@ -96,6 +92,19 @@ def _walk(root: Path, listing: Listing) -> list[Path]:
         file for file in files if file in drawn or file.suffix.lower() not in IMAGE_SUFFIXES | UNREAD_SUFFIXES
     )
     return [file for file in pictures if file not in drawn]
+
+
+def unreadable(error: OSError) -> DataError:
+    """Return the error that names a folder which cannot be read."""
+    return DataError.at(error.filename, "a folder that can be read", first_line(error))
+
+
+def unreadable_below(root: Path) -> list[str]:
+    """Return a line for each folder below `root`, or `root` itself, that cannot be read."""
+    problems: list[str] = []
+    for _ in os.walk(root, onerror=lambda error: problems.append(str(unreadable(error)))):
+        pass
+    return problems
 
 
 def is_shadow(path: Path) -> bool:

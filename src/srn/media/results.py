@@ -57,11 +57,18 @@ def write_pictures_csv(path: Path, pictures: Iterable[Record]) -> None:
 
 
 def write_pictures_coco(path: Path, pictures: Iterable[Record], *, partial: bool = False) -> None:
-    """Write the records of pictures as a COCO key point file; `partial` is that of `write_pictures_json`."""
+    """Write the records of pictures as a COCO key point file; `partial` is that of `write_pictures_json`.
+
+    Pictures below the file's folder are named relative to it, so that both can move together; others absolutely.
+    """
+    folder = Path(os.path.abspath(path.parent))
     images, annotations = [], list[dict[str, Any]]()
     for number, picture in enumerate(pictures, 1):
         size = {"width": picture["width"], "height": picture["height"]}
-        images.append({"id": number, "file_name": picture["path"], **size})
+        picture_file = Path(os.path.abspath(picture["path"]))
+        is_below = picture_file.is_relative_to(folder)
+        name = picture_file.relative_to(folder).as_posix() if is_below else str(picture_file)
+        images.append({"id": number, "file_name": name, **size})
         annotations += coco_annotations(picture["faces"], image_id=number, first_id=len(annotations) + 1)
     categories = [{"id": 1, "name": "face", "supercategory": "face"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
