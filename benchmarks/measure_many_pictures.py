@@ -228,6 +228,13 @@ def measure_kill(options: argparse.Namespace, pythons: dict[str, str], folder: P
 PARTS = {"speed": measure_speed, "start": measure_start, "memory": measure_memory, "kill": measure_kill}
 
 
+NOTES = (
+    "old is the other installation, new this one; both in turns, by one thread each",
+    "processor time is that of all threads of a process with its start; the clock depends on the load",
+    "memory and speed of the other installation are those of its own defaults",
+)
+
+
 def page(content: dict[str, Any]) -> str:
     """Make the page of all parts."""
     parts = []
@@ -256,13 +263,25 @@ def page(content: dict[str, Any]) -> str:
         parts += ["## Memory", markdown_table(columns, rows)]
     if "kill" in content:
         row = content["kill"]
-        parts += [
-            "## Kills",
-            markdown_table(["", ""], [[key.replace("_", " "), str(value)] for key, value in row.items()]),
+        done = ", ".join(map(str, row["done_at_the_kills"]))
+        seconds = row["cpu_s"]
+        rows = [
+            ["pictures, kills", f"{row['pictures']}, {row['kills']}"],
+            ["pictures in the journal at the kills", done],
+            ["taken over by the last run", str(row["taken_over_by_the_last_run"])],
+            ["files of the undisturbed run", str(row["files"])],
+            ["of these lost, unequal", f"{row['lost_files']}, {row['unequal_files']}"],
+            ["further files", str(row["further_files"])],
+            ["processor seconds, undisturbed", str(seconds["undisturbed"])],
+            ["processor seconds, four processes", str(seconds["killed and resumed"])],
         ]
-    notes = [f"load of the machine beside it (1 minute, at the end of each part): {content['load']}",
-             f"pictures: {content['set']}"]  # fmt: skip
-    return markdown_page("srn detect over many pictures", content, notes, *parts)
+        parts += ["## Kills", markdown_table(["killed and resumed", ""], rows)]
+    notes = [
+        f"{part}: `{of['command']}`, commit {of['commit'] or 'not known'}, {of['set']}, load {of['load']}"
+        for part, of in content["measured"].items()
+    ]
+    facts = {name: next(iter(content["measured"].values()))[name] for name in ("date", "hardware")}
+    return markdown_page("srn detect over many pictures", facts, [*notes, *NOTES], *parts)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -270,12 +289,13 @@ def run(options: argparse.Namespace) -> None:
         raise InputError.at(options.pictures, "a folder of pictures", "none")
     pythons = {"old": str(options.other or sys.executable), "new": sys.executable}
     kept = options.out / f"{NAME}.json"
-    content: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {"load": {}}
+    content: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {"measured": {}}
     for part in options.parts:
         with tempfile.TemporaryDirectory(prefix="many_pictures_") as folder:
             content[part] = PARTS[part](options, pythons, Path(folder))
-        content["load"][part] = round(os.getloadavg()[0], 1)
-        content |= {**provenance(options.threads), "set": options.set or options.pictures.name}
+        load = round(os.getloadavg()[0], 1)
+        words = options.set or f"pictures of {options.pictures.name}"
+        content["measured"][part] = {**provenance(options.threads), "set": words, "load": load}
         write_results(options.out, NAME, content, page(content))
 
 
