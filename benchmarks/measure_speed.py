@@ -33,7 +33,7 @@ from srn.evaluation.timing import Step, load_average, ratio
 from srn.inference.cores import usable_cores
 
 TURN = 0.05  # seconds that a short job fills in a round
-JOBS = ("face finder", "look", "portrait, end to end", *(f"tracking {name}" for name in PLACES))
+JOBS = ("face finder", "view", "portrait, end to end", *(f"tracking {name}" for name in PLACES))
 THREAD_CASES = ((1, 1, 1), (1, 1, 8), (2, 1, 1), (2, 1, 2), (2, 1, 8), (2, 2, 1), (2, 2, 2), (2, 2, 8))
 """Cores, processes beside each other, and threads that each asks for."""
 
@@ -64,7 +64,8 @@ def peer_step(path: Path, reference: str, threads: int) -> Step:
 def worker(python: str, settings: Mapping[str, Any]) -> Iterator[subprocess.Popen[str]]:
     """Start a `speed_worker.py` in an environment, and end it afterwards."""
     script = Path(__file__).with_name("speed_worker.py")
-    run = [python, str(script), json.dumps(settings)]
+    isolated = [] if python == sys.executable else ["-I"]  # PYTHONPATH is this version's
+    run = [python, *isolated, str(script), json.dumps(settings)]
     with subprocess.Popen(run, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             if _stream(process.stdout).readline() != "ready\n":
@@ -91,9 +92,10 @@ def answer(process: subprocess.Popen[str]) -> list[float]:
 
 
 def versions(pythons: Sequence[str], settings: Mapping[str, Any], rounds: int) -> list[Times]:
-    """Time the jobs of several versions in turns."""
+    """Time the jobs of two versions in turns; only the second one has the weights of the settings."""
+    own = {name: value for name, value in settings.items() if name != "weights"}
     found: list[dict[str, list[list[float]]]] = [{job: [] for job in JOBS} for _ in pythons]
-    with worker(pythons[0], settings) as first, worker(pythons[1], settings) as second:
+    with worker(pythons[0], own) as first, worker(pythons[1], settings) as second:
         for _ in range(rounds):
             for job in JOBS:
                 for process, times in zip((first, second), found, strict=True):
@@ -103,7 +105,7 @@ def versions(pythons: Sequence[str], settings: Mapping[str, Any], rounds: int) -
 
 
 def thread_rows(settings: Mapping[str, Any], rounds: int) -> list[dict[str, Any]]:
-    """Time looks with several numbers of threads, cores and processes."""
+    """Time views with several numbers of threads, cores and processes."""
     cores = sorted(os.sched_getaffinity(0))[:2] if hasattr(os, "sched_getaffinity") else [0]
     rows = []
     for count, processes, threads in THREAD_CASES:
@@ -115,7 +117,7 @@ def thread_rows(settings: Mapping[str, Any], rounds: int) -> list[dict[str, Any]
             for _ in range(rounds):
                 team = (a, b)[:processes]
                 for process in team:
-                    ask(process, "look", 0.3)
+                    ask(process, "view", 0.3)
                 times += [answer(process) for process in team]
         wall, cpu = np.median(np.array(times), axis=0)
         known = {"cores": count, "processes": processes, "asked": threads, "used": min(threads, count)}
@@ -157,14 +159,14 @@ def versions_table(old: Times, new: Times) -> tuple[str, dict[str, Any]]:
 
 
 def floor_line(found: Benchmark) -> str:
-    """Say what share of the machine's matrix product the look reaches."""
+    """Say what share of the machine's matrix product the view reaches."""
     if found.floor is None:
         return "no floor: the network is no ONNX file"
     floor, parts = found.floor, found.floor.multiply_adds
     shares = ", ".join(f"{kind} {count / sum(parts.values()):.0%}" for kind, count in parts.items())
     return (
-        f"floor of a look: {sum(parts.values()) / 1e6:.0f} million multiply-adds ({shares}) at the {floor.gflops:.0f}"
-        f" GFLOP/s of a matrix product: {floor.seconds * 1e3:.2f} ms; the look reaches {floor.share:.0%} of that speed"
+        f"floor of a view: {sum(parts.values()) / 1e6:.0f} million multiply-adds ({shares}) at the {floor.gflops:.0f}"
+        f" GFLOP/s of a matrix product: {floor.seconds * 1e3:.2f} ms; the view reaches {floor.share:.0%} of that speed"
     )
 
 
@@ -189,8 +191,8 @@ def run(options: argparse.Namespace) -> None:
         steps += bench.against("files", ("new", "old"), options.against)
     if options.peer is not None:
         steps += [
-            bench.look("peer", "look, 68 points", bench.localizer, 1),
-            peer_step(options.peer, "look, 68 points", options.threads),
+            bench.view("peer", "view, 68 points", bench.localizer, 1),
+            peer_step(options.peer, "view, 68 points", options.threads),
         ]
     found = run_benchmark(bench, steps, options.seconds)
     content: dict[str, Any] = {**found.to_dict(), **provenance(options.threads)}
@@ -206,7 +208,7 @@ def run(options: argparse.Namespace) -> None:
         [str(r["cores"]), str(r["processes"]), str(r["asked"]), str(r["used"]), f"{r['ms']:.1f}", f"{r['cpu_ms']:.1f}"]
         for r in content["threads_table"]
     ]
-    columns = ("cores", "processes", "threads asked for", "threads used", "ms a look", "CPU ms a look")
+    columns = ("cores", "processes", "threads asked for", "threads used", "ms a view", "CPU ms a view")
     parts += ["## Threads", markdown_table(columns, rows)]
     loads = [f"{load:.1f}" for load in (before, load_average()) if load is not None]
     notes = (

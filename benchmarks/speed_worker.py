@@ -33,7 +33,7 @@ def track(name: str) -> None:
 
 JOBS: dict[str, tuple[Callable[[], object], int]] = {
     "face finder": (lambda: landmarker.find(image), 1),
-    "look": (lambda: landmarker.localizer(crop), 1),
+    "view": (lambda: landmarker.localizer(crop), 1),
     "portrait, end to end": (lambda: landmarker.detect(image), 1),
     **{f"tracking {name}": (functools.partial(track, name), len(frames[name])) for name in frames},
 }

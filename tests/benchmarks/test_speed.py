@@ -35,7 +35,7 @@ def test_two_versions_take_turns(bench: Bench, tiny_weights: Path, tmp_path: Pat
         assert old[job][0].shape == new[job][1].shape == (2,)
         assert (old[job][0] > 0).all()
         assert f"| {job} |" in table
-    assert 0.1 < numbers["look"]["cpu_ratio"] < 10  # the same version
+    assert 0.1 < numbers["view"]["cpu_ratio"] < 10  # the same version
 
 
 def test_a_version_that_does_not_start(bench: Bench, tiny_weights: Path, tmp_path: Path) -> None:
@@ -57,11 +57,11 @@ def test_threads_and_cores(bench: Bench, tiny_weights: Path, tmp_path: Path, mon
 def test_the_peer_needs_its_file_and_its_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     with pytest.raises(MissingDependencyError, match="pip install ai-edge-litert"):
-        measure_speed.peer_step(tmp_path / "face_landmark.tflite", "look", 1)
+        measure_speed.peer_step(tmp_path / "face_landmark.tflite", "view", 1)
     monkeypatch.undo()
     pytest.importorskip("ai_edge_litert")
     with pytest.raises(InputError, match=r"face_landmark\.tflite: expected MediaPipe"):
-        measure_speed.peer_step(tmp_path / "face_landmark.tflite", "look", 1)
+        measure_speed.peer_step(tmp_path / "face_landmark.tflite", "view", 1)
 
 
 def test_precisions_on_the_same_faces(tiny_weights: Path, tmp_path: Path, face: np.ndarray) -> None:

@@ -25,7 +25,7 @@ def test_a_quick_run_with_a_pair(srn: Run, tiny_weights: Path, tmp_path: Path) -
     found = json.loads((tmp_path / "speed.json").read_text(encoding="utf-8"))
     steps = {(step["group"], step["name"]): step for step in found["steps"]}
     for group, name in (
-        ("floor", "matrix product, 512"), ("picture", "face finder"), ("picture", "crop"), ("picture", "look"),
+        ("floor", "matrix product, 512"), ("picture", "face finder"), ("picture", "crop"), ("picture", "view"),
         ("picture", "end to end"), ("batch", "1 at once"), ("batch", "16 at once"),
         ("runtime and precision", "onnxruntime, float32, 1 at once"), ("tracking", "one face, 640 x 480"),
         ("tracking", "five faces, 640 x 480"),
@@ -38,7 +38,7 @@ def test_a_quick_run_with_a_pair(srn: Run, tiny_weights: Path, tmp_path: Path) -
     assert 0.05 < low <= pair["time_ratio"] <= high < 20  # the same file, with a busy machine between
     assert found["threads"] == 1
     assert found["weights"].startswith("tiny.onnx@")
-    floor = re.search(r"floor: (\d+) million multiply-adds a look, at the (\d+) GFLOP/s of the matrix product", ran.out)
+    floor = re.search(r"floor: (\d+) million multiply-adds a view, at the (\d+) GFLOP/s of the matrix product", ran.out)
     assert floor is not None
     assert int(floor[2]) == pytest.approx(found["floor"]["gflops"], abs=1)
     assert "left out: onnxruntime, int8: precision 'int8'" in ran.out

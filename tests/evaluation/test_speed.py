@@ -17,11 +17,11 @@ from srn.inference.landmarker import FaceLandmarker
 
 def test_a_run_and_its_floor(tiny_weights: Path) -> None:
     bench = Bench(weights=tiny_weights, threads=1)
-    look = bench.look("picture", "look", bench.localizer, 1)
+    view = bench.view("picture", "view", bench.localizer, 1)
     # A matrix product that takes as long as the network: the network reaches the share of its operations.
-    product = Step("floor", "product", look.run, unit="product")
-    slower = Step("picture", "twice", lambda: (look.run(), look.run()), reference="look")
-    found = run_benchmark(bench, [product, look, slower], 0.5)
+    product = Step("floor", "product", view.run, unit="product")
+    slower = Step("picture", "twice", lambda: (view.run(), view.run()), reference="view")
+    found = run_benchmark(bench, [product, view, slower], 0.5)
     count = sum(multiply_adds(tiny_weights.read_bytes()).values())
     assert found.floor is not None
     assert found.floor.share == pytest.approx(2 * count / PRODUCT_FLOP, rel=0.5)
@@ -29,10 +29,10 @@ def test_a_run_and_its_floor(tiny_weights: Path) -> None:
     assert 1.4 < found.ratios()["picture", "twice"].cpu.value < 2.8
     numbers = found.to_dict()
     assert (numbers["weights"], numbers["threads"]) == (bench.localizer.name, 1)
-    assert [step["name"] for step in numbers["steps"]] == ["product", "look", "twice"]
+    assert [step["name"] for step in numbers["steps"]] == ["product", "view", "twice"]
     low, high = numbers["steps"][2]["cpu_ratio_interval"]
     assert low <= numbers["steps"][2]["cpu_ratio"] <= high
-    assert numbers["steps"][2]["reference"] == "look"
+    assert numbers["steps"][2]["reference"] == "view"
     assert "time_ratio" not in numbers["steps"][1]
     assert numbers["floor"]["multiply_adds"] == multiply_adds(tiny_weights.read_bytes())
     assert {"date", "hardware", "versions", "load_average"} <= set(numbers)
@@ -40,7 +40,7 @@ def test_a_run_and_its_floor(tiny_weights: Path) -> None:
 
 def test_the_floor_needs_its_steps(tiny_weights: Path) -> None:
     bench = Bench(weights=tiny_weights, threads=1)
-    assert run_benchmark(bench, [bench.look("picture", "look", bench.localizer, 1)], 0).floor is None
+    assert run_benchmark(bench, [bench.view("picture", "view", bench.localizer, 1)], 0).floor is None
 
 
 def test_a_median_of_several_runs() -> None:

@@ -78,7 +78,7 @@ def _of_iterations(bench: Bench, folder: Path) -> Iterator[Step]:
 
         network, provenance = load_weights(bench.weights or shipped_weights(), older=True)
         whole = network.config.iterations
-        yield bench.look("iterations", f"{whole} iterations", bench.localizer, 1)
+        yield bench.view("iterations", f"{whole} iterations", bench.localizer, 1)
         for count in range(whole - 1, 0, -1):
             file = folder / f"{count}.onnx"
             export_onnx(
@@ -86,7 +86,7 @@ def _of_iterations(bench: Bench, folder: Path) -> Iterator[Step]:
             )
             localizer = open_localizer(file, threads=bench.threads, device=bench.device)
             name = options.counted(count, "iteration")
-            yield bench.look("iterations", name, localizer, 1, f"{whole} iterations")
+            yield bench.view("iterations", name, localizer, 1, f"{whole} iterations")
     except (MissingDependencyError, SrnError) as error:
         bench.left_out.append(f"iterations: {error}")
 
@@ -117,8 +117,8 @@ def _show(found: Benchmark) -> None:
     if found.floor is not None:
         floor = found.floor
         options.say(
-            f"floor: {sum(floor.multiply_adds.values()) / 1e6:.0f} million multiply-adds a look, at the"
-            f" {floor.gflops:.0f} GFLOP/s of the matrix product {floor.seconds * 1e3:.2f} ms; the look reaches"
+            f"floor: {sum(floor.multiply_adds.values()) / 1e6:.0f} million multiply-adds a view, at the"
+            f" {floor.gflops:.0f} GFLOP/s of the matrix product {floor.seconds * 1e3:.2f} ms; the view reaches"
             f" {floor.share:.0%} of that speed"
         )
     for line in found.left_out:

@@ -52,13 +52,13 @@ def median_seconds(step: Callable[[], object], repeats: int) -> float:
 
 @dataclass(frozen=True)
 class Floor:
-    """The least time of one look: its multiply-adds at the speed of this machine's matrix product.
+    """The least time of one view: its multiply-adds at the speed of this machine's matrix product.
 
     Attributes:
         multiply_adds: of one face, by kind of node.
         gflops: speed of the matrix product, 10^9 operations a second.
         seconds: the least time.
-        share: of the speed of the matrix product that the look reaches; medians of processor time.
+        share: of the speed of the matrix product that the view reaches; medians of processor time.
     """
 
     multiply_adds: dict[str, int]
@@ -123,12 +123,12 @@ def run_benchmark(
 
 
 def _floor(bench: Bench, timings: Sequence[Timing]) -> Floor | None:
-    """Compare the look with the matrix product of the same run; None for a network that is no ONNX file."""
+    """Compare the view with the matrix product of the same run; None for a network that is no ONNX file."""
     medians = {(timing.step.group, timing.step.name): timing.cpu_median for timing in timings}
     product = next((median for (group, _), median in medians.items() if group == "floor"), None)
-    look = medians.get(("picture", "look"))
-    if product is None or look is None or not isinstance(bench.localizer, OnnxLocalizer):
+    view = medians.get(("picture", "view"))
+    if product is None or view is None or not isinstance(bench.localizer, OnnxLocalizer):
         return None
     counts = multiply_adds(bench.localizer.path.read_bytes())
     least = 2 * sum(counts.values()) / PRODUCT_FLOP * product
-    return Floor(counts, PRODUCT_FLOP / product / 1e9, least, least / look)
+    return Floor(counts, PRODUCT_FLOP / product / 1e9, least, least / view)

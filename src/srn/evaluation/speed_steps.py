@@ -104,7 +104,7 @@ class Bench:
         return [
             product_step("floor", threads=self.threads, device=self.device),
             *self.of_picture("picture", self.landmarker),
-            *(self.look("batch", f"{n} at once", self.localizer, n, None if n == 1 else "1 at once") for n in batches),
+            *(self.view("batch", f"{n} at once", self.localizer, n, None if n == 1 else "1 at once") for n in batches),
             *(self._of_arithmetic() if on_cpu else []),
             *([] if self.quick else self._of_accuracy()),
             *(self._of_threads() if on_cpu and not self.quick else []),
@@ -117,12 +117,12 @@ class Bench:
         return [
             Step(group, "face finder", lambda: landmarker.find(image), unit="picture"),
             Step(group, "crop", lambda: geometry.crop(image)),
-            Step(group, "look", lambda: landmarker.localizer(crop[None])),
+            Step(group, "view", lambda: landmarker.localizer(crop[None])),
             Step(group, "landmarks in a box", lambda: landmarker.detect(image, [box])),
             Step(group, "end to end", lambda: landmarker.detect(image), unit="picture"),
         ]
 
-    def look(self, group: str, name: str, localizer: Localizer, count: int, reference: str | None = None) -> Step:
+    def view(self, group: str, name: str, localizer: Localizer, count: int, reference: str | None = None) -> Step:
         """Return a run of the network on `count` crops."""
         crops = np.repeat(self.crop[None], count, axis=0)
         return Step(group, name, lambda: localizer(crops), count, reference=reference)
@@ -132,8 +132,8 @@ class Bench:
         pair = (self.localizer, open_localizer(other, threads=self.threads, device=self.device))
         for count in (1, 16):
             own, compared = (f"{name}, {count} at once" for name in names)
-            yield self.look(group, own, pair[0], count)
-            yield self.look(group, compared, pair[1], count, own)
+            yield self.view(group, own, pair[0], count)
+            yield self.view(group, compared, pair[1], count, own)
 
     def _of_arithmetic(self) -> Iterator[Step]:
         """Compare runtimes and precisions, as far as they are installed and the processor has them."""
@@ -147,7 +147,7 @@ class Bench:
                 continue
             for count in (1, 16):
                 reference = None if first is None else f"{first}, {count} at once"
-                yield self.look("runtime and precision", f"{name}, {count} at once", localizer, count, reference)
+                yield self.view("runtime and precision", f"{name}, {count} at once", localizer, count, reference)
             first = first or name
 
     def _of_accuracy(self) -> Iterator[Step]:
@@ -166,7 +166,7 @@ class Bench:
             localizer = open_localizer(self.weights, threads=threads)
             for count in (1, 16):
                 names = [f"{n} thread{'s' if n > 1 else ''}, {count} at once" for n in (threads, 1)]
-                yield self.look("threads", names[0], localizer, count, None if threads == 1 else names[1])
+                yield self.view("threads", names[0], localizer, count, None if threads == 1 else names[1])
 
     def of_tracking(self, group: str, landmarker: FaceLandmarker) -> Iterator[Step]:
         """Track one and five faces through `CYCLE` frames that repeat."""
