@@ -12,7 +12,7 @@ from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec
 from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
-from srn.inference.looker import Looker, View, combined
+from srn.inference.looker import Looker, View, combined, strayed
 
 from ..conftest import coordinate_picture
 
@@ -179,3 +179,23 @@ def test_where_views_disagree_the_expected_error_of_an_unsure_face_grows(
     result = combined([first, last])
     assert result.expected_error is not None
     np.testing.assert_allclose(result.expected_error, [[expected]], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("apart", "before", "after", "expected"),
+    [
+        (0.03, 0.02, 0.10, False),  # they agree within 4 % of the face's size
+        (0.05, 0.02, 0.10, True),
+        (0.05, 0.10, 0.02, False),  # the later view is surer
+        (0.05, 0.02, 0.02, False),
+        (0.05, None, None, False),  # neither says how sure it is
+    ],
+)
+def test_a_view_strays_if_it_contradicts_a_surer_one(
+    apart: float, before: float | None, after: float | None, expected: bool
+) -> None:
+    first, last = (
+        view_of(np.array([[x, 0.0]]), error, FACE_SIZE)  # a face unit is a pixel
+        for x, error in ((0.0, before), (apart, after))
+    )
+    assert strayed(first, last).tolist() == [expected]
