@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -14,8 +15,10 @@ from torch import nn
 
 from srn.model.graph import Graph, stored
 
+M = TypeVar("M", bound=nn.Module)
 
-def random(module: nn.Module) -> nn.Module:
+
+def random(module: M) -> M:
     """The module with parameters and statistics that leave nothing out."""
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():

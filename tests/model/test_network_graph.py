@@ -50,7 +50,8 @@ def inputs_of(network: StructuralRelationNetwork, batch: int) -> dict[str, np.nd
     rng, config = np.random.default_rng(7), network.config
     size, n = config.crop_size, config.scheme.n_points
     shape = rng.uniform(-0.2 * size, 1.2 * size, (batch, n, 2))
-    shape[:, :6] = [[0, 0], [size - 1, size - 1], [-300, 25.5], [30.5, 9000], [1.5, 1.5], [size - 0.5, -0.5]]
+    edges = [[0.0, 0.0], [size - 1, size - 1], [-300, 25.5], [30.5, 9000], [1.5, 1.5], [size - 0.5, -0.5]]
+    shape[:, :6] = np.array(edges)
     coarse = rng.random((batch, 3, size // 8, size // 8))
     values = {
         "image": coarse.repeat(8, axis=2).repeat(8, axis=3),

@@ -141,8 +141,8 @@ class Graph:
 
     def enlarge(self, x: str) -> str:
         """Add a doubling of height and width by repetition."""
-        places = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-        return self.add("Resize", x, "", self.constant([1, 1, 2, 2]), mode="nearest", **places)
+        scales, places = self.constant([1, 1, 2, 2]), "asymmetric"  # in nearest mode: each cell twice
+        return self.add("Resize", x, "", scales, coordinate_transformation_mode=places, nearest_mode="floor")
 
     def model(self, inputs: Mapping[str, Sequence[int]], outputs: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
         """Return the model, given the shapes of its inputs and outputs for one face."""

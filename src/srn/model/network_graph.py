@@ -85,14 +85,11 @@ class NetworkGraph:
     def _encode(self, image: str) -> tuple[tuple[_Map, ...], str]:
         """Add what each face needs once: the maps, and the initial shape (B or 1, N, 2)."""
         g, config, network = self._g, self._config, self._network
-        spec, size = config.crop_spec, config.crop_size
-        placed = g.add("Mul", g.parameter(network, "mean_shape"), g.constant(spec.face_size))
-        start = g.reshape(g.add("Add", placed, g.constant(spec.center)), 1, self._n, 2)
-        normalized = g.add("Mul", g.add("Sub", image, g.constant(0.5)), g.constant(4))
+        spec, size, moved = config.crop_spec, config.crop_size, None
         if isinstance(network.encoder, PatchEncoder):
             maps: tuple[_Map, ...] = (self._cells(image, size, 3),)
         else:
-            fine, middle, coarse = self._pyramid(normalized, network.encoder)
+            fine, middle, coarse = self._pyramid(self._normalized(image), network.encoder)
             channels = config.map_channels
             maps = (
                 self._cells(fine, size // FINE.stride, channels[0]),
@@ -100,10 +97,14 @@ class NetworkGraph:
             )
             if network.coarse is not None:
                 moved = g.add("Mul", g.layers(coarse, network.coarse), g.constant(config.face_size))
-                start = g.add("Add", start, g.reshape(moved, -1, self._n, 2))
         if network.hourglass is not None:
-            start = self._hourglass_shape(normalized, network.hourglass)
-        return maps, start
+            return maps, self._hourglass_shape(self._normalized(image), network.hourglass)
+        placed = g.add("Mul", g.parameter(network, "mean_shape"), g.constant(spec.face_size))
+        start = g.reshape(g.add("Add", placed, g.constant(spec.center)), 1, self._n, 2)
+        return maps, start if moved is None else g.add("Add", start, g.reshape(moved, -1, self._n, 2))
+
+    def _normalized(self, image: str) -> str:
+        return self._g.add("Mul", self._g.add("Sub", image, self._g.constant(0.5)), self._g.constant(4))
 
     def _cells(self, feature_map: str, size: int, channels: int) -> _Map:
         g = self._g
