@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import gc
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -478,6 +480,28 @@ def test_a_signal_waits_for_the_end_of_the_step(
         signal.signal(number, ended)
     assert load_tensors(tmp_path / "a" / "state.safetensors")[1]["step"] == "1"
     assert_same_tensors(run(config, pack, tmp_path / "a", resume=True), run(config, pack, tmp_path / "b"))
+
+
+def test_ctrl_c_while_workers_start_is_answered_without_noise(
+    pack: FacePack, toy_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended, start, noise = signal.getsignal(signal.SIGINT), BaseProcess.start, list[Any]()
+
+    def signalled(process: BaseProcess) -> None:
+        signal.raise_signal(signal.SIGINT)
+        start(process)
+
+    monkeypatch.setattr(BaseProcess, "start", signalled)
+    monkeypatch.setattr(sys, "unraisablehook", noise.append)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(toy_config(faces=24), pack, tmp_path, schedule=dataclasses.replace(SCHEDULE, workers=1))
+    finally:
+        signal.signal(signal.SIGINT, ended)
+    gc.collect()
+    assert noise == []
+    assert load_tensors(tmp_path / "state.safetensors")[1]["step"] == "0"
 
 
 def test_a_batch_that_does_not_fit_the_memory_is_learned_in_parts(

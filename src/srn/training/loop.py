@@ -151,7 +151,9 @@ def _learn(
         learner.save(run, 0, provenance)
     meter.wait()
     try:
-        for batch in learner.batches(first_step, schedule.workers):
+        with interruptions_held():  # workers that are half started cannot be ended in order
+            loaded = iter(learner.batches(first_step, schedule.workers))
+        for batch in loaded:
             with interruptions_held():
                 meter.loaded()
                 meter.add(divided.gradient(batch))
