@@ -224,13 +224,12 @@ def run(options: argparse.Namespace) -> None:
 
 def _settings(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Write what the workers read, and name it."""
-    np.save(folder / "crop.npy", bench.crop)
     frames = {}
     for number, name in enumerate(PLACES):
         frames[name] = str(folder / f"{number}.npy")
         np.save(frames[name], np.stack(bench.frames(name)))
     weights = {} if options.weights is None else {"weights": str(options.weights.resolve())}
-    return {"picture": str(portrait()), "crop": str(folder / "crop.npy"), "frames": frames,
+    return {"picture": str(portrait()), "box": bench.box.as_array().tolist(), "frames": frames,
             "threads": options.threads, **weights}  # fmt: skip
 
 

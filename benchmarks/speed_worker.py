@@ -17,11 +17,11 @@ if "cores" in settings and hasattr(os, "sched_setaffinity"):
 
 import numpy as np  # noqa: E402 - its threads follow the affinity
 
-from srn import FaceLandmarker, read_image  # noqa: E402
+from srn import Box, FaceLandmarker, read_image  # noqa: E402
 
 landmarker = FaceLandmarker(settings.get("weights"), threads=settings["threads"])
 image = read_image(settings["picture"])
-crop = np.load(settings["crop"])[None]
+crop = landmarker.looker.geometry_of_box(Box(*settings["box"])).crop(image)[None]
 frames = {name: np.load(file) for name, file in settings.get("frames", {}).items()}
 trackers = {name: landmarker.tracker() for name in frames}
 
