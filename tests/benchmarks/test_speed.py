@@ -25,9 +25,8 @@ def bench(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return Bench(weights=tiny_weights, threads=1)
 
 
-def test_two_versions_take_turns(bench: Bench, tiny_weights: Path, tmp_path: Path) -> None:
-    options = argparse.Namespace(weights=tiny_weights, threads=1)
-    settings = measure_speed._settings(bench, options, tmp_path)
+def test_two_versions_take_turns(bench: Bench, robust_weights: Path, tmp_path: Path) -> None:
+    settings = measure_speed._settings(bench, argparse.Namespace(weights=None, threads=1), tmp_path)
     old, new = measure_speed.versions((sys.executable, sys.executable), settings, rounds=2)
     table, numbers = measure_speed.versions_table(old, new)
     assert list(numbers) == list(JOBS)
