@@ -1,0 +1,234 @@
+"""Train a visibility head on real and drawn occlusion; all other weights stay, so that no landmark moves.
+
+    python benchmarks/train_visibility.py PACK FLAGS --out visibility.safetensors [--initial FILE]
+
+PACK is made by `srn data pack 300W --quality 90`, FLAGS by hand (`occlusion_flags.py`). The network runs once over
+augmented crops, in bf16 where the processor has it; the head then learns from what it read of them:
+
+- faces of the part `training`, `--repeats` times, without occluders: real occlusion;
+- the same faces, a third as often, with drawn occluders;
+- `--others` faces without flags, once, with drawn occluders.
+
+No face of the yardstick's photographs is learned from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from occlusion_flags import TRAINING, Flags, read_flags, stacked
+from srn.datasets.pack import FacePack
+from srn.errors import InputError, SrnError
+from srn.face.weights import find_weights
+from srn.model.checkpoint import adapted, save_network
+from srn.model.export import load_weights
+from srn.model.network import StructuralRelationNetwork, VisibilityHead
+from srn.synthesis.config import AugmentConfig
+from srn.training.stream import FaceStream
+
+BATCH = 32
+UNCOVERED = 0.3
+"""Weight of the uncovered points of faces without flags: about one in a hundred is hidden by something real."""
+
+CLEAN = AugmentConfig(second_pass=0.5, occluders=0, masks=0, noise_patch=0)
+OCCLUDED = AugmentConfig(second_pass=0.5)
+MORE_OCCLUDED = dataclasses.replace(OCCLUDED, masks=0.4, occluders=0.8)
+
+PEAK, WEIGHT_DECAY, DROPOUT, AVERAGING = 2e-3, 1e-2, 0.2, 0.99
+
+
+class Read(NamedTuple):
+    """What a head reads of F crops, in half precision, and what it should answer.
+
+    Attributes:
+        samples: (F, N, S).
+        relational: (F, N, C).
+        hidden: (F, H).
+        visible, weight: (F, N): the answer, and its weight in the loss.
+    """
+
+    samples: Tensor
+    relational: Tensor
+    hidden: Tensor
+    visible: Tensor
+    weight: Tensor
+
+
+@torch.no_grad()
+def read_crops(
+    network: StructuralRelationNetwork,
+    pack: FacePack,
+    flags: tuple[Flags, Flags],
+    config: AugmentConfig,
+    count: int,
+    seed: int,
+    uncovered: float = 1.0,
+) -> Read:
+    """Run a network over `count` augmented crops of a pack whose hidden and doubtful points (F, N) are known."""
+    head = network.visibility_head
+    assert head is not None
+    hidden, doubtful = flags
+    spec, begin, parts, inputs = network.config.crop_spec, time.monotonic(), list[list[Tensor]](), list[Tensor]()
+    # Two streams of the same crops: doubtful points are those whose visibility differs.
+    streams = [
+        FaceStream(dataclasses.replace(pack, occluded=points), spec, config, seed)
+        for points in (hidden, hidden | doubtful)
+    ]
+    hook = head.register_forward_pre_hook(lambda _, read: inputs.extend(read))
+    for first in range(0, count, BATCH):
+        one, other = ([stream[i] for i in range(first, min(first + BATCH, count))] for stream in streams)
+        images = torch.stack([face[0] for face in one]).float() / 255
+        visible, certain = (torch.stack([face[2] for face in faces]) for faces in (one, other))
+        inputs.clear()
+        with torch.autocast("cpu", torch.bfloat16):
+            network(images.contiguous(memory_format=torch.channels_last))
+        weight = (visible == certain).float() * torch.where(visible, uncovered, 1.0)
+        parts.append([*(t.half() for t in inputs), visible.float(), weight])
+        if first // BATCH % 20 == 0:
+            print(f"crop {first} of {count}, {time.monotonic() - begin:.0f} s", flush=True)
+    hook.remove()
+    return Read(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+class Learner:
+    """Fit a head to what it reads; samples are scaled to unit variance while it learns."""
+
+    def __init__(self, head: VisibilityHead, reads: Sequence[Read], epochs: int, seed: int) -> None:
+        self.head, self.reads, self.rng = head, reads, np.random.default_rng(seed)
+        some = torch.cat([read.samples[:: max(len(read.samples) // 150, 1)].flatten(0, 1) for read in reads]).float()
+        self.mean, self.deviation = some.mean(0), some.std(0) + 0.05
+        self.steps = epochs * sum(max(len(read.visible) // BATCH, 1) for read in reads)
+        self.epochs = epochs
+
+    def logits(self, read: Read, rows: npt.NDArray[np.integer]) -> Tensor:
+        """Answer some crops in training: the head's own computation, with dropout."""
+        head, index = self.head, torch.from_numpy(rows)
+        samples, relational, hidden = (part[index].float() for part in read[:3])
+        scale = functional.dropout(torch.ones_like(self.mean), DROPOUT) / self.deviation
+        look = head.look.weight * scale
+        code = functional.linear(samples, look, -(look @ self.mean)) + head.place
+        code = code + head.local(functional.dropout(relational, DROPOUT))
+        code = torch.relu(code + head.whole(functional.dropout(hidden, DROPOUT))[:, None])
+        return (functional.dropout(code, DROPOUT) * head.weight).sum(-1) + head.bias
+
+    def fit(self) -> None:
+        """Learn, and leave the averaged weights in the head, for samples as they are."""
+        head = self.head
+        optimizer = torch.optim.AdamW(head.parameters(), lr=PEAK, weight_decay=WEIGHT_DECAY)
+        average = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+        for step, (read, rows) in enumerate(self._batches()):
+            for group in optimizer.param_groups:
+                group["lr"] = PEAK * min((step + 1) / 50, (self.steps - step) / (0.6 * self.steps), 1.0)
+            losses = functional.binary_cross_entropy_with_logits(
+                self.logits(read, rows), read.visible[rows], reduction="none"
+            )
+            loss = (losses * read.weight[rows]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            for name, tensor in head.state_dict().items():
+                average[name].lerp_(tensor, 1 - min(AVERAGING, (step + 1) / (step + 10)))
+            if step % 100 == 0:
+                print(f"step {step} of {self.steps}: loss {loss.item():.4f}", flush=True)
+        head.load_state_dict(average)
+        with torch.no_grad():
+            head.look.weight.div_(self.deviation)
+            head.local.bias.sub_(head.look.weight @ self.mean)
+
+    def _batches(self) -> Iterator[tuple[Read, npt.NDArray[np.int64]]]:
+        """Yield the batches of all epochs; each is of one part."""
+        for _ in range(self.epochs):
+            batches = [
+                (read, np.sort(rows))
+                for read in self.reads
+                for rows in np.array_split(self.rng.permutation(len(read.visible)), max(len(read.visible) // BATCH, 1))
+            ]
+            yield from (batches[k] for k in self.rng.permutation(len(batches)))
+
+
+def with_head(network: StructuralRelationNetwork, width: int) -> StructuralRelationNetwork:
+    """Return a network with a new visibility head; its points and expected errors are those of the given one."""
+    config = dataclasses.replace(network.config, visibility_width=width)
+    return adapted(network, config).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def train(options: argparse.Namespace) -> None:
+    """Read the crops, train the head and save the network."""
+    pack, flags = FacePack.load(options.pack), read_flags(options.flags)
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(0)
+    network, provenance = load_weights(find_weights(options.initial))
+    network = with_head(network, options.width)
+    assert network.visibility_head is not None
+    names = [str(name) for name in pack.names]
+    flagged = [i for i, name in enumerate(names) if name in flags and flags[name].part == TRAINING]
+    others = np.random.default_rng(options.seed).permutation([i for i, name in enumerate(names) if name not in flags])
+    if not flagged or len(others) < options.others:
+        raise InputError.at(options.flags, f"flagged faces of {options.pack} and {options.others} others", "too few")
+    parts: tuple[tuple[Sequence[int], AugmentConfig, int, float], ...] = (
+        (flagged, CLEAN, options.repeats * len(flagged), 1.0),
+        (flagged, OCCLUDED, math.ceil(options.repeats * len(flagged) / 3), 1.0),
+        (others[: options.others].tolist(), MORE_OCCLUDED, options.others, UNCOVERED),
+    )
+    reads = list[Read]()
+    for number, (faces, config, count, uncovered) in enumerate(parts):
+        if count:
+            part = pack.subset(faces)
+            known = stacked(flags, [str(name) for name in part.names])
+            config = dataclasses.replace(config, own=options.own)
+            reads.append(read_crops(network, part, known, config, count, options.seed + number, uncovered))
+    Learner(network.visibility_head, reads, options.epochs, options.seed).fit()
+    facts = {
+        "visibility_crops": str(sum(len(read.visible) for read in reads)),
+        "visibility_epochs": str(options.epochs),
+        "visibility_faces": f"{len(flagged)} flagged, {options.others} others",
+        "visibility_seed": str(options.seed),
+    }
+    save_network(options.out, network, provenance={**provenance, **facts})
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("pack", type=Path, help="training faces, made by srn data pack")
+    made.add_argument("flags", type=Path, help="hand-made flags as JSON")
+    made.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
+    made.add_argument("--initial", default="robust", help="network whose other weights stay (default: the shipped one)")
+    made.add_argument("--width", type=int, default=48, help="width of the head (default: 48)")
+    made.add_argument("--repeats", type=int, default=9, help="crops of a flagged face (default: 9)")
+    made.add_argument("--others", type=int, default=2000, help="faces without flags (default: 2000)")
+    made.add_argument("--own", type=float, default=0.5, help="share of the drawn occluders that have the picture's own "
+                      "colours (default: 0.5)")  # fmt: skip
+    made.add_argument("--epochs", type=int, default=6, help="of the head over all crops (default: 6)")
+    made.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
+    made.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Train; 2 on the user's mistake."""
+    try:
+        train(parser().parse_args(arguments))
+    except SrnError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
