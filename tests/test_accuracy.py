@@ -18,7 +18,7 @@ WEIGHTS = Path(__file__).parents[1] / "docs" / "results" / "weights.json"
 
 
 def test_portraits_have_the_landmarks_that_were_checked_by_eye(robust_weights: Path, portraits: list[Any]) -> None:
-    landmarker = FaceLandmarker(robust_weights, threads=1)
+    landmarker = FaceLandmarker(robust_weights, accuracy="best", threads=1)
 
     for portrait in portraits:
         (face,) = landmarker.detect(portrait.image)

@@ -230,11 +230,13 @@ def test_a_fast_face_is_followed_by_its_speed(face: Shape) -> None:
     assert stage.asked == [0]
 
 
-@pytest.mark.parametrize(("jump", "passes", "views"), [(3, 2, 1), (10, 2, 2), (10, 1, 1)])
-def test_a_face_that_jumped_is_viewed_again(face: Shape, jump: float, passes: int, views: int) -> None:
+@pytest.mark.parametrize(
+    ("jump", "accuracy", "views"), [(3, "balanced", 1), (10, "balanced", 2), (10, "best", 2), (10, "fast", 1)]
+)
+def test_a_face_that_jumped_is_viewed_again(face: Shape, jump: float, accuracy: str, views: int) -> None:
     """A face of 50 pixels jumps in frame 10; by more than 8 % of its size, its first crop was misplaced."""
     stage = Stage([Actor(lambda k: (100.0 + jump * (k >= 10), 128, 50))], face)
-    tracker = landmarker(stage, passes=passes).tracker(smooth=False)
+    tracker = landmarker(stage, accuracy=accuracy).tracker(smooth=False)
     play(tracker, range(10))
     before = len(stage.calls)
     faces = tracker.update(picture(10))
@@ -440,7 +442,7 @@ def test_the_mean_start_passes_no_shape(face: Shape) -> None:
 def test_the_previous_shape_is_the_start_of_known_faces_only(face: Shape) -> None:
     stage = Stage([Actor(still(80)), Actor(lambda k: (180, 128, 50) if k >= 2 else None)], face)
     config = TrackerConfig(start="previous", find_every=2, smooth=False, mirror_every=0)
-    told = play(landmarker(stage, passes=1).tracker(config=config), range(4))
+    told = play(landmarker(stage, accuracy="fast").tracker(config=config), range(4))
     first, second, both, after = stage.calls
     assert first["start"] is None
     np.testing.assert_array_equal(second["weight"], [1])
@@ -474,7 +476,7 @@ def test_a_new_difference_counts_its_share(face: Shape) -> None:
     """The network changes its mind: the old offset decays by the gain with every mirrored view."""
     stage = leaning(face)
     config = TrackerConfig(smooth=False, mirror_every=1, mirror_gain=0.25)
-    tracker = landmarker(stage, passes=1).tracker(config=config)
+    tracker = landmarker(stage, accuracy="fast").tracker(config=config)
     play(tracker, range(2))
     stage.lean = (0.0, 0.0)
     told = play(tracker, range(2, 6))
@@ -485,15 +487,15 @@ def test_a_new_difference_counts_its_share(face: Shape) -> None:
 def test_the_mirror_is_not_asked_where_it_is_no_second_opinion(face: Shape) -> None:
     """Where every view is averaged with its mirrored one already, and where the state goes from frame to frame."""
     averaged, carrying = leaning(face), leaning(face, recurrence="frame")
-    play(landmarker(averaged, passes=1, flip_average=True).tracker(), range(4))
+    play(landmarker(averaged, accuracy="fast", flip_average=True).tracker(), range(4))
     assert len(averaged.calls) == 8
-    play(landmarker(carrying, passes=1).tracker(), range(4))
+    play(landmarker(carrying, accuracy="fast").tracker(), range(4))
     assert len(carrying.calls) == 4
 
 
 def test_the_state_is_carried_for_weights_that_were_trained_for_it(face: Shape) -> None:
     stage = Stage([Actor(still(80)), Actor(lambda k: (180, 128, 50) if k >= 2 else None)], face, recurrence="frame")
-    play(landmarker(stage, passes=1).tracker(find_every=2), range(4))
+    play(landmarker(stage, accuracy="fast").tracker(find_every=2), range(4))
     hidden = [call["hidden"] for call in stage.calls]
     assert hidden[0] is None
     np.testing.assert_array_equal(hidden[1], [[1] * 4])  # what call number 1 left
@@ -503,7 +505,7 @@ def test_the_state_is_carried_for_weights_that_were_trained_for_it(face: Shape) 
 
 def test_the_state_of_a_hidden_face_waits(face: Shape) -> None:
     stage = Stage([Actor(still(80), frozenset({10, 11}))], face, recurrence="frame")
-    play(landmarker(stage, passes=1).tracker(find_every=100), range(13))
+    play(landmarker(stage, accuracy="fast").tracker(find_every=100), range(13))
     carried = {n: call["hidden"][0, 0] for n, call in enumerate(stage.calls) if call["hidden"] is not None}
     assert carried[10] == 10  # what frame 9 left; the view of frame 10 fails ...
     assert carried[11] == 10  # ... so what it left is not used
@@ -513,7 +515,7 @@ def test_the_state_of_a_hidden_face_waits(face: Shape) -> None:
 def test_fewer_iterations(face: Shape, iterations: int | None, shift: int) -> None:
     stage = Stage([Actor(still(128))], face)
     config = TrackerConfig(smooth=False, iterations=iterations, mirror_every=0)
-    (found,) = landmarker(stage, passes=1).tracker(config=config).update(picture(0))
+    (found,) = landmarker(stage, accuracy="fast").tracker(config=config).update(picture(0))
     expected = stage.shape((128, 128, 50)) + shift * 50 / 60
     np.testing.assert_allclose(found.landmarks, expected, atol=0.3)
 
