@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnxruntime
 import pytest
 
 from srn.errors import InputError
+from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import open_localizer
 from srn.inference.sessions import open_session
 
@@ -73,3 +75,13 @@ def test_cuda_whose_libraries_do_not_load(machine: Callable[..., list[list[str]]
 def test_what_does_not_go_together(options: dict[str, Any], message: str, tiny_weights: Path) -> None:
     with pytest.raises(InputError, match=message):
         open_session(tiny_weights.read_bytes(), "tiny.onnx", "a network", **options)
+
+
+def test_the_built_in_finder_has_the_device_of_the_network(
+    machine: Callable[..., list[list[str]]], tiny_weights: Path
+) -> None:
+    asked = machine([CUDA, CPU], [CUDA, CPU])
+    landmarker = FaceLandmarker(tiny_weights, device="cuda")
+    assert asked == [[CUDA, CPU]]
+    landmarker.find(np.zeros((64, 64, 3), np.uint8))
+    assert asked == [[CUDA, CPU]] * 3  # the network, CenterFace, the proposals

@@ -20,6 +20,7 @@ import numpy as np
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import Box, ImageArray
 from srn.face.localizer import Float32Array
+from srn.inference.engines import Device
 from srn.inference.found_boxes import (
     Found,
     decode_centerface,
@@ -91,9 +92,10 @@ class CenterFaceFinder(Reopened):
         doubtful_threshold: lowest score of a doubtful face, reported only if no face is certain; None to report none.
         max_iou: of two boxes that overlap by more than this, the better one is kept.
         threads: CPU threads; all cores if None.
+        device: `cpu`, or `cuda` for an NVIDIA GPU.
 
     Raises:
-        InputError: an option is out of range.
+        InputError: an option is out of range, or the device is not available.
         WeightsError: the file is missing or is not a CenterFace model of this layout.
     """
 
@@ -111,6 +113,7 @@ class CenterFaceFinder(Reopened):
         doubtful_threshold: float | None = None,
         max_iou: float = 0.3,
         threads: int | None = None,
+        device: Device = "cpu",
     ) -> None:
         if not sizes or any(size < 32 for size in sizes):
             raise InputError.at("face finder's sizes", "one or more sizes of at least 32 pixels", str(tuple(sizes)))
@@ -121,8 +124,10 @@ class CenterFaceFinder(Reopened):
         self.least = threshold if doubtful_threshold is None else min(threshold, doubtful_threshold)
         where = model if model is not None else resources.files("srn") / "weights" / "centerface.onnx"
         content = _read_bytes(where, "CenterFace's ONNX file")
-        self._session = open_session(content, str(where), "an ONNX model that ONNX Runtime reads", threads=threads)
-        self._proposals = ProposalNetwork(threads=threads)
+        self._session = open_session(
+            content, str(where), "an ONNX model that ONNX Runtime reads", threads=threads, device=device
+        )
+        self._proposals = ProposalNetwork(threads=threads, device=device)
         names = {value.name for value in (*self._session.get_inputs(), *self._session.get_outputs())}
         if not {"image", "heat", "scale", "offset"} <= names:
             expected = "input 'image' and outputs 'heat', 'scale', 'offset' (benchmarks/import_centerface.py)"

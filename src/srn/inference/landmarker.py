@@ -118,7 +118,7 @@ class FaceLandmarker:
         batch_size: largest number of faces in one run of the network.
         threads: CPU threads of the network and of the built-in finder; all cores if None.
         providers: ONNX Runtime execution providers, best first, instead of `device`. For `.onnx` weights only.
-        device: `cpu`, or `cuda` for an NVIDIA GPU.
+        device: of the network and of the built-in finder: `cpu`, or `cuda` for an NVIDIA GPU.
         runtime, precision: what runs the network, and its arithmetic, as in `OnnxLocalizer`.
 
     Raises:
@@ -166,6 +166,7 @@ class FaceLandmarker:
             self._finder = face_finder if isinstance(face_finder, LandmarkBoxFinder) else LandmarkBoxFinder(face_finder)
         self.accuracy, self.flip_average = accuracy, flip_average
         self.batch_size, self.smallest, self.max_faces, self._threads = batch_size, smallest, max_faces, threads
+        self._device: Device = device
 
     def __repr__(self) -> str:
         finder = CenterFaceFinder if self._finder is None else type(self._finder.finder)
@@ -185,6 +186,7 @@ class FaceLandmarker:
                 max_faces=self.max_faces,
                 doubtful_threshold=DOUBTFUL_SCORE,
                 threads=self._threads,
+                device=self._device,
             )
             self._finder = LandmarkBoxFinder(finder)
         found = self._finder.find(image)

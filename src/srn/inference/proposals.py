@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from srn.face.geometry import Box, ImageArray
 from srn.face.localizer import Float32Array
+from srn.inference.engines import Device
 from srn.inference.found_boxes import Found
 from srn.inference.sessions import open_session
 
@@ -45,10 +46,10 @@ class Region(NamedTuple):
 class ProposalNetwork:
     """The network that the package ships, in ONNX Runtime."""
 
-    def __init__(self, *, threads: int | None = None) -> None:
+    def __init__(self, *, threads: int | None = None, device: Device = "cpu") -> None:
         where = resources.files("srn") / "weights" / "proposals.onnx"
         expected = "the network that proposes small faces"
-        self._session = open_session(where.read_bytes(), str(where), expected, threads=threads)
+        self._session = open_session(where.read_bytes(), str(where), expected, threads=threads, device=device)
 
     def __call__(self, image: ImageArray) -> Float32Array:
         """Map a picture (H, W, 3) to the probability of a face of 6 to 12 pixels around each cell: (H / 4, W / 4)."""
