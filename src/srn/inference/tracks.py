@@ -13,8 +13,8 @@ from srn.face.localizer import Float32Array
 from srn.face.scheme import LandmarkScheme
 from srn.inference.face import Face
 from srn.inference.flow import Anchor, Carried, FaceFlow, anchored
-from srn.inference.views import MISPLACED
 from srn.inference.smoothing import OneEuroShape, ShapeMemory, SmoothingConfig
+from srn.inference.views import MISPLACED
 from srn.settings import Count, Index, NonNegative, Positive, Settings, Share
 
 Start = Literal["mean", "previous"]
