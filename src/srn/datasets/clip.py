@@ -39,10 +39,8 @@ class FrameFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
+        with DataError.reading(path, "a folder of numbered frames"):
             entries = sorted(path.iterdir())
-        except OSError as error:
-            raise DataError.at(path, "a folder of numbered frames", error.strerror or "an error") from error
         self._frames = {int(p.stem): p for p in entries if p.suffix.lower() in IMAGE_SUFFIXES and p.stem.isdecimal()}
         self.numbers = tuple(sorted(self._frames))
 

@@ -17,7 +17,7 @@ from srn.datasets.pts_folder import BOXES_FOLDER, read_pts_folder
 from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture
 from srn.datasets.sample import SPLITS, Sample
 from srn.datasets.scheme_file import SCHEME_FILE, read_scheme
-from srn.errors import DataError, first_line
+from srn.errors import DataError
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
 from srn.media.listing import is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
@@ -111,11 +111,9 @@ def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> lis
 
 def _read_row(row: dict[str, str], header: list[str], where: str, file: Path, scheme: LandmarkScheme) -> Sample:
     flags = [f"hidden{i}" for i in range(scheme.n_points)]
-    try:
+    with DataError.reading(where, f"{len(header)} columns, numbers for every point"):
         landmarks = np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(scheme.n_points)])
         hidden = np.array([float(row[name]) > 0.5 for name in flags]) if set(flags) <= set(header) else None
-    except (KeyError, ValueError) as error:
-        raise DataError.at(where, f"{len(header)} columns, numbers for every point", first_line(error)) from error
     check_landmarks(landmarks, where)
     picture = check_picture(file.parent / check_inside(row["picture"], where))
     subset = check_inside(row.get("subset") or file.stem, where)

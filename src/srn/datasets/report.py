@@ -75,10 +75,8 @@ def check_landmarks(landmarks: npt.NDArray[np.float64], where: str | os.PathLike
 
 def check_picture(path: Path) -> Path:
     """Return the path unchanged; raise `DataError` where the file is missing or empty. It is not decoded."""
-    try:
+    with DataError.reading(path, "a picture"):
         size = path.stat().st_size
-    except OSError as error:
-        raise DataError.at(path, "a picture", error.strerror or "an error") from error
     if size == 0:
         raise DataError.at(path, "a picture", "an empty file")
     return path

@@ -9,7 +9,7 @@ import numpy as np
 
 from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture
 from srn.datasets.sample import SPLITS, TEST, Sample
-from srn.errors import DataError, InputError, first_line
+from srn.errors import DataError, InputError
 from srn.face.geometry import Box
 from srn.face.scheme import WFLW_98, LandmarkScheme
 
@@ -45,14 +45,11 @@ def _read_face(
     coordinates = 2 * scheme.n_points
     numbers = coordinates + 4 + len(ATTRIBUTES)
     words = line.split(maxsplit=numbers)
-    try:
+    with DataError.reading(where, f"{coordinates} coordinates, 4 of a box, {len(ATTRIBUTES)} flags 0 or 1, and a name"):
         values = np.array([float(word) for word in words[:numbers]])
         flags = values[coordinates + 4 :]
         if len(words) != numbers + 1 or not np.isin(flags, (0, 1)).all():
             raise ValueError(f"{len(words)} words, flags {' '.join(words[coordinates + 4 : numbers])}")
-    except ValueError as error:
-        expected = f"{coordinates} coordinates, 4 of a box, {len(ATTRIBUTES)} flags 0 or 1, and a name"
-        raise DataError.at(where, expected, first_line(error)) from error
     landmarks = check_landmarks(values[:coordinates].reshape(scheme.n_points, 2), where)
     picture = check_picture(images / check_inside(words[-1].strip(), where))
     box = None
