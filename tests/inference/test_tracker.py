@@ -32,6 +32,7 @@ from srn.inference.runtime import OnnxLocalizer
 from srn.inference.smoothing import OneEuroShape, ShapeMemory
 from srn.inference.tracker import FaceTracker
 from srn.inference.tracks import TrackerConfig
+from srn.inference.views import Accuracy
 from srn.media.pictures import read_image
 
 Shape = npt.NDArray[np.float64]
@@ -233,7 +234,7 @@ def test_a_fast_face_is_followed_by_its_speed(face: Shape) -> None:
 @pytest.mark.parametrize(
     ("jump", "accuracy", "views"), [(3, "balanced", 1), (10, "balanced", 2), (10, "best", 2), (10, "fast", 1)]
 )
-def test_a_face_that_jumped_is_viewed_again(face: Shape, jump: float, accuracy: str, views: int) -> None:
+def test_a_face_that_jumped_is_viewed_again(face: Shape, jump: float, accuracy: Accuracy, views: int) -> None:
     """A face of 50 pixels jumps in frame 10; by more than 8 % of its size, its first crop was misplaced."""
     stage = Stage([Actor(lambda k: (100.0 + jump * (k >= 10), 128, 50))], face)
     tracker = landmarker(stage, accuracy=accuracy).tracker(smooth=False)
