@@ -32,10 +32,10 @@ HEIGHTS = (16, 20, 24, 32, 48, 72)
 FIRST, EVERY = 1, 12  # the proposal network was trained on every third face of LFW, from the first on: on none of these
 
 
-def lfw_faces(data: Path, finder: CenterFaceFinder, count: int) -> list[tuple[ImageArray, Box]]:
+def lfw_faces(data: Path, finder: CenterFaceFinder, count: int, first: int = FIRST) -> list[tuple[ImageArray, Box]]:
     """Read LFW pictures that show one sure face, with its box."""
     faces = []
-    for path in sorted((data / "unlabelled_faces" / "lfw").glob("*.webp"))[FIRST::EVERY]:
+    for path in sorted((data / "unlabelled_faces" / "lfw").glob("*.webp"))[first::EVERY]:
         image = read_image(path)
         found = finder.find(image)
         if len(found) == 1 and found[0].score > 0.6:

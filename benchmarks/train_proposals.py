@@ -2,8 +2,8 @@
 
     python benchmarks/train_proposals.py DATA --out proposals.onnx
 
-DATA holds `unlabelled_faces/lfw`, `300W` (training faces) and `occluders/textures`. Each step takes 48 scenes: LFW
-faces in LFW pictures, in a second stage also in 300W pictures. The weights are for non-commercial research only.
+DATA holds `unlabelled_faces/lfw`, `300W` (training faces) and `occluders/textures`. Each step takes 32 scenes: LFW
+faces in LFW and 300W pictures. The weights are for non-commercial research only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from srn.media.pts import read_pts
 Array = npt.NDArray[Any]
 Face = tuple[Array, Array]  # a picture and the box (x0, y0, x1, y1) of its face, forehead to chin
 
-SIDE, CELL, BATCH = 96, 4, 48  # pixels of a scene and of a cell, scenes of a step
+SIDE, CELL, BATCH = 96, 4, 32  # pixels of a scene and of a cell, scenes of a step
 BORDERS = (cv2.BORDER_REFLECT, cv2.BORDER_REPLICATE, cv2.BORDER_WRAP)
 HELD_OUT = 150  # the first faces of LFW are kept for choosing thresholds
 ABOUT = (
@@ -44,13 +44,14 @@ ABOUT = (
 
 def proposal_network() -> nn.Sequential:
     """Make the network: RGB pictures (B, 3, H, W) of -1 to 1 become logits (B, 1, H / 4, W / 4)."""
-    head = nn.Conv2d(16, 1, 1)
+    head = nn.Conv2d(24, 1, 1)
     nn.init.constant_(head.get_parameter("bias"), -3.0)
     body = (
-        nn.Conv2d(3, 8, 3, 2, 1),
-        nn.Conv2d(8, 16, 3, 2, 1),
-        nn.Conv2d(16, 16, 3, 1, 1),
-        nn.Conv2d(16, 16, 3, 1, 2, 2),
+        nn.Conv2d(3, 12, 3, 2, 1),
+        nn.Conv2d(12, 24, 3, 2, 1),
+        nn.Conv2d(24, 24, 3, 1, 1),
+        nn.Conv2d(24, 24, 3, 1, 2, 2),
+        nn.Conv2d(24, 24, 3, 1, 3, 3),
     )
     return nn.Sequential(*(layer for convolution in body for layer in (convolution, nn.ReLU())), head)
 
@@ -79,7 +80,7 @@ def resized(image: Array, scale: float) -> Array:
 
 @dataclass(frozen=True)
 class Scenes:
-    """Random scenes of small faces; six of ten pictures behind them are `backgrounds`, where there are any."""
+    """Random scenes of small faces; six of ten pictures behind them are `backgrounds`."""
 
     faces: Sequence[Face]
     backgrounds: Sequence[Face]
@@ -97,9 +98,9 @@ class Scenes:
                 noise = cv2.GaussianBlur(rng.normal(0, 60, image.shape).astype(np.float32), (0, 0), rng.uniform(0.6, 6))
                 image = np.clip(image + noise * rng.uniform(0.5, 4), 0, 255).astype(np.uint8)
         else:
-            source = self.backgrounds if self.backgrounds and rng.random() < 0.6 else self.faces
+            source = self.backgrounds if rng.random() < 0.6 else self.faces
             image, box = source[int(rng.integers(len(source)))]
-            tall = np.exp(rng.uniform(np.log(26), np.log(150))) if self.backgrounds else rng.uniform(32, 160)
+            tall = np.exp(rng.uniform(np.log(26), np.log(150)))
             image = resized(image, tall / (box[3] - box[1]))
         image = image[:: -1 if rng.random() < 0.25 else 1, :: -1 if rng.random() < 0.5 else 1]
         below, beside = (max(0, SIDE - length) for length in image.shape[:2])
@@ -177,15 +178,17 @@ class Scenes:
         return image, labels, np.where(ignored & (labels == 0), 0, 1 + 4 * labels)
 
 
-def train(network: nn.Sequential, scenes: Scenes, steps: int, peak: float, rise: float) -> None:
-    """Train by a one-cycle schedule whose learning rate rises to `peak` in the part `rise` of the steps."""
+def train(network: nn.Sequential, scenes: Scenes, steps: int) -> None:
+    """Train by a one-cycle schedule of the learning rate."""
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps, pct_start=rise)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 8e-3, total_steps=steps, pct_start=0.2)
     for step in range(steps):
-        images, labels, weights = (np.stack(part) for part in zip(*(scenes.scene() for _ in range(BATCH)), strict=True))
+        images, *maps = (np.stack(part) for part in zip(*(scenes.scene() for _ in range(BATCH)), strict=True))
+        labels, weights = (torch.from_numpy(part) for part in maps)
         logits = network(torch.from_numpy(images.transpose(0, 3, 1, 2).astype(np.float32)) / 127.5 - 1)[:, 0]
-        losses = nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(labels), reduction="none")
-        loss = (losses * torch.from_numpy(weights)).sum() / float(weights.sum())
+        losses = nn.functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        surprise = 0.1 + 0.9 * (torch.sigmoid(logits) - labels).abs().detach()  # most cells are easy background
+        loss = 4 * (losses * weights * surprise).sum() / float(weights.sum())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -222,12 +225,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("data", type=Path, help="folder that holds unlabelled_faces/, 300W/ and occluders/")
     made.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file to write")
     made.add_argument("--seed", type=int, default=0, help="seed of weights and scenes (default: 0)")
-    made.add_argument("--steps", type=int, nargs=2, default=(1701, 1300), help="of both stages (default: 1701 1300)")
+    made.add_argument("--steps", type=int, default=1200, help="training steps (default: 1200)")
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train both stages and write the network; 2 on the user's mistake."""
+    """Train and write the network; 2 on the user's mistake."""
     options = parser().parse_args(arguments)
     torch.manual_seed(options.seed)
     try:
@@ -238,9 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SrnError as error:
         print(error, file=sys.stderr)
         return 2
-    network, rng = proposal_network(), np.random.default_rng(options.seed)
-    train(network, Scenes(faces, (), fabrics, rng), options.steps[0], 8e-3, 0.3)
-    train(network, Scenes(faces, backgrounds, fabrics, rng), options.steps[1], 5e-3, 0.1)
+    network = proposal_network()
+    train(network, Scenes(faces, backgrounds, fabrics, np.random.default_rng(options.seed)), options.steps)
     export(network, options.out)
     return 0
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from srn.face.geometry import Box
-from srn.inference.found_boxes import decode_centerface, merge_overlaps, turned_back, without_parts
+from srn.inference.found_boxes import decode_centerface, merge_overlaps, parts_of_faces, turned_back
 
 
 class TestDecoding:
@@ -15,8 +15,10 @@ class TestDecoding:
         heat = rng.uniform(0, 1, (5, 7)).astype(np.float32)
         scale = rng.normal(1, 0.5, (2, 5, 7)).astype(np.float32)
         offset = rng.uniform(-0.5, 0.5, (2, 5, 7)).astype(np.float32)
+        landmarks = rng.uniform(0, 1, (10, 5, 7)).astype(np.float32)
         expected_boxes: list[list[float]] = []
         expected_scores: list[float] = []
+        expected_turns: list[int] = []
         for row in range(5):
             for column in range(7):
                 if heat[row, column] > 0.6:
@@ -26,16 +28,22 @@ class TestDecoding:
                     x = 4 * (column + 0.5 + float(offset[1, row, column]))
                     expected_boxes.append([x - width / 2, y - height / 2, x + width / 2, y + height / 2])
                     expected_scores.append(float(heat[row, column]))
+                    points = landmarks[:, row, column].reshape(5, 2).astype(float) * [height, width]
+                    down, right = points[3] + points[4] - points[0] - points[1]
+                    # Turning a picture counter-clockwise turns the direction (down, right) into (-right, down).
+                    expected_turns.append(int(np.argmax([down, -right, -down, right])))
         assert len(expected_boxes) > 5
-        boxes, scores = decode_centerface(heat, scale, offset, 0.6)
+        boxes, scores, turns = decode_centerface(heat, scale, offset, landmarks, 0.6)
         np.testing.assert_allclose(boxes, np.array(expected_boxes), rtol=1e-12)
         np.testing.assert_array_equal(scores, expected_scores)
+        np.testing.assert_array_equal(turns, expected_turns)
+        assert set(expected_turns) == {0, 1, 2, 3}
 
     def test_nothing_above_the_threshold(self) -> None:
         zeros = np.zeros((2, 3, 4), np.float32)
-        boxes, scores = decode_centerface(zeros[0], zeros, zeros, 0.5)
+        boxes, scores, turns = decode_centerface(zeros[0], zeros, zeros, np.zeros((10, 3, 4), np.float32), 0.5)
         assert boxes.shape == (0, 4)
-        assert scores.shape == (0,)
+        assert scores.shape == turns.shape == (0,)
 
 
 class TestMerging:
@@ -52,7 +60,7 @@ class TestMerging:
         scores = np.array([0.5, 0.8, 0.4, 0.7])
         merged, kept = merge_overlaps(boxes, scores, 0.2)
         np.testing.assert_allclose(merged, np.array([[0, 0, 10, (10 * 0.8 + 12 * 0.4) / 1.2], [100, 0, 110, 10]]))
-        np.testing.assert_array_equal(kept, [0.8, 0.5])
+        np.testing.assert_array_equal(kept, [1, 0])
         assert len(merge_overlaps(boxes, scores, 0.3)[0]) == 3
 
     @pytest.mark.parametrize("max_iou", [0.0, 1.0])
@@ -62,16 +70,15 @@ class TestMerging:
         assert len(merged) == (1 if max_iou == 0 else 4)
 
     def test_nothing_in_nothing_out(self) -> None:
-        merged, scores = merge_overlaps(np.empty((0, 4)), np.empty(0), 0.3)
+        merged, kept = merge_overlaps(np.empty((0, 4)), np.empty(0), 0.3)
         assert merged.shape == (0, 4)
-        assert scores.shape == (0,)
+        assert kept.shape == (0,)
 
 
 def test_parts_of_a_face_are_no_faces() -> None:
     boxes = np.array([[0, 0, 100, 100], [60, 60, 85, 85], [20, 20, 45, 45], [90, 90, 120, 120]], dtype=float)
-    kept, scores = without_parts(boxes, np.array([0.9, 0.8, 0.5, 0.45]))
-    np.testing.assert_array_equal(kept, boxes[[0, 1, 3]])  # the second is sure enough to be a face of its own
-    np.testing.assert_array_equal(scores, [0.9, 0.8, 0.45])
+    parts = parts_of_faces(boxes, np.array([0.9, 0.8, 0.5, 0.45]))
+    np.testing.assert_array_equal(parts, [False, False, True, False])  # the second is sure enough to be a face itself
 
 
 @pytest.mark.parametrize("turn", [1, 2, 3])

@@ -1,43 +1,71 @@
-"""The regions proposed for a close search: they cover the likely cells, overlap in context only, and stay bounded."""
+"""Proposals of small faces, and the regions of a close search: they hold all parts, cheaply, and stay bounded."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
-from srn.face.geometry import Box
-from srn.inference.proposals import BLOCK, CELL, LONGEST_REGION, ProposalNetwork, region_of_box, regions_of
+from srn.inference.found_boxes import Found
+from srn.inference.proposals import CELL, LARGEST_COST, RUN_COST, ProposalNetwork, joined
 from srn.media.pictures import read_image
 
-
-@pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
-@pytest.mark.parametrize("scale", [0.25, 0.1])
-def test_regions_cover_every_likely_cell_once(share: float, scale: float) -> None:
-    likely = np.random.default_rng(3).uniform(size=(37, 58)) < share
-    shape = (round(37 * CELL / scale), round(58 * CELL / scale), 3)
-    covered = np.zeros(shape[:2], int)
-    for region in regions_of(likely, scale, shape):
-        x0, y0, x1, y1 = region.core
-        covered[y0:y1, x0:x1] += 1
-        assert region.scale == 4 * scale
-        assert (x1 - x0) * scale <= LONGEST_REGION * BLOCK * CELL + 1
-        assert region.around[0] <= x0
-        assert region.around[1] <= y0
-        assert region.around[2] >= x1
-        assert region.around[3] >= y1
-    for row, column in np.argwhere(likely):
-        assert covered[int((row + 0.5) * CELL / scale), int((column + 0.5) * CELL / scale)] == 1
-    assert (covered.sum() == 0) == (not likely.any())
+SHAPE = (600, 800, 3)
 
 
-@pytest.mark.parametrize("box", [Box(10, 20, 30, 50), Box(-40, -40, -5, -5), Box(190, 90, 260, 170)])
-def test_the_region_of_a_box_lies_in_the_picture(box: Box) -> None:
-    region = region_of_box(box, 2.0, (100, 200, 3))
-    x0, y0, x1, y1 = region.around
-    assert 0 <= x0 < x1 <= 200
-    assert 0 <= y0 < y1 <= 100
+@pytest.mark.parametrize("count", [0, 1, 7, 60, 400])
+@pytest.mark.parametrize("scale", [0.25, 1.0])
+def test_regions_hold_every_part_and_cost_no_more(count: int, scale: float) -> None:
+    rng = np.random.default_rng(count)
+    center, reach = rng.uniform(0, [800, 600], (count, 2)), 30 / scale
+    parts = np.hstack([center - reach, center + reach])
+    regions = np.array(joined(parts, scale, SHAPE), float).reshape(-1, 4)
+    assert (regions[:, :2] >= 0).all()
+    assert (regions[:, 2:] <= [800, 600]).all()
+    inside = np.clip(np.hstack([np.floor(parts[:, :2]), np.ceil(parts[:, 2:])]), 0, [800, 600, 800, 600])
+    for part in inside:
+        assert ((regions[:, :2] <= part[:2]) & (regions[:, 2:] >= part[2:])).all(axis=1).any()
+
+    def cost(boxes: npt.NDArray[np.float64]) -> float:
+        return float((boxes[:, 2:] - boxes[:, :2]).prod(axis=1).sum() * scale**2 + RUN_COST * len(boxes))
+
+    assert cost(regions) <= cost(inside) + 1e-6
+    assert len(regions) <= count
+
+
+def test_a_full_picture_is_one_region_and_far_parts_stay_apart() -> None:
+    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(30.0, 800, 60), np.arange(30.0, 600, 60)))
+    parts = np.stack([x - 30, y - 30, x + 30, y + 30], axis=1)
+    assert joined(parts, 1.0, SHAPE) == [(0, 0, 780, 600)]
+    assert sorted(joined(parts[[0, -1]], 1.0, SHAPE)) == [(0, 0, 60, 60), (720, 540, 780, 600)]
+
+
+def test_parts_outside_the_picture_are_left_out() -> None:
+    assert joined(np.array([[-50.0, -50, -1, -1], [810, 0, 900, 50], [790, 590, 820, 640]]), 1.0, SHAPE) == [
+        (790, 590, 800, 600)
+    ]
+
+
+def test_no_search_exceeds_the_bound() -> None:
+    x, y = (axis.ravel() for axis in np.meshgrid(np.arange(50.0, 4000, 100), np.arange(50.0, 3000, 100)))
+    regions = np.array(joined(np.stack([x - 50, y - 50, x + 50, y + 50], axis=1), 1.0, (3000, 4000, 3)))
+    assert (regions[:, 2:] - regions[:, :2]).prod(axis=1).max() <= LARGEST_COST
+
+
+def test_nothing_is_proposed_within_a_larger_face() -> None:
+    portrait = read_image(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    searched = Found(0.1, np.empty((0, 4)), np.empty(0), np.empty(0, np.intp), np.ones((15, 13), np.float32))
+    network = ProposalNetwork(threads=1)
+    face = np.array([[0.0, 300.0, 300.0, 600.0]])
+    (scale, parts), *_ = network.parts(portrait, 24, 100, searched, np.empty((0, 4)))
+    assert scale == 1
+    (_, outside), *_ = network.parts(portrait, 24, 100, searched, face)
+    center = (parts[:, :2] + parts[:, 2:]) / 2
+    within = ((center > face[0, :2]) & (center < face[0, 2:])).all(axis=1)
+    assert within.any()
+    np.testing.assert_array_equal(outside, parts[~within])
 
 
 @pytest.mark.parametrize("height", [6, 8, 11])

@@ -13,7 +13,7 @@ from srn.errors import WeightsError
 PINNED: Mapping[str, str] = {
     "robust.onnx": "45c02ad03e4e8dc8cd10e905adaf1afac8d22a41c001370858fe3cc7a36417bc",
     "centerface.onnx": "fbfc554e28541c127e394665e912cc4e65b2b859d38c212d763fa6acca394e09",
-    "proposals.onnx": "f138117c9db0014394184030f5b7a4c42765367a7f0f9a430213afbf9d75c0b7",
+    "proposals.onnx": "978b1c55e5250fad05849a99606edb44f6850fcf49b4350baecf145ea432c2a2",
 }
 """SHA-256 of the files that the package ships (`sha256sum src/srn/weights/*`)."""
 

@@ -18,32 +18,37 @@ import cv2
 import numpy as np
 
 from srn.errors import InputError, WeightsError
-from srn.face.geometry import Box, ImageArray
+from srn.face.geometry import Box, Float64Array, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.engines import Device
 from srn.inference.found_boxes import (
+    SURE,
     Found,
+    IntArray,
     decode_centerface,
     merge_overlaps,
+    parts_of_faces,
     resized,
     to_picture,
     turned_back,
-    without_parts,
 )
 from srn.inference.inputs import as_image
-from srn.inference.proposals import ProposalNetwork, Region, region_of_box
+from srn.inference.proposals import ProposalNetwork, Rectangle, joined
 from srn.inference.sessions import Reopened, first_line, open_session
 
-CENTERFACE_SIZES = (160, 320)  # longer sides, in pixels, to which CenterFace resizes a picture
-FALLBACK_SIZES = (640, 1280)  # further ones, in which a picture is searched until it shows a face
+OUTPUTS = ("heat", "scale", "offset", "landmarks")  # of CenterFace
+CENTERFACE_SIZES = (160,)  # longer sides, in pixels, to which CenterFace resizes a picture
+FALLBACK_SIZE = 640  # another one, in which a picture is searched if it shows no face so far
 SMALLEST = 24.0  # default height of the smallest face, in pixels of a picture of up to `FULL_SIDE`
 LEAST_SMALLEST = 8.0  # lower limit of it: the proposals of an enlarged picture are no better
 FULL_SIDE = 4000  # longer side, in pixels, of a picture of 12 megapixels
 KNOWN = 22.0  # height of a face, in pixels of the last size, from which CenterFace finds it there
 REFINED = 64.0  # height of a face, in pixels of the last size, below which its box is placed by a closer search
-LARGEST_CLOSE = 60.0  # largest side of a face, in pixels of the close search, whose context lies within the region
-TOLERANCE = 8.0  # distance from its core, in pixels of the close search, to which a face belongs to a region
+LARGEST_CLOSE = 2 * REFINED  # height of the largest face of interest in a close search, in its pixels
+MARGIN = 32.0  # pixels of a close search around a box
+CUT = 2.0  # distance of a box from the border of the region, in pixels of the close search, below which it is cut
 UNSURE = 0.1  # score from which a box is looked at closely
+TURNED_SIZE = 80.0  # size of a face, in pixels, in the search that places the box of a turned face
 TURNED_THRESHOLD = 0.5  # lowest score of a face that lies on its side or upside down
 
 
@@ -77,9 +82,10 @@ class FaceFinder(Protocol):
 class CenterFaceFinder(Reopened):
     """CenterFace (Xu et al. 2019, arXiv:1911.03599) in ONNX Runtime: the built-in finder.
 
-    Large faces are found in a reduced picture. Where a `ProposalNetwork` suspects small ones, the picture is searched
-    again at the resolution that they need. If there is no face, the whole picture is searched in `FALLBACK_SIZES`, then
-    turned by 90, 180 and 270 degrees. Reduced pictures are never larger than the picture itself.
+    Large faces are found in a reduced picture. Parts of the picture are searched again at the resolution that they
+    need: around faces of few pixels, and where a `ProposalNetwork` suspects small ones. If there is no face, the whole
+    picture is searched at 640 pixels, then turned by 90, 180 and 270 degrees. Faces whose landmarks lie turned are
+    searched for again in the picture turned likewise. Reduced pictures are never larger than the picture itself.
 
     Args:
         model: a CenterFace ONNX file; the shipped one if None.
@@ -87,7 +93,7 @@ class CenterFaceFinder(Reopened):
         smallest: least height of a face, forehead to chin, in pixels. If None, faces are searched for from 24 pixels
             (in proportion more if the picture's longer side exceeds 4000), and smaller ones may be found as well.
         max_faces: largest number of faces; the largest faces are kept. All if None.
-        turned: whether faces that lie on their side or upside down are searched for, where there is no other.
+        turned: whether faces that lie on their side or upside down are searched for.
         threshold: lowest score of a face.
         doubtful_threshold: lowest score of a doubtful face, reported only if no face is certain; None to report none.
         max_iou: of two boxes that overlap by more than this, the better one is kept.
@@ -129,44 +135,44 @@ class CenterFaceFinder(Reopened):
         )
         self._proposals = ProposalNetwork(threads=threads, device=device)
         names = {value.name for value in (*self._session.get_inputs(), *self._session.get_outputs())}
-        if not {"image", "heat", "scale", "offset"} <= names:
-            expected = "input 'image' and outputs 'heat', 'scale', 'offset' (benchmarks/import_centerface.py)"
+        if not {"image", *OUTPUTS} <= names:
+            expected = f"input 'image' and outputs {', '.join(map(repr, OUTPUTS))}"
             raise WeightsError.at(str(where), expected, ", ".join(sorted(names)))
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first."""
         image = as_image(image)
-        found, close = self._refined(image, self._reduced(image, self.sizes, [])), []
-        if self.max_faces is None or self._certain(found) < self.max_faces:
-            close = list(self._closer(image, found))
-        for size in FALLBACK_SIZES:
-            if not self._certain([*close, *found]):
-                found = self._reduced(image, (size,), found)
-        faces = self._faces([*close, *found])
-        if self.turned and (not faces or faces[0].doubtful):
-            faces = self._turned(image) or faces
-        return faces if any(face.doubtful for face in faces) else largest_faces(faces, self.max_faces)
+        found = self._reduced(image, self.sizes, [])
+        found = [*self._closer(image, found), *found]
+        if not self._certain(found):
+            found = self._reduced(image, (FALLBACK_SIZE,), found)
+        faces = self._faces(found)
+        if self.turned:
+            faces = self._righted(image, faces)
+            if not faces or faces[0].doubtful:
+                faces = self._turned(image) or faces
+        certain = [face for face in faces if not face.doubtful]
+        return largest_faces(certain, self.max_faces) if certain else faces
 
-    def _faces(self, found: Sequence[Found], turn: int = 0) -> list[FoundFace]:
-        """Merge what the searches have found; faces below the threshold only if there is no other."""
-        boxes = np.concatenate([part.boxes for part in found])
-        scores = np.concatenate([part.scores for part in found])
-        tall = boxes[:, 3] - boxes[:, 1] >= (self.smallest or 0)
-        boxes, scores = boxes[tall], scores[tall]
-        certain = scores > self.threshold
-        doubtful = not certain.any()
-        if not doubtful:
-            boxes, scores = boxes[certain], scores[certain]
-        boxes, scores = without_parts(*merge_overlaps(boxes, scores, self.max_iou))
-        pairs = zip(boxes.tolist(), scores.tolist(), strict=True)
-        return [FoundFace(Box(*box), score, doubtful, turn) for box, score in pairs]
+    def _faces(self, found: Sequence[Found]) -> list[FoundFace]:
+        """Merge what the searches have found, best first; faces below the threshold only if there is no other."""
+        for least in (self.threshold, self.least):
+            boxes, scores, turns = self._merged(found, least)
+            kept = (boxes[:, 3] - boxes[:, 1] >= (self.smallest or 0)) & ~parts_of_faces(boxes, scores)
+            if kept.any():
+                break
+        rows = zip(boxes[kept].tolist(), scores[kept].tolist(), turns[kept].tolist(), strict=True)
+        return [FoundFace(Box(*box), score, score <= self.threshold, turn) for box, score, turn in rows]
+
+    def _merged(self, found: Sequence[Found], least: float) -> tuple[Float64Array, Float64Array, IntArray]:
+        """Merge the boxes of all searches with scores above `least`: best first, with their scores and turns."""
+        boxes, scores, turns = (np.concatenate(parts) for parts in zip(*(part[1:4] for part in found), strict=True))
+        boxes, scores, turns = (values[scores > least] for values in (boxes, scores, turns))
+        boxes, kept = merge_overlaps(boxes, scores, self.max_iou)
+        return boxes, scores[kept], turns[kept] * self.turned
 
     def _certain(self, found: Sequence[Found]) -> int:
-        """Count the certain faces, only as far as the largest number of faces needs it."""
-        certain = [part.scores > self.threshold for part in found]
-        if self.max_faces is None or not any(mask.any() for mask in certain):
-            return int(any(mask.any() for mask in certain))
-        return len(self._faces(found))
+        return sum(not face.doubtful for face in self._faces(found))
 
     def _reduced(self, image: ImageArray, sizes: Sequence[int], found: list[Found]) -> list[Found]:
         """Search the picture in several sizes; returns the searches of `found` and these."""
@@ -178,54 +184,68 @@ class CenterFaceFinder(Reopened):
                 found = [*found, self._find_at(image, available / longer_side)]
         return found
 
-    def _refined(self, image: ImageArray, found: list[Found]) -> list[Found]:
-        """Search again around faces of few pixels, at twice the last size: it places their boxes better."""
-        last = found[-1].scale
-        scale = min(2 * last, 1.0)
-        boxes = [box for box in self._known(found) if box.height * last < REFINED]
-        regions = [region_of_box(box, scale, image.shape) for box in boxes if scale >= 1.25 * last]
-        if sum((x1 - x0) * (y1 - y0) for _, _, (x0, y0, x1, y1) in regions) > image.shape[0] * image.shape[1] / 2:
-            return [*found, self._find_at(image, scale)]
-        return [*(self._find_in(image, region, 2 * REFINED) for region in regions), *found]
-
-    def _known(self, found: Sequence[Found]) -> list[Box]:
-        """Merge what the searches have found; returns the certain boxes."""
-        boxes, scores = (np.concatenate(parts) for parts in zip(*((p.boxes, p.scores) for p in found), strict=True))
-        boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
-        return [Box(*box) for box, score in zip(boxes.tolist(), scores, strict=True) if score > self.threshold]
-
     def _closer(self, image: ImageArray, found: Sequence[Found]) -> Iterator[Found]:
-        """Search the regions that may hold faces too small, or too weak, for the reduced picture."""
+        """Search parts of the picture closely: around faces of few pixels, weak ones, and where small ones may be."""
+        last = found[-1]
+        enough = self.max_faces is not None and self._certain(found) >= self.max_faces
+        known, known_scores, _ = self._merged(found, self.threshold)
+        boxes, scores, _ = self._merged(found, self.least)
+        weak = boxes[(scores <= self.threshold) & (scores > UNSURE) & (not enough)]
+        near = np.vstack([weak, known if last.scale <= 0.5 else known[:0]])  # enlarging helps weak ones only
+        near = near[(near[:, 3] - near[:, 1]) * last.scale < REFINED]
+        margin = MARGIN / (2 * last.scale) * np.array([-1, -1, 1, 1])
+        for region in joined(near + margin, 2 * last.scale, image.shape):
+            yield self._find_in(image, region, 2 * last.scale)
         smallest = self.smallest or max(SMALLEST, SMALLEST * max(image.shape[:2]) / FULL_SIDE)
-        largest = KNOWN / found[-1].scale
-        boxes, scores = (np.concatenate(parts) for parts in zip(*((p.boxes, p.scores) for p in found), strict=True))
-        boxes, scores = merge_overlaps(boxes, scores, self.max_iou)
-        if smallest < largest:
-            for region in self._proposals.regions(image, smallest, largest, found[-1]):
-                yield self._find_in(image, region)
-        weak = (scores > UNSURE) & (scores <= self.threshold)
-        for box in (Box(*values) for values in boxes[weak].tolist()):
-            if box.height < 2 * largest:
-                yield self._find_in(image, region_of_box(box, min(2 * KNOWN / box.height, 2.0), image.shape))
+        if smallest >= KNOWN / last.scale or enough:
+            return
+        regions, sure = list[Rectangle](), known[known_scores >= SURE]
+        for scale, parts in self._proposals.parts(image, smallest, KNOWN / last.scale, last, sure):
+            for x0, y0, x1, y1 in regions:  # of the level before, which shows the faces of this one as well
+                parts = parts[~((parts[:, :2] >= [x0, y0]) & (parts[:, 2:] <= [x1, y1])).all(axis=1)]
+            regions = joined(parts, scale, image.shape)
+            for region in regions:
+                yield self._find_in(image, region, scale)
 
-    def _find_in(self, image: ImageArray, region: Region, largest: float = LARGEST_CLOSE) -> Found:
-        """Search a region; faces centred outside its core, or above `largest` pixels of the search, are left out."""
-        x0, y0, x1, y1 = region.around
-        found = self._find_at(image[y0:y1, x0:x1], region.scale)
-        boxes = found.boxes + np.array([x0, y0, x0, y0])
-        center, size = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]).max(axis=1) * region.scale
-        tolerance = TOLERANCE / region.scale
-        low, high = np.array(region.core[:2]) - tolerance, np.array(region.core[2:]) + tolerance
-        inside = ((center >= low) & (center <= high)).all(axis=1) & (size < largest)
-        return found._replace(boxes=boxes[inside], scores=found.scores[inside])
+    def _find_in(self, image: ImageArray, region: Rectangle, scale: float) -> Found:
+        """Search a region; faces that it cuts, and large ones, are left out."""
+        x0, y0, x1, y1 = region
+        found = self._find_at(image[y0:y1, x0:x1], scale)
+        boxes, height, width = found.boxes + np.array([x0, y0, x0, y0]), *image.shape[:2]
+        beyond = np.array([x0, y0, -x1, -y1]) - boxes * [1, 1, -1, -1]  # of each side, in pixels
+        cut = (beyond > -CUT / scale) & (np.array(region) != [0, 0, width, height])
+        kept = ~cut.any(axis=1) & ((boxes[:, 3] - boxes[:, 1]) * scale < LARGEST_CLOSE)
+        return found._replace(boxes=boxes[kept], scores=found.scores[kept], turns=found.turns[kept])
+
+    def _righted(self, image: ImageArray, faces: Sequence[FoundFace]) -> list[FoundFace]:
+        """Search again around faces whose landmarks lie turned, in the picture turned likewise; the rest is upright."""
+        righted: list[FoundFace] = []
+        for face in faces:
+            if face.turn:
+                around = face.box.adjusted((0, 0), (2, 2)).as_array()[None]
+                for region in joined(around, 1.0, image.shape):
+                    face = self._placed(image, region, face)
+            if all(face.box.iou(other.box) <= self.max_iou for other in righted):
+                righted.append(face)
+        return sorted(righted, key=lambda face: -face.score)
+
+    def _placed(self, image: ImageArray, region: Rectangle, face: FoundFace) -> FoundFace:
+        part = image[region[1] : region[3], region[0] : region[2]]
+        upright = np.ascontiguousarray(np.rot90(part, face.turn))
+        for best in self._faces([self._find_at(upright, min(TURNED_SIZE / face.box.size, 1.0))])[:1]:
+            if best.turn == 0 and best.score > TURNED_THRESHOLD:
+                box = turned_back(best.box, face.turn, part.shape).adjusted(np.array(region[:2]))
+                return replace(best, box=box, turn=face.turn)
+        return replace(face, turn=0)
 
     def _turned(self, image: ImageArray) -> list[FoundFace]:
         """Find faces in the picture turned by quarter turns: those of the best turn, in pixels of the picture."""
         best: list[FoundFace] = []
         for turn in (1, 2, 3):
-            faces = self._faces(self._reduced(np.ascontiguousarray(np.rot90(image, turn)), self.sizes, []), turn)
+            upright = np.ascontiguousarray(np.rot90(image, turn))
+            faces = [face for face in self._faces(self._reduced(upright, self.sizes, [])) if face.turn == 0]
             if faces and faces[0].score > max(TURNED_THRESHOLD, best[0].score if best else 0):
-                best = [replace(face, box=turned_back(face.box, turn, image.shape)) for face in faces]
+                best = [replace(face, box=turned_back(face.box, turn, image.shape), turn=turn) for face in faces]
         return best
 
     def _find_at(self, image: ImageArray, scale: float) -> Found:
@@ -235,9 +255,9 @@ class CenterFaceFinder(Reopened):
         # The network halves the sides five times. Black padding below and to the right keeps the aspect ratio.
         padded = np.zeros((1, 3, -(-height // 32) * 32, -(-width // 32) * 32), dtype=np.float32)
         padded[0, :, :height, :width] = reduced.transpose(2, 0, 1)
-        heat, log_size, offset = self._session.run(["heat", "scale", "offset"], {"image": padded})
-        boxes, scores = decode_centerface(heat[0, 0], log_size[0], offset[0], self.least)
-        return Found(scale, to_picture(boxes, ratio), scores, heat[0, 0, : -(-height // 4), : -(-width // 4)])
+        heat, size, offset, landmarks = (output[0] for output in self._session.run(OUTPUTS, {"image": padded}))
+        boxes, scores, turns = decode_centerface(heat[0], size, offset, landmarks, self.least)
+        return Found(scale, to_picture(boxes, ratio), scores, turns, heat[0, : -(-height // 4), : -(-width // 4)])
 
 
 def check_search(smallest: float | None, max_faces: int | None) -> None:

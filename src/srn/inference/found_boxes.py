@@ -2,82 +2,91 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.localizer import Float32Array
+
+IntArray: TypeAlias = npt.NDArray[np.intp]
 
 SURE = 0.55  # score of a face, even within a larger one
 
 
 class Found(NamedTuple):
-    """What one search found: boxes (K, 4) in picture pixels and scores (K,), in a picture resized by `scale`.
+    """What one search found, in a picture resized by `scale`: K boxes in picture pixels.
 
-    `heat` (h, w) is the probability that a face is centred in a cell of 4 x 4 pixels of that size.
+    `boxes` (K, 4), `scores` (K,); `turns` (K,): quarter turns, counter-clockwise, of the picture that show the face
+    upright, as its landmarks lie. `heat` (h, w) is the probability that a face is centred in a cell of 4 x 4 pixels.
     """
 
     scale: float
     boxes: Float64Array
     scores: Float64Array
+    turns: IntArray
     heat: Float32Array
 
 
 def decode_centerface(
-    heat: Float32Array, scale: Float32Array, offset: Float32Array, threshold: float
-) -> tuple[Float64Array, Float64Array]:
-    """Decode the network's maps to boxes, without suppression (Xu et al. 2019, section 3).
+    heat: Float32Array, scale: Float32Array, offset: Float32Array, landmarks: Float32Array, threshold: float
+) -> tuple[Float64Array, Float64Array, IntArray]:
+    """Read boxes out of CenterFace's maps: one for each cell of 4 x 4 pixels with a probability above the threshold.
 
     Args:
-        heat: (h, w) probability that a face is centred in the cell; a cell is 4 x 4 input pixels.
-        scale: (2, h, w) logarithm of the face's height and width in cells.
-        offset: (2, h, w) y and x of the centre relative to the middle of the cell.
-        threshold: cells of at most this heat are ignored.
+        heat: (h, w) probability that a face is centred in the cell.
+        scale: (2, h, w) logarithm of a quarter of its height and width, in pixels.
+        offset: (2, h, w) its centre relative to the cell's, in cells: y and x.
+        landmarks: (10, h, w) y and x of eyes, nose and corners of the mouth, from the box's corner in its sides.
 
     Returns:
-        Boxes (K, 4), edges in input pixels counted from the corner, and scores (K,), in reading order.
+        Boxes (K, 4), edges in input pixels counted from the corner, scores (K,), and turns (K,) as in `Found`, in
+        reading order.
     """
     cells = np.argwhere(heat > threshold)  # (K, 2): row, column
     rows, columns = cells.T
     center = (cells + offset[:, rows, columns].T.astype(np.float64) + 0.5) * 4
     half = np.exp(scale[:, rows, columns].T.astype(np.float64)) * 2
     boxes = np.hstack([(center - half)[:, ::-1], (center + half)[:, ::-1]])
-    return boxes, heat[rows, columns].astype(np.float64)
+    points = landmarks[:, rows, columns].T.reshape(-1, 5, 2)
+    down, right = ((points[:, 3:].mean(axis=1) - points[:, :2].mean(axis=1)) * half).T  # from the eyes to the mouth
+    turns = np.where(np.abs(right) > np.abs(down), np.where(right < 0, 1, 3), np.where(down < 0, 2, 0))
+    return boxes, heat[rows, columns].astype(np.float64), turns
 
 
-def merge_overlaps(boxes: FloatArray, scores: FloatArray, max_iou: float) -> tuple[Float64Array, Float64Array]:
-    """Suppress boxes (K, 4) greedily; each box kept becomes the mean of those that agree with it. Best first.
+def merge_overlaps(boxes: FloatArray, scores: FloatArray, max_iou: float) -> tuple[Float64Array, IntArray]:
+    """Suppress boxes (K, 4) greedily; each box kept becomes the mean of those that agree with it.
 
     Neighbouring cells and other picture sizes detect the same face again. The mean of the boxes with an IoU of at
     least 1/2, weighted by their scores, varies less than the best box alone. A box that overlaps a better one by more
-    than `max_iou` is dropped.
+    than `max_iou` is dropped. Returns the means, best first, and the places of the best boxes in `boxes`.
     """
     order = np.argsort(-scores, kind="stable")
     kept, merged = [], []
     while order.size:
-        overlap = _iou_with(boxes[order[0]], boxes[order])
+        overlap = iou_with(boxes[order[0]], boxes[order])
         agree = order[overlap >= 0.5]
         kept.append(order[0])
         merged.append(np.average(boxes[agree], axis=0, weights=scores[agree]))
         overlap[0] = np.inf  # the box itself leaves the list for every max_iou
         order = order[overlap <= max_iou]
-    return np.array(merged, dtype=np.float64).reshape(-1, 4), np.asarray(scores, dtype=np.float64)[kept]
+    return np.array(merged, dtype=np.float64).reshape(-1, 4), np.array(kept, dtype=np.intp)
 
 
-def without_parts(boxes: Float64Array, scores: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Drop boxes (K, 4), best first, within a better and much larger one: parts of a face that look like one.
+def parts_of_faces(boxes: Float64Array, scores: Float64Array) -> npt.NDArray[np.bool_]:
+    """Say which boxes (K, 4), best first, lie within a better and much larger one: parts of a face that look like one.
 
     Scores (K,) of at least `SURE` are those of whole faces: of a portrait held before the chest, of a collage.
     """
-    kept = np.ones(len(boxes), bool)
+    parts = np.zeros(len(boxes), bool)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     for k in range(len(boxes)):
         shared = np.clip(np.minimum(boxes[k, 2:], boxes[:, 2:]) - np.maximum(boxes[k, :2], boxes[:, :2]), 0, None)
         part = (shared.prod(axis=1) > 0.7 * areas) & (areas < areas[k] / 6) & (scores < SURE)
-        kept[k + 1 :] &= ~part[k + 1 :]
-    return boxes[kept], scores[kept]
+        parts[k + 1 :] |= part[k + 1 :]
+    return parts
 
 
 def turned_back(box: Box, turn: int, shape: tuple[int, ...]) -> Box:
@@ -91,7 +100,7 @@ def turned_back(box: Box, turn: int, shape: tuple[int, ...]) -> Box:
     return Box(y0, height - 1 - x1, y1, height - 1 - x0)
 
 
-def _iou_with(box: FloatArray, boxes: FloatArray) -> Float64Array:
+def iou_with(box: FloatArray, boxes: FloatArray) -> Float64Array:
     overlap = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(axis=1)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     return np.asarray(overlap / ((box[2:] - box[:2]).prod() + area - overlap), np.float64)

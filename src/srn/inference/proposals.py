@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import resources
-from typing import NamedTuple
+from typing import TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from srn.face.geometry import Box, ImageArray
+from srn.face.geometry import Float64Array, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.engines import Device
 from srn.inference.found_boxes import Found
@@ -22,25 +21,16 @@ from srn.inference.sessions import open_session
 
 SMALLEST, LARGEST = 6.0, 12.0  # height of the faces that the network knows, pixels of its level
 ENLARGED = 4  # the finder sees a proposed region at this multiple of the level's resolution
-THRESHOLD = 0.15  # least probability of a face (`docs/face_finder.md`)
+THRESHOLD = 0.45  # least probability of a face (`docs/face_finder.md`)
 SUSPECTED = 12.0  # height of a face, in pixels of the finder's picture, from which it leaves a trace in the heat map
 SUSPICION = 0.025  # least heat of such a trace (`docs/face_finder.md`)
 CELL = 4  # pixels of the level in a cell of the network's map
-BLOCK = 2  # cells in a side of a block; a region consists of whole blocks
-MARGIN = 2  # cells of context that the finder sees around a region
-LONGEST_REGION = 24  # blocks in a side of a region at most: it bounds the finder's memory
+REACH = 12.0  # pixels of the level around a likely cell's centre that the finder sees
+RUN_COST = 6000  # time that a search takes beside its pixels, in pixels
+LARGEST_COST = 1_500_000  # of a search: it bounds the memory
 
-
-class Region(NamedTuple):
-    """A part of a picture, to be searched at `scale` times the picture's resolution.
-
-    `core` and `around` are (x0, y0, x1, y1) in whole pixels counted from the corner. Faces centred in `core` are
-    wanted; `around` is the same with its context.
-    """
-
-    scale: float
-    core: tuple[int, int, int, int]
-    around: tuple[int, int, int, int]
+Rectangle: TypeAlias = tuple[int, int, int, int]
+"""A part of a picture: x0, y0, x1, y1 in whole pixels counted from the corner."""
 
 
 class ProposalNetwork:
@@ -59,59 +49,56 @@ class ProposalNetwork:
         logits = self._session.run(["logits"], {"image": np.ascontiguousarray(padded, np.float32)})[0][0, 0]
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
-    def regions(self, image: ImageArray, smallest: float, largest: float, searched: Found) -> Iterator[Region]:
-        """Propose where faces from `smallest` to `largest` pixels of height may be.
+    def parts(
+        self, image: ImageArray, smallest: float, largest: float, searched: Found, known: Float64Array
+    ) -> Iterator[tuple[float, Float64Array]]:
+        """Propose where faces from `smallest` to `largest` pixels of height may be: scales, and parts (K, 4) to search.
 
-        Where the search of the picture by the finder had enough resolution to suspect them, it must have done so.
+        Where the finder's search of the picture had enough resolution to suspect them, it must have done so. None are
+        proposed within larger faces, `known` (K, 4).
         """
         scale, level = SMALLEST / smallest, image
         while True:
             height, width = (max(1, round(side * scale)) for side in image.shape[:2])
             interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
             level = cv2.resize(level, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
-            likely = np.atleast_2d(self(level) > THRESHOLD)
+            chances = np.atleast_2d(self(level))
+            likely = (chances > THRESHOLD) & (chances == cv2.dilate(chances, np.ones((3, 3), np.uint8)))
             if SMALLEST / scale * searched.scale >= SUSPECTED:
                 near = cv2.dilate(searched.heat, np.ones((5, 5), np.uint8))
                 likely &= cv2.resize(near, likely.shape[::-1], interpolation=cv2.INTER_LINEAR) > SUSPICION
-            yield from regions_of(likely, scale, image.shape)
+            for box in known[(known[:, 3] - known[:, 1]) * scale > LARGEST]:
+                x0, y0, x1, y1 = np.maximum(np.round(box * (scale / CELL)).astype(int), 0)
+                likely[y0:y1, x0:x1] = False
+            center = (np.argwhere(likely)[:, ::-1] + 0.5) * (CELL / scale)
+            limits = image.shape[1::-1]
+            parts = [np.clip(center + sign * REACH / scale, 0, limits) for sign in (-1, 1)]
+            yield ENLARGED * scale, np.hstack(parts)
             if LARGEST / scale >= largest:
                 return
             scale /= 2
 
 
-def regions_of(likely: npt.NDArray[np.bool_], scale: float, shape: tuple[int, ...]) -> Iterator[Region]:
-    """Cover the likely cells (rows, columns) of a level by regions of a picture of `shape` (H, W, ...)."""
-    rows, columns = (-(-n // BLOCK) for n in likely.shape)
-    padded = np.zeros((rows * BLOCK, columns * BLOCK), bool)
-    padded[: likely.shape[0], : likely.shape[1]] = likely
-    blocks = np.any(padded.reshape(rows, BLOCK, columns, BLOCK), axis=(1, 3))
-    for row, column in np.argwhere(blocks).tolist():
-        if not blocks[row, column]:  # taken by an earlier region
-            continue
-        right, below = column + 1, row + 1
-        while right < columns and right - column < LONGEST_REGION and blocks[row, right]:
-            right += 1
-        while below < rows and below - row < LONGEST_REGION and blocks[below, column:right].all():
-            below += 1
-        blocks[row:below, column:right] = False
-        cells = np.array([column, row, right, below]) * BLOCK
-        core, around = (
-            _in_picture(cells + margin * np.array([-1, -1, 1, 1]), CELL / scale, shape) for margin in (0, MARGIN)
-        )
-        yield Region(ENLARGED * scale, core, around)
+def joined(parts: Float64Array, scale: float, shape: tuple[int, ...]) -> list[Rectangle]:
+    """Clip parts (K, 4) to a picture of `shape` (H, W, ...), and join those that one search at `scale` sees cheaper."""
+    limits = np.tile(shape[1::-1], 2)
+    regions = np.empty((0, 4))
+    for part in np.clip(np.hstack([np.floor(parts[:, :2]), np.ceil(parts[:, 2:])]), 0, limits):
+        joining = bool((part[2:] > part[:2]).all())
+        while joining:
+            unions = np.hstack([np.minimum(regions[:, :2], part[:2]), np.maximum(regions[:, 2:], part[2:])])
+            gains = _cost(regions, scale) + _cost(part, scale) - _cost(unions, scale)
+            gains[_cost(unions, scale) > LARGEST_COST] = -1
+            if joining := bool(len(gains) and gains.max() >= 0):
+                part, regions = unions[gains.argmax()], np.delete(regions, gains.argmax(), axis=0)
+            else:
+                regions = np.vstack([regions, part])
+    union = np.hstack([regions[:, :2].min(axis=0, initial=np.inf), regions[:, 2:].max(axis=0, initial=0)])
+    if len(regions) > 1 and _cost(union, scale) <= min(_cost(regions, scale).sum(), LARGEST_COST):
+        regions = union[None]  # where no pair alone gains
+    return [(x0, y0, x1, y1) for x0, y0, x1, y1 in regions.astype(int).tolist()]
 
 
-def region_of_box(box: Box, scale: float, shape: tuple[int, ...]) -> Region:
-    """Give the region that shows a face box with half its size around it."""
-    corners = np.array([*(box.center - box.size), *(box.center + box.size)])
-    around = _in_picture(corners, 1.0, shape)
-    return Region(scale, around, around)
-
-
-def _in_picture(
-    edges: npt.NDArray[np.floating | np.integer], factor: float, shape: tuple[int, ...]
-) -> tuple[int, int, int, int]:
-    x0, y0, x1, y1 = (edges * factor).tolist()
-    height, width = shape[:2]
-    left, top = min(max(int(x0), 0), width - 1), min(max(int(y0), 0), height - 1)
-    return left, top, max(min(int(np.ceil(x1)), width), left + 1), max(min(int(np.ceil(y1)), height), top + 1)
+def _cost(parts: Float64Array, scale: float) -> Float64Array:
+    """Give the time of searches of parts (..., 4), in pixels of the search."""
+    return np.asarray(((parts[..., 2:] - parts[..., :2]) * scale).prod(axis=-1) + RUN_COST)
