@@ -63,6 +63,17 @@ def test_layers_give_the_numbers_of_torch(kind: str) -> None:
     assert kinds["BatchNormalization"] == (kind == "batch norm alone")
 
 
+def test_a_gain_counts_once() -> None:
+    module = random(nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 2, 1)))
+    x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+    graph = Graph(module, half=False)
+    found, _ = run(graph, graph.layers("x", module, gain=4), x)
+
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(found), module(4 * x), atol=1e-4, rtol=1e-5)
+
+
 def test_a_layer_without_nodes_is_refused() -> None:
     module = nn.Sequential(nn.Softplus())
     with pytest.raises(TypeError, match="no ONNX nodes for Softplus"):

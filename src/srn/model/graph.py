@@ -97,12 +97,14 @@ class Graph:
         weight, bias = (self.join(*(self.parameter(m, part) for m in modules), axis=0) for part in ("weight", "bias"))
         return self.add("Gemm", x, weight, bias, layer=modules[0], transB=1)
 
-    def convolution(self, x: str, conv: nn.Conv2d, norm: nn.Module | None = None) -> str:
-        """Add a convolution; a batch norm behind it becomes part of its weights.
+    def convolution(self, x: str, conv: nn.Conv2d, norm: nn.Module | None = None, gain: float = 1) -> str:
+        """Add a convolution of `gain` times x; a batch norm behind it becomes part of its weights.
 
         ONNX Runtime keeps its fast layout of convolutions only without a batch norm between them.
         """
         weight, bias = self.parameter(conv, "weight"), None if conv.bias is None else self.parameter(conv, "bias")
+        if gain != 1:
+            weight = self.add("Mul", weight, self.constant(gain))
         if isinstance(norm, nn.BatchNorm2d):
             gamma, beta, mean, variance = (self.parameter(norm, n) for n in _NORM)
             scale = self.add("Div", gamma, self.add("Sqrt", self.add("Add", variance, self.constant(norm.eps))))
@@ -114,14 +116,17 @@ class Graph:
         top, left = conv.padding
         return self.add("Conv", *inputs, layer=conv, pads=[top, left, top, left], strides=conv.stride)
 
-    def layers(self, x: str, *modules: nn.Module) -> str:
-        """Add layers one after the other; those within `Sequential` count as if they stood alone."""
+    def layers(self, x: str, *modules: nn.Module, gain: float = 1) -> str:
+        """Add layers one after the other; those within `Sequential` count as if they stood alone.
+
+        The first one reads `gain` times x; where that is not 1, it is a convolution.
+        """
         ahead = [layer for module in modules for layer in _flat(module)]
         while ahead:
             layer = ahead.pop(0)
             if isinstance(layer, nn.Conv2d):
                 norm = ahead.pop(0) if ahead and isinstance(ahead[0], nn.BatchNorm2d) else None
-                x = self.convolution(x, layer, norm)
+                x, gain = self.convolution(x, layer, norm, gain), 1
             elif isinstance(layer, nn.BatchNorm2d):
                 values = (self.parameter(layer, name) for name in _NORM)
                 x = self.add("BatchNormalization", x, *values, epsilon=layer.eps)

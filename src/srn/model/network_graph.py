@@ -89,7 +89,7 @@ class NetworkGraph:
         if isinstance(network.encoder, PatchEncoder):
             maps: tuple[_Map, ...] = (self._cells(image, size, 3),)
         else:
-            fine, middle, coarse = self._pyramid(self._normalized(image), network.encoder)
+            fine, middle, coarse = self._pyramid(image, network.encoder)
             channels = config.map_channels
             maps = (
                 self._cells(fine, size // FINE.stride, channels[0]),
@@ -98,13 +98,14 @@ class NetworkGraph:
             if network.coarse is not None:
                 moved = g.add("Mul", g.layers(coarse, network.coarse), g.constant(config.face_size))
         if network.hourglass is not None:
-            return maps, self._hourglass_shape(self._normalized(image), network.hourglass)
+            return maps, self._hourglass_shape(image, network.hourglass)
         placed = g.add("Mul", g.parameter(network, "mean_shape"), g.constant(spec.face_size))
         start = g.reshape(g.add("Add", placed, g.constant(spec.center)), 1, self._n, 2)
         return maps, start if moved is None else g.add("Add", start, g.reshape(moved, -1, self._n, 2))
 
-    def _normalized(self, image: str) -> str:
-        return self._g.add("Mul", self._g.add("Sub", image, self._g.constant(0.5)), self._g.constant(4))
+    def _on_pixels(self, image: str, *layers: nn.Module) -> str:
+        """Add layers on (image - 0.5) * 4; beyond its edge that is 0."""
+        return self._g.layers(self._g.add("Sub", image, self._g.constant(0.5)), *layers, gain=4)
 
     def _cells(self, feature_map: str, size: int, channels: int) -> _Map:
         g = self._g
@@ -113,9 +114,9 @@ class NetworkGraph:
         first = g.add("Range", g.whole(0), g.add("Mul", batch, g.whole(size * size)), g.whole(size * size))
         return _Map(values, g.reshape(first, -1, 1, 1, 1), size, channels)
 
-    def _pyramid(self, x: str, encoder: SharedMapEncoder) -> tuple[str, str, str]:
+    def _pyramid(self, image: str, encoder: SharedMapEncoder) -> tuple[str, str, str]:
         g = self._g
-        level4 = self._stage(g.layers(x, encoder.stem), encoder.stage4)
+        level4 = self._stage(self._on_pixels(image, encoder.stem), encoder.stage4)
         level8 = self._stage(level4, encoder.stage8)
         level16 = self._stage(level8, encoder.stage16)
         above = g.enlarge(g.layers(level16, encoder.lateral8))
@@ -131,10 +132,10 @@ class NetworkGraph:
             x = self._g.add("Relu", self._g.add("Add", y, self._g.layers(x, block.shortcut)))
         return x
 
-    def _hourglass_shape(self, x: str, initializer: HourglassInitializer) -> str:
+    def _hourglass_shape(self, image: str, initializer: HourglassInitializer) -> str:
         g, size = self._g, self._config.crop_size // initializer.STRIDE
         *layers, bottleneck = initializer.stem
-        x = self._hourglass(self._bottleneck(g.layers(x, *layers), bottleneck), initializer.hourglass, size)
+        x = self._hourglass(self._bottleneck(self._on_pixels(image, *layers), bottleneck), initializer.hourglass, size)
         heat = g.reshape(g.layers(x, initializer.head), 0, self._n, size * size)
         weights = g.reshape(g.add("Softmax", heat, axis=2), 0, self._n, size, size)
         places = g.constant(np.arange(size) * initializer.STRIDE + (initializer.STRIDE - 1) / 2)
