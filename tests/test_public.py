@@ -106,7 +106,7 @@ TrackerConfig(smooth: bool = True, flow: bool = True, least_flow: Share = 0.3, s
     load(path: str | os.PathLike[str]) -> Self
     save(self, path: str | os.PathLike[str]) -> None
     to_dict(self) -> dict[str, Any]
-draw_faces(image: ImageArray, faces: Iterable[Face], *, boxes: bool = True, contours: bool = True, size: float | None = None, colors: Mapping[str, Color] | None = None, box_color: Color = (255, 255, 255)) -> ImageArray
+draw_faces(image: ImageInput, faces: Iterable[Face], *, boxes: bool = True, contours: bool = True, size: float | None = None, colors: Mapping[str, Color] | None = None, box_color: Color = (255, 255, 255)) -> ImageArray
 read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]
 """  # noqa: E501
 """Every public function and class with its signature; below a class its own methods and properties."""

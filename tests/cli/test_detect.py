@@ -387,7 +387,7 @@ def test_found_faces_as_coco_are_a_dataset(
     (tmp_path / "moved").mkdir()
     moved = three.rename(tmp_path / "moved" / "set")
     ran = srn("data", "check", moved)
-    assert (ran.code, ran.err) == (0, "")
+    assert (ran.code, ran.err.strip()) == (0, "")
     assert "3 faces" in ran.out
     result = srn("evaluate", moved, "--no-cache", "--json", tmp_path / "result.json")
     assert result.code == 0
