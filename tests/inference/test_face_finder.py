@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -369,3 +370,20 @@ def test_a_bare_finder_gets_the_fit_of_centerface() -> None:
     assert default_fit(finder) == measured_fits()["centerface"]
     (found,) = LandmarkBoxFinder(finder).find(PICTURE)
     assert found == FoundFace(measured_fits()["centerface"].apply(Box(10, 20, 30, 60)), 0.9, doubtful=True)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None, "face", 3, [None], [(1, 2, 3, 4)], np.zeros((1, 5)), [FoundFace(Box(0, 0, 1, 1), float("nan"))],
+        [FoundFace((0, 0, 1, 1), 0.5)], [FoundFace(Box(0, 0, 1, 1), "high")],  # type: ignore[arg-type]
+    ],
+    ids=["None", "text", "number", "None in it", "tuple", "array", "NaN", "no box", "no score"],
+)  # fmt: skip
+def test_what_a_finder_returns_is_checked(found: Any) -> None:
+    class Careless:
+        def find(self, image: Any) -> Any:
+            return found
+
+    with pytest.raises(InputError, match=r"Careless\.find: expected a list of FoundFace, each with a Box and a score"):
+        LandmarkBoxFinder(Careless(), BoxFit()).find(PICTURE)

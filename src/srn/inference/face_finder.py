@@ -32,7 +32,7 @@ from srn.inference.found_boxes import (
     to_picture,
     turned_back,
 )
-from srn.inference.inputs import as_image
+from srn.inference.inputs import as_image, found_by
 from srn.inference.proposals import ProposalNetwork, Rectangle, joined
 from srn.inference.sessions import Reopened, first_line, open_session
 
@@ -382,7 +382,8 @@ class LandmarkBoxFinder:
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB; their landmark boxes in picture pixels, best score first."""
-        return [replace(found, box=self.fit.apply(found.box, found.turn)) for found in self.finder.find(image)]
+        faces = found_by(self.finder, image, FoundFace)
+        return [replace(found, box=self.fit.apply(found.box, found.turn)) for found in faces]
 
 
 def _check_fractions(**values: float | None) -> None:

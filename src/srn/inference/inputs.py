@@ -1,20 +1,26 @@
-"""Convert a user's picture, in any supported form, to the array that the networks take."""
+"""Convert a user's picture, in any supported form, to the array that the networks take; check what a finder returns."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from collections.abc import Iterable
+from numbers import Real
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
-from srn.face.geometry import ImageArray
+from srn.face.geometry import Box, ImageArray
 from srn.media.pictures import opaque_rgb, read_image
 
 Channels: TypeAlias = Literal["RGB", "BGR", "RGBA", "BGRA", "GREY"]
 """Channel order of an array. GREY is (H, W), the others are (H, W, 3) or (H, W, 4)."""
+
+
+_Found = TypeVar("_Found")
 
 
 class PilImage(Protocol):
@@ -64,6 +70,22 @@ def as_image(image: ImageInput, channels: Channels = "RGB", *, unit_range: bool 
         found = f"channels={channels!r}, unit_range={unit_range} with a {'PIL image' if is_pil else 'path'}"
         raise InputError.at("picture", "channels and unit_range for arrays only", found)
     return _from_pil(image) if is_pil else read_image(image)  # type: ignore[arg-type]
+
+
+def found_by(finder: Any, image: ImageArray, kind: type[_Found]) -> list[_Found]:
+    """Return the faces, of a kind with a box and a score, that a finder of the user's finds in a picture.
+
+    Raises:
+        InputError: it returns something else.
+    """
+    found = finder.find(image)
+    faces = list(found) if isinstance(found, Iterable) and not isinstance(found, str) else [found]
+    for face in faces:
+        box, score = getattr(face, "box", None), getattr(face, "score", None)
+        if not (isinstance(face, kind) and isinstance(box, Box) and isinstance(score, Real) and math.isfinite(score)):
+            expected = f"a list of {kind.__name__}, each with a Box and a score"
+            raise InputError.at(f"{type(finder).__name__}.find", expected, repr(face)[:100])
+    return faces
 
 
 def _expected(channels: Channels, unit_range: bool) -> str:
