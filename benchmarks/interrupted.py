@@ -96,6 +96,12 @@ def forked(work: Callable[[], object], folder: Path) -> int:
     raise AssertionError
 
 
+def _in_fork(work: Callable[[], bool], folder: Path) -> bool:
+    """Run what starts threads, such as a decoder, in a process of its own: forks of one with threads may hang."""
+    _, status = os.waitpid(forked(lambda: sys.exit(not work()), folder), 0)
+    return status == 0
+
+
 def run_srn(words: Sequence[str], folder: Path, strike: Strike | None = None, *, fresh: bool = False) -> Ended:
     """Run a command in a folder, and interrupt it; a `fresh` process loads the libraries itself."""
     if fresh:
@@ -150,9 +156,13 @@ def unequal(found: Tree, whole: Tree, folder: Path) -> list[str]:
     Videos are compared by their frames, since their encoder does not give the same bytes twice.
     """
     found, whole = results(found), results(whole)
-    return sorted(name for name in whole if name not in found or (
-        not _same_video(found[name], whole[name], folder) if name.endswith(".mp4") else found[name] != whole[name]
-    ))  # fmt: skip
+    return sorted(name for name in whole if name not in found or not _equal(name, found[name], whole[name], folder))
+
+
+def _equal(name: str, one: bytes, other: bytes, folder: Path) -> bool:
+    if name.endswith(".mp4"):
+        return _in_fork(lambda: _same_video(one, other, folder), folder)
+    return one == other
 
 
 def _same_video(one: bytes, other: bytes, folder: Path) -> bool:
@@ -237,7 +247,7 @@ def _broken(name: str, content: bytes, folder: Path) -> str | None:
             case ".mp4":
                 from srn.media.video_reading import open_video
 
-                return None if list(open_video(path)) else "no frame"
+                return None if _in_fork(lambda: bool(list(open_video(path))), folder) else "no video"
             case _:
                 return "neither the old file nor the new one"
     except (SrnError, ValueError) as error:
