@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 
 
 def main() -> None:
-    landmarker = FaceLandmarker(threads=1)
+    landmarker = FaceLandmarker(accuracy="best", threads=1)
     hopper, astronaut = (
         read_image(get_sample_data("grace_hopper.jpg", asfileobj=False)),
         read_image(FOLDER / "astronaut.jpg"),

@@ -53,7 +53,10 @@ class KnownWeights:
 
 
 CATALOGUE = (
-    KnownWeights("robust", PINNED["robust.onnx"], 11_004_849, 2_330_000, "preset robust: the default"),
+    KnownWeights("robust", PINNED["robust.onnx"], 11_133_186, 2_330_000, "preset robust: the default"),
+    KnownWeights(
+        "robust-int8", PINNED["robust-int8.onnx"], 6_784_341, 2_330_000, 'robust in 8 bits, for precision="int8"'
+    ),
     KnownWeights(
         "robust-no-occlusion",
         "9789e82c5408dbc2926e583987af1e9ade640c82ad67af9e485ba69dac2728ce",

@@ -149,9 +149,11 @@ class ModelConfig(Architecture):
 
 PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
     {
-        "robust": ModelConfig(),
+        "robust": ModelConfig(visibility_width=48),
         # Fewer blocks: with its hourglass the network stays within 0.4 GMAC.
-        "robust-hg": ModelConfig(preset="robust-hg", coarse_shape=False, hourglass=True, blocks=(2, 2, 2)),
+        "robust-hg": ModelConfig(
+            preset="robust-hg", coarse_shape=False, hourglass=True, blocks=(2, 2, 2), visibility_width=48
+        ),
         "paper": ModelConfig(
             preset="paper",
             crop_size=224,
