@@ -113,6 +113,7 @@ def test_without_openvino(monkeypatch: pytest.MonkeyPatch, tiny_weights: Path) -
         ({"precision": "half"}, "precision: expected one of float32, bf16, int8, found 'half'"),
         ({"precision": "bf16"}, "precision 'bf16': expected the runtime 'openvino', found 'onnxruntime'"),
         ({"precision": "int8"}, "precision 'int8': expected the shipped weights, found other weights"),
+        ({"precision": "int8", "runtime": "openvino"}, "precision 'int8': expected the runtime 'onnxruntime', found"),
         ({"runtime": "openvino", "device": "cuda"}, "runtime 'openvino': expected the CPU, .* found device='cuda'"),
         ({"runtime": "openvino", "providers": ["A", "B"]}, "runtime 'openvino': expected the CPU, .* found A, B"),
     ],

@@ -157,6 +157,16 @@ def test_missing_and_wrong_metadata_are_named(tiny_weights: Path, tmp_path: Path
     assert "\n" not in str(caught.value)
 
 
+def test_integers_are_not_for_openvino(tiny_weights: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    (tmp_path / "w.onnx").write_bytes(without(tiny_weights.read_bytes(), "precision", "int8"))
+    assert OnnxLocalizer(tmp_path / "w.onnx").scheme is IBUG_68
+    with pytest.raises(
+        WeightsError, match=r"w\.onnx: expected float weights for the runtime 'openvino', found weights in"
+    ):
+        OnnxLocalizer(tmp_path / "w.onnx", runtime="openvino")
+
+
 def test_tensors_in_other_files_and_of_false_size_are_refused(tiny_weights: Path) -> None:
     onnx = pytest.importorskip("onnx")
     unsealed = without(tiny_weights.read_bytes(), "provenance")[:-SEAL_LENGTH]

@@ -43,7 +43,6 @@ ARITHMETIC: Sequence[tuple[Runtime, Precision]] = (
     ("onnxruntime", "int8"),
     ("openvino", "float32"),
     ("openvino", "bf16"),
-    ("openvino", "int8"),
 )
 
 

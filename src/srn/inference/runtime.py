@@ -117,6 +117,8 @@ class OnnxLocalizer(Reopened):
             metadata = self._session.get_modelmeta().custom_metadata_map
             if metadata.get("format") != FORMAT:
                 raise WeightsError.at(self.path, f"a network exported by 'srn export' ({FORMAT})", "another ONNX file")
+            if runtime == "openvino" and metadata.get("precision") == "int8":
+                raise WeightsError.at(self.path, "float weights for the runtime 'openvino'", "weights in int8")
             config = json.loads(metadata["config"])
             self._scheme = described_scheme(config.get("scheme") or config["scheme_name"])
             self._crop_spec = CropSpec(config["frame_size"], config["face_size"])
@@ -197,5 +199,7 @@ def _check_arithmetic(
         raise InputError.at("runtime 'openvino'", "the CPU, and no provider of ONNX Runtime", found)
     if precision == "bf16" and runtime != "openvino":
         raise InputError.at("precision 'bf16'", "the runtime 'openvino'", repr(runtime))
+    if precision == "int8" and runtime != "onnxruntime":  # in OpenVINO the error grows by a quarter (`docs/speed.md`)
+        raise InputError.at("precision 'int8'", "the runtime 'onnxruntime'", repr(runtime))
     if precision == "int8" and own:
         raise InputError.at("precision 'int8'", "the shipped weights", "other weights, whose file says their precision")
