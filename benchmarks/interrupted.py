@@ -167,8 +167,10 @@ def _equal(name: str, one: bytes, other: bytes, folder: Path) -> bool:
 
 def _same_video(one: bytes, other: bytes, folder: Path) -> bool:
     """Tell whether two videos have frames of the same times, and pictures alike but for the loss of the encoder."""
+    from srn.media.ffmpeg import quiet
     from srn.media.video_reading import open_video
 
+    quiet()  # its threads would wait for Python to print what they say
     frames = []
     for content in (one, other):
         path = folder / "looked-at.mp4"
