@@ -118,6 +118,7 @@ def test_a_head_learns_what_the_samples_tell(tmp_path: Path, pack: FacePack, mon
     visible = (samples[..., 7] < 2).float()
     told = Read(samples.half(), torch.zeros(32, 68, 4).half(), torch.zeros(32, 4).half(), visible, torch.ones(32, 68))
     head = network.visibility_head
+    assert head is not None
     monkeypatch.setattr("train_visibility.PEAK", 0.03)
     monkeypatch.setattr("train_visibility.BATCH", 4)
     Learner(head, [told], epochs=20, seed=0).fit()

@@ -127,7 +127,7 @@ def test_a_flipped_byte_of_a_shipped_file_is_found(robust_weights: Path, tmp_pat
     check_model(bytes(content), name, "a network")
     content[len(content) // 2] ^= 1
     for copy in (name, "copy.onnx"):
-        with pytest.raises(WeightsError, match="no valid SHA-256"):
+        with pytest.raises(WeightsError, match=r"no valid SHA-256|does not have the SHA-256 stored in it"):
             check_model(bytes(content), copy, "a network", own=copy != name)
 
 
@@ -232,9 +232,12 @@ class TestOpening:
         with pytest.raises(MissingDependencyError, match=r"reading \.safetensors weights needs torch.*srn\[train\]"):
             open_localizer("weights.safetensors")
 
-    @pytest.mark.parametrize(("name", "found"), [("weights.pt", r"\.pt"), ("weights", "no suffix")])
+    @pytest.mark.parametrize(
+        ("name", "found"),
+        [("weights.pt", r", found \.pt"), ("weights", ", or one of the names robust, .*, found neither")],
+    )
     def test_another_kind_of_file(self, name: str, found: str) -> None:
-        with pytest.raises(InputError, match=rf"expected weights as \.onnx or \.safetensors, found {found}"):
+        with pytest.raises(InputError, match=rf"expected weights as \.onnx or \.safetensors{found}"):
             open_localizer(name)
 
     @pytest.mark.parametrize("suffix", [".onnx", ".safetensors"])
