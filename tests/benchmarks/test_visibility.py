@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from srn.face.metrics import roc_auc
 from srn.face.scheme import IBUG_68
 from srn.media.pictures import write_image
 
-FACES = {
+FACES: dict[str, Any] = {
     "afw/a": {"hidden": [3, 4], "doubtful": [5], "part": TRAINING},
     "afw/b": {"hidden": [], "doubtful": [], "part": TRAINING},
     "afw/c": {"hidden": [60], "doubtful": [], "part": YARDSTICK},

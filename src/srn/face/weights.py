@@ -58,6 +58,13 @@ CATALOGUE = (
         "robust-int8", PINNED["robust-int8.onnx"], 6_784_341, 2_330_000, 'robust in 8 bits, for precision="int8"'
     ),
     KnownWeights(
+        "robust-noise",
+        "1ff8f70fdc804d1d31d97a8d578035f165d49fed6a0dd3ca5fe391470277e108",
+        10_986_541,
+        400_000,
+        "preset robust, the paper's noise patches only in training (table 2, like for like)",
+    ),
+    KnownWeights(
         "robust-no-occlusion",
         "9789e82c5408dbc2926e583987af1e9ade640c82ad67af9e485ba69dac2728ce",
         11_017_730,
