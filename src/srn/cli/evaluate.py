@@ -173,10 +173,12 @@ def _print(measured: Measured, page: Path | None) -> None:
         )
     visibility = result.visibility_summary()
     if visibility is not None:
+        prior = visibility["prior"]
         options.console.print(
             f"occluded points ({visibility['occluded_share']:.0%} of {visibility['points']}): "
-            f"recall at 80 % precision {visibility['recall_at_80_precision']:.1%}, "
-            f"average precision {visibility['average_precision']:.3f}; "
+            f"recall at 80 % precision {visibility['recall_at_80_precision']:.1%} "
+            f"(by the landmark alone, without the picture: {prior['recall_at_80_precision']:.1%}), "
+            f"average precision {visibility['average_precision']:.3f} ({prior['average_precision']:.3f}); "
             f"NME of visible points {visibility['nme_visible']:.2%}, "
             f"of occluded points {visibility['nme_occluded']:.2%}",
             highlight=False,

@@ -14,8 +14,9 @@ from srn.face.weights import CATALOGUE, KnownWeights
 def weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the networks that have a name, for `--weights NAME` and `FaceLandmarker("NAME")`.
+    """List the networks that have a name.
 
+    `--weights NAME` and `FaceLandmarker("NAME")` open one.
     `robust` ships with the package. The others are research weights of the repository's folder `models/`; where the
     package was installed without it, the environment variable SRN_MODELS names their folder.
 
