@@ -181,4 +181,7 @@ def preset(name: str, **changes: Any) -> ModelConfig:
     """Return a preset with some values changed; raise `InputError` for an unknown name or an unfit value."""
     if name not in PRESETS:
         raise InputError.at("preset", f"one of {', '.join(PRESETS)}", repr(name))
-    return dataclasses.replace(PRESETS[name], **changes)
+    chosen = PRESETS[name]
+    if not changes.get("point_heads", chosen.point_heads) or changes.get("encoder", chosen.encoder) == "patches":
+        changes.setdefault("visibility_width", 0)  # the preset's head has nothing to stand on
+    return dataclasses.replace(chosen, **changes)
