@@ -307,7 +307,7 @@ def test_a_network_with_an_hourglass_may_start_from_one_without(small_config: An
 
 
 def test_a_visibility_head_leaves_the_points_and_their_expected_errors(small_config: Any, make_network: Any) -> None:
-    network = make_network(small_config("robust"))
+    network = make_network(small_config("robust", visibility_width=0))
     headed = adapted(network, small_config("robust", visibility_width=6)).eval()
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():

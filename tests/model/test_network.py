@@ -294,7 +294,7 @@ def test_pictures_and_video_share_their_first_iteration_only(small_config: Any, 
 
 def test_point_heads_by_hand(small_config: Any, make_network: Any) -> None:
     """Both answers of each point come from its own relational features and the last state."""
-    config = small_config("robust", iterations=1, non_local=False)
+    config = small_config("robust", iterations=1, non_local=False, visibility_width=0)
     network = make_network(config)
     image, shape = pictures(config, 1), shapes_near(network, 1)
 

@@ -25,6 +25,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "hourglass of odd levels": {"coarse_shape": False, "hourglass": True, "crop_size": 80},
     "no heads": {"point_heads": False},
     "visibility head": {"visibility_width": 12},
+    "no visibility head of its own": {"visibility_width": 0},
     "visibility head of one iteration, 29 points": {"visibility_width": 5, "iterations": 1, "scheme_name": "cofw29"},
     "no local offsets": {"local_offsets": False},
     "one offset": {"offsets_per_landmark": 1},

@@ -98,7 +98,7 @@ class ModelConfig(Architecture):
     coarse_shape: bool = True
     hourglass: bool = False
     point_heads: bool = True
-    visibility_width: Index = 0
+    visibility_width: Index = 48
     recurrence: Literal["iteration", "frame"] = "iteration"
     stem_channels: Count = 24
     map_channels: tuple[Count, Count, Count] = (32, 64, 128)
@@ -149,11 +149,9 @@ class ModelConfig(Architecture):
 
 PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
     {
-        "robust": ModelConfig(visibility_width=48),
+        "robust": ModelConfig(),
         # Fewer blocks: with its hourglass the network stays within 0.4 GMAC.
-        "robust-hg": ModelConfig(
-            preset="robust-hg", coarse_shape=False, hourglass=True, blocks=(2, 2, 2), visibility_width=48
-        ),
+        "robust-hg": ModelConfig(preset="robust-hg", coarse_shape=False, hourglass=True, blocks=(2, 2, 2)),
         "paper": ModelConfig(
             preset="paper",
             crop_size=224,
@@ -170,6 +168,7 @@ PRESETS: Mapping[str, ModelConfig] = MappingProxyType(
             local_offsets=False,
             coarse_shape=False,
             point_heads=False,
+            visibility_width=0,
         ),
     }
 )
