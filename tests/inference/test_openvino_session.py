@@ -127,3 +127,24 @@ def test_options_that_do_not_go_together(options: dict[str, Any], message: str, 
 def test_the_weights_of_a_run_know_no_other_runtime(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"runtime and precision: expected neither with \.safetensors weights"):
         open_localizer("weights.safetensors", **options)
+
+
+@needed
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+def test_ctrl_c_after_a_network_is_freed_is_an_interruption(tiny_weights: Path) -> None:
+    """In a process of its own, which a segmentation fault would end."""
+    code = f"""
+import gc, os, signal
+import numpy as np
+from srn.inference.runtime import OnnxLocalizer
+localizer = OnnxLocalizer({str(tiny_weights)!r}, runtime="openvino", threads=1)
+localizer(np.zeros((2, 64, 64, 3), np.uint8))
+del localizer
+gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -108,7 +110,8 @@ class OpenVinoSession:
             "INFERENCE_PRECISION_HINT": self._precision,  # the default is half precision where the processor likes it
             "ENABLE_CPU_PINNING": False,  # several processes would be pinned to the same cores
         }
-        return _Compiled(self._core.compile_model(self._model, "CPU", options))
+        with _own_signal_stack():
+            return _Compiled(self._core.compile_model(self._model, "CPU", options))
 
 
 class _Compiled:
@@ -128,6 +131,28 @@ class _Compiled:
         values = [np.array(tensor.data, np.float32) for tensor in request.output_tensors]
         self._idle.append(request)
         return values
+
+
+class _SignalStack(ctypes.Structure):
+    _fields_ = (("address", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+@contextlib.contextmanager
+def _own_signal_stack() -> Iterator[None]:
+    """Restore this thread's alternate signal stack afterwards (sigaltstack(2)).
+
+    Compiling gives the thread one that is freed with the model. A signal after that, such as Ctrl-C, would end the
+    process by a segmentation fault.
+    """
+    exchange = getattr(ctypes.CDLL(None), "sigaltstack", None) if os.name == "posix" else None
+    before = _SignalStack()
+    if exchange is not None:
+        exchange(None, ctypes.byref(before))
+    try:
+        yield
+    finally:
+        if exchange is not None:
+            exchange(ctypes.byref(before), None)
 
 
 def _openvino() -> Any:
