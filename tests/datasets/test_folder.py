@@ -85,3 +85,9 @@ def test_the_masked_version_stands_after_the_authors_pictures_and_is_made_once(d
     assert [dataset.kind.name for dataset in made] == ["300w"]
     assert "Full" not in theirs.parts  # challenging faces alone
     assert folder.sets("masked-300vw") == "no data: masked 300VW; no data: 300VW test set"
+
+
+def test_messages_name_no_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = DataFolder(Path("data"))
+    assert data.relative(f"{tmp_path}/data/COFW: none; data/WFLW: 3") == "COFW: none; WFLW: 3"

@@ -67,6 +67,12 @@ class DataFolder:
             return "; ".join(dict.fromkeys(reasons))
         return [dataset.limited(self.limit) for dataset in found]
 
+    def relative(self, message: str) -> str:
+        """Take the path of the folder out of a message, as given and as resolved: results name no machine."""
+        for root in (self.root.resolve(), self.root):
+            message = message.replace(f"{root}/", "")
+        return message
+
     def _open(self, name: str) -> Dataset | str:
         """Open a dataset, once; return the reason where there is none."""
         if name not in self._opened:
@@ -80,7 +86,7 @@ class DataFolder:
         try:
             dataset = open_faces(self.folders[kind.name], kind=kind.name, split=TEST, pictures=pictures)
         except DataError as error:
-            return f"no data: {kind.title} ({error})"
+            return f"no data: {kind.title} ({self.relative(str(error))})"
         return replace(dataset, label="the authors' pictures" if kind.masked_from is not None else "")
 
 

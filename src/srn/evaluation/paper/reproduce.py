@@ -93,7 +93,7 @@ class Reproduction:
         for found in sets.values():
             if not isinstance(found, str):
                 lines = [line for one in found for line in (*one.report.shortfalls, *one.report.problems)]
-                notes += [line.replace(f"{self.data.root}/", "") for line in lines]
+                notes += [self.data.relative(line) for line in lines]
         return Outcome(table, tuple(rows), tuple(dict.fromkeys(notes)))
 
     def _row(self, table: Table, variant: str, sets: Sets, version: int, init: Initialization) -> OurRow:
