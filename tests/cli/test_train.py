@@ -144,6 +144,7 @@ def test_any_setting_of_the_recipe(srn: Run, tmp_path: Path, recipes: list[Any])
     wrong = srn("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "run", "--set", "turned=0.2")
     assert wrong.mistake.startswith("--set turned=0.2")  # said before anything is read or packed
     config.save(tmp_path / "run" / "config.json")
+    (tmp_path / "run" / "state.safetensors").touch()  # a run begins with it
     assert srn(*common, "--resume", "--set", "averaging=0.9").mistake.startswith("--set: expected a run that begins")
 
 

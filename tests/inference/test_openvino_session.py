@@ -135,6 +135,7 @@ def test_ctrl_c_after_a_network_is_freed_is_an_interruption(tiny_weights: Path) 
     """In a process of its own, which a segmentation fault would end."""
     code = f"""
 import gc, os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # some shells ignore it in the background
 import numpy as np
 from srn.inference.runtime import OnnxLocalizer
 localizer = OnnxLocalizer({str(tiny_weights)!r}, runtime="openvino", threads=1)

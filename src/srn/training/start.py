@@ -89,7 +89,7 @@ def start_run(
         InputError: as `train` does, or the recipe or its changes do not fit.
     """
     folder = Path(out)
-    resumed = continues(folder, resume, options.get("console"))
+    resumed = continues(folder, resume)
     if clips and initial is None and not resumed:
         initial = shipped_weights()
     network = None if initial is None else load_weights(initial)[0]
@@ -104,6 +104,7 @@ def start_run(
         occluded = occluder is not None
         config = recipe(preset=preset, tracked=tracked, changes=changes, occluded=occluded, seed=seed, **values)
     pack = faces()
+    continues(folder, resume, options.get("console"))  # says so where it does not, once nothing else is wrong
     if not resumed:
         if config.clips is None:
             config = dataclasses.replace(config, model=dataclasses.replace(config.model, scheme_name=pack.scheme.name))
