@@ -112,7 +112,7 @@ def run_srn(words: Sequence[str], folder: Path, strike: Strike | None = None, *,
         number = forked(lambda: _command(words), folder)
     struck = strike is not None and _struck(number, strike)
     _, status, usage = os.wait4(number, 0)
-    said = Path(f"{folder}.stderr").read_text(errors="replace")
+    said = Path(f"{folder}.stderr").read_text(errors="replace").replace(f"{sys.prefix}/", "")  # of any machine
     return Ended(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, said, struck)
 
 

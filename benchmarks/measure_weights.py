@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -78,21 +77,6 @@ def masked_version(samples: Sequence[Sample], data: Path, folder: str) -> list[S
     """Make the masked version of 300W's test faces in a folder."""
     mask_samples(samples, folder, kind="mixed", wardrobe=MaskWardrobe.load(data / "occluders" / "masks"), seed=1)
     return list(open_faces(folder, split="test").samples)
-
-
-def speed(landmarker: FaceLandmarker, sample: Sample, repeats: int = 30) -> dict[str, float]:
-    """Measure median milliseconds of a face alone and in a batch of sixteen, in one view."""
-    image = sample.load()
-    single = FaceLandmarker(localizer=landmarker.localizer, accuracy="fast")
-    result = {}
-    for count in (1, 16):
-        times = []
-        for _ in range(repeats):
-            begin = time.perf_counter()
-            single.detect(image, [sample.box] * count)
-            times.append((time.perf_counter() - begin) / count * 1e3)
-        result[f"ms_a_face_in_batches_of_{count}"] = round(float(np.median(times[repeats // 6 :])), 2)
-    return result
 
 
 def half_occluded(samples: Sequence[Sample]) -> list[Sample]:
@@ -205,7 +189,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "visibility": visibility,
         "confidence": confidence,
         "box_curve": {name: curve.to_dict() for name, curve in curves.items()},
-        "speed": speed(best, clean[0]),
     }
     page = markdown_page(
         "The shipped weights, measured", content, NOTES,

@@ -24,7 +24,6 @@ Blocks depend on the place in the list alone. So a run that goes on, or is sprea
 as one that was not disturbed, and a face's numbers, which depend on its batch in the last bits, are the same.
 """
 MEMORY = 256 << 20  # bytes of decoded pictures at a time; a larger picture is alone
-BATCH_MEMORY = MEMORY // 2  # those of one batch; the next one is decoded meanwhile
 _FILES_AHEAD = 16  # that are read and not decoded yet
 _MOST_THREADS = 8
 
@@ -134,6 +133,7 @@ class _Stages(Generic[Finished]):
         block = self._of_batch = 0
         while self._decode_ahead():
             one = self._decoding[0]
+            # A batch takes half of the memory; the next one is decoded meanwhile.
             full = len(batch) >= self._most or self._of_batch + one.size > self._memory // 2
             if batch and (full or one.number // BLOCK != block):
                 break

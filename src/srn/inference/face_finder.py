@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from srn.errors import InputError, WeightsError
+from srn.errors import InputError, WeightsError, first_line
 from srn.face.geometry import Box, Float64Array, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.engines import Device
@@ -34,7 +34,7 @@ from srn.inference.found_boxes import (
 )
 from srn.inference.inputs import as_image, found_by
 from srn.inference.proposals import ProposalNetwork, Rectangle, joined
-from srn.inference.sessions import Reopened, first_line, open_session
+from srn.inference.sessions import Reopened, open_session
 
 OUTPUTS = ("heat", "scale", "offset", "landmarks")  # of CenterFace
 CENTERFACE_SIZES = (160,)  # longer sides, in pixels, to which CenterFace resizes a picture

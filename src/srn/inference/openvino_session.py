@@ -13,12 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srn.errors import InputError, MissingDependencyError, WeightsError
+from srn.errors import InputError, MissingDependencyError, WeightsError, first_line
 from srn.face.localizer import Float32Array
 from srn.face.onnx_file import check_model, output_names
 from srn.inference.cores import thread_count
 from srn.inference.engines import Precision
-from srn.inference.sessions import first_line
 
 _TELEMETRY = "openvino_telemetry"
 

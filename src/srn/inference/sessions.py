@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import onnxruntime
 
-from srn.errors import InputError, WeightsError
+from srn.errors import InputError, WeightsError, first_line
 from srn.face.localizer import Float32Array
 from srn.face.onnx_file import check_model
 from srn.inference.cores import thread_count
@@ -94,10 +94,6 @@ def open_session(
         raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
     _check_providers(wanted[:1], session.get_providers())  # ONNX Runtime falls back to the CPU without an error
     return session
-
-
-def first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _chosen_providers(providers: Sequence[str] | None, device: Device) -> list[str]:
