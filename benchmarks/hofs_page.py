@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hofs_clips import BEST, WALK, reached
+from hofs_table9 import LEARNED
 from results import markdown_page, markdown_table
 from srn.face.scheme import IBUG_68
 
@@ -77,8 +78,19 @@ def _set_table(name: str, rows: Mapping[str, Mapping[str, float]], variants: Map
 def _table_9(table: Mapping[str, Any]) -> str:
     tests = list(next(iter(table["nme"].values())))
     rows = [[arm, *(_with_spread(scores[test]) for test in tests)] for arm, scores in table["nme"].items()]
-    title = f"## Table 9 in small: {table['faces']} faces seen by each, NME % of held-out clips"
-    return f"{title}\n\n{markdown_table(('fine-tuned with', *tests), rows)}"
+    columns = ("fine-tuned with", *tests)
+    title = f"## Table 9 in small: {table['faces']} frames seen by each, NME % of held-out clips"
+    parts = [title, markdown_table(columns, rows)]
+    if table["differences"]:
+        gaps = [
+            [arm, *(f"{gap * 100:+.2f} ({low * 100:+.2f} to {high * 100:+.2f})" for gap, low, high in by_test.values())]
+            for arm, by_test in table["differences"].items()
+        ]
+        parts += [
+            f"{LEARNED} minus each other arm, in points, paired by seed and clip; 95 % bootstrap intervals over both:",
+            markdown_table(("less", *tests), gaps),
+        ]
+    return "\n\n".join(parts)
 
 
 def page(content: Mapping[str, Any]) -> str:

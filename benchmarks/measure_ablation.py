@@ -29,7 +29,15 @@ import numpy.typing as npt
 import torch
 
 from measure_weights import masked_version
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import (
+    argument_parser,
+    exit_code,
+    markdown_page,
+    markdown_table,
+    paired_difference,
+    provenance,
+    write_results,
+)
 from srn import FaceLandmarker
 from srn.datasets.catalogue import open_faces
 from srn.datasets.pack import FacePack
@@ -48,7 +56,6 @@ BARE = {"local_offsets": False, "coarse_shape": False, "point_heads": False}
 """The network of all arms: what the paper has no counterpart of is left out."""
 
 SETS = ("300W", "our masks", "the authors' 30")
-BOOTSTRAPS = 2000
 
 
 @dataclass(frozen=True)
@@ -113,16 +120,6 @@ def errors_of(network: StructuralRelationNetwork, sets: Mapping[str, Sequence[Sa
     return {name: evaluate(landmarker, samples).errors * 100 for name, samples in sets.items()}
 
 
-def difference(arm: Errors, whole: Errors, rng: np.random.Generator) -> tuple[float, float, float]:
-    """Return the mean difference of paired errors (seeds, faces), and its interval over seeds and faces."""
-    gap = arm - whole
-    seeds = rng.integers(len(gap), size=(BOOTSTRAPS, len(gap)))
-    faces = rng.integers(gap.shape[1], size=(BOOTSTRAPS, gap.shape[1]))
-    means = [gap[s][:, f].mean() for s, f in zip(seeds, faces, strict=True)]
-    low, high = np.quantile(means, (0.025, 0.975))
-    return float(gap.mean()), float(low), float(high)
-
-
 def summary(errors: Mapping[str, Mapping[str, Errors]]) -> dict[str, Any]:
     """Summarize each arm on each set: mean, spread over seeds, and the difference from the whole network."""
     made: dict[str, Any] = {}
@@ -132,7 +129,9 @@ def summary(errors: Mapping[str, Mapping[str, Errors]]) -> dict[str, Any]:
             key: {
                 "nme": float(values.mean()),
                 "over_seeds": float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else None,
-                "difference": difference(values, errors[base][key], np.random.default_rng(0)) if name != base else None,
+                "difference": paired_difference(values, errors[base][key], np.random.default_rng(0))
+                if name != base
+                else None,
             }
             for key, values in by_set.items()
         }

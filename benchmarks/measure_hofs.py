@@ -179,6 +179,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--updates", type=int, default=2)
     result.add_argument("--points", type=int, default=3, help="of the learning curve")
     result.add_argument("--fine-tune", type=int, default=0, metavar="FACES")
+    result.add_argument("--arm-seeds", type=int, default=0, help="runs of each arm; as many as --seeds if left out")
     result.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS, help="of table 9")
     result.add_argument("--name", default="hofs", help="of the files that are written")
     return result
@@ -190,12 +191,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sets = open_sets(options, study)
     content = measure(options, study, sets)
     if options.fine_tune:
-        agent = Agent.load(options.work / f"{options.variants[0]}-0" / AGENT_FILE, precision="auto")
-        nme = table_9(
-            study, agent, options.data / "occluders" / "masks", options.work,
-            faces=options.fine_tune, seeds=options.seeds, arms=options.arms,
+        runs = [options.work / f"{options.variants[0]}-{seed}" for seed in range(options.seeds)]
+        agents = [Agent.load(run / AGENT_FILE, precision="auto") for run in runs]
+        content["table_9"] = table_9(
+            study, agents, options.data / "occluders" / "masks", options.work,
+            faces=options.fine_tune, seeds=options.arm_seeds or options.seeds, arms=options.arms,
         )  # fmt: skip
-        content["table_9"] = {"faces": options.fine_tune, "nme": nme}
     plot(options, study, sets[0], content)
     write_results(options.out, options.name, content, page(content))
     print(page(content))

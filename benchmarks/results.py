@@ -10,12 +10,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from srn.errors import SrnError
 from srn.evaluation.provenance import commit, processor
 from srn.files import write_atomically, write_json
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 """Default folder of all results."""
+
+BOOTSTRAPS = 2000
 
 PROVENANCE = ("command", "date", "hardware", "commit")
 
@@ -78,3 +83,18 @@ def write_results(folder: Path, name: str, content: Mapping[str, Any] | None, pa
     if content is not None:
         write_json(folder / f"{name}.json", content)
     write_atomically(folder / f"{name}.md", page)
+
+
+def paired_difference(
+    arm: npt.NDArray[np.float64], other: npt.NDArray[np.float64], rng: np.random.Generator
+) -> tuple[float, float, float]:
+    """Return the mean of arm minus other, and its 95 % interval by a bootstrap over both seeds and faces.
+
+    Both are errors (seeds, faces) of the same seeds and faces.
+    """
+    gap = arm - other
+    seeds = rng.integers(len(gap), size=(BOOTSTRAPS, len(gap)))
+    faces = rng.integers(gap.shape[1], size=(BOOTSTRAPS, gap.shape[1]))
+    means = [gap[s][:, f].mean() for s, f in zip(seeds, faces, strict=True)]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(gap.mean()), float(low), float(high)

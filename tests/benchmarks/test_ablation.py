@@ -43,18 +43,6 @@ def test_arms_share_the_encoder_and_the_linear_one_starts_at_the_mean_shape() ->
                 assert moved <= bias * network.config.face_size * 1.001
 
 
-def test_a_difference_and_its_interval() -> None:
-    rng = np.random.default_rng(0)
-    whole = rng.normal(5, 2, (5, 400))  # the faces' own spread cancels in pairs
-    gap = rng.normal(0.5, 0.3, (5, 400))
-    mean, low, high = measure_ablation.difference(whole + gap, whole, rng)
-    assert mean == pytest.approx(gap.mean())
-    # By the normal approximation over faces and seeds.
-    spread = np.hypot(gap.mean(axis=0).std() / 20, gap.mean(axis=1).std() / 5**0.5)
-    assert (high - low) / 2 == pytest.approx(1.96 * spread, rel=0.5)
-    assert low < 0.5 < high
-
-
 def test_the_summary_compares_each_arm_with_its_whole() -> None:
     base = np.full((2, 3), 5.0)
     errors = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import results
@@ -45,3 +46,15 @@ def test_results_are_json_and_markdown(tmp_path: Path) -> None:
     text = (tmp_path / "new" / "name.md").read_text(encoding="utf-8")
     assert text.startswith("# Title\n\n- command: python benchmarks/x.py\n")
     assert "- weights: w\n- a note\n\na table\n" in text
+
+
+def test_a_difference_and_its_interval() -> None:
+    rng = np.random.default_rng(0)
+    whole = rng.normal(5, 2, (5, 400))  # the faces' own spread cancels in pairs
+    gap = rng.normal(0.5, 0.3, (5, 400))
+    mean, low, high = results.paired_difference(whole + gap, whole, rng)
+    assert mean == pytest.approx(gap.mean())
+    # By the normal approximation over faces and seeds.
+    spread = np.hypot(gap.mean(axis=0).std() / 20, gap.mean(axis=1).std() / 5**0.5)
+    assert (high - low) / 2 == pytest.approx(1.96 * spread, rel=0.5)
+    assert low < 0.5 < high

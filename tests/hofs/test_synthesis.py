@@ -11,13 +11,22 @@ import torch
 from srn.datasets.manifest import read_visible
 from srn.datasets.three_hundred_vw import read_300vw
 from srn.errors import DataError, InputError
-from srn.face.geometry import CropSpec
+from srn.face.geometry import CropSpec, ImageArray
+from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import COFW_29
 from srn.hofs.agent import Agent
 from srn.hofs.clips import GivenClips
 from srn.hofs.qnet import pretrained_qnet
 from srn.hofs.scenes import Place, Scenes
-from srn.hofs.synthesis import HardOcclusion, RandomOcclusion, hard_clips, write_clips
+from srn.hofs.synthesis import (
+    GreedyPolicy,
+    HardOcclusion,
+    MapPolicy,
+    PolicyOcclusion,
+    hard_clips,
+    random_policy,
+    write_clips,
+)
 from srn.model.network import StructuralRelationNetwork
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
@@ -118,13 +127,62 @@ def test_training_clips(agent: Agent) -> None:
 
 def test_random_occlusion_jumps_from_frame_to_frame() -> None:
     clip = plain_clip(400)
-    face = RandomOcclusion(SPEC, COFW_29, PATCH_SIZE)(clip, np.random.default_rng(3))
+    face = PolicyOcclusion(SPEC, COFW_29, random_policy, PATCH_SIZE)(clip, np.random.default_rng(3))
     hidden = [np.flatnonzero(~row).tolist() for row in face.visible]
     assert all(len(row) == 1 for row in hidden)
     landmarks = np.array([row[0] for row in hidden])
     assert set(landmarks) == set(range(29))
     assert not np.isin(np.diff(landmarks) % 29, [0, 1, 28]).all()
     assert (clip.images == GREY).all()
+
+
+def hidden_landmarks(face: MovingFace) -> list[int]:
+    hidden = [np.flatnonzero(~row).tolist() for row in face.visible]
+    assert all(len(row) == 1 for row in hidden)
+    return [row[0] for row in hidden]
+
+
+def test_the_map_of_all_faces_leads_to_its_dearest_landmark_and_stays() -> None:
+    costs = np.zeros(29)
+    costs[11] = 1.0
+    walked = PolicyOcclusion(SPEC, COFW_29, MapPolicy(costs), PATCH_SIZE)(plain_clip(20), np.random.default_rng(3))
+    path = hidden_landmarks(walked)
+    assert path[-1] == 11
+    assert path.count(11) >= 20 - 14  # the ring's farthest landmark is 14 steps away
+    assert np.isin(np.diff(path) % 29, [0, 1, 28]).all()
+
+
+class WeakAt:
+    """A localizer that errs where noise covers one landmark, the more the nearer the noise: grey hides nothing."""
+
+    def __init__(self, landmark: int) -> None:
+        self.scheme, self.crop_spec, self._landmark = COFW_29, SPEC, landmark
+        self.mean_shape, self.name = np.zeros((29, 2), np.float32), "weak"
+
+    def __call__(
+        self,
+        crops: ImageArray,
+        initial_shape: Float32Array | None = None,
+        hidden: Float32Array | None = None,
+        initial_weight: Float32Array | None = None,
+    ) -> Prediction:
+        shapes = np.repeat(grid_shape()[None], len(crops), axis=0)
+        distance = np.array([self._nearest(crop) for crop in crops], np.float32)
+        shapes[:, self._landmark] += (100 / (1 + distance))[:, None]
+        return Prediction(shapes[:, None], np.zeros((len(crops), 1), np.float32), None, None)
+
+    def _nearest(self, image: ImageArray) -> float:
+        rows, columns = np.nonzero((image != GREY).any(axis=2))
+        return float(np.hypot(columns - grid_shape()[self._landmark, 0], rows - grid_shape()[self._landmark, 1]).min())
+
+
+def test_greedy_goes_where_the_frozen_network_fails_more() -> None:
+    greedy = PolicyOcclusion(SPEC, COFW_29, GreedyPolicy(WeakAt(3)), PATCH_SIZE)
+    path = hidden_landmarks(greedy(plain_clip(30), np.random.default_rng(3)))
+    assert np.isin(np.diff(path) % 29, [0, 1, 28]).all()
+    reach = np.linalg.norm(grid_shape()[path] - grid_shape()[3], axis=1)
+    assert (np.diff(reach) <= 1e-6).all()
+    assert reach[-1] < reach[0]
 
 
 def test_training_faces(agent: Agent) -> None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from srn.datasets.manifest import MANIFEST
 from srn.datasets.writing import AnnotationWriter, frame_name
 from srn.errors import DataError, InputError
 from srn.face.geometry import CropSpec
+from srn.face.localizer import Localizer
 from srn.face.scheme import LandmarkScheme
 from srn.hofs.agent import Agent
-from srn.hofs.baselines import random_landmarks
+from srn.hofs.baselines import best_trajectory, random_landmarks
 from srn.hofs.clips import ClipSource, GivenClips
 from srn.hofs.scenes import PAPER_PATCH_SIZE, Place, Scenes, Trajectory
+from srn.hofs.world import OcclusionWorld
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
 from srn.training.runs import STATE_FILE
@@ -155,18 +158,53 @@ class HardOcclusion:
         return _scenes_of(face, model.crop_spec, model.scheme, self.agent.patch_size)
 
 
+Policy = Callable[[Scenes, int, int, np.random.Generator], Trajectory]
+"""(scenes of one clip, landmark before the first frame, noise seed, generator) -> the landmarks to hide, (T,)."""
+
+
+def random_policy(scenes: Scenes, start: int, noise: int, rng: np.random.Generator) -> Trajectory:
+    """Draw a random landmark in every frame: the paper's randomly synthesized occlusion (RSF, table 9)."""
+    return random_landmarks(scenes.length(0), scenes.n_points, rng)
+
+
 @dataclass(frozen=True)
-class RandomOcclusion:
-    """The paper's randomly synthesized occlusion (RSF, table 9): an `Occluder` by `random_landmarks`."""
+class MapPolicy:
+    """The best path over one map of all faces, `costs` (N,): what hiding each landmark costs on average."""
+
+    costs: npt.NDArray[np.float64]
+
+    def __call__(self, scenes: Scenes, start: int, noise: int, rng: np.random.Generator) -> Trajectory:
+        return best_trajectory(np.repeat(self.costs[None], scenes.length(0), axis=0), start)
+
+
+@dataclass(frozen=True)
+class GreedyPolicy:
+    """The action of the largest error in every frame: it asks the frozen network itself, and looks one step ahead."""
+
+    localizer: Localizer
+
+    def __call__(self, scenes: Scenes, start: int, noise: int, rng: np.random.Generator) -> Trajectory:
+        world, place, visited = OcclusionWorld(scenes, self.localizer), Place(0, 0, start, noise), []
+        for frame in range(scenes.length(0)):
+            candidates = scenes.candidates(place._replace(frame=frame))
+            place = candidates[int(world.errors(candidates).argmax())]
+            visited.append(place.landmark)
+        return np.array(visited, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class PolicyOcclusion:
+    """An `Occluder` whose patch follows a policy that learns nothing: what an agent is compared with."""
 
     spec: CropSpec
     scheme: LandmarkScheme
+    policy: Policy
     patch_size: float = PAPER_PATCH_SIZE
 
     def __call__(self, clip: MovingFace, rng: np.random.Generator) -> MovingFace:
         scenes = _scenes_of(clip, self.spec, self.scheme, self.patch_size)
-        noise = int(rng.integers(NOISE_SEEDS))
-        return scenes.occluded_clip(0, random_landmarks(scenes.length(0), scenes.n_points, rng), noise)
+        start, noise = int(rng.integers(scenes.n_points)), int(rng.integers(NOISE_SEEDS))
+        return scenes.occluded_clip(0, self.policy(scenes, start, noise, rng), noise)
 
     def face(self, face: TrainingFace, rng: np.random.Generator) -> TrainingFace:
         clip = self(_still(face), rng)
