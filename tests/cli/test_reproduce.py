@@ -31,7 +31,7 @@ def reproduce(srn: Run, root: Path, tmp_path: Path) -> Run:
     def run(*arguments: object) -> Any:
         return srn(
             "reproduce", *arguments, "--data", root, "--out", tmp_path / "out", "--cache", tmp_path / "cache",
-            "--accuracy", "fast", "--no-flip-average",
+            "--accuracy", "fast", "--no-flip-average", "--weights", "robust",
         )  # fmt: skip
 
     return run
@@ -86,7 +86,7 @@ def test_mistakes(reproduce: Run, knowing: Any, srn: Run, tmp_path: Path) -> Non
         "expected one of table7, table8, table9, found table4"
         in reproduce("table4", "--train", "--budget", "9").mistake
     )
-    away = srn("reproduce", "table4", "--data", tmp_path / "nowhere", "--out", tmp_path / "o")
+    away = srn("reproduce", "table4", "--data", tmp_path / "nowhere", "--out", tmp_path / "o", "--weights", "robust")
     assert "expected a folder that holds datasets" in away.mistake
 
 

@@ -22,6 +22,7 @@ from srn.evaluation.paper.outcome import Outcome
 from srn.evaluation.paper.publish import check_targets, publish
 from srn.evaluation.paper.reproduce import Reproduction
 from srn.evaluation.provenance import facts
+from srn.face.weights import CATALOGUE
 from srn.inference.landmarker import FaceLandmarker
 from srn.synthesis.masked import DRAWN, MaskedVersions
 
@@ -33,7 +34,10 @@ Data = Annotated[Path, typer.Option(help="Folder that holds the datasets: 300W, 
 Out = Annotated[Path, typer.Option(help="Folder for Markdown, CSV, JSON, curves and sheets."), options.Folder()]
 WeightsFiles = Annotated[
     list[Path] | None,
-    typer.Option(help="Weights: one file for each landmark scheme. Repeatable. The shipped ones if left out."),
+    typer.Option(
+        help="Weights, each with a row of its own. Repeatable. The shipped ones and the research weights of `models/`"
+        " if left out."
+    ),
 ]
 Runs = Annotated[
     Path | None, typer.Option(help="Folder of training runs: the variants of tables 7 to 9; OUT/runs with --train.")
@@ -93,8 +97,11 @@ def reproduce(
     opened = partial(
         options.open_landmarker, accuracy=accuracy, flip=flip_average, engine=options.Engine(threads), yunet=None
     )
-    files: list[Path | None] = [*weights] if weights else [None]
-    networks = [_network("full", path, opened) for path in files]
+    if weights:
+        networks = [_network("full", path, opened) for path in weights]
+    else:
+        known = [(one.variant, one.path()) for one in CATALOGUE]
+        networks = [_network(variant, path, opened) for variant, path in known if variant and path is not None]
     found, notes = ({}, []) if runs is None else find_runs(runs)
     trained = [_network(variant, path, opened, path.parent.name) for variant, path in found.items()]
     with options.progress_bar("faces") as progress, tempfile.TemporaryDirectory() as temporary:
@@ -151,7 +158,7 @@ def _print(outcome: Outcome) -> None:
             cells.append(tabulate.cell_text(cell).replace(" ", "\n", 1) if cell.value is not None else "n/a")
             if cell.value is None:  # the reason is printed below, because a narrow column would hide it
                 lacking[f"{ours.method}, {column.label}: {cell.reason}"] = None
-        printed.add_row(Text.assemble(f"ours: {ours.method}\n", (printable(ours.detail), "dim")), *cells)
+        printed.add_row(Text.assemble(f"{printable(ours.label)}\n", (printable(ours.detail), "dim")), *cells)
     options.console.print(printed)
     for line in [*lacking, *outcome.notes]:
         options.say(line)

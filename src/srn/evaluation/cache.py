@@ -24,6 +24,7 @@ from srn.evaluation.protocol import evaluate
 from srn.evaluation.provenance import COMPUTING_PACKAGES, package_versions
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, FaceResult, Initialization
 from srn.face.scheme import scheme_by_name
+from srn.face.weights import find_weights
 from srn.files import write_atomically
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
@@ -75,7 +76,7 @@ def weights_digest(landmarker: FaceLandmarker, file: Path | None = None) -> str 
     """Return the hash of a landmarker's weights; `file` has those of a localizer without a path. None if unknown."""
     localizer = landmarker.localizer
     path = localizer.path if isinstance(localizer, OnnxLocalizer) else file
-    return None if path is None else file_digest(path)
+    return None if path is None else file_digest(find_weights(path))
 
 
 class EvaluationCache:

@@ -26,6 +26,7 @@ class KnownWeights:
         size: bytes.
         faces: faces (or frames) seen in training.
         recipe: what they are, in a few words; `docs/experiments.md` has command and results.
+        variant: row of the paper's tables that `srn reproduce` measures them for (`published.VARIANTS`), if any.
     """
 
     name: str
@@ -33,6 +34,7 @@ class KnownWeights:
     size: int
     faces: int
     recipe: str
+    variant: str = ""
 
     @property
     def file(self) -> str:
@@ -53,7 +55,7 @@ class KnownWeights:
 
 
 CATALOGUE = (
-    KnownWeights("robust", PINNED["robust.onnx"], 11_133_186, 2_330_000, "preset robust: the default"),
+    KnownWeights("robust", PINNED["robust.onnx"], 11_133_186, 2_330_000, "preset robust: the default", "full"),
     KnownWeights(
         "robust-int8", PINNED["robust-int8.onnx"], 6_784_341, 2_330_000, 'robust in 8 bits, for precision="int8"'
     ),
@@ -63,6 +65,7 @@ CATALOGUE = (
         10_986_541,
         400_000,
         "preset robust, the paper's noise patches only in training (table 2, like for like)",
+        "full",
     ),
     KnownWeights(
         "robust-no-occlusion",
@@ -70,6 +73,7 @@ CATALOGUE = (
         11_017_730,
         200_000,
         "preset robust, no occlusion in training (SRN w/o OFA, tables 3 and 9)",
+        "without-occlusion",
     ),
     KnownWeights(
         "tracker",

@@ -36,20 +36,25 @@ class Network:
     def name(self) -> str:
         return self.landmarker.localizer.name
 
+    @property
+    def label(self) -> str:
+        """The weights' name without suffix and digest, for the row's name."""
+        return self.name.partition(".")[0]
 
-def by_variant(networks: Sequence[Network]) -> dict[tuple[str, str], Network]:
-    """Return networks by variant and name of the landmark scheme.
+
+def by_variant(networks: Sequence[Network]) -> dict[tuple[str, str], list[Network]]:
+    """Return networks by variant and name of the landmark scheme; several of one variant have a row each.
 
     Raises:
-        InputError: two networks of the same variant and scheme.
+        InputError: two of one variant and scheme have one name, so that their rows could not be told apart.
     """
-    found: dict[tuple[str, str], Network] = {}
+    found: dict[tuple[str, str], list[Network]] = {}
     for network in networks:
-        key = (network.variant, network.scheme.name)
-        if key in found:
+        others = found.setdefault((network.variant, network.scheme.name), [])
+        if any(other.name == network.name for other in others):
             expected = f"one file of {network.variant} weights for {network.scheme.n_points} points"
-            raise InputError.at("weights", expected, f"{found[key].name} and {network.name}")
-        found[key] = network
+            raise InputError.at("weights", f"{expected} of each name", f"{network.name} twice")
+        others.append(network)
     return found
 
 

@@ -40,12 +40,23 @@ class Cell:
 
 @dataclass(frozen=True)
 class OurRow:
-    """The measured cells of a network, by column name."""
+    """The measured cells of a network, by column name.
+
+    Attributes:
+        method: the paper's row that it stands beside.
+        weights: names of the networks, one for each landmark scheme; none where there are no weights.
+    """
 
     method: str
     variant: str
     cells: Mapping[str, Cell]
     init: Initialization
+    weights: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Our own name of the row: never the paper's, whose network it may not be."""
+        return f"ours: {' and '.join(self.weights)}" if self.weights else f"ours, for {self.method}"
 
     @property
     def curves(self) -> dict[str, Evaluation]:

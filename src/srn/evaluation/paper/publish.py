@@ -119,11 +119,11 @@ def curves(outcome: Outcome) -> LineChart | None:
     for row in drawn:
         for column in outcome.table.columns:
             part = row.curves.get(column.name)
-            key = (row.method + row.detail, column.subset, column.dataset, column.normalizer)
+            key = (row.label + row.detail, column.subset, column.dataset, column.normalizer)
             if part is None or column.metric not in ("nme", "failure-rate") or key in lines:
                 continue
             without_weights = ", ".join(row.detail.split(", ")[1:])
-            which = f"{row.method}, {without_weights}: " if len(drawn) > 1 else ""
+            which = f"{row.label}, {without_weights}: " if len(drawn) > 1 else ""
             name = f"{which}{column.label} (n = {len(part.results)})"
             lines[key] = Line(name, grid * 100, metrics.ced(part.errors, grid) * 100)
     if not lines:
@@ -157,9 +157,10 @@ def sheets(work: Reproduction, dataset: str, *, clips: bool = False) -> tuple[di
     if isinstance(found, str):
         return {}, [found]
     scheme = scheme_of(dataset)
-    network = (work.network("hofs", scheme) if clips else None) or work.network("full", scheme)
-    if network is None:
+    networks = (work.networks_of("hofs", scheme) if clips else []) or work.networks_of("full", scheme)
+    if not networks:
         return {}, [f"no weights: full, {scheme.n_points} points"]
+    network = networks[0]
     title = KINDS[dataset].title
     drawn: dict[str, ImageArray] = {}
     notes = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
@@ -36,13 +36,13 @@ class Reproduction:
     """Measures networks on the available faces.
 
     Args:
-        networks: weights of the tables, one for each variant and landmark scheme.
+        networks: weights of the tables; several of one variant and landmark scheme have a row each.
         ablations: weights of the ablations' runs, used instead of `networks` in the ablation tables.
         inits: sources of the face boxes; a row for each.
         progress: begins a measurement of a name and a number of faces; the result is called after each face.
 
     Raises:
-        InputError: an unknown source of face boxes, or two weights for one row.
+        InputError: an unknown source of face boxes, or two weights of one name for one row.
     """
 
     def __init__(
@@ -60,11 +60,10 @@ class Reproduction:
         self.networks, self.ablations = by_variant(networks), by_variant(ablations)
         self._evaluations: dict[tuple[int, str, str, str], Evaluation] = {}
 
-    def network(self, variant: str, scheme: LandmarkScheme, *, ablation: bool = False) -> Network | None:
+    def networks_of(self, variant: str, scheme: LandmarkScheme, *, ablation: bool = False) -> list[Network]:
+        """Return the networks that have a row of a variant, in the order in which they were given."""
         key = (variant, scheme.name)
-        if ablation:
-            return self.ablations.get(key)
-        return self.networks.get(key) or self.ablations.get(key)
+        return (not ablation and self.networks.get(key)) or self.ablations.get(key, [])
 
     def evaluate(self, network: Network, faces: Dataset, init: Initialization) -> Evaluation:
         """Measure a network on a set, once."""
@@ -87,7 +86,12 @@ class Reproduction:
         rows = []
         # The plain network has a row in every table, also where the paper prints only networks derived from it.
         for variant in dict.fromkeys([*table.variants, "full"]):
-            made = [self._row(table, variant, sets, version, init) for version in range(versions) for init in inits]
+            made = [
+                self._row(table, variant, sets, number, version, init)
+                for number in range(self._count(table, variant, names))
+                for version in range(versions)
+                for init in inits
+            ]
             rows += [row for row in made if row.filled] or made[:1]
         notes = self._mask_notes(table, sets)
         for found in sets.values():
@@ -96,19 +100,32 @@ class Reproduction:
                 notes += [self.data.relative(line) for line in lines]
         return Outcome(table, tuple(rows), tuple(dict.fromkeys(notes)))
 
-    def _row(self, table: Table, variant: str, sets: Sets, version: int, init: Initialization) -> OurRow:
+    def _count(self, table: Table, variant: str, datasets: Collection[str]) -> int:
+        """Count the rows of a variant: one for each network of the scheme that has the most, and one without any."""
+        if not datasets:
+            return max(len(self._timed(variant)), 1)
+        return max(1, *(len(self.networks_of(variant, scheme_of(d), ablation=table.ablation)) for d in datasets))
+
+    def _row(self, table: Table, variant: str, sets: Sets, number: int, version: int, init: Initialization) -> OurRow:
         published = table.row_of(variant)
         method = "SRN" if published is None else published.method
         cells: dict[str, Cell] = {}
+        used: dict[str, None] = {}
         for column in table.columns:
             if column.dataset == "none":
-                cells[column.name] = self._speed(variant)
+                some = self._timed(variant)
+            else:
+                some = self.networks_of(variant, scheme_of(column.dataset), ablation=table.ablation)
+            network = some[number] if number < len(some) else None
+            if network is not None:
+                used[network.label] = None
+            if column.dataset == "none":
+                cells[column.name] = self._speed(network, variant)
                 continue
-            network = self.network(variant, scheme_of(column.dataset), ablation=table.ablation)
             found = sets[column.dataset]
             faces = found if isinstance(found, str) else found[min(version, len(found) - 1)]
             cells[column.name] = self._measured(network, variant, faces, column, init)
-        return OurRow(method, variant, cells, init)
+        return OurRow(method, variant, cells, init, tuple(used))
 
     def _measured(
         self, network: Network | None, variant: str, faces: Dataset | str, column: Column, init: Initialization
@@ -143,8 +160,11 @@ class Reproduction:
         official = faces.kind.official_count(column.subset)
         return Cell(interval, len(part.results), official, part=part, details=details)
 
-    def _speed(self, variant: str) -> Cell:
-        network = next((n for (name, _), n in self.networks.items() if name == variant), None)
+    def _timed(self, variant: str) -> list[Network]:
+        """Return a variant's networks of the first scheme that has some: speed belongs to no set of faces."""
+        return next((some for (name, _), some in self.networks.items() if name == variant), [])
+
+    def _speed(self, network: Network | None, variant: str) -> Cell:
         if network is None:
             return Cell(reason=f"no weights: {variant}")
         localizer = network.landmarker.localizer
@@ -155,9 +175,10 @@ class Reproduction:
     def _mask_notes(self, table: Table, sets: Sets) -> list[str]:
         """Compare the authors' masks with masks made here, by the same network on the same faces."""
         found = sets.get("masked-300w", "")
-        network = self.network("full", scheme_of("masked-300w"), ablation=table.ablation)
-        if isinstance(found, str) or len(found) < 2 or network is None:
+        networks = self.networks_of("full", scheme_of("masked-300w"), ablation=table.ablation)
+        if isinstance(found, str) or len(found) < 2 or not networks:
             return []
+        network = networks[0]
         theirs, ours = found[:2]
         errors = (self.evaluate(network, theirs, "gt-box"), self.evaluate(network, ours, "gt-box"))
         note, clean = _errors_under_masks(*errors, ours.label), self.data.sets("300w")

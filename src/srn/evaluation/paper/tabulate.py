@@ -54,7 +54,7 @@ def markdown(outcome: Outcome) -> str:
         numbers = [f"{row.values[c.name]:.2f}" if c.name in row.values else "–" for c in table.columns]
         lines.append(_line([name, *numbers]))
     for ours in outcome.rows:
-        name = f"**ours: {ours.method}**" + (f"<br>{ours.detail}" if ours.detail else "")
+        name = f"**{ours.label}**" + (f"<br>beside {ours.method}; {ours.detail}" if ours.detail else "")
         texts = []
         for column in table.columns:
             gap = difference(table, ours, column)
