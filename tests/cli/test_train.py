@@ -122,6 +122,7 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             {"coarse_shape": True, "non_local": False, "without": ("g", "mu")},
         ),
         (("--preset", "paper"), {"coarse_shape": False, "hourglass": False}),
+        (("--preset", "fast"), {"coarse_shape": True, "crop_size": 128}),
         (("--preset", "robust-hg"), {"coarse_shape": False, "hourglass": True}),
     ],
 )

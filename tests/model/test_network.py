@@ -122,15 +122,16 @@ def test_the_same_network_for_every_scheme(scheme: str, small_config: Any, make_
             assert output.visibility.shape == output.log_scale.shape == (2, n)
 
 
-def test_robust_stays_within_6_million_parameters_and_0_4_gmac() -> None:
-    config = preset("robust")
+@pytest.mark.parametrize(("name", "parameters", "multiply_adds"), [("robust", 6e6, 0.4e9), ("fast", 1.5e6, 0.09e9)])
+def test_what_a_preset_may_cost(name: str, parameters: float, multiply_adds: float) -> None:
+    config = preset(name)
     network = StructuralRelationNetwork(config, zero_face(config)).eval()
 
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(pictures(config, 1))
 
-    assert count(network) <= 6_000_000
-    assert 0.05e9 < counter.get_total_flops() / 2 <= 0.4e9
+    assert count(network) <= parameters
+    assert 0.05e9 < counter.get_total_flops() / 2 <= multiply_adds
 
 
 # --- relations

@@ -12,7 +12,7 @@ from srn.cli.data import load_faces
 from srn.files import WEIGHTS
 
 Preset = Annotated[
-    Literal["robust", "robust-hg", "paper"] | None,
+    Literal["robust", "fast", "robust-hg", "paper"] | None,
     typer.Option(help="Network and recipe; `robust` if left out. With --clips: --initial's."),
 ]
 Data = Annotated[
