@@ -27,17 +27,17 @@ demo: $(CORE) ## set up without PyTorch and find the landmarks of a real portrai
 	@ls -1 "$(CURDIR)/$(DEMO)"/*hopper* "$(CURDIR)/$(DEMO)/faces.json"
 
 test: $(DEV) ## set up everything and run the tests; ARGS="-k face" selects
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 test-lowest: ## run the tests with the lowest allowed versions, in .venv-lowest; EXTRAS=dev: with PyTorch
 	@test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	@.venv-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt --editable '.[$(EXTRAS)]'
-	.venv-lowest/bin/python -m pytest $(ARGS)
+	.venv-lowest/bin/python -m pytest --numprocesses auto $(ARGS)
 
 test-newest: ## run the tests with the newest versions, in .venv-newest; EXTRAS=dev: with PyTorch
 	@test -x .venv-newest/bin/python || $(PYTHON) -m venv .venv-newest
 	@.venv-newest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[$(EXTRAS)]'
-	.venv-newest/bin/python -m pytest $(ARGS)
+	.venv-newest/bin/python -m pytest --numprocesses auto $(ARGS)
 
 lint: $(DEV) ## check style, format, spelling and types
 	$(BIN)/ruff check .
