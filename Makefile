@@ -11,10 +11,11 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 # Stamps: rewritten after an install, out of date as soon as the requirements change.
 CORE := $(VENV)/.installed-core
 DEV := $(VENV)/.installed-dev
+DOCS := $(VENV)/.installed-docs
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-lowest test-newest lint format clean
+.PHONY: help demo test test-lowest test-newest lint format docs clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,8 +50,11 @@ format: $(DEV) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(DOCS) ## build the documentation site into site/, with warnings as errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean: ## remove caches and the demo, not the environment
-	rm -rf "$(DEMO)" .pytest_cache .ruff_cache .mypy_cache .coverage build dist
+	rm -rf "$(DEMO)" .pytest_cache .ruff_cache .mypy_cache .coverage build dist site
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -64,3 +68,8 @@ $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing srn with everything for training and tests (PyTorch among it: some minutes) ..."
 	@$(PIP) --editable '.[dev]'
 	@touch $(CORE) $@
+
+$(DOCS): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing what builds the documentation ..."
+	@$(PIP) --editable '.[docs]'
+	@touch $@

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import importlib.util
 import re
 import shlex
 import shutil
@@ -19,7 +21,9 @@ from matplotlib.cbook import get_sample_data
 
 from srn.cli import main
 from srn.face.weights import CATALOGUE
+from srn.inference import face_finder, proposals, runtime, sessions
 from srn.media.pictures import read_image
+from srn.media.video_writing import VideoWriter
 
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "srn"
@@ -27,7 +31,8 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "benchmarks" / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "examples" / "README.md",
+    *sorted(page for page in (ROOT / "docs").rglob("*.md") if "results" not in page.relative_to(ROOT).parts),
 ]
 PAGES = [*DOCUMENTS, *sorted((ROOT / "docs" / "results").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w*)([^\n]*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -100,7 +105,10 @@ def test_results_can_be_made_again_or_say_that_they_are_a_record(page: Path) -> 
 @pytest.mark.parametrize("document", PAGES, ids=name_of)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8")):
-        if "://" not in target and not target.startswith("mailto:"):
+        command = re.fullmatch(r"(?:\.\./|reference/)*cli/(\w+)\.md", target)  # made by docs/site/hooks.py
+        if command:
+            assert command[1] in (*main.COMMANDS, "index"), target
+        elif "://" not in target and not target.startswith("mailto:"):
             assert (document.parent / target).exists(), target
 
 
@@ -132,37 +140,73 @@ def is_importable(name: str) -> bool:
     return False
 
 
-# --- Python
+# --- snippets that run
 
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working directory that the documents assume: a portrait, a folder of pictures, boxes, 300W if it is here."""
+    """The working directory that the documents assume: a portrait, pictures, boxes, a video, 300W if it is here."""
     portrait = get_sample_data("grace_hopper.jpg", asfileobj=False)
     shutil.copy(str(portrait), tmp_path / "portrait.jpg")
     (tmp_path / "holiday").mkdir()
     shutil.copy(str(portrait), tmp_path / "holiday" / "hopper.jpg")
     (tmp_path / "boxes.json").write_text('{"portrait.jpg": [[175, 174, 355, 334]]}')
+    with VideoWriter(tmp_path / "clip.mp4", 30.0) as writer:
+        for k in range(2):
+            writer.write(read_image(tmp_path / "portrait.jpg"), k / 30)
+        writer.complete()
     data = ROOT.parent / "shared" / "data" / "300W"
     if data.is_dir():
         (tmp_path / "300W").symlink_to(data)
+    for place in (runtime, face_finder, proposals):
+        monkeypatch.setattr(place, "open_session", opened_once)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "document", [d for d in DOCUMENTS if any(s.language == "python" for s in snippets(d))], ids=name_of
-)
-def test_python_snippets_run(document: Path, desk: Path) -> None:
+_sessions: dict[tuple[bytes, str], sessions.Session] = {}
+
+
+def opened_once(content: bytes, *place: Any, **options: Any) -> sessions.Session:
+    """Open a session, or return it if it is open: snippets open the same networks again and again."""
+    key = hashlib.sha256(content).digest(), str(sorted(options.items()))
+    if key not in _sessions:
+        _sessions[key] = sessions.open_session(content, *place, **options)
+    return _sessions[key]
+
+
+def runs(snippet: Snippet) -> bool:
+    """Whether a block runs: Python unless it is marked `no-run`, commands if they are marked `run`."""
+    missing = [name for name in ("torch",) if name in snippet.flags.split() and not importlib.util.find_spec(name)]
+    wanted = {"python": "no-run" not in snippet.flags, "sh": "run" in snippet.flags.split()}
+    return wanted.get(snippet.language, False) and not missing
+
+
+def run_commands(text: str) -> None:
+    """Run each line, and look for the files that it promises."""
+    for line in text.splitlines():
+        program, *words = words_of(line)
+        assert program == "srn", line
+        assert main.command_line(words[0])(words, standalone_mode=False) in (None, 0), line
+        promised = [words[k + 1] for k, word in enumerate(words) if word in ("--out", "--json")]
+        assert all(Path(output).exists() for output in promised), line
+
+
+@pytest.mark.parametrize("document", [d for d in DOCUMENTS if any(runs(s) for s in snippets(d))], ids=name_of)
+def test_snippets_run(document: Path, desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Blocks of a document run one after another; those marked `no-run` need files of the reader's own."""
     values: dict[str, Any] = {"frames": [read_image(desk / "portrait.jpg")] * 2}
     for snippet in snippets(document):
-        if snippet.language != "python":
-            continue
-        code = compile("\n" * (snippet.line - 1) + snippet.text, str(document), "exec")
         needs_data = '"300W"' in snippet.text and not (desk / "300W").exists()
-        if "no-run" not in snippet.flags and not needs_data:
+        if snippet.language == "python":  # also one that does not run
+            code = compile("\n" * (snippet.line - 1) + snippet.text, str(document), "exec")
+        if needs_data or not runs(snippet):
+            continue
+        if snippet.language == "python":
             exec(code, values)
+        else:
+            run_commands(snippet.text)
+    capsys.readouterr()
 
 
 # --- command lines

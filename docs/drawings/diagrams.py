@@ -102,9 +102,10 @@ def draw_scheme() -> None:
         line = shape[[*points, points[0]] if closed else list(points)]
         axes.plot(*line.T, color=np.array(COMPONENT_COLORS[component]) / 255, linewidth=1.2)
     for name, points in IBUG_68.components.items():
-        axes.scatter(*shape[list(points)].T, s=22, color=np.array(COMPONENT_COLORS[name]) / 255, zorder=3)
-    for number, (x, y) in enumerate(shape.tolist()):
-        axes.annotate(str(number), (x, y), (2.5, 2.5), textcoords="offset points", fontsize=6.5, color="#333")
+        x, y = shape[list(points)].T
+        axes.scatter(x, y, s=22, color=np.array(COMPONENT_COLORS[name]) / 255, zorder=3)
+    for number, place in enumerate(shape.tolist()):
+        axes.annotate(str(number), tuple(place), (2.5, 2.5), textcoords="offset points", fontsize=6.5, color="#333")
     axes.set_aspect("equal")
     axes.invert_yaxis()
     axes.set_axis_off()

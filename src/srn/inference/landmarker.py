@@ -108,8 +108,8 @@ class FaceLandmarker:
         localizer: a network of your own, instead of `weights`.
         face_finder: finds the faces if `detect` gets no boxes; the built-in finder if None. Its boxes are mapped by
             `default_fit`; wrap it in `LandmarkBoxFinder` to state another `BoxFit`.
-        smallest, max_faces: height of the smallest faces to search for, and largest number of faces in a picture, as
-            in `CenterFaceFinder`. For the built-in finder only.
+        smallest: height of the smallest faces to search for, as in `CenterFaceFinder`. For the built-in finder only.
+        max_faces: largest number of faces in a picture, likewise.
         accuracy: how often a face is viewed. `fast`: once. `balanced`: a second time where it pays, because the first
             crop was misplaced and its landmarks are in doubt. `best`: at least twice. From the second view on, the crop
             is placed by the landmarks of the one before, and up to two more views follow while it was misplaced. The
@@ -119,7 +119,8 @@ class FaceLandmarker:
         threads: CPU threads of the network and of the built-in finder; all cores if None.
         providers: ONNX Runtime execution providers, best first, instead of `device`. For `.onnx` weights only.
         device: of the network and of the built-in finder: `cpu`, or `cuda` for an NVIDIA GPU.
-        runtime, precision: what runs the network, and its arithmetic, as in `OnnxLocalizer`.
+        runtime: what runs the network, as in `OnnxLocalizer`.
+        precision: its arithmetic, likewise.
 
     Raises:
         InputError: an option is out of range, or two options contradict each other.

@@ -74,7 +74,9 @@ class OnnxLocalizer(Reopened):
 
     Args:
         path: the `.onnx` file; the shipped weights if None.
-        threads, providers, device: as in `open_session`.
+        threads: CPU threads of one run, as in `open_session`.
+        providers: ONNX Runtime execution providers, best first, instead of `device`.
+        device: `cpu`, or `cuda` for an NVIDIA GPU.
         runtime: `onnxruntime`, or `openvino` on the CPU.
         precision: arithmetic of the network: `float32`; `bf16`, in OpenVINO on a processor that has it; `int8`, the
             shipped weights that are stored so.

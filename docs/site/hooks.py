@@ -1,0 +1,112 @@
+"""Hooks of the documentation site: the pages of the commands, and links that leave the site.
+
+MkDocs calls the functions named `on_...` while it builds. The pages of the commands are made from the command line
+itself, so that there is one place where an option is described.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files, InclusionLevel
+from mkdocs.structure.pages import Page
+
+from srn.cli import main
+
+CLI = "reference/cli"
+"""Folder of the pages of the commands."""
+
+RESULTS = "results"
+"""Folder of the pages of measured numbers."""
+
+_FENCE = re.compile(r"^(`{3,}).*?^\1`*[ \t]*$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+_EXAMPLE = re.compile(r"^Example: `([^`]+)`$", re.MULTILINE)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put a page for each command, and every page of results, into the navigation, where it names their folders."""
+    results = Path(config.docs_dir) / RESULTS
+    found = sorted(path.relative_to(config.docs_dir).as_posix() for path in results.rglob("*.md"))
+    folders = {CLI: [path for path, _ in _pages()], RESULTS: [f"{CLI.partition('/')[0]}/results.md", *found]}
+    config.nav = [_expanded(entry, folders) for entry in config.nav or []]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the pages of the commands."""
+    for path, text in _pages():
+        files.append(File.generated(config, path, content=text))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Print the target of a link to a file of the repository that is no page of the site, without the link."""
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def checked(match: re.Match[str]) -> str:
+        words, target = match[1], match[2]
+        if "://" in target or target.startswith(("mailto:", "/")):
+            return match[0]
+        place = posixpath.normpath(posixpath.join("docs", folder, target))
+        if place.startswith("docs/"):
+            found = files.get_file_from_path(place.removeprefix("docs/"))
+            return (
+                match[0]
+                if found is not None and found.inclusion is not InclusionLevel.EXCLUDED
+                else f"{words} (`{place}`)"
+            )
+        return f"`{place}`" if words.strip("`") == place else f"{words} (`{place}`)"
+
+    parts, start = [], 0
+    for block in _FENCE.finditer(markdown):
+        parts += [_LINK.sub(checked, markdown[start : block.start()]), block[0]]
+        start = block.end()
+    return "".join([*parts, _LINK.sub(checked, markdown[start:])])
+
+
+def _expanded(entry: Any, folders: dict[str, list[str]]) -> Any:
+    """Replace the names of folders by their pages, in a navigation of lists, titles and paths."""
+    if isinstance(entry, list):
+        return [_expanded(one, folders) for one in entry]
+    if isinstance(entry, dict):
+        return {title: _expanded(inner, folders) for title, inner in entry.items()}
+    return folders.get(entry, entry)
+
+
+def _pages() -> Iterator[tuple[str, str]]:
+    """Yield path and Markdown of the page of each command, and of the list of them all."""
+    root = typer.main.get_command(main.command_line())
+    names = list(root.commands)  # type: ignore[attr-defined]
+    listed = "\n".join(f"- [`srn {name}`]({name}.md): {main.COMMANDS[name]}" for name in names)
+    head = "# Commands\n\nMade from the command line itself: each page is the text of `srn COMMAND --help`.\n\n"
+    codes = "\n\nExit codes: 0 success, 1 some files failed, 2 the user's mistake, 70 a mistake of srn, 130 stopped.\n"
+    yield f"{CLI}/index.md", head + listed + codes
+    for name, command in root.commands.items():  # type: ignore[attr-defined]
+        yield f"{CLI}/{name}.md", _described(command, f"srn {name}", 1)
+
+
+def _described(command: Any, name: str, level: int) -> str:
+    """Describe a command, and those of its group, as Markdown."""
+    context = command.context_class(command, info_name=name)
+    text = _EXAMPLE.sub(r"```sh\n\1\n```", textwrap.dedent(command.help or ""))
+    lines = [f"{'#' * level} {name}", text]
+    inner = getattr(command, "commands", {})
+    if not inner:
+        usage = " ".join([name, *command.collect_usage_pieces(context)]).replace("{", "").replace("}", "")
+        lines.append(f"```console\n$ {usage}\n```")
+    for kind, title in (("argument", "Arguments"), ("option", "Options")):
+        records = [one.get_help_record(context) for one in command.params if one.param_type_name == kind]
+        records = [record for record in records if record]
+        if records and not inner:
+            lines.append(f"{'#' * (level + 1)} {title}")
+            lines += [f"`{left}`\n:   {right.replace('|', chr(92) + '|')}" for left, right in records]
+    lines += [_described(one, f"{name} {word}", level + 1) for word, one in inner.items()]
+    return "\n\n".join(lines) + "\n"
