@@ -3,6 +3,8 @@
 import gc
 import os
 import signal
+import sys
+import warnings
 from types import FrameType
 
 
@@ -16,6 +18,9 @@ def main() -> None:
     heeds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # it is ignored under nohup
     if heeds:
         signal.signal(signal.SIGINT, _leave)  # until a command has begun: half-loaded libraries raise anything
+    if not sys.warnoptions and "SRN_TRACEBACK" not in os.environ:
+        warnings.simplefilter("ignore")  # what other packages say to their authors
+        os.environ["PYTHONWARNINGS"] = "ignore"  # and in processes that are started
     from srn.cli.main import main as run
 
     try:

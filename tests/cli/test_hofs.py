@@ -69,7 +69,7 @@ def test_an_agent_and_its_clips_and_a_network_that_learns_from_them(
 
     made = tmp_path / "hard"
     agent = run / "agent.safetensors"
-    ran = srn("hofs", "synthesize", agent, "--data", pack, "--out", made, "--clips", 2, "--frames", 3)
+    ran = srn("hofs", "synthesize", agent, pack, "--out", made, "--clips", 2, "--frames", 3)
     assert ran.code == 0, ran
     assert ran.out == f"2 clips in {made}\n"
     clips, report = read_300vw(made)
@@ -113,12 +113,12 @@ def test_a_tracker_that_learns_from_an_agent(srn: Run, tmp_path: Path, pack: Pat
 
 def test_mistakes(srn: Run, tmp_path: Path, pack: Path, weights: Path) -> None:
     out = tmp_path / "out"
-    assert srn("hofs", "train", "--out", out, "--weights", weights).mistake.startswith("--data: expected")
+    assert srn("hofs", "train", "--out", out, "--weights", weights).mistake.startswith("DATA: expected")
     recipe = srn("hofs", "train", "--out", out, "--data", pack, "--set", "lanes=0").mistake
     assert recipe == "AgentConfig.lanes: expected a whole number of at least 1, found 0"
     missing = tmp_path / "agent.safetensors"
-    both = srn("hofs", "synthesize", missing, "--out", out, "--data", pack, "--videos", tmp_path).mistake
-    assert both == "clips: expected one of --data and --videos, found both"
+    both = srn("hofs", "synthesize", missing, pack, "--out", out, "--videos", tmp_path).mistake
+    assert both == "clips: expected one of DATA and --videos, found both"
     assert srn("hofs", "synthesize", missing, "--out", out).mistake.endswith("found neither")
     nothing = srn("hofs", "synthesize", missing, "--out", out, "--data", pack).mistake
     assert nothing.startswith(f"{missing}: expected a safetensors file")

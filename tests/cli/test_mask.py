@@ -28,7 +28,7 @@ def test_pictures(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:
     for name in ("a", "b"):
         write_face(tmp_path / "faces" / name, shape)
 
-    ran = srn("mask", tmp_path / "faces", tmp_path / "out", "--seed", 2)
+    ran = srn("mask", tmp_path / "faces", tmp_path / "out", "--seed", 2)  # as before
 
     assert (ran.code, ran.out.strip()) == (0, f"2 masked faces in {tmp_path / 'out'}")
     assert {p.name for p in (tmp_path / "out").rglob("*.*")} == {"a.jpg", "a.pts", "b.jpg", "b.pts", "manifest.csv"}
@@ -41,7 +41,7 @@ def test_videos_and_a_broken_frame(srn: Any, tmp_path: Path, shape: np.ndarray) 
         write_pts(clip / "annot" / f"{number:06d}.pts", shape)
     (clip / "imgs" / "000002.png").write_bytes(b"no picture")
 
-    ran = srn("mask", tmp_path / "videos", tmp_path / "out")
+    ran = srn("mask", tmp_path / "videos", "--out", tmp_path / "out")
 
     assert ran.code == 1
     assert ran.out.strip() == f"1 masked frame in {tmp_path / 'out'}"
@@ -52,7 +52,7 @@ def test_videos_and_a_broken_frame(srn: Any, tmp_path: Path, shape: np.ndarray) 
 def test_a_kind_that_needs_templates_asks_for_them(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:
     write_face(tmp_path / "faces" / "a", shape)
 
-    ran = srn("mask", tmp_path / "faces", tmp_path / "out", "--kind", "surgical")
+    ran = srn("mask", tmp_path / "faces", "--out", tmp_path / "out", "--kind", "surgical")
 
     assert ran.code == 2
     assert "--templates" in ran.err
@@ -65,7 +65,7 @@ def test_names_that_are_not_utf_8_work_from_pictures_to_the_report(
     coordinate_file(stem.with_suffix(".png"))
     write_pts(stem.with_suffix(".pts"), truths[0])
 
-    assert srn("mask", tmp_path / "faces", tmp_path / "out").code == 0
+    assert srn("mask", tmp_path / "faces", "--out", tmp_path / "out").code == 0
     assert (tmp_path / "out" / "faces" / f"{stem.name}.jpg").is_file()
     assert b"<b>caf\xe9" in (tmp_path / "out" / "manifest.csv").read_bytes()
     assert srn("data", "check", tmp_path / "out").code == 0
@@ -74,3 +74,16 @@ def test_names_that_are_not_utf_8_work_from_pictures_to_the_report(
     page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
     assert r"&lt;b&gt;caf\xe9" in page
     assert "<b>caf" not in page
+
+
+def test_one_folder_is_wanted(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:
+    write_face(tmp_path / "faces" / "a", shape)
+    wanted = "--out: expected one folder for the masked pictures, found "
+    assert srn("mask", tmp_path / "faces").mistake == f"{wanted}0"
+    assert srn("mask", tmp_path / "faces", tmp_path / "a", "--out", tmp_path / "b").mistake == f"{wanted}2"
+
+
+def test_the_help_lists_the_kinds(srn: Any) -> None:
+    words = srn("mask", "--help").out
+    assert all(kind in words for kind in ("drawn", "mixed", "patterned", "surgical_blue", "KN95"))
+    assert "[OUT]" not in words

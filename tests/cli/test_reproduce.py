@@ -30,7 +30,7 @@ def root(tmp_path: Path, coordinate_file: Callable[..., Path], truths: dict[int,
 def reproduce(srn: Run, root: Path, tmp_path: Path) -> Run:
     def run(*arguments: object) -> Any:
         return srn(
-            "reproduce", *arguments, "--data", root, "--out", tmp_path / "out", "--cache", tmp_path / "cache",
+            "reproduce", root, *arguments, "--out", tmp_path / "out", "--cache", tmp_path / "cache",
             "--accuracy", "fast", "--no-flip-average", "--weights", "robust",
         )  # fmt: skip
 
@@ -44,7 +44,7 @@ def test_a_table(reproduce: Run, knowing: Any, tmp_path: Path) -> None:
         "README.md", "table4.md", "table4.csv", "table4.json", "table4_curves.svg",
     }  # fmt: skip
     page = (tmp_path / "out" / "README.md").read_text()
-    assert "- command: srn reproduce table4 --data" in page
+    assert "- command: srn reproduce " in page
     assert "- hardware: " in page
     assert "| MDM [8] | 8.87 |" in page
     values = json.loads((tmp_path / "out" / "table4.json").read_text())
@@ -87,13 +87,15 @@ def test_mistakes(reproduce: Run, knowing: Any, srn: Run, tmp_path: Path) -> Non
         in reproduce("table4", "--train", "--budget", "9").mistake
     )
     away = srn("reproduce", "table4", "--data", tmp_path / "nowhere", "--out", tmp_path / "o", "--weights", "robust")
+    alone = srn("reproduce", "table4", "--out", tmp_path / "o")
+    assert alone.mistake == "DATA WHAT: expected a folder of datasets, and what to measure, found only 'table4'"
     assert "expected a folder that holds datasets" in away.mistake
 
 
 def test_help_has_an_example(srn: Run) -> None:
     ran = srn("reproduce", "--help")
     assert ran.code == 0
-    assert "srn reproduce table4 table2" in " ".join(ran.out.split())
+    assert "srn reproduce datasets table4 table2" in " ".join(ran.out.split())
 
 
 @pytest.fixture

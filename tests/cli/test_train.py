@@ -19,7 +19,7 @@ Run = Callable[..., Any]
 
 
 def test_no_data(srn: Run, tmp_path: Path) -> None:
-    expected = "--data: expected a dataset's root, or a pack made by 'srn data pack', found nothing"
+    expected = "DATA: expected a dataset's root, or a pack made by 'srn data pack', found nothing"
     assert srn("train", "--out", tmp_path / "run").mistake == expected
     assert srn("train", "--out", tmp_path / "run", "--resume").mistake == expected
     assert not (tmp_path / "run").exists()
@@ -38,14 +38,18 @@ def test_no_data(srn: Run, tmp_path: Path) -> None:
 def test_data_that_is_none(srn: Run, tmp_path: Path, make: Callable[[Path], None], message: str) -> None:
     data = tmp_path / "data"
     make(data)
-    assert srn("train", "--data", data, "--out", tmp_path / "run").mistake.startswith(f"{data}: {message}")
+    assert srn("train", data, "--out", tmp_path / "run").mistake.startswith(f"{data}: {message}")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_pack_takes_no_further_folders(srn: Run, tmp_path: Path) -> None:
     (tmp_path / "faces.npz").write_bytes(b"")
-    ran = srn("train", "--data", tmp_path / "faces.npz", "--extra", tmp_path, "--out", tmp_path / "run")
-    assert ran.mistake.startswith(f"{tmp_path / 'faces.npz'}: expected a pack alone")
+    for words in (
+        (tmp_path / "faces.npz", tmp_path),
+        ("--data", tmp_path / "faces.npz", "--extra", tmp_path),
+    ):  # as before
+        ran = srn("train", *words, "--out", tmp_path / "run")
+        assert ran.mistake.startswith(f"{tmp_path / 'faces.npz'}: expected a pack alone")
 
 
 @pytest.mark.parametrize("arguments", [("--preset", "huge"), ("--faces", "0"), ("--precision", "8"), ("--seed", "x")])
@@ -62,7 +66,7 @@ def test_options_out_of_range(srn: Run, tmp_path: Path, arguments: tuple[str, st
         (("--clips", "--preset", "paper"), "preset: expected none with clips"),
         (("--clips", "--set", "clips.frames=1"), "ClipConfig.frames: expected a whole number of at least 2, found 1"),
         (("--set", "model.without=h"), "ModelConfig.without: expected any number of values, each g, f, d or mu"),
-        (("--clips",), "--data: expected a dataset's root, or a pack made by 'srn data pack', found nothing"),
+        (("--clips",), "DATA: expected a dataset's root, or a pack made by 'srn data pack', found nothing"),
     ],
 )
 def test_options_of_clips(srn: Run, tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:

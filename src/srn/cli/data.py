@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,6 @@ from srn.datasets.kinds import KINDS
 from srn.datasets.pack import PACK_QUALITY, FacePack
 from srn.datasets.sample import TRAIN, Split
 from srn.datasets.validation import validate
-from srn.errors import InputError
 from srn.files import PACK
 
 app = typer.Typer(help="Validate a dataset or pack it for training.", no_args_is_help=True)
@@ -24,8 +24,7 @@ SHOWN_LINES = 20
 
 
 def load_faces(
-    data: Path | None,
-    extra: list[Path],
+    data: Sequence[Path],
     keep: Path | None = None,
     *,
     reuse: bool = False,
@@ -39,9 +38,7 @@ def load_faces(
     """
     if reuse and keep is not None and keep.exists():
         return FacePack.load(keep), []
-    if data is None:
-        raise InputError.at("--data", "a dataset's root, or a pack made by 'srn data pack'", "nothing")
-    dataset = open_faces([data, *extra], split=split)
+    dataset = open_faces(options.joined_data(data), split=split)
     if dataset.packed is not None:
         return dataset.packed, []
     for line in dataset.report.lines():
@@ -61,11 +58,14 @@ def load_faces(
 @app.command("pack")
 @command
 def pack(
-    data: Annotated[Path, typer.Argument(help="Root of a dataset.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA", help="Roots of datasets, folders of annotated pictures; their faces are joined."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The pack (.npz)."), PACK],
-    extra: Annotated[
-        list[Path] | None, typer.Option(help="Further datasets or folders of pictures with .pts files. Repeatable.")
-    ] = None,
+    extra: options.OldExtra = None,
     split: Annotated[
         Split, typer.Option(help="Faces to take. A model trained on test faces cannot be evaluated on them.")
     ] = TRAIN,
@@ -77,7 +77,7 @@ def pack(
 
     Example: `srn data pack 300W --out faces.npz`
     """
-    faces, problems = load_faces(data, extra or [], split=split, quality=quality)
+    faces, problems = load_faces([*data, *(extra or [])], split=split, quality=quality)
     faces.save(out)
     size = out.stat().st_size / 1e6
     options.say(f"{len(faces)} faces in {out}, {size:.1f} MB, digest {faces.digest()}")

@@ -14,9 +14,6 @@ from srn.errors import InputError
 
 app = typer.Typer(help="Hard occluded faces, by reinforcement learning.", no_args_is_help=True)
 
-Faces = Annotated[
-    Path | None, typer.Option(help="Faces to bring to life: root of a dataset, or a pack made by `srn data pack`.")
-]
 Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")]
 
@@ -25,7 +22,7 @@ Device = Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")]
 @command
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the run: agent, state, log."), options.Folder()],
-    data: Faces = None,
+    data: options.Faces = None,
     weights: options.Weights = None,
     transitions: Annotated[
         int | None, typer.Option(min=1, help="Steps to play; 20,000 if left out. May be changed on --resume.")
@@ -42,16 +39,17 @@ def train(
             " Repeatable.",
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, with the same --data.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, with the same faces.")] = False,
     device: Device = "auto",
     save_every: Annotated[int, typer.Option(min=1, help="Steps of all clips played side by side between saves.")] = 200,
+    old_data: options.OldData = None,
 ) -> None:
     """Train an agent that moves an occlusion to where the network fails most.
 
     A run can be killed at any moment; `--resume` continues from its last save. Ctrl-C and SIGTERM save it first.
     `--set train_encoder=false` trains the head of the Q-net only, which is many times faster on a CPU.
 
-    Example: `srn hofs train --data faces.npz --out runs/agent --set train_encoder=false`
+    Example: `srn hofs train faces.npz --out runs/agent --set train_encoder=false`
     """
     with options.needs_extra("train", "training an agent"):
         from srn.hofs.clips import AnimatedClips
@@ -60,13 +58,14 @@ def train(
         from srn.model.export import load_weights
         from srn.training.runs import continues
 
+    faces = options.joined_data(data, old_data)
     continues(out, resume, options.messages)
     config = agent_config(out, resume=resume, transitions=transitions, seed=seed, changes=set_ or [])
     frozen = weights or shipped_weights()
     network = load_weights(frozen)[0]
-    pack, _ = load_faces(data, [])
+    pack, _ = load_faces(faces)
     source = AnimatedClips(pack, network.config.crop_spec, frames, seed=config.seed, count=clips)
-    facts = {"data": data.name if data else "", "frozen": frozen.name}
+    facts = {"data": ", ".join(path.name for path in faces), "frozen": frozen.name}
     agent = train_agent(
         config, source, network, out, resume=resume, device=device, save_every=save_every, console=options.messages,
         provenance=facts,
@@ -79,7 +78,7 @@ def train(
 def synthesize(
     agent: Annotated[Path, typer.Argument(help="An agent: `agent.safetensors` of a run of `srn hofs train`.")],
     out: Annotated[Path, typer.Option(help="Folder for the clips."), options.Folder(apart=True)],
-    data: Faces = None,
+    data: options.Faces = None,
     videos: Annotated[
         Path | None, typer.Option(help="Real videos instead, in 300VW's layout: folders with frames and `annot`.")
     ] = None,
@@ -87,13 +86,14 @@ def synthesize(
     frames: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 24,
     seed: Seed = 0,
     device: Device = "auto",
+    old_data: options.OldData = None,
 ) -> None:
     """Write clips of faces that the agent occludes as they move, with each landmark's visibility.
 
     The layout is that of extracted 300VW, so every command that reads videos reads them. `manifest.csv` holds the
     landmark under the patch and the visibility of all landmarks for each frame.
 
-    Example: `srn hofs synthesize runs/agent/agent.safetensors --data faces.npz --clips 20 --out hard`
+    Example: `srn hofs synthesize runs/agent/agent.safetensors faces.npz --clips 20 --out hard`
     """
     with options.needs_extra("train", "running an agent"):
         from srn.hofs.agent import Agent
@@ -101,8 +101,9 @@ def synthesize(
         from srn.hofs.synthesis import check_clip_folder, hard_clips, write_clips
         from srn.training.runs import choose_device
 
-    if (data is None) == (videos is None):
-        raise InputError.at("clips", "one of --data and --videos", "neither" if data is None else "both")
+    given = bool(data or old_data)
+    if given == (videos is not None):
+        raise InputError.at("clips", "one of DATA and --videos", "both" if given else "neither")
     check_clip_folder(out)
     policy = Agent.load(agent, choose_device(device))
     spec = policy.qnet.config.model.crop_spec
@@ -110,7 +111,7 @@ def synthesize(
     if videos is not None:
         source, problems = recorded_clips(videos, spec, frames, count=clips)
     else:
-        pack, problems = load_faces(data, [])
+        pack, problems = load_faces(options.joined_data(data, old_data))
         source = AnimatedClips(pack, spec, frames, seed=seed, count=clips)
     written = 0
     with options.progress_bar("clips") as bar:

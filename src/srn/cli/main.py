@@ -13,13 +13,14 @@ from typing import Annotated
 import typer
 
 import srn
-from srn.cli import options
+from srn.cli import completing, options
 from srn.cli.command import INTERRUPTED, command
 from srn.errors import InputError, SrnError, first_line
 
 COMMANDS = {
     "detect": "Find faces and their landmarks in pictures.",
     "track": "Track faces and their landmarks through a video.",
+    "anonymize": "Cover the faces, or the eyes, of pictures and videos.",
     "evaluate": "Measure the landmarks of annotated faces.",
     "reproduce": "Measure the paper's tables and figures again, beside its published numbers.",
     "train": "Train a network on annotated faces.",
@@ -30,6 +31,8 @@ COMMANDS = {
     "benchmark": "Time the face finder, the landmarks and the tracking on this machine.",
     "data": "Validate a dataset or pack it for training.",
     "hofs": "Hard occluded faces, by reinforcement learning.",
+    "doctor": "Tell versions, providers, threads, weights and extras, and test the landmarks on a portrait.",
+    "completion": "Print the script that completes commands, options and their values in a shell.",
 }
 """The commands, and what the help of `srn` says of each: only the one that is called is imported."""
 
@@ -43,7 +46,7 @@ def command_line(called: str | None = None) -> typer.Typer:
         name="srn",
         help="Occlusion-robust facial landmarks: detect, track, evaluate, train.",
         no_args_is_help=True,
-        add_completion=False,
+        add_completion=completing.is_asked(os.environ),  # answers a shell, and adds two options that are not for help
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
     )
@@ -85,7 +88,8 @@ def main() -> None:
     try:
         if any(word == "" or re.fullmatch(r"--[\w-]+=", word) for word in sys.argv[1:]):
             raise InputError.at("command line", "a value for every option and argument", "an empty one")
-        command_line(next((word for word in sys.argv[1:] if not word.startswith("-")), ""))()
+        words = completing.words_so_far(os.environ) if completing.is_asked(os.environ) else sys.argv[1:]
+        command_line(next((word for word in words if not word.startswith("-")), ""))()
     except SrnError as error:
         options.fail(str(error))
         sys.exit(2)

@@ -11,26 +11,34 @@ import typer
 from srn.cli import options
 from srn.datasets.catalogue import open_faces, recognize
 from srn.datasets.sample import TEST
+from srn.errors import InputError
 from srn.face.scheme import scheme_by_name
+from srn.files import Output, check_outputs
 from srn.synthesis.masked import DRAWN, mask_clips, mask_samples
 from srn.synthesis.wardrobe import MaskWardrobe
 
 
 def mask(
-    dataset: Annotated[
-        Path,
+    words: Annotated[
+        list[Path],
         typer.Argument(
+            metavar="DATA",
             help="Folder of pictures with .pts files (a dataset's root stands for its test sets), or of videos in"
-            " 300VW's layout."
+            " 300VW's layout.",
         ),
     ],
     out: Annotated[
-        Path,
-        typer.Argument(help="Folder for the masked pictures, their points and the manifest."),
+        Path | None,
+        typer.Option(help="Folder for the masked pictures, their points and the manifest. Needed."),
         options.Folder(apart=True),
-    ],
+    ] = None,
     kind: Annotated[
-        str, typer.Option(help="`drawn` needs no template; a template's name, `patterned`, or `mixed`.")
+        str,
+        typer.Option(
+            help="`drawn` (needs no template); or, with --templates, a template's name (of MaskTheFace's: `surgical`,"
+            " `surgical_blue`, `surgical_green`, `cloth`, `N95`, `KN95`, `gas`), `patterned` (a template in a cloth"
+            " pattern), `mixed` (any of them, by face)."
+        ),
     ] = DRAWN,
     templates: Annotated[
         Path | None, typer.Option(help="Folder of mask PNGs with `key_points.csv`; patterns in `textures` beside it.")
@@ -48,8 +56,14 @@ def mask(
 
     In a video a person wears one mask throughout. Finished clips are skipped.
 
-    Example: `srn mask 300W/ibug masked/ibug --kind surgical_blue --templates occluders/masks`
+    Example: `srn mask 300W/ibug --out masked/ibug --kind surgical_blue --templates occluders/masks`
     """
+    dataset, *rest = words
+    folders = [*rest, *([] if out is None else [out])]  # OUT used to be an argument, and old command lines go on
+    if len(folders) != 1:
+        raise InputError.at("--out", "one folder for the masked pictures", str(len(folders)))
+    folder = folders[0]
+    check_outputs([Output("OUT", folder, apart=True)], [dataset])
     wardrobe = None if templates is None else MaskWardrobe.load(templates)
     split = None if recognize(dataset) == "300vw" else TEST
     faces = open_faces(dataset, split=split, scheme=scheme_by_name(scheme))
@@ -57,8 +71,8 @@ def mask(
     with options.progress_bar("faces") as progress:
         task = progress.add_task("masking", total=len(faces.samples))
         problems = make(
-            out, kind=kind, wardrobe=wardrobe, seed=seed, misfit=misfit, progress=lambda: progress.advance(task)
+            folder, kind=kind, wardrobe=wardrobe, seed=seed, misfit=misfit, progress=lambda: progress.advance(task)
         )
     noun = "masked frame" if faces.clips else "masked face"
-    options.say(f"{options.counted(len(faces.samples) - len(problems), noun)} in {out}")
+    options.say(f"{options.counted(len(faces.samples) - len(problems), noun)} in {folder}")
     options.exit_if_failed([*faces.report.problems, *problems])

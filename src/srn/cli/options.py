@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from srn.errors import MissingDependencyError, printable
+from srn.errors import InputError, MissingDependencyError, printable
 from srn.inference import engines, views
 
 # Rich, the networks and the evaluation are imported where they are used: a short command does not wait for them.
@@ -98,6 +98,18 @@ CacheFolder = Annotated[
     Folder(),
 ]
 NoCache = Annotated[bool, typer.Option("--no-cache", help="Measure anew, and keep nothing.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Measure anew, and keep that instead of what was kept before.")]
+Faces = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="DATA",
+        help="Roots of datasets and folders of annotated pictures, whose faces are joined; or a pack made by"
+        " `srn data pack`.",
+    ),
+]
+# Data used to be options. Old command lines go on.
+OldData = Annotated[Path | None, typer.Option("--data", hidden=True)]
+OldExtra = Annotated[list[Path] | None, typer.Option("--extra", hidden=True)]
 
 
 class Engine(NamedTuple):
@@ -140,11 +152,25 @@ def open_landmarker(
     )
 
 
-def open_cache(folder: Path | None, none: bool) -> EvaluationCache | None:
-    """Open the folder that keeps results; None if nothing is to be kept."""
+def open_cache(folder: Path | None, none: bool, fresh: bool = False) -> EvaluationCache | None:
+    """Open the folder that keeps results, which gives none back where they are wanted fresh; None to keep nothing."""
     from srn.evaluation.cache import EvaluationCache, default_folder
 
-    return None if none else EvaluationCache(folder or default_folder())
+    return None if none else EvaluationCache(folder or default_folder(), fresh=fresh)
+
+
+def joined_data(
+    data: Sequence[Path] | None, old: Path | None = None, extra: Sequence[Path] | None = None
+) -> list[Path]:
+    """Return the datasets of a command line, those of the old options `--data` and `--extra` among them.
+
+    Raises:
+        InputError: there is none.
+    """
+    every = [*([] if old is None else [old]), *(data or []), *(extra or [])]
+    if not every:
+        raise InputError.at("DATA", "a dataset's root, or a pack made by 'srn data pack'", "nothing")
+    return every
 
 
 def counted(number: int, noun: str) -> str:
@@ -216,17 +242,41 @@ class needs_extra:
 
 
 def progress_bar(unit: str) -> Progress:
-    """Make a progress bar on standard error; nothing is shown if that is no terminal."""
+    """Make a progress bar on standard error; where that is no terminal, a line every few seconds."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskID,
         TaskProgressColumn,
         TextColumn,
         TimeRemainingColumn,
     )
 
-    return Progress(
+    class Lines(Progress):
+        """Tells of a task in lines: no bar is drawn."""
+
+        _shown = time.monotonic()
+
+        def advance(self, task_id: TaskID, advance: float = 1) -> None:
+            super().advance(task_id, advance)
+            self._tell(task_id)
+
+        def update(self, task_id: TaskID, **values: Any) -> None:
+            super().update(task_id, **values)
+            self._tell(task_id)
+
+        def _tell(self, task_id: TaskID) -> None:
+            now, task = time.monotonic(), self._tasks[task_id]
+            if now < self._shown + LINE_EVERY:
+                return
+            self._shown = now
+            count = f"{task.completed:.0f}" + ("" if task.total is None else f" of {task.total:.0f}")
+            pace = _pace(task.completed, (task.total or task.completed) - task.completed, task.elapsed or 0)
+            note(f"{task.description}: {count} {unit}, {pace}")
+
+    is_terminal = _console(True).is_terminal
+    return (Progress if is_terminal else Lines)(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
@@ -235,7 +285,7 @@ def progress_bar(unit: str) -> Progress:
         TimeRemainingColumn(compact=True),
         console=_console(True),
         transient=True,
-        disable=not _console(True).is_terminal,
+        disable=not is_terminal,
     )
 
 
@@ -279,9 +329,9 @@ def paced(unit: str, total: int, done: int = 0) -> Iterator[Callable[[int], None
         yield advance
 
 
-def _pace(done: int, left: int, seconds: float) -> str:
+def _pace(done: float, left: float, seconds: float) -> str:
     rate = done / max(seconds, 1e-3)
-    rest = "" if not rate else f", {datetime.timedelta(seconds=round(left / rate))} left"
+    rest = "" if not rate or not left else f", {datetime.timedelta(seconds=round(left / rate))} left"
     return f"{rate:.{1 if rate < 100 else 0}f} a second{rest}"
 
 

@@ -26,11 +26,14 @@ from srn.face.weights import CATALOGUE
 from srn.inference.landmarker import FaceLandmarker
 from srn.synthesis.masked import DRAWN, MaskedVersions
 
-Targets = Annotated[
+Words = Annotated[
     list[str],
-    typer.Argument(help="`table1` to `table9`, `figure6`, `figure7`, `figure8`, or `all`.", metavar="WHAT..."),
+    typer.Argument(
+        metavar="DATA WHAT",
+        help="The folder that holds the datasets (300W, masked_300W, WFLW, COFW, 300VW), and `table1` to `table9`,"
+        " `figure6`, `figure7`, `figure8`, or `all`.",
+    ),
 ]
-Data = Annotated[Path, typer.Option(help="Folder that holds the datasets: 300W, masked_300W, WFLW, COFW, 300VW.")]
 Out = Annotated[Path, typer.Option(help="Folder for Markdown, CSV, JSON, curves and sheets."), options.Folder()]
 WeightsFiles = Annotated[
     list[Path] | None,
@@ -62,8 +65,7 @@ Device = Annotated[str, typer.Option(help="With --train: `auto`, `cpu`, `cuda`, 
 
 
 def reproduce(
-    targets: Targets,
-    data: Data,
+    words: Words,
     out: Out,
     weights: WeightsFiles = None,
     runs: Runs = None,
@@ -79,21 +81,26 @@ def reproduce(
     device: Device = "auto",
     cache_folder: options.CacheFolder = None,
     no_cache: options.NoCache = False,
+    fresh: options.Fresh = False,
     accuracy: options.Accuracy = "best",
     flip_average: options.Flip = True,
     threads: options.Threads = None,
+    old_data: options.OldData = None,
 ) -> None:
     """Measure the paper's tables and figures again, beside its published numbers.
 
     Every cell has the measured number with its 95 % interval and number of faces, or names the missing data or weights.
     Numbers on a part of a set say so. Sheets (`*.jpg`) show pictures of the datasets: their terms apply.
 
-    Example: `srn reproduce table4 table2 --data datasets --out results`
+    Example: `srn reproduce datasets table4 table2 --out results`
     """
-    wanted = check_targets(targets)
+    data, *targets = words if old_data is None else [str(old_data), *words]
+    if not targets:
+        raise InputError.at("DATA WHAT", "a folder of datasets, and what to measure", f"only {data!r}")
+    wanted, folder = check_targets(targets), Path(data)
     runs = runs or (out / "runs" if train else None)
     if train:
-        _train(wanted, data, runs or out, budget, seed, preset, device)
+        _train(wanted, folder, runs or out, budget, seed, preset, device)
     opened = partial(
         options.open_landmarker, accuracy=accuracy, flip=flip_average, engine=options.Engine(threads), yunet=None
     )
@@ -112,8 +119,9 @@ def reproduce(
             seed=seed, misfit=misfit, progress=lambda: progress.update(masking, advance=1, visible=True),
         )  # fmt: skip
         work = Reproduction(
-            DataFolder(data, limit=limit, mask=masked), networks, trained, inits=init or ["gt-box", "bbs"],
-            cache=options.open_cache(cache_folder, no_cache), progress=options.steps_of(progress),
+            DataFolder(folder, limit=limit, mask=masked), networks, trained, inits=init or ["gt-box", "bbs"],
+            cache=options.open_cache(cache_folder, no_cache, fresh), progress=options.steps_of(progress),
+            tell=options.note,
         )  # fmt: skip
         outcomes, lines = publish(work, wanted, out, facts(), notes)
     for outcome in outcomes:
@@ -136,7 +144,7 @@ def _train(targets: list[str], data: Path, runs: Path, budget: int | None, seed:
         from srn.training.ablation import ablated_variants, train_variants
 
     train_variants(
-        ablated_variants(targets), data, runs, lambda root: load_faces(root, [], runs / "faces.npz", reuse=True)[0],
+        ablated_variants(targets), data, runs, lambda root: load_faces([root], runs / "faces.npz", reuse=True)[0],
         preset=preset, faces=budget, seed=seed, device=device, console=options.messages,
     )  # fmt: skip
 

@@ -15,13 +15,6 @@ Preset = Annotated[
     Literal["robust", "fast", "robust-hg", "paper"] | None,
     typer.Option(help="Network and recipe; `robust` if left out. With --clips: --initial's."),
 ]
-Data = Annotated[
-    Path | None,
-    typer.Option(help="A dataset's root, or a pack made by `srn data pack`. Needed unless a packed run resumes."),
-]
-Extra = Annotated[
-    list[Path] | None, typer.Option(help="Further datasets or folders of pictures with .pts files. Repeatable.")
-]
 Count = Annotated[int | None, typer.Option(min=1, help="Training faces to see in all. May be changed on --resume.")]
 Changes = Annotated[
     list[str] | None,
@@ -48,8 +41,7 @@ def train(
     out: Annotated[
         Path, typer.Option(help="Folder of the run: weights, state, log, sheets of predictions."), options.Folder()
     ],
-    data: Data = None,
-    extra: Extra = None,
+    data: options.Faces = None,
     preset: Preset = None,
     faces: Count = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and augmentation.")] = 0,
@@ -64,8 +56,12 @@ def train(
     ] = "auto",
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that prepare faces.")] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between saves: what a killed run may lose.")] = 500,
+    old_data: options.OldData = None,
+    old_extra: options.OldExtra = None,
 ) -> None:
     """Train a network on annotated faces.
+
+    Points of your own, from a first picture to weights: docs/guide/points.md. A run that resumes needs no DATA.
 
     A run can be killed at any moment; `--resume` continues from its last save with the numbers of an uninterrupted run.
     Ctrl-C and SIGTERM save it first.
@@ -77,9 +73,9 @@ def train(
 
     `--hofs` lets an agent choose the occlusions, where the network that it was trained against fails most.
 
-    Example: `srn train --data 300W --out runs/first`
+    Example: `srn train 300W --out runs/first`
 
-    Example: `srn train --clips --data 300W --initial runs/first/weights.safetensors --out runs/tracker`
+    Example: `srn train 300W --clips --initial runs/first/weights.safetensors --out runs/tracker`
     """
     with options.needs_extra("train", "training"):
         from srn.hofs.synthesis import KEPT_AGENT, HardOcclusion
@@ -88,12 +84,13 @@ def train(
         from srn.training.start import start_run
 
     packed = out / "faces.npz"
+    given = [*([] if old_data is None else [old_data]), *(data or []), *(old_extra or [])]
     occluder = HardOcclusion.of_run(out, hofs, resume=resume)
-    provenance = {"data": ", ".join(path.name for path in [data or packed, *(extra or [])])}
+    provenance = {"data": ", ".join(path.name for path in given or [packed])}
     if occluder is not None:
         provenance["hofs"] = KEPT_AGENT if hofs is None else hofs.name
     weights = start_run(
-        out, lambda: load_faces(data, extra or [], keep=packed, reuse=resume and (out / STATE_FILE).exists())[0],
+        out, lambda: load_faces(given, keep=packed, reuse=resume and (out / STATE_FILE).exists())[0],
         preset=preset, clips=clips, initial=initial, count=faces, seed=seed, changes=set_ or [], occluder=occluder,
         resume=resume, schedule=Schedule(device=device, precision=precision, workers=workers, save_every=save_every),
         console=options.messages, provenance=provenance,
@@ -123,7 +120,7 @@ def average(
         from srn.training.runs import CONFIG_FILE
 
     config = TrainConfig.load(run / CONFIG_FILE)
-    pack, _ = load_faces(data, [])
+    pack, _ = load_faces([data])
     provenance = {"data": data.name} | ({} if faces_seen is None else {"faces_seen": str(faces_seen)})
     facts = average_runs(weights, out, config=config, pack=pack, provenance=provenance)
     options.say(f"{out}: {', '.join(f'{name} {value}' for name, value in facts.items())}")

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -85,10 +86,12 @@ class EvaluationCache:
     The key of an entry is a hash of everything that decides the numbers: weights, faces (annotations by content,
     pictures by path, size and time of change), options, source code, and versions of the computing packages. An entry
     is therefore never out of date. The normalizer is not part of it: errors are divided anew on reading.
+
+    With `fresh` none is given back, so that all are measured anew and take the places of the old ones.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | os.PathLike[str], *, fresh: bool = False) -> None:
+        self.folder, self.fresh = Path(folder), fresh
 
     def path(self, key: Mapping[str, Any]) -> Path:
         """Return the file of a key."""
@@ -98,12 +101,18 @@ class EvaluationCache:
     def load(self, key: Mapping[str, Any]) -> Evaluation | None:
         """Return the evaluation of a key; None without an entry or with a broken file."""
         path, expected = self.path(key), "a kept evaluation (.npz)"
+        if self.fresh:
+            return None
         try:
             arrays = read_npz(path, expected)
             with DataError.reading(path, expected):
                 return _decoded(arrays)
         except DataError:
             return None  # measured anew
+
+    def date(self, key: Mapping[str, Any]) -> datetime:
+        """Return when an entry was kept, in local time."""
+        return datetime.fromtimestamp(self.path(key).stat().st_mtime)
 
     def save(self, key: Mapping[str, Any], evaluation: Evaluation) -> None:
         write_atomically(self.path(key), _encoded(evaluation))
@@ -154,6 +163,8 @@ def cached_evaluate(
         results = tuple(dataclasses.replace(result, path=sample.path) for result, sample in faces)
         name = landmarker.localizer.name
         found = dataclasses.replace(kept, results=results, normalizer=normalizer, weights=name)
+        if store is not None:
+            tell(f"{name}: kept from {store.date(key):%d %B %Y, %H:%M}; --fresh measures anew")
     return dataclasses.replace(found, threshold=threshold), kept is not None
 
 

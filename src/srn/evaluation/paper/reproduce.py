@@ -40,6 +40,7 @@ class Reproduction:
         ablations: weights of the ablations' runs, used instead of `networks` in the ablation tables.
         inits: sources of the face boxes; a row for each.
         progress: begins a measurement of a name and a number of faces; the result is called after each face.
+        tell: gets a line for each measurement that an earlier run kept.
 
     Raises:
         InputError: an unknown source of face boxes, or two weights of one name for one row.
@@ -54,8 +55,9 @@ class Reproduction:
         cache: EvaluationCache | None = None,
         inits: Sequence[str] = ("gt-box",),
         progress: Callable[[str, int], Callable[[], None]] | None = None,
+        tell: Callable[[str], object] = lambda line: None,
     ) -> None:
-        self.data, self.cache, self._progress = data, cache, progress
+        self.data, self.cache, self._progress, self._tell = data, cache, progress, tell
         self.inits = tuple(_initialization(name) for name in inits)
         self.networks, self.ablations = by_variant(networks), by_variant(ablations)
         self._evaluations: dict[tuple[int, str, str, str], Evaluation] = {}
@@ -72,8 +74,9 @@ class Reproduction:
             name = f"{faces.kind.title}, {network.variant}, {init}"
             step = None if self._progress is None else self._progress(name, len(faces.samples))
             result, _ = cached_evaluate(
-                network.landmarker, faces.samples, cache=self.cache, digest=network.digest, init=init, progress=step
-            )
+                network.landmarker, faces.samples, cache=self.cache, digest=network.digest, init=init, progress=step,
+                tell=lambda line: self._tell(f"{faces.kind.title}, {init} boxes: {line}"),
+            )  # fmt: skip
             self._evaluations[key] = result
         return self._evaluations[key]
 
