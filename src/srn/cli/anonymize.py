@@ -1,0 +1,194 @@
+"""`srn anonymize`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import typer
+
+from srn.cli import options
+from srn.cli.command import INTERRUPTED, finishing
+from srn.errors import DataError, InputError
+from srn.files import COVERED, OVERLAY, VIDEO, Output, check_outputs, write_atomically
+from srn.inference.batch import Choice, Detection, detect_pictures
+from srn.inference.landmarker import FaceLandmarker
+from srn.media.ffmpeg import find_pyav, is_container, quiet
+from srn.media.listing import Listing, PictureFile, pictures_in
+from srn.media.pictures import IMAGE_SUFFIXES, encode_image
+from srn.media.video_reading import open_video
+from srn.media.video_writing import CODECS, FOURCC, VideoWriter
+from srn.uses.anonymize import CoveredVideo, cautious_landmarker, cover_video
+from srn.uses.cover import Cover, Style, Target, cover_faces
+
+Out = Annotated[Path, typer.Option(help="Folder for the covered pictures and videos."), options.Folder(apart=True)]
+Margin = Annotated[float, typer.Option(min=0, max=5, help="Further margin around a face, as a share of its size.")]
+
+SUFFIX = "_covered"  # end of the stem of what is written
+
+
+class _Work(NamedTuple):
+    """What is to be covered: the pictures, the videos with the files they become, and folders that cannot be read."""
+
+    pictures: list[PictureFile]
+    videos: list[tuple[Path, Path]]
+    listing: Listing
+
+
+def anonymize(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Pictures, videos, or folders of both (with the folders inside).")
+    ],
+    out: Out,
+    cover: Annotated[
+        Target,
+        typer.Option("--cover", help="`face`: forehead to chin. `eyes`: a band over the eyes where they are sure."),
+    ] = "face",
+    style: Annotated[
+        Style,
+        typer.Option("--style", help="`pixelate`: six blocks across a face; `blur`; `fill`: one colour, the safest."),
+    ] = "pixelate",
+    margin: Margin = 0.0,
+    sound: Annotated[bool, typer.Option(help="Keep the sound of videos: voices are not changed.")] = True,
+    smallest: options.Smallest = None,
+    weights: options.Weights = None,
+    accuracy: options.Accuracy = "balanced",
+    engine: options.Engine = options.ENGINE,
+) -> None:
+    """Cover the faces, or the eyes, of pictures and videos.
+
+    Doubt covers more: faces of low scores are covered, too, and in a video half a second before and after they are
+    found. Pictures are written without metadata (EXIF, place, thumbnail), as `NAME_covered.jpg`, or `.png`. No program
+    finds every face: look at the results. Pictures and videos in which nothing was found are named.
+
+    Example: `srn anonymize holiday/ clip.mp4 --out covered`
+    """
+    quiet()
+    work = _work(paths, out)
+    outputs = [Output("--out", out, apart=True)]
+    outputs += [Output(f"--out, {p.name}", p, COVERED if p.suffix == ".png" else OVERLAY) for p in
+                (_place(out, picture) for picture in work.pictures)]  # fmt: skip
+    outputs += [Output(f"--out, {target.name}", target, VIDEO) for _, target in work.videos]
+    inputs = [*(picture.path for picture in work.pictures), *(source for source, _ in work.videos)]
+    check_outputs(outputs, inputs)
+    chosen = Cover(cover, style, margin)
+    landmarker = cautious_landmarker(weights, smallest=smallest, accuracy=accuracy, **engine._asdict())
+    problems = [*work.listing.problems, *_cover_pictures(landmarker, work.pictures, out, chosen)]
+    for source, target in work.videos:
+        problems += _cover_one_video(landmarker, source, target, chosen, sound=sound)
+    if work.listing.unread:
+        options.note(f"of a format that is not read, and not covered: {options.some(work.listing.unread)}")
+    options.exit_if_failed(problems)
+
+
+def _work(paths: Sequence[Path], out: Path) -> _Work:
+    """Sort the given files and those of the folders into pictures and videos; what lies in `out` is left out.
+
+    Raises:
+        DataError: a path does not exist, or holds neither.
+    """
+    suffixes = FOURCC if find_pyav() is None else CODECS
+    videos: list[tuple[Path, Path]] = []
+    pictures: list[PictureFile] = []
+    joined = Listing([], [], [], [])
+    taken: set[Path] = set()
+
+    def add_video(source: Path, name: Path) -> None:
+        suffix = name.suffix.lower() if name.suffix.lower() in suffixes else ".mp4"
+        stem, number = name.with_suffix(""), 1
+        while (target := out / f"{stem}{SUFFIX}{suffix}") in taken:
+            number += 1
+            stem = name.with_name(f"{name.stem}_{number}")
+        taken.add(target)
+        videos.append((source, target))
+
+    files = [path for path in paths if not _is_video(path)]
+    for path in (path for path in paths if path not in files):
+        add_video(path, Path(path.name))
+    folders = [path for path in files if path.is_dir()]
+    for folder in folders:
+        inside = (file for file in sorted(folder.rglob("*")) if file.suffix.lower() in CODECS and file.is_file())
+        for file in inside:
+            if not _below(file, out) and _is_video(file):
+                add_video(file, file.relative_to(folder))
+    try:
+        joined = pictures_in(files) if files else joined
+    except DataError:
+        if not videos:
+            raise
+        rest = [path for path in files if not path.is_dir()]
+        joined = pictures_in(rest) if rest else joined
+    pictures = [picture for picture in joined.pictures if not _below(picture.path, out)]
+    if not (pictures or videos):
+        raise DataError.at(files[0], "pictures or videos to cover", "only those of --out")
+    return _Work(pictures, videos, joined)
+
+
+def _is_video(path: Path) -> bool:
+    """Whether a file is a video, and no picture of a format that is stored as one."""
+    return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and is_container(path)
+
+
+def _below(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _place(out: Path, picture: PictureFile) -> Path:
+    return out / f"{picture.stem}{SUFFIX}{'.png' if picture.path.suffix.lower() == '.png' else '.jpg'}"
+
+
+def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile], out: Path, cover: Cover) -> list[str]:
+    """Cover and write pictures, tell the outcome, and return what failed."""
+    problems: list[str] = []
+    bare: list[Path] = []
+    faces = 0
+
+    def finish(found: Detection) -> tuple[Path, int]:
+        place = _place(out, found.picture)
+        write_atomically(place, encode_image(cover_faces(found.image, found.faces, cover), place.suffix))
+        return found.picture.path, len(found.faces)
+
+    if not pictures:
+        return problems
+    everything = Choice(min_confidence=0)
+    with finishing(), options.paced("pictures", len(pictures)) as advance:
+        for batch in detect_pictures(landmarker, pictures, everything, finish, tell=options.note):
+            for one in batch:
+                if isinstance(one, DataError):
+                    problems.append(str(one))
+                    continue
+                faces += one[1]
+                bare += [one[0]] * (not one[1])
+            advance(len(batch))
+    whole = len(pictures) - len(problems)
+    options.note(f"{options.counted(faces, 'place')} covered in {options.counted(whole, 'picture')}")
+    if bare:
+        options.note(f"nothing found, nothing covered: {options.some(bare, None)}")
+    return problems
+
+
+def _cover_one_video(landmarker: FaceLandmarker, source: Path, target: Path, cover: Cover, *, sound: bool) -> list[str]:
+    """Cover and write a video, tell the outcome, and return what failed."""
+    try:
+        reader = open_video(source)
+    except DataError as error:
+        return [str(error)]
+    writer = VideoWriter(target, reader.frame_rate, reader.time_base, sound_from=source if sound else None)
+    done = CoveredVideo()
+    try:
+        with contextlib.closing(reader), writer, finishing(), options.progress_bar("frames") as progress:
+            task = progress.add_task("covering", total=reader.length)
+            done = cover_video(reader, landmarker, writer, cover, progress=lambda: progress.advance(task))
+    except InputError as error:  # the file cannot be completed
+        done.problem = done.problem or str(error)
+    options.note(f"{target}: {options.counted(len(done.tracks), 'face')} in {options.counted(done.frames, 'frame')}")
+    if done.bare_frames:
+        options.note(f"{target}: nothing covered in {options.counted(done.bare_frames, 'frame')}")
+    if writer.sound_lost:
+        options.note(f"{target}: without sound: {writer.sound_lost}")
+    if done.interrupted:
+        options.note(f"interrupted; the finished part of {target} is kept")
+        raise typer.Exit(INTERRUPTED)
+    return [] if done.problem is None else [done.problem]
