@@ -15,10 +15,13 @@ from typing import Any
 
 import typer
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.plugins import get_plugin_logger
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 from srn.cli import main
+
+_log = get_plugin_logger("srn")
 
 CLI = "reference/cli"
 """Folder of the pages of the commands."""
@@ -28,6 +31,7 @@ RESULTS = "results"
 
 _FENCE = re.compile(r"^(`{3,}).*?^\1`*[ \t]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
+_MARKS = re.compile(r"^(```(?:python|sh)) [\w -]+$", re.MULTILINE)
 _EXAMPLE = re.compile(r"^Example: `([^`]+)`$", re.MULTILINE)
 
 
@@ -48,7 +52,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Print the target of a link to a file of the repository that is no page of the site, without the link."""
+    """Take the marks of the tests off the fences, and the links off files that are no pages: their path is printed."""
+    markdown = _MARKS.sub(r"\1", markdown)
     folder = posixpath.dirname(page.file.src_uri)
 
     def checked(match: re.Match[str]) -> str:
@@ -70,6 +75,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         parts += [_LINK.sub(checked, markdown[start : block.start()]), block[0]]
         start = block.end()
     return "".join([*parts, _LINK.sub(checked, markdown[start:])])
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Warn of a fence that was printed as text."""
+    if re.search(r"<p>\s*```", html):
+        _log.warning("%s: a fenced block that Markdown does not take for one", page.file.src_uri)
+    return html
 
 
 def _expanded(entry: Any, folders: dict[str, list[str]]) -> Any:
