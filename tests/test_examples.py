@@ -98,6 +98,37 @@ def test_webcam_with_a_video_instead_of_a_camera(
     assert all("face 1 seen" in line for line in lines)
 
 
+def test_blur(desk: Path, portraits: list[Any]) -> None:
+    example("blur").main(["portrait.jpg", "--out", "covered.png", "--style", "fill"])
+    example("blur").main(["portrait.jpg", "--out", "eyes.png", "--target", "eyes"])
+
+    def touched(name: str, point: npt.NDArray[np.float64]) -> bool:
+        x, y = point.round().astype(int)
+        return bool(difference(desk / name, desk / "portrait.jpg")[y - 3 : y + 4, x - 3 : x + 4].max() > 5)
+
+    landmarks = portraits[1].landmarks
+    assert all(touched("covered.png", point) for point in landmarks)
+    assert all(touched("eyes.png", point) for point in landmarks[36:48])
+    assert not touched("eyes.png", landmarks[57])  # the lower lip
+    assert not touched("covered.png", np.array([8.0, 8.0]))
+
+
+def test_pose(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A picture turned by 20 degrees turns the head's roll by 20 degrees, and nothing else."""
+    image = read_image(ASTRONAUT)
+    turn = cv2.getRotationMatrix2D((image.shape[1] / 2, image.shape[0] / 2), -20, 1.0)  # clockwise
+    turned = cv2.warpAffine(image, turn, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+    cv2.imwrite(str(desk / "turned.png"), turned[..., ::-1])
+
+    example("pose").main(["portrait.jpg", "--out", "pose.png"])
+    example("pose").main(["turned.png", "--out", "pose.png"])
+
+    found = re.findall(r"face 1: yaw (-?\d+), pitch (-?\d+), roll (-?\d+)", capsys.readouterr().out)
+    upright, leaning = np.array(found, float)
+    assert np.abs(upright).max() < 25
+    np.testing.assert_allclose(leaning - upright, [0, 0, 20], atol=4)
+
+
 def test_the_notebook(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its cells run one after another, and it holds no output that could grow stale."""
     notebook = json.loads((EXAMPLES / "tour.ipynb").read_text(encoding="utf-8"))
