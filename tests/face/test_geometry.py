@@ -398,3 +398,19 @@ def test_a_shrunken_crop_does_not_depend_on_the_rest_of_the_picture(rng: np.rand
     other[(np.abs(in_crop - SPEC.center) > SPEC.center + 4).any(axis=-1)] = 0
 
     np.testing.assert_array_equal(frame.crop(image), frame.crop(other))
+
+
+@pytest.mark.parametrize("channels", [(), (3,)], ids=["grey", "colours"])
+@pytest.mark.parametrize("scale", [0.3, 0.6, 1.7])
+@pytest.mark.parametrize("centre", [(60.0, 70.0), (2.0, 118.0), (-90.0, 300.0)], ids=["inside", "edge", "outside"])
+def test_a_crop_comes_from_a_part_of_the_picture(
+    rng: np.random.Generator, centre: tuple[float, float], scale: float, channels: tuple[int, ...]
+) -> None:
+    image = rng.integers(0, 256, size=(120, 140, *channels), dtype=np.uint8)
+    frame = CropGeometry(similarity(scale, 0.3, np.array(centre), np.full(2, 7.5)), CropSpec(16, 12.0))
+
+    part, within = frame.cut(image)
+
+    assert part.size <= image.size
+    assert np.shares_memory(part, image)
+    np.testing.assert_array_equal(within.crop(part), frame.crop(image))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -13,9 +12,6 @@ import pytest
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec
 from srn.inference.association import (
-    ALIKE,
-    APPEARANCE_CROP,
-    appearance,
     assign,
     is_face,
     match,
@@ -181,18 +177,3 @@ def test_a_lost_track_reaches_farther_with_time(face: Shape) -> None:
     track.predict(1.0)
     assert match([track], [box], CONFIG) == [(0, 0)]
     assert match([track_at(shape)], [box], CONFIG) == []
-
-
-def test_an_appearance_is_that_of_the_face_wherever_it_is() -> None:
-    noise = np.random.default_rng(0).uniform(0, 255, (40, 40, 3)).astype(np.float32)
-    texture = cv2.resize(noise[:8, :8], (40, 40), interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
-    image = np.full((200, 300, 3), 90, np.uint8)
-    image[20:60, 30:70] = image[120:160, 200:240] = texture
-    image[20:60, 200:240] = texture[::-1]
-    spec = APPEARANCE_CROP
-    corners = ((30, 20), (200, 120), (200, 20))
-    one, again, other = (
-        appearance(image, CropGeometry.from_box(Box(x + 4, y + 4, x + 35, y + 35), spec)) for x, y in corners
-    )
-    assert float(one @ one) == pytest.approx(1, abs=1e-5)
-    assert float(one @ again) > ALIKE > float(one @ other)

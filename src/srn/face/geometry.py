@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -37,15 +38,16 @@ class Box:
     y1: float
 
     def __post_init__(self) -> None:
-        if not (np.isfinite([self.x0, self.y0, self.x1, self.y1]).all() and self.x1 > self.x0 and self.y1 > self.y0):
+        finite = all(map(math.isfinite, (self.x0, self.y0, self.x1, self.y1)))
+        if not (finite and self.x1 > self.x0 and self.y1 > self.y0):
             found = f"({self.x0:g}, {self.y0:g}, {self.x1:g}, {self.y1:g})"
             raise InputError.at("face box", "finite x0 < x1 and y0 < y1", found)
 
     @classmethod
     def around(cls, points: FloatArray) -> Box:
         """Return the tight box of points (N, 2): the face box that the networks are trained on."""
-        (x0, y0), (x1, y1) = np.min(points, axis=0), np.max(points, axis=0)
-        return cls(float(x0), float(y0), float(x1), float(y1))
+        (x0, y0), (x1, y1) = np.min(points, axis=0).tolist(), np.max(points, axis=0).tolist()
+        return cls(x0, y0, x1, y1)
 
     @property
     def width(self) -> float:
@@ -65,7 +67,7 @@ class Box:
     @property
     def size(self) -> float:
         """Side of the square with the same diagonal, in pixels; it changes little when a face turns."""
-        return float(np.hypot(self.width, self.height) / np.sqrt(2))
+        return math.hypot(self.width, self.height) / math.sqrt(2)
 
     def as_array(self) -> npt.NDArray[np.float64]:
         """(4,): x0, y0, x1, y1."""
@@ -91,15 +93,19 @@ def transform_points(matrix: FloatArray, points: FloatArray) -> npt.NDArray[np.f
 
 def invert_affine(matrix: FloatArray) -> npt.NDArray[np.float64]:
     """Invert an affine map (2, 3)."""
-    linear = np.linalg.inv(matrix[:, :2])
-    return np.hstack([linear, -(linear @ matrix[:, 2:])])
+    (a, b, x), (c, d, y) = matrix.tolist()
+    determinant = a * d - b * c
+    if determinant == 0:
+        raise np.linalg.LinAlgError("an affine map onto a line has no inverse")
+    back = np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]])
+    return np.asarray(back / determinant, np.float64)
 
 
 def similarity(scale: float, angle: float, source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
     """Return the map (2, 3) that scales, rotates by `angle` (radians, x to y) and takes `source` to `target`."""
-    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    linear = np.array([[cos, -sin], [sin, cos]])
-    return np.hstack([linear, (np.asarray(target) - linear @ source)[:, None]])
+    cos, sin = scale * math.cos(angle), scale * math.sin(angle)
+    (x, y), (u, v) = source, target
+    return np.array([[cos, -sin, u - cos * x + sin * y], [sin, cos, v - sin * x - cos * y]], np.float64)
 
 
 def fit_similarity(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
@@ -110,13 +116,13 @@ def fit_similarity(source: FloatArray, target: FloatArray) -> npt.NDArray[np.flo
     """
     source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
     a, b = source - source_mean, target - target_mean
-    power = float((a**2).sum())
+    power = float(np.vdot(a, a))
     if power == 0:
         raise InputError.at("similarity fit", "at least two distinct points", "one point")
-    cos = float((a * b).sum()) / power
-    sin = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / power
-    linear = np.array([[cos, -sin], [sin, cos]])
-    return np.hstack([linear, (target_mean - linear @ source_mean)[:, None]])
+    cos = float(np.vdot(a, b)) / power
+    sin = float(a[:, 0] @ b[:, 1] - a[:, 1] @ b[:, 0]) / power
+    (x, y), (u, v) = source_mean.tolist(), target_mean.tolist()
+    return np.array([[cos, -sin, u - cos * x + sin * y], [sin, cos, v - sin * x - cos * y]])
 
 
 def flip_points(points: FloatArray, width: int, mirror: npt.NDArray[np.int64]) -> FloatArray:
@@ -167,11 +173,11 @@ class CropGeometry:
     @classmethod
     def around(cls, shape: FloatArray, spec: CropSpec, angle: float) -> CropGeometry:
         """Rotate the picture by `angle` (radians) and centre the tight box of the rotated shape (N, 2) in the crop."""
-        center = shape.mean(axis=0)
-        rotation = similarity(1.0, angle, center, center)
-        upright = cls.from_box(Box.around(transform_points(rotation, shape)), spec)
-        linear = upright.matrix[:, :2] @ rotation[:, :2]
-        return cls(np.hstack([linear, (upright.matrix @ np.append(rotation[:, 2], 1))[:, None]]), spec)
+        cos, sin = math.cos(angle), math.sin(angle)
+        rotation = np.array([[cos, -sin], [sin, cos]])
+        upright = Box.around(shape @ rotation.T)
+        middle = upright.center @ rotation  # back in the picture
+        return cls(similarity(spec.face_size / upright.size, angle, middle, np.full(2, spec.center)), spec)
 
     def shifted(self, offset: FloatArray) -> CropGeometry:
         """Return the same crop, shifted in the picture by `offset` (2,) picture pixels."""
@@ -181,14 +187,14 @@ class CropGeometry:
 
     def displacement(self, placed: CropGeometry) -> float:
         """Return the largest distance between corners of the two crops' face boxes, as a share of their size."""
-        corners = self.spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * self.spec.face_size / 2
+        corners = self.spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (self.spec.face_size / 2)
         off = self.to_crop(placed.to_picture(corners)) - corners
         return float(np.linalg.norm(off, axis=1).max() / self.spec.face_size)
 
     @property
     def scale(self) -> float:
         """Crop pixels per picture pixel."""
-        return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
+        return math.hypot(*self.matrix[:, 0].tolist())
 
     def to_crop(self, points: FloatArray) -> npt.NDArray[np.float64]:
         """Convert points (..., 2) from picture pixels to crop pixels."""
@@ -198,27 +204,37 @@ class CropGeometry:
         """Convert points (..., 2) from crop pixels to picture pixels."""
         return transform_points(invert_affine(self.matrix), points)
 
+    def cut(self, image: ImageArray) -> tuple[ImageArray, CropGeometry]:
+        """Return the part of a picture (H, W[, C]) that the crop samples, and the same crop from that part's pixels.
+
+        The part is no copy. With it, a large photograph costs no more than its face.
+        """
+        corners = self.to_picture(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (self.spec.size - 1.0))
+        height, width = image.shape[:2]
+        margin = 2 / self.scale
+        low, high = np.floor(corners.min(axis=0) - margin), np.ceil(corners.max(axis=0) + margin)
+        (x0, y0), (x1, y1) = low.tolist(), high.tolist()
+        # At least one pixel is left: its edge is what a crop outside the picture shows.
+        x0, y0 = int(min(max(x0, 0), width - 1)), int(min(max(y0, 0), height - 1))
+        x1, y1 = int(min(max(x1, x0), width - 1)) + 1, int(min(max(y1, y0), height - 1)) + 1
+        return image[y0:y1, x0:x1], self.shifted(np.array([-x0, -y0]))
+
     def crop(self, image: ImageArray) -> ImageArray:
-        """Resample a picture (H, W, 3) uint8 to the crop (size, size, 3).
+        """Resample a picture (H, W[, C]) uint8 to the crop (size, size[, C]).
 
         Interpolation is bilinear. A picture that shrinks to less than half is first reduced by area averaging, which
         prevents aliasing. Pixels outside the picture repeat its edge.
         """
         matrix, scale = self.matrix, self.scale
         if scale < 0.5:
-            # Only the visible part of the picture is reduced, so that a large photograph costs little.
-            corners = self.to_picture(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (self.spec.size - 1.0))
-            height, width = image.shape[:2]
-            margin = 2 / scale
-            x0, y0 = np.clip(np.floor(corners.min(axis=0) - margin), 0, [width - 1, height - 1]).astype(int)
-            x1, y1 = np.clip(np.ceil(corners.max(axis=0) + margin), [x0, y0], [width - 1, height - 1]).astype(int) + 1
-            part = image[y0:y1, x0:x1]
-            reduced_size = np.maximum(np.round(np.array([x1 - x0, y1 - y0]) * scale * 1.5), 1).astype(int)
-            image = cv2.resize(part, reduced_size.tolist(), interpolation=cv2.INTER_AREA).astype(np.uint8)
-            ratio = reduced_size / np.array([x1 - x0, y1 - y0])
-            # reduced = (full - origin + 1/2) * ratio - 1/2, inverted and composed with the map to the crop.
-            linear = matrix[:, :2] / ratio
-            matrix = np.hstack([linear, (matrix @ [x0 - 0.5 + 0.5 / ratio[0], y0 - 0.5 + 0.5 / ratio[1], 1])[:, None]])
+            image, within = self.cut(image)
+            sides = np.array(image.shape[1::-1])
+            reduced_sides = np.maximum(np.round(sides * scale * 1.5), 1).astype(int)
+            image = cv2.resize(image, reduced_sides.tolist(), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+            ratio = reduced_sides / sides
+            # reduced = (part + 1/2) * ratio - 1/2, inverted and composed with the map to the crop.
+            linear = within.matrix[:, :2] / ratio
+            matrix = np.hstack([linear, (within.matrix @ np.append(0.5 / ratio - 0.5, 1))[:, None]])
         size = (self.spec.size, self.spec.size)
         warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return warped.astype(np.uint8, copy=False)

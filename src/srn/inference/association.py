@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 
 from srn.errors import InputError
-from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray
-from srn.face.localizer import Float32Array
+from srn.face.geometry import Box, FloatArray
+from srn.inference.appearance import Appearance
 from srn.inference.smoothing import similar_part
 from srn.inference.tracks import Observation, Track, TrackerConfig
 
-APPEARANCE_CROP = CropSpec(32, 25.6)
 ALIKE = 0.7  # least correlation of the appearances of one face; chosen on YouTube Faces (`docs/video.md`)
 ALIKE_STRETCH = 2.0  # largest ratio of the sizes of a face before and after an absence
 FORBIDDEN = 1e6  # cost from which, as from infinity, a pair is never made
@@ -99,19 +98,12 @@ def is_face(observation: Observation, mean_shape: FloatArray, config: TrackerCon
     return distance <= config.max_shift and bool(abs(np.log(ratio)) <= np.log(config.max_stretch))
 
 
-def appearance(image: ImageArray, geometry: CropGeometry) -> Float32Array:
-    """Describe a face of a picture (H, W, 3) by its pixels: a unit vector with zero mean. `geometry` cuts it out."""
-    pixels = cv2.GaussianBlur(geometry.crop(image).astype(np.float32), (0, 0), 1).ravel()
-    pixels = pixels - pixels.mean()
-    return np.asarray(pixels / max(float(np.linalg.norm(pixels)), 1e-6), np.float32)
-
-
-def most_alike(look: Float32Array, observation: Observation, lost: Iterable[Track]) -> Track | None:
+def most_alike(look: Appearance, observation: Observation, lost: Iterable[Track]) -> Track | None:
     """Choose the lost track that a new face continues, by their appearances and sizes; None if there is none."""
     best, least = None, ALIKE
     for track in lost:
         ratio = deviation(observation.shape, track.box)[1]
-        likeness = -1.0 if track.appearance is None else float(look @ track.appearance)
+        likeness = -1.0 if track.appearance is None else look.likeness(track.appearance)
         if likeness > least and abs(np.log(ratio)) <= np.log(ALIKE_STRETCH):
             best, least = track, likeness
     return best

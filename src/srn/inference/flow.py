@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import cv2
@@ -36,7 +37,9 @@ class Carried(NamedTuple):
 
 def anchored(image: ImageArray, geometry: CropGeometry) -> Anchor:
     """Crop a face of a frame (H, W, 3) uint8 RGB; the crop is of `FLOW_CROP`."""
-    return Anchor(cv2.cvtColor(geometry.crop(image), cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False), geometry)
+    part, within = geometry.cut(image)
+    grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.uint8, copy=False)  # one channel to resample, not three
+    return Anchor(within.crop(grey), geometry)
 
 
 def affine_part(points: FloatArray, targets: FloatArray, weights: FloatArray) -> Float64Array:
@@ -103,10 +106,15 @@ class FaceFlow(Reopened):
 
 
 def _warped_back(pixels: ImageArray, field: npt.NDArray[np.float32]) -> ImageArray:
-    rows, columns = np.mgrid[: field.shape[0], : field.shape[1]].astype(np.float32)
-    return cv2.remap(
-        pixels, field[..., 0] + columns, field[..., 1] + rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-    ).astype(np.uint8, copy=False)
+    places = field + _places(*field.shape[:2])
+    warped = cv2.remap(pixels, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+    return np.asarray(warped, np.uint8)
+
+
+@functools.lru_cache(maxsize=1)
+def _places(height: int, width: int) -> npt.NDArray[np.float32]:
+    """Return x and y of every pixel, (H, W, 2)."""
+    return np.ascontiguousarray(np.mgrid[:height, :width][::-1].transpose(1, 2, 0).astype(np.float32))
 
 
 def _correlation(one: ImageArray, other: ImageArray, size: int = 9) -> npt.NDArray[np.float32]:

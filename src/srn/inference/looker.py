@@ -140,7 +140,7 @@ class Looker:
         starts: Sequence[FloatArray | None] | None = None,
         hidden: Float32Array | None = None,
         iterations: int | None = None,
-        mirrored: bool = False,
+        mirrored: Sequence[bool] = (),
     ) -> View:
         """View faces, all in one batch.
 
@@ -150,17 +150,17 @@ class Looker:
             starts: initial shape of each face, (N, 2) picture pixels; the network's own start where None.
             hidden: (B, H) recurrent state of the frame before; zeros if None.
             iterations: return the shape after this many iterations; after all if None.
-            mirrored: view only the mirrored crops, without `hidden`, and mirror the answer back: a second opinion.
+            mirrored: for each face, whether its mirrored crop is viewed, and the answer mirrored back: a second
+                opinion. None if empty.
 
         Raises:
             InputError: the network runs fewer iterations.
         """
         crops, initial, weight = self._inputs(images, geometries, starts)
-        if mirrored:
-            return _in_picture(self._predict_mirrored(crops, initial, weight), geometries, iterations)
-        prediction = self.localizer(crops, initial, hidden, weight)
+        turned = np.asarray(mirrored if len(mirrored) else [False] * len(crops), bool)
+        prediction = self._predict(crops, initial, hidden, weight, turned)
         if self.flip_average:
-            prediction = _mean(prediction, self._predict_mirrored(crops, initial, weight))
+            prediction = _mean(prediction, self._predict(crops, initial, None, weight, ~turned))
         return _in_picture(prediction, geometries, iterations)
 
     def _inputs(
@@ -178,21 +178,35 @@ class Looker:
         initial = np.stack([blank if s is None else g.to_crop(s).astype(np.float32) for s, g in pairs])
         return crops, initial, np.array([start is not None for start in starts], np.float32)
 
-    def _predict_mirrored(
-        self, crops: ImageArray, initial: Float32Array | None, weight: Float32Array | None
+    def _predict(
+        self,
+        crops: ImageArray,
+        initial: Float32Array | None,
+        hidden: Float32Array | None,
+        weight: Float32Array | None,
+        mirrored: npt.NDArray[np.bool_],
     ) -> Prediction:
-        """Predict on the mirrored crops, without a state; mirrored back."""
+        """Predict on crops, some of which (B,) are mirrored before, and their answers mirrored back."""
+        if not mirrored.any():
+            return self.localizer(crops, initial, hidden, weight)
         mirror, width = self.localizer.scheme.mirror, self.localizer.crop_spec.size
+
+        def flipped(shapes: Float32Array) -> Float32Array:
+            return np.array([flip_points(shape, width, mirror) for shape in shapes], np.float32)
+
+        crops = np.where(mirrored[:, None, None, None], crops[:, :, ::-1], crops)
         if initial is not None:
-            initial = np.stack([flip_points(shape, width, mirror) for shape in initial]).astype(np.float32)
-        mirrored = self.localizer(np.ascontiguousarray(crops[:, :, ::-1]), initial, None, weight)
-        back = [[flip_points(shape, width, mirror) for shape in cascade] for cascade in mirrored.shapes]
-        return Prediction(
-            np.array(back),
-            mirrored.hidden,
-            chosen(mirrored.visibility, np.s_[:, mirror]),
-            chosen(mirrored.expected_error, np.s_[:, mirror]),
-        )
+            initial = initial.copy()
+            initial[mirrored] = flipped(initial[mirrored])
+        found = self.localizer(crops, initial, hidden, weight)
+        shapes = found.shapes.copy()
+        for k in np.flatnonzero(mirrored):
+            shapes[k] = flipped(shapes[k])
+
+        def renumbered(values: Float32Array | None) -> Float32Array | None:
+            return None if values is None else np.where(mirrored[:, None], values[:, mirror], values)
+
+        return Prediction(shapes, found.hidden, renumbered(found.visibility), renumbered(found.expected_error))
 
 
 def _mean(one: Prediction, other: Prediction) -> Prediction:

@@ -11,15 +11,8 @@ import numpy as np
 from srn.errors import InputError
 from srn.face.geometry import CropGeometry, ImageArray
 from srn.face.localizer import Float32Array
-from srn.inference.association import (
-    APPEARANCE_CROP,
-    appearance,
-    has_extent,
-    is_face,
-    match,
-    most_alike,
-    without_duplicates,
-)
+from srn.inference.appearance import APPEARANCE_CROP, Appearance
+from srn.inference.association import has_extent, is_face, match, most_alike, without_duplicates
 from srn.inference.face import Faces
 from srn.inference.face_finder import FoundFace
 from srn.inference.flow import FLOW_CROP, FaceFlow, anchored
@@ -223,31 +216,56 @@ class FaceTracker:
 
     def _observe(self, image: ImageArray, candidates: list[Candidate]) -> list[Observation]:
         """View all candidates in one batch, and those again whose crop was placed by the finder or was misplaced."""
-        observations = self._views(image, candidates)
-        for _ in range(self.passes - 1):
-            again: dict[int, Candidate] = {}
-            for k, observation in enumerate(observations):
-                if has_extent(observation.shape):
-                    fitting = self._looker.geometry_of_shape(observation.shape)
-                    if observation.candidate.found or self._is_displaced(observation, fitting):
-                        again[k] = replace(observation.candidate, geometry=fitting)
-            for k, observation in zip(again, self._views(image, list(again.values())), strict=True):
-                observations[k] = observation
+        due = self._due_mirrored(candidates)
+        observed: dict[int, Observation] = {}
+        mirrored: dict[int, Observation] = {}
+        now = dict(enumerate(candidates))
+        for further in range(self.passes - 1, -1, -1):
+            # A crop that the finder placed is placed anew before it is mirrored.
+            both = [k for k in now if k in due and not (further and now[k].found)]
+            views = self._views(image, [*now.values(), *(now[k] for k in both)], len(both))
+            for k in now:
+                mirrored.pop(k, None)
+            observed.update(zip(now, views, strict=False))
+            mirrored.update(zip(both, views[len(now) :], strict=True))
+            now = {k: again for k in now if (again := self._placed_anew(observed[k])) is not None}
+            if not now:
+                break
+        return [_mirror_corrected(observed[k], mirrored.get(k), self.config) for k in range(len(candidates))]
+
+    def _due_mirrored(self, candidates: Sequence[Candidate]) -> set[int]:
+        """Return which candidates are viewed mirrored, too, by index."""
         # Neither where every view is averaged with its mirrored one, nor where views continue a state.
         if not self.config.mirror_every or self._looker.flip_average or self._carries_state:
-            return observations
-        return self._mirror_corrected(image, observations)
+            return set()
+        last = [_last(candidate) for candidate in candidates]
+        every = self.config.mirror_every
+        return {
+            k
+            for k, before in enumerate(last)
+            if before is None or before.mirror_offset is None or before.since_mirrored + 1 >= every
+        }
 
-    def _views(self, image: ImageArray, candidates: list[Candidate], mirrored: bool = False) -> list[Observation]:
+    def _placed_anew(self, observation: Observation) -> Candidate | None:
+        """Place the crop of a face by its landmarks if the finder had placed it, or if it was misplaced."""
+        if not has_extent(observation.shape):
+            return None
+        fitting = self._looker.geometry_of_shape(observation.shape)
+        if not (observation.candidate.found or self._is_displaced(observation, fitting)):
+            return None
+        return replace(observation.candidate, geometry=fitting)
+
+    def _views(self, image: ImageArray, candidates: list[Candidate], mirrored: int) -> list[Observation]:
+        """View candidates in one batch, the last few of them mirrored."""
         if not candidates:
             return []
         view = self._looker.view(
             [image] * len(candidates),
             [candidate.geometry for candidate in candidates],
             starts=[candidate.start for candidate in candidates],
-            hidden=None if mirrored else self._states(candidates),
+            hidden=self._states(candidates),
             iterations=self.config.iterations,
-            mirrored=mirrored,
+            mirrored=[k >= len(candidates) - mirrored for k in range(len(candidates))],
         )
         visibility, confidence = view.visibility, view.confidence
         return [
@@ -270,25 +288,6 @@ class FaceTracker:
             return False
         return fitting.displacement(observation.candidate.geometry) > self.config.max_displacement
 
-    def _mirror_corrected(self, image: ImageArray, observations: list[Observation]) -> list[Observation]:
-        """Add to every shape its track's mirror offset, which mirrored views of those that are due keep up to date."""
-        last = [None if (t := o.candidate.track) is None or t.lost else t.last for o in observations]
-        offsets = {k: o.mirror_offset for k, o in enumerate(last) if o is not None and o.mirror_offset is not None}
-        ages = {k: o.since_mirrored + 1 for k, o in enumerate(last) if o is not None}
-        due = [k for k in range(len(last)) if k not in offsets or ages[k] >= self.config.mirror_every]
-        mirrored = self._views(image, [observations[k].candidate for k in due], mirrored=True)
-        for k, other in zip(due, mirrored, strict=True):
-            to_crop = other.candidate.geometry.to_crop
-            new = (to_crop(other.shape) - to_crop(observations[k].shape)) / 2
-            old = offsets.get(k, new)
-            offsets[k], ages[k] = old + self.config.mirror_gain * (new - old), 0
-        corrected = []
-        for k, observation in enumerate(observations):
-            geometry = observation.candidate.geometry
-            shape = geometry.to_picture(geometry.to_crop(observation.shape) + offsets[k])
-            corrected.append(replace(observation, shape=shape, mirror_offset=offsets[k], since_mirrored=ages[k]))
-        return corrected
-
     # --- judgement
 
     def _accepted(self, observations: list[Observation]) -> list[Observation]:
@@ -307,7 +306,7 @@ class FaceTracker:
             known = observation.candidate.track
             if known is not None and observation.is_weak(self.config) and not known.last.is_weak(self.config):
                 self.schedule.alarm()
-            look = appearance(image, self._looker.geometry_of_shape(observation.shape, APPEARANCE_CROP))
+            look = Appearance(image, self._looker.geometry_of_shape(observation.shape, APPEARANCE_CROP))
             track: Track | None = known or most_alike(
                 look, observation, [t for t in present if t.lost and t.number not in seen]
             )
@@ -325,3 +324,21 @@ class FaceTracker:
 def _numbers(observations: Iterable[Observation]) -> set[int]:
     """Return the numbers of the tracks of these observations."""
     return {o.candidate.track.number for o in observations if o.candidate.track is not None}
+
+
+def _last(candidate: Candidate) -> Observation | None:
+    """Return the observation of the frame before; None for a new or lost face."""
+    return None if candidate.track is None or candidate.track.lost else candidate.track.last
+
+
+def _mirror_corrected(observation: Observation, mirrored: Observation | None, config: TrackerConfig) -> Observation:
+    """Add its track's mirror offset to a shape; a mirrored view of the same crop brings it up to date."""
+    geometry, last = observation.candidate.geometry, _last(observation.candidate)
+    offset, age = (None, 0) if last is None else (last.mirror_offset, last.since_mirrored + 1)
+    if mirrored is not None:
+        new = (geometry.to_crop(mirrored.shape) - geometry.to_crop(observation.shape)) / 2
+        offset, age = new if offset is None else offset + config.mirror_gain * (new - offset), 0
+    if offset is None:
+        return observation
+    shape = geometry.to_picture(geometry.to_crop(observation.shape) + offset)
+    return replace(observation, shape=shape, mirror_offset=offset, since_mirrored=age)

@@ -11,6 +11,7 @@ from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, Float64Array, ImageArray
 from srn.face.localizer import Float32Array
 from srn.face.scheme import LandmarkScheme
+from srn.inference.appearance import Appearance
 from srn.inference.face import Face
 from srn.inference.flow import Anchor, Carried, FaceFlow, anchored
 from srn.inference.smoothing import OneEuroShape, ShapeMemory, SmoothingConfig
@@ -135,7 +136,7 @@ class Track:
         self.velocity: Float64Array = np.zeros(2)  # picture pixels a second
         self.missed = 0  # consecutive runs of the face finder without this face
         self.lost = False
-        self.appearance: Float32Array | None = None  # of the last sure view (`srn.inference.association`)
+        self.appearance: Appearance | None = None  # in the last sure view
         self.anchor: Anchor | None = None  # the face's pixels in the last frame
         self.carried: Carried | None = None  # `smoothed` by the optical flow; None where it is not trusted
         self._memory, self._filter = ShapeMemory(config.smoothing), OneEuroShape(config.smoothing)
