@@ -30,7 +30,7 @@ from srn.evaluation.speed import Benchmark, run_benchmark
 from srn.evaluation.speed_steps import PLACES, Bench, portrait
 from srn.evaluation.statistics import Interval
 from srn.evaluation.timing import Step, load_average, ratio
-from srn.inference.cores import usable_cores
+from srn.inference.cores import limit_opencv, usable_cores
 
 TURN = 0.05  # seconds that a short job fills in a round
 JOBS = ("face finder", "view", "portrait, end to end", *(f"tracking {name}" for name in PLACES))
@@ -185,6 +185,7 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> None:
     """Measure, write and print the page."""
     before = load_average()
+    limit_opencv(options.threads)
     bench = Bench(weights=options.weights, threads=options.threads)
     steps = bench.steps()
     if options.against is not None:

@@ -15,10 +15,12 @@ settings = json.loads(sys.argv[1])
 if "cores" in settings and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, settings["cores"])
 
-import numpy as np  # noqa: E402 - its threads follow the affinity
+import cv2  # noqa: E402 - its threads follow the affinity
+import numpy as np  # noqa: E402
 
 from srn import Box, FaceLandmarker, read_image  # noqa: E402
 
+cv2.setNumThreads(settings["threads"])
 landmarker = FaceLandmarker(settings.get("weights"), threads=settings["threads"])
 image = read_image(settings["picture"])
 crop = landmarker.looker.geometry_of_box(Box(*settings["box"])).crop(image)[None]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import pytest
 
 from srn.errors import InputError
-from srn.inference.cores import cpu_quotas, thread_count, usable_cores
+from srn.inference.cores import cpu_quotas, limit_opencv, thread_count, usable_cores
 from srn.inference.sessions import open_session
 
 
@@ -18,6 +19,18 @@ class TestCores:
         assert usable_cores() == 3
         monkeypatch.setattr("srn.inference.cores.cpu_quotas", lambda *_: [1.5, 7.0])
         assert usable_cores() == 2
+
+    def test_opencv_takes_no_more_threads_than_cores(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("srn.inference.cores.usable_cores", lambda: 2)
+        before = cv2.getNumThreads()
+        try:
+            counts = []
+            for asked in (1, 8, None):
+                limit_opencv(asked)
+                counts.append(cv2.getNumThreads())
+        finally:
+            cv2.setNumThreads(before)
+        assert counts == [1, 2, 2]
 
     @pytest.mark.parametrize("asked", [None, 1, 8, 100_000])
     def test_no_session_has_more_threads_than_cores(

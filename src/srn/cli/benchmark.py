@@ -50,7 +50,9 @@ def benchmark(
     """
     from srn.evaluation.speed import run_benchmark
     from srn.evaluation.speed_steps import Bench
+    from srn.inference.cores import limit_opencv
 
+    limit_opencv(threads)
     bench = Bench(picture, weights, threads, device, quick)
     steps = bench.steps()
     if against is not None:

@@ -137,9 +137,11 @@ def open_landmarker(
     smallest: float | None = None,
     max_faces: int | None = None,
 ) -> FaceLandmarker:
+    from srn.inference.cores import limit_opencv
     from srn.inference.face_finder import YuNetFinder
     from srn.inference.landmarker import FaceLandmarker
 
+    limit_opencv(engine.threads)
     finder = None if yunet is None else YuNetFinder(yunet)
     return FaceLandmarker(
         weights,

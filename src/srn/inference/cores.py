@@ -6,6 +6,8 @@ import math
 import os
 from pathlib import Path
 
+import cv2
+
 from srn.errors import check_count
 
 
@@ -20,6 +22,11 @@ def thread_count(threads: int | None) -> int:
     check_threads(threads)
     cores = usable_cores()
     return min(threads or cores, cores)
+
+
+def limit_opencv(threads: int | None) -> None:
+    """Let OpenCV use `thread_count(threads)` threads. This holds for the whole process: a matter for its owner."""
+    cv2.setNumThreads(thread_count(threads))
 
 
 def check_threads(threads: int | None) -> None:
