@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,12 +13,16 @@ import typer
 from srn.cli import options
 from srn.cli.command import INTERRUPTED, finishing
 from srn.errors import InputError
-from srn.files import FACES_LINES, STANDARD_OUTPUT, VIDEO
+from srn.files import CHART, FACES_LINES, STANDARD_OUTPUT, VIDEO
+from srn.inference.landmarker import FaceLandmarker
 from srn.inference.video import TrackedVideo, track_video
 from srn.media.ffmpeg import quiet
-from srn.media.results import json_lines
+from srn.media.results import Record, json_lines
 from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
+from srn.uses.plot import TrackChart
+from srn.uses.window import Window
+from srn.uses.wire import UdpSender
 
 Source = Annotated[
     str, typer.Argument(help="A video file, a camera (0, /dev/video0), a pipe, - (standard input), an address.")
@@ -26,6 +31,16 @@ Out = Annotated[
     Path | None, typer.Option(help="Video to write with the landmarks drawn: .mp4, .mov, .mkv, .avi, .webm."), VIDEO
 ]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="File for the faces: a JSON object a line."), FACES_LINES]
+Plot = Annotated[
+    Path | None,
+    typer.Option(help="Chart of confidence, visibility, eyes, mouth and head pose over time: .png, .svg, .pdf."),
+    CHART,
+]
+Show = Annotated[bool, typer.Option("--show", help="Show the frames in a window; `q` ends it.")]
+Udp = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Send each frame's faces as JSON by UDP; :PORT is this machine."),
+]
 
 
 def _source(video: str) -> str | int:
@@ -37,6 +52,9 @@ def track(
     video: Source,
     out: Out = None,
     json_file: JsonFile = None,
+    plot: Plot = None,
+    show: Show = False,
+    udp: Udp = None,
     smooth: Annotated[bool, typer.Option(help="Smooth the landmarks over time and hold hidden ones.")] = True,
     start: Annotated[
         Literal["mean", "previous"],
@@ -55,7 +73,7 @@ def track(
 ) -> None:
     """Track faces and their landmarks through a video.
 
-    Without --json and --out the lines go to the standard output, as with `--json -`. Ctrl-C and SIGTERM keep the
+    Without any output the lines go to the standard output, as with `--json -`. Ctrl-C and SIGTERM keep the
     finished part: a video that plays, whole lines. Sound and exact times are kept where PyAV is installed
     (`pip install 'srn[video]'`).
 
@@ -65,37 +83,60 @@ def track(
     source = _source(video)
     sound = source if isinstance(source, str) and os.path.isfile(source) else None
     landmarker = options.open_landmarker(weights, accuracy, flip_average, engine, yunet)
+    sender, chart = _further(landmarker, udp, plot)
     reader = open_video(source, live=live)
     tracker = landmarker.tracker(
         smooth=smooth, start=start, iterations=iterations, find_every=find_every, frame_rate=reader.frame_rate
     )
     writer = None if out is None else VideoWriter(out, reader.frame_rate, reader.time_base, sound_from=sound)
-    lines = json_lines(json_file or (STANDARD_OUTPUT if out is None else None))
+    window = Window(writer) if show else None
+    target = json_file or (None if out or plot or show or udp else STANDARD_OUTPUT)
     done = TrackedVideo()
     try:
-        with (
-            contextlib.closing(reader),
-            lines as write,
-            writer or contextlib.nullcontext(),
-            finishing(),
-            options.progress_bar("frames") as progress,
-        ):
+        with contextlib.ExitStack() as stack, finishing(), options.progress_bar("frames") as progress:
+            stack.enter_context(contextlib.closing(reader))
+            sinks = [stack.enter_context(json_lines(target)), *(one.take for one in (sender, chart) if one is not None)]
+            _ = [stack.enter_context(one) for one in (writer, sender, window) if one is not None]
             task = progress.add_task("tracking", total=min(filter(None, (reader.length, frames)), default=None))
             done = track_video(
-                reader, tracker, write_record=write, writer=writer, trace_s=trace, limit=frames,
+                reader, tracker, write_record=_to_all(sinks), writer=window or writer, trace_s=trace, limit=frames,
                 progress=lambda: progress.advance(task),
             )  # fmt: skip
+        if chart is not None:
+            chart.write()
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)
-    _report(done, writer, camera=sound is None)
+    done.interrupted &= not (window and window.closed)  # closing it is the way to end
+    _report(done, writer, sender, camera=sound is None)
 
 
-def _report(done: TrackedVideo, writer: VideoWriter | None, *, camera: bool) -> None:
+def _further(
+    landmarker: FaceLandmarker, udp: str | None, plot: Path | None
+) -> tuple[UdpSender | None, TrackChart | None]:
+    """Open what takes the records beside the file of lines."""
+    if udp is None and plot is None:
+        return None, None
+    scheme = landmarker.localizer.scheme
+    return None if udp is None else UdpSender(udp, scheme), None if plot is None else TrackChart(plot, scheme)
+
+
+def _to_all(sinks: Sequence[Callable[[Record], None]]) -> Callable[[Record], None]:
+    def write(record: Record) -> None:
+        for sink in sinks:
+            sink(record)
+
+    return write
+
+
+def _report(done: TrackedVideo, writer: VideoWriter | None, sender: UdpSender | None, *, camera: bool) -> None:
     """Print the outcome, and exit with its code unless it is success."""
     counts = f"{options.counted(done.people, 'face')} in {options.counted(done.frames, 'frame')}"
     options.say(counts, options.messages)
     if writer is not None and writer.sound_lost:
         options.say(f"{writer.path}: without sound: {writer.sound_lost}", options.messages)
+    if sender is not None and sender.lost:
+        lost = options.counted(sender.lost, "datagram")
+        options.say(f"--udp: {lost} could not be sent: does a program listen there?", options.messages)
     options.exit_if_failed([] if done.problem is None else [done.problem])
     if done.interrupted:
         options.say("interrupted; the finished part is kept", options.messages)

@@ -11,7 +11,7 @@ from srn.inference.drawing import TrackPainter
 from srn.inference.tracker import FaceTracker
 from srn.media.results import Record, frame_record
 from srn.media.video_reading import VideoReader
-from srn.media.video_writing import VideoWriter
+from srn.media.video_writing import FrameSink
 
 LEAST_FRAMES_SEEN = 5  # in a video, for a face to be counted
 
@@ -36,7 +36,7 @@ def track_video(
     tracker: FaceTracker,
     *,
     write_record: Callable[[Record], None] = lambda record: None,
-    writer: VideoWriter | None = None,
+    writer: FrameSink | None = None,
     trace_s: float = 1.0,
     limit: int | None = None,
     progress: Callable[[], None] = lambda: None,
@@ -45,7 +45,7 @@ def track_video(
 
     Args:
         write_record: takes the record of each frame (`srn.media.results`).
-        writer: an open video that gets the frames with their faces drawn.
+        writer: an open video, or a window, that gets the frames with their faces drawn.
         trace_s: length of the trace drawn behind each face, in seconds.
         limit: largest number of frames; all if None.
         progress: called after each frame.

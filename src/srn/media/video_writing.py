@@ -6,7 +6,7 @@ import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import cv2
 import numpy as np
@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".avi": "mpeg4", ".webm": "vp9"}
 FOURCC = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
 QUALITY = {"libx264": {"crf": "18", "preset": "veryfast"}, "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "6"}}
+
+
+class FrameSink(Protocol):
+    """Takes the frames of a video one after the other: a file, a window."""
+
+    def write(self, image: ImageArray, time_s: float, pixel_aspect: Fraction = ...) -> None:
+        """Take a frame (H, W, 3) uint8 RGB; times (seconds) never fall."""
+
+    def complete(self) -> None:
+        """Take note that the last frame was the end of the video."""
 
 
 class VideoWriter:
