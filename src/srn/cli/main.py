@@ -20,6 +20,7 @@ from srn.errors import InputError, SrnError, first_line
 COMMANDS = {
     "detect": "Find faces and their landmarks in pictures.",
     "track": "Track faces and their landmarks through a video.",
+    "serve": "Answer pictures with their faces over HTTP, on this machine.",
     "anonymize": "Cover the faces, or the eyes, of pictures and videos.",
     "evaluate": "Measure the landmarks of annotated faces.",
     "reproduce": "Measure the paper's tables and figures again, beside its published numbers.",

@@ -55,12 +55,17 @@ class Choice(NamedTuple):
 
     def of(self, found: Detection) -> Detection:
         """Leave out the faces of a detection that are not to be kept."""
-        faces = kept = found.faces.above(score=self.min_score)
+        faces, left_out = self.kept(found.faces)
+        return found._replace(faces=faces, left_out=left_out)
+
+    def kept(self, found: Faces) -> tuple[Faces, int]:
+        """Return the faces that are kept, and how many are left out for their low confidence."""
+        faces = kept = found.above(score=self.min_score)
         if self.min_confidence:
             kept = faces.above(confidence=self.min_confidence)
         elif self.min_confidence is None and self.boxes is None:
             kept = Faces(face for face in faces if not face.is_doubtful)
-        return found._replace(faces=kept, left_out=len(faces) - len(kept))
+        return kept, len(faces) - len(kept)
 
 
 def detect_pictures(
@@ -189,6 +194,7 @@ class _Stages(Generic[Finished]):
         if not loaded:
             return []
         given = None if choice.boxes is None else [choice.boxes[one.picture.path] for one in loaded]
+        at_once = landmarker.batch_size
         try:
             found = landmarker.detect_batch([one.image for one in loaded], given)
         except Exception as error:  # of OpenCV, of ONNX Runtime, out of memory
@@ -199,11 +205,9 @@ class _Stages(Generic[Finished]):
                     self._tell(f"no memory for {len(loaded)} pictures at once: from now on at most {half}")
                 parts = loaded[:half], loaded[half:]
                 return [one for part in parts for one in self.detect(landmarker, part, choice)]
-            if of_memory and landmarker.batch_size > 1:
-                landmarker.batch_size //= 2
-                self._tell(f"no memory for the faces of {path}: from now on at most {landmarker.batch_size} at once")
-                return self.detect(landmarker, loaded, choice)
             return [DataError.at(path, "a picture that can be processed", first_line(error))]
+        if landmarker.batch_size < at_once:
+            self._tell(f"no memory for {at_once} faces at once: from now on at most {landmarker.batch_size}")
         return [choice.of(one._replace(faces=faces)) for one, faces in zip(loaded, found, strict=True)]
 
     def finish(self, batch: Sequence[Detection | DataError]) -> None:

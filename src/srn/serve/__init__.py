@@ -1,0 +1,1 @@
+"""The HTTP service: pictures in, landmarks out, over `inference` alone."""

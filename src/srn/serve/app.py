@@ -1,0 +1,267 @@
+"""The application: `POST /detect` takes a picture and returns its faces as `srn detect --json` does."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import srn
+from srn.errors import DataError, SrnError, first_line, is_out_of_memory
+from srn.inference.batch import Choice
+from srn.inference.face import Faces
+from srn.inference.landmarker import FaceLandmarker, as_box
+from srn.inference.views import Accuracy
+from srn.media.pictures import decode_image, decoded_bytes
+from srn.media.results import compact, picture_record
+from srn.serve.body import Upload, read_upload
+from srn.serve.limits import Limits, Refused
+from srn.serve.metrics import Metrics
+from srn.serve.page import documentation
+from srn.serve.pool import DetectionPool, Wish
+
+NO_MEMORY = "no memory left for this picture: come again"
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""What a browser may call a service of this machine. Other names are those of a page that was rebound to it."""
+
+
+class KnownHosts:
+    """Refuses requests to other names of this machine: a page's own name may be bound to it (DNS rebinding)."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self.app, self.hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            name = Headers(scope=scope).get("host", "")
+            if re.sub(r":\d*$", "", name) not in self.hosts:
+                expected = " or ".join(sorted(self.hosts))
+                await _refusal(421, f"host: expected {expected}, found {name!r}")(scope, receive, send)
+                return
+        await self.app(scope, receive, send)
+
+
+class Service:
+    """What the routes share: the pool, the limits, the counters, and the state of what is in progress."""
+
+    def __init__(self, landmarker: FaceLandmarker, limits: Limits, token: str | None) -> None:
+        self.landmarker, self.limits, self._token = landmarker, limits, token
+        self.metrics = Metrics()
+        self.pool = DetectionPool(landmarker, self.metrics.batch.observe)
+        self.started = time.monotonic()
+        self._requests, self._bytes = 0, 0
+
+    def check_token(self, request: Request) -> None:
+        """Refuse a request without the token, where there is one; the time does not tell how much of it was right."""
+        if self._token is None:
+            return
+        given = request.headers.get("authorization", "").encode()
+        if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
+            raise Refused(401, "expected the header 'Authorization: Bearer TOKEN' with the service's token")
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place in the queue for the block."""
+        if self._requests >= self.limits.queue:
+            raise Refused(429, f"{self.limits.queue} requests are in progress, the most at a time: come again")
+        self._requests += 1
+        self.metrics.taken.inc()
+        try:
+            yield
+        finally:
+            self._requests -= 1
+            self.metrics.taken.dec()
+
+    @contextlib.contextmanager
+    def memory(self, upload: Upload) -> Iterator[None]:
+        """Take the memory of a picture for the block: a single one always fits."""
+        size = len(upload.content) + decoded_bytes(upload.content)
+        if self._bytes and self._bytes + size > self.limits.memory * 1e6:
+            raise Refused(429, f"the pictures in progress take {self.limits.memory:g} MB, the most: come again")
+        self._bytes += size
+        try:
+            yield
+        finally:
+            self._bytes -= size
+
+    def check_pixels(self, upload: Upload) -> None:
+        pixels = decoded_bytes(upload.content) / 3
+        if pixels > self.limits.megapixels * 1e6:
+            allowed = f"{self.limits.megapixels:g} million pixels"
+            raise Refused(413, f"{upload.name}: expected at most {allowed}, found {pixels / 1e6:.1f}")
+
+    async def faces(self, upload: Upload, accuracy: Accuracy, choice: Choice, boxes: Sequence[Any] | None) -> Any:
+        """Return the record of a picture: see `picture_record`.
+
+        Raises:
+            Refused: the picture is none, is too large, or takes too long.
+        """
+        self.check_pixels(upload)
+        with self.memory(upload):
+            try:
+                image = await run_in_threadpool(decode_image, upload.content, upload.name)
+            except DataError as error:
+                raise Refused(415, str(error)) from error
+            except MemoryError as error:
+                raise Refused(503, NO_MEMORY) from error
+            found = await self._detected(Wish(image, accuracy, boxes))
+            kept, left_out = choice.kept(found)
+            self.metrics.faces.inc(len(kept))
+            record = picture_record(upload.path, image.shape[:2], kept.to_dict())
+            return {**record, "left_out": left_out} if left_out else record
+
+    async def _detected(self, wish: Wish) -> Faces:
+        try:
+            async with asyncio.timeout(self.limits.seconds):
+                return await asyncio.wrap_future(self.pool.submit(wish))
+        except TimeoutError as error:
+            raise Refused(503, f"no answer within {self.limits.seconds:g} seconds: come again") from error
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise Refused(503, NO_MEMORY) from error
+            raise
+
+
+def make_app(
+    landmarker: FaceLandmarker,
+    limits: Limits | None = None,
+    token: str | None = None,
+    hosts: Sequence[str] | None = LOOPBACK_HOSTS,
+) -> FastAPI:
+    """Make the application.
+
+    Args:
+        landmarker: finds the faces; the service alone uses it from now on.
+        limits: of requests.
+        token: what `Authorization: Bearer ...` has to hold; None asks for nothing.
+        hosts: names by which the service may be called; None for any.
+    """
+    service = Service(landmarker, limits or Limits(), token)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(service.pool.close)
+
+    app = FastAPI(
+        title="srn", version=srn.__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        description="Facial landmarks that hold under occlusion. Points are pixels of the picture, x then y, from 0.",
+    )  # fmt: skip
+    app.state.service = service
+    if hosts is not None:
+        app.add_middleware(KnownHosts, hosts=frozenset(hosts))
+    _handle_errors(app)
+    _add_routes(app, service)
+    return app
+
+
+def _refusal(status: int, reason: str) -> JSONResponse:
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}
+    return JSONResponse({"error": reason}, status, headers=headers.get(status))
+
+
+def _handle_errors(app: FastAPI) -> None:
+    """Answer every error with `{"error": reason}`."""
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        return _refusal(error.status, error.reason)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return _refusal(422, f"{first['loc'][-1]}: {first['msg']}, found {first.get('input')!r}")
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        return _refusal(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> Response:
+        return _refusal(500, f"{type(error).__name__}: {first_line(error)}")
+
+
+def _add_routes(app: FastAPI, service: Service) -> None:
+    @app.post("/detect", summary="Find the faces of a picture", openapi_extra=_BODY)
+    async def detect(
+        request: Request,
+        accuracy: Annotated[Accuracy, Query(description="Views of each face: see `srn detect --help`.")] = "balanced",
+        min_confidence: Annotated[
+            float | None,
+            Query(ge=0, le=1, description="Lowest mean confidence; doubtful faces are left out without it."),
+        ] = None,
+        min_score: Annotated[float, Query(ge=0, le=1, description="Lowest score of the face finder.")] = 0.0,
+        box: Annotated[
+            list[str] | None, Query(description="A face box x0,y0,x1,y1 instead of the finder's. Repeatable.")
+        ] = None,
+    ) -> Response:
+        begin = time.perf_counter()
+        try:
+            record = await _detect(service, request, accuracy, min_confidence, min_score, box)
+            answer = Response(compact(record), media_type="application/json")
+        except Refused as error:
+            answer = _refusal(error.status, error.reason)
+        except SrnError as error:
+            answer = _refusal(422, str(error))
+        service.metrics.requests.labels(str(answer.status_code)).inc()
+        service.metrics.seconds.observe(time.perf_counter() - begin)
+        return answer
+
+    @app.get("/health", summary="Whether the service answers, and with which weights")
+    async def health() -> dict[str, Any]:
+        return {
+            "status": "ok",
+            "version": srn.__version__,
+            "weights": service.landmarker.localizer.name,
+            "waiting": len(service.pool),
+            "seconds": round(time.monotonic() - service.started, 1),
+        }
+
+    @app.get("/metrics", summary="Counters in Prometheus' text format", response_class=PlainTextResponse)
+    async def metrics(request: Request) -> Response:
+        service.check_token(request)
+        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(documentation(app.openapi()))
+
+
+async def _detect(
+    service: Service, request: Request, accuracy: Accuracy, min_confidence: float | None, min_score: float,
+    box: Sequence[str] | None,
+) -> Any:  # fmt: skip
+    service.check_token(request)
+    with service.place():
+        upload = await read_upload(request, service.limits)
+        boxes = None if box is None else [as_box(text.split(",")) for text in box]  # type: ignore[arg-type]
+        if boxes is not None and min_confidence is None:
+            min_confidence = 0.0  # the caller's boxes are faces
+        return await service.faces(upload, accuracy, Choice(None, min_score, min_confidence), boxes)
+
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "The bytes of a picture (JPEG, PNG, WebP, ...), or a form with the field `file`.",
+        "content": {
+            "image/*": {"schema": {"type": "string", "format": "binary"}},
+            "multipart/form-data": {
+                "schema": {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
+            },
+        },
+    }
+}

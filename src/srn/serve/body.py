@@ -1,0 +1,85 @@
+"""The body of a request: the picture itself, or a form with a file, read within the limits."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from srn.serve.limits import Limits, Refused
+
+FIELD = "file"
+FORM_OVERHEAD = 10_000  # bytes of a form beside its file
+
+
+class Upload(NamedTuple):
+    """An encoded picture, and the name that its sender gave it: a label, never a path that is opened."""
+
+    content: bytes
+    name: str
+
+    @property
+    def path(self) -> Path:
+        return Path(self.name)
+
+
+async def read_upload(request: Request, limits: Limits) -> Upload:
+    """Read a request's picture.
+
+    Raises:
+        Refused: the body is too large (413), too slow (408), empty or a form without the file (422).
+    """
+    form = request.headers.get("content-type", "").startswith("multipart/form-data")
+    most = int(limits.megabytes * 1e6)
+    try:
+        async with asyncio.timeout(limits.seconds):
+            body = await _body(request, most + (FORM_OVERHEAD if form else 0), limits)
+    except TimeoutError as error:
+        raise Refused(408, f"the body did not arrive within {limits.seconds:g} seconds") from error
+    except ClientDisconnect as error:
+        raise Refused(400, "the client has gone") from error
+    upload = await _file(request, body) if form else Upload(body, "picture")
+    if not upload.content:
+        raise Refused(422, "expected a picture as the body, or a form with the field 'file', found nothing")
+    return upload
+
+
+async def _body(request: Request, most: int, limits: Limits) -> bytes:
+    parts, size = [], 0
+    announced = request.headers.get("content-length", "0")
+    if announced.isdecimal() and int(announced) > most:
+        raise Refused(413, f"expected at most {limits.megabytes:g} MB, found {int(announced) / 1e6:.1f} MB")
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise Refused(413, f"expected at most {limits.megabytes:g} MB, found more")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _file(request: Request, body: bytes) -> Upload:
+    """Take the file out of a form."""
+
+    async def replay() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    try:
+        form = await Request(request.scope, replay).form(max_files=1, max_fields=4)
+        given = form.get(FIELD)
+        if not isinstance(given, UploadFile):
+            raise Refused(422, f"expected a form with a file in the field {FIELD!r}, found {sorted(form) or 'none'}")
+        content = await given.read()
+        await form.close()
+    except MultiPartException as error:
+        raise Refused(422, f"expected a form with one file, found {error.message}") from error
+    except HTTPException as error:  # what Starlette makes of it for its own applications
+        raise Refused(422, f"expected a form with one file, found {error.detail}") from error
+    # Browsers send names; old ones and scripts send whole paths of both systems.
+    name = PurePosixPath((given.filename or "").replace("\\", "/")).name
+    return Upload(content, name or "picture")
