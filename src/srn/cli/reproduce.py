@@ -104,11 +104,7 @@ def reproduce(
     opened = partial(
         options.open_landmarker, accuracy=accuracy, flip=flip_average, engine=options.Engine(threads), yunet=None
     )
-    if weights:
-        networks = [_network("full", path, opened) for path in weights]
-    else:
-        known = [(one.variant, one.path()) for one in CATALOGUE]
-        networks = [_network(variant, path, opened) for variant, path in known if variant and path is not None]
+    networks = [_network(variant, path, opened) for variant, path in _files(weights)]
     found, notes = ({}, []) if runs is None else find_runs(runs)
     trained = [_network(variant, path, opened, path.parent.name) for variant, path in found.items()]
     with options.progress_bar("faces") as progress, tempfile.TemporaryDirectory() as temporary:
@@ -128,6 +124,14 @@ def reproduce(
         _print(outcome)
     for line in [*lines, f"results: {out / 'README.md'}"]:
         options.say(line)
+
+
+def _files(weights: list[Path] | None) -> list[tuple[str, Path]]:
+    """Return the weights to measure with their variant: the user's, or all that have a name and are here."""
+    if weights:
+        return [("full", path) for path in weights]
+    known = [(one.variant, one.path()) for one in CATALOGUE]
+    return [(variant, path) for variant, path in known if variant and path is not None]
 
 
 def _network(
