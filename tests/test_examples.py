@@ -7,6 +7,9 @@ import importlib.util
 import json
 import re
 import shutil
+import socket
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn import FaceLandmarker
 from srn.media.pictures import read_image
 from srn.media.video_writing import VideoWriter
 
@@ -127,6 +131,36 @@ def test_pose(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     upright, leaning = np.array(found, float)
     assert np.abs(upright).max() < 25
     np.testing.assert_allclose(leaning - upright, [0, 0, 20], atol=4)
+
+
+@pytest.fixture
+def service() -> Iterator[str]:
+    """The address of a service on this machine that wants the token `secret`."""
+    uvicorn = pytest.importorskip("uvicorn", reason="the service needs srn[serve]")
+    pytest.importorskip("fastapi", reason="the service needs srn[serve]")
+    pytest.importorskip("prometheus_client", reason="the service needs srn[serve]")
+    from srn.serve.app import make_app
+
+    with socket.create_server(("127.0.0.1", 0)) as place:
+        app = make_app(FaceLandmarker(threads=1), token="secret")
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+        thread.start()
+        yield f"http://127.0.0.1:{place.getsockname()[1]}"
+        server.should_exit = True
+        thread.join()
+
+
+def test_client(desk: Path, service: str, portraits: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    client = example("client")
+
+    client.main(["portrait.jpg", "--url", service, "--token", "secret"])
+
+    found = re.search(r"portrait.jpg: face 1, tip of the nose at \((\d+), (\d+)\)", capsys.readouterr().out)
+    assert found is not None
+    assert np.abs(np.array([found[1], found[2]], float) - portraits[1].landmarks[30]).max() < 2
+    with pytest.raises(SystemExit, match="401: expected the header"):
+        client.main(["portrait.jpg", "--url", service])
 
 
 def test_the_notebook(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
