@@ -202,7 +202,7 @@ def test_where_memory_ends_fewer_faces_are_localized_at_once(
     monkeypatch.setattr(type(localizer), "__call__", limited)
     result = evaluate(landmarker(localizer, batch_size=4), samples, tell=said.append)
 
-    assert said == [f"out of memory: at most {count} faces at once from now on" for count in (2, 1)]
+    assert said == ["no memory for 4 faces at once: from now on at most 1"]
     assert [face.nme for face in result.results] == [face.nme for face in whole.results]
     room = 0
     with pytest.raises(InputError, match=r"^evaluation: expected memory for one face, found .*Failed to allocate"):

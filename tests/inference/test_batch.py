@@ -189,11 +189,19 @@ def test_where_memory_ends_the_batch_is_smaller_and_nothing_is_lost(
     detect_batch = landmarker.detect_batch
 
     def short_of_memory(images: Any, boxes: Any) -> Any:
-        if len(images) > 3 or (landmarker.batch_size > 4 and any(len(of_one) > 1 for of_one in boxes)):
+        if len(images) > 3:
             raise error
         return detect_batch(images, boxes)
 
+    localize = landmarker._localize
+
+    def short_of_memory_for_faces(tasks: Any) -> Any:
+        if len(tasks) > 4:
+            raise error
+        return localize(tasks)
+
     monkeypatch.setattr(landmarker, "detect_batch", short_of_memory)
+    monkeypatch.setattr(landmarker, "_localize", short_of_memory_for_faces)
     told: list[str] = []
     boxes = {picture.path.name: [BOX] for picture in pictures} | {"10.png": [BOX] * 9}
     outcomes = outcomes_of(landmarker, pictures, boxes, tell=told.append)
@@ -201,7 +209,7 @@ def test_where_memory_ends_the_batch_is_smaller_and_nothing_is_lost(
     assert told[:2] == [
         f"no memory for {count} pictures at once: from now on at most {count // 2}" for count in (10, 5)
     ]
-    assert told[-1] == f"no memory for the faces of {pictures[10].path}: from now on at most 4 at once"
+    assert told[-1] == "no memory for 16 faces at once: from now on at most 2"  # nine at once, four, two
 
 
 def test_a_picture_without_memory_to_decode_or_finish_is_tried_again(

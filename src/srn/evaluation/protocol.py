@@ -30,8 +30,7 @@ def evaluate(
 ) -> Evaluation:
     """Localize every annotated face and measure its error.
 
-    `progress` is called after every face. Where memory ends, the landmarker's `batch_size` is halved, and `tell` gets a
-    line.
+    `progress` is called after every face. `tell` gets a line where the landmarker has lowered its `batch_size`.
 
     Raises:
         InputError: unknown normalizer, a missing detector box, another landmark scheme, no readable picture, or no
@@ -68,16 +67,16 @@ def evaluate(
 def _localized(
     landmarker: FaceLandmarker, images: list[ImageArray], boxes: list[list[Box]], tell: Callable[[str], object]
 ) -> list[Faces]:
-    while True:
-        try:
-            return landmarker.detect_batch(images, boxes)
-        except Exception as error:
-            if not is_out_of_memory(error):
-                raise
-            if landmarker.batch_size == 1:
-                raise InputError.at("evaluation", "memory for one face", first_line(error)) from error
-        landmarker.batch_size //= 2
-        tell(f"out of memory: at most {landmarker.batch_size} faces at once from now on")
+    at_once = landmarker.batch_size
+    try:
+        found = landmarker.detect_batch(images, boxes)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise InputError.at("evaluation", "memory for one face", first_line(error)) from error
+    if landmarker.batch_size < at_once:
+        tell(f"no memory for {at_once} faces at once: from now on at most {landmarker.batch_size}")
+    return found
 
 
 def _box_of(sample: Sample, image: ImageArray, init: Initialization, landmarker: FaceLandmarker) -> Box | None:

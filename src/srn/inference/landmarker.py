@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError, check_count
+from srn.errors import InputError, check_count, is_out_of_memory
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.cores import check_threads
@@ -29,6 +29,7 @@ from srn.inference.face_finder import (
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import Looker, View, chosen, combined, strayed
 from srn.inference.runtime import open_localizer
+from srn.inference.scheme_boxes import scheme_fit
 from srn.inference.views import MOST_VIEWS, Accuracy, is_viewed_again
 
 if TYPE_CHECKING:  # a picture does not wait for the tracker
@@ -115,7 +116,7 @@ class FaceLandmarker:
             is placed by the landmarks of the one before, and up to two more views follow while it was misplaced. The
             result is the weighted mean of all views (`combined`). A tracker views a new face twice, but for `fast`.
         flip_average: average every view with the view of the mirrored crop: more accurate, at twice the cost.
-        batch_size: largest number of faces in one run of the network.
+        batch_size: largest number of faces in one run of the network; halved for good where memory does not suffice.
         threads: CPU threads of the network and of the built-in finder; all cores if None.
         providers: ONNX Runtime execution providers, best first, instead of `device`. For `.onnx` weights only.
         device: of the network and of the built-in finder: `cpu`, or `cuda` for an NVIDIA GPU.
@@ -161,6 +162,8 @@ class FaceLandmarker:
         elif threads is not None and face_finder is not None:
             raise InputError.at("threads", "none with a localizer and a face finder of your own", str(threads))
         self.localizer = localizer
+        # Whoever fits boxes to landmarks fits them to those of these weights.
+        self._scheme_fit = None if isinstance(face_finder, LandmarkBoxFinder) else scheme_fit(localizer)
         self.looker = Looker(self.localizer, flip_average=flip_average)
         self._finder: LandmarkBoxFinder | None = None
         if face_finder is not None:
@@ -191,6 +194,8 @@ class FaceLandmarker:
             )
             self._finder = LandmarkBoxFinder(finder)
         found = self._finder.find(image)
+        if (fit := self._scheme_fit) is not None:
+            found = [replace(face, box=fit.apply(face.box, face.turn)) for face in found]
         doubtful = [face for face in found if face.doubtful][:DOUBTFUL_FACES]
         believed = []
         if doubtful:
@@ -250,10 +255,8 @@ class FaceLandmarker:
             else:
                 tasks += [_Task(number, image, box_in(image, values), 1.0) for values in given[number]]
         faces: list[list[Face]] = [[] for _ in pictures]
-        for first in range(0, len(tasks), self.batch_size):
-            batch = tasks[first : first + self.batch_size]
-            for task, view in zip(batch, self._localize(batch), strict=True):
-                faces[task.number].append(self._face(task, view))
+        for task, view in zip(tasks, self._localize_in_batches(tasks), strict=True):
+            faces[task.number].append(self._face(task, view))
         return [Faces(group) for group in faces]
 
     def tracker(
@@ -288,6 +291,19 @@ class FaceLandmarker:
         return FaceTracker(
             self.looker, self.find, config or TrackerConfig(**given), passes=passes, frame_rate=frame_rate
         )
+
+    def _localize_in_batches(self, tasks: Sequence[_Task]) -> list[View]:
+        """Localize faces, `batch_size` at a time; where memory ends, that is halved, and the batch tried again."""
+        views: list[View] = []
+        while len(views) < len(tasks):
+            batch = tasks[len(views) : len(views) + self.batch_size]
+            try:
+                views += self._localize(batch)
+            except Exception as error:  # of ONNX Runtime or PyTorch
+                if len(batch) == 1 or not is_out_of_memory(error):
+                    raise
+                self.batch_size = len(batch) // 2
+        return views
 
     def _localize(self, tasks: Sequence[_Task]) -> list[View]:
         """Localize B >= 1 faces; the view of each is that of the crop's turn which is surest."""

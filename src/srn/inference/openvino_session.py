@@ -59,9 +59,10 @@ class OpenVinoSession:
         *,
         threads: int | None = None,
         precision: Precision = "float32",
+        digest: str | None = None,
     ) -> None:
         self._threads = thread_count(threads)
-        check_model(content, where, expected, own=True)
+        check_model(content, where, expected, own=True, digest=digest)
         self._core = _openvino().Core()
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise InputError.at("precision", "float32 or int8 on a processor without bf16", "bf16")

@@ -110,11 +110,14 @@ class OnnxLocalizer(Reopened):
         self._precision = precision
         self._session: Session
         if runtime == "openvino":
-            self._session = OpenVinoSession(content, self.path, expected, threads=threads, precision=precision)
+            self._session = OpenVinoSession(
+                content, self.path, expected, threads=threads, precision=precision, digest=self._digest
+            )
         else:
             self._session = open_session(
-                content, self.path, expected, threads=threads, providers=providers, device=device, own=True
-            )
+                content, self.path, expected, threads=threads, providers=providers, device=device, own=True,
+                digest=self._digest,
+            )  # fmt: skip
         with WeightsError.reading(self.path, f"the metadata of {FORMAT}"):
             metadata = self._session.get_modelmeta().custom_metadata_map
             if metadata.get("format") != FORMAT:

@@ -66,11 +66,12 @@ def open_session(
     providers: Sequence[str] | None = None,
     device: Device = "cpu",
     own: bool = False,
+    digest: str | None = None,
 ) -> onnxruntime.InferenceSession:
     """Open an ONNX model, given as the content of a file, in ONNX Runtime.
 
     Args:
-        where, expected, own: as in `check_model`.
+        where, expected, own, digest: as in `check_model`.
         threads: CPU threads of one run, at most `usable_cores`; all of those if None.
         providers: execution providers, best first, instead of `device`.
         device: `cpu`, or `cuda` for an NVIDIA GPU.
@@ -87,7 +88,7 @@ def open_session(
     options.inter_op_num_threads = 1
     # A thread that spins while it waits takes a core from the rest of the machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    check_model(content, where, expected, own=own)
+    check_model(content, where, expected, own=own, digest=digest)
     try:
         session = onnxruntime.InferenceSession(content, options, providers=wanted)
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
