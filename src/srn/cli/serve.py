@@ -55,10 +55,10 @@ def serve(
     own = is_loopback(host)
     if not own and token is None and not public:
         raise InputError.at("--host", "--token with an address that others reach, or --public", host)
-    opened = listening(host, port)
     landmarker = options.open_landmarker(
         weights, "balanced", flip_average, engine, None, smallest=smallest, max_faces=max_faces
     )
+    opened = listening(host, port)
     app = make_app(landmarker, limits, token, LOOPBACK_HOSTS if own else None)
     run(app, opened, lambda: options.note(f"{url_of(opened)} ({landmarker.localizer.name}), Ctrl-C ends it"))
     options.note("ended")

@@ -98,10 +98,9 @@ class Service:
             self._bytes -= size
 
     def check_pixels(self, upload: Upload) -> None:
-        pixels = decoded_bytes(upload.content) / 3
-        if pixels > self.limits.megapixels * 1e6:
-            allowed = f"{self.limits.megapixels:g} million pixels"
-            raise Refused(413, f"{upload.name}: expected at most {allowed}, found {pixels / 1e6:.1f}")
+        pixels, most = decoded_bytes(upload.content) // 3, self.limits.megapixels * 1e6
+        if pixels > most:
+            raise Refused(413, f"{upload.name}: expected at most {most:.0f} pixels, found {pixels}")
 
     async def faces(self, upload: Upload, accuracy: Accuracy, choice: Choice, boxes: Sequence[Any] | None) -> Any:
         """Return the record of a picture: see `picture_record`.

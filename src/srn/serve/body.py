@@ -54,7 +54,7 @@ async def _body(request: Request, most: int, limits: Limits) -> bytes:
     parts, size = [], 0
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > most:
-        raise Refused(413, f"expected at most {limits.megabytes:g} MB, found {int(announced) / 1e6:.1f} MB")
+        raise Refused(413, f"expected at most {limits.megabytes:g} MB, found {int(announced) / 1e6:g} MB")
     async for part in request.stream():
         size += len(part)
         if size > most:
@@ -70,12 +70,13 @@ async def _file(request: Request, body: bytes) -> Upload:
         return {"type": "http.request", "body": body, "more_body": False}
 
     try:
-        form = await Request(request.scope, replay).form(max_files=1, max_fields=4)
-        given = form.get(FIELD)
-        if not isinstance(given, UploadFile):
-            raise Refused(422, f"expected a form with a file in the field {FIELD!r}, found {sorted(form) or 'none'}")
-        content = await given.read()
-        await form.close()
+        async with Request(request.scope, replay).form(max_files=1, max_fields=4) as form:
+            given = form.get(FIELD)
+            if not isinstance(given, UploadFile):
+                raise Refused(
+                    422, f"expected a form with a file in the field {FIELD!r}, found {sorted(form) or 'none'}"
+                )
+            content = await given.read()
     except MultiPartException as error:
         raise Refused(422, f"expected a form with one file, found {error.message}") from error
     except HTTPException as error:  # what Starlette makes of it for its own applications

@@ -16,6 +16,9 @@ GRACE = 30
 """Seconds in which requests in progress are finished once the service is told to end."""
 
 
+BACKLOG = 2048
+
+
 def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine alone."""
     if host == "localhost":
@@ -32,12 +35,16 @@ def listening(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the address is not one of this machine, or the port is taken.
     """
+    opened = None
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         opened = socket.socket(family, socket.SOCK_STREAM)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
+        opened.listen(BACKLOG)  # who comes before the service is ready waits
     except (OSError, OverflowError) as error:
+        if opened is not None:
+            opened.close()
         raise InputError.at("--host and --port", "a free port of this machine", f"{host}:{port}: {error}") from error
     return opened
 
@@ -56,7 +63,7 @@ def run(app: FastAPI, opened: socket.socket, ready: Callable[[], object] = lambd
     """
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE, server_header=False,
-        timeout_keep_alive=30, backlog=2048,
+        timeout_keep_alive=30, backlog=BACKLOG,
     )  # fmt: skip
     ready()
     with contextlib.suppress(KeyboardInterrupt):  # how it is ended

@@ -1,0 +1,238 @@
+"""The service: its answers against the library's, refusals, and many clients at once."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the service needs FastAPI: pip install 'srn[serve]'")
+
+from srn import FaceLandmarker
+from srn.face.geometry import Box
+from srn.inference.face_finder import FoundFace
+from srn.media.pictures import encode_image
+from srn.serve.app import make_app
+from srn.serve.body import Upload
+from srn.serve.limits import Limits, Refused
+
+from .conftest import Answer, Client, Serve, served
+
+
+class WhiteSquares:
+    """A face finder that takes the bright part of a picture for a face."""
+
+    def find(self, image: np.ndarray) -> list[FoundFace]:
+        rows, columns = np.nonzero(image.min(axis=2) > 200)
+        if not len(rows):
+            return []
+        return [FoundFace(Box(columns.min(), rows.min(), columns.max(), rows.max()), 0.9)]
+
+
+def picture(left: int, size: int = 60) -> bytes:
+    """A PNG of a white square at a distance from the left edge."""
+    image = np.zeros((120, 200, 3), np.uint8)
+    image[20 : 20 + size, left : left + size] = 255
+    return encode_image(image, ".png")
+
+
+@pytest.fixture(scope="module")
+def landmarker(tiny_weights: Path) -> FaceLandmarker:
+    return FaceLandmarker(tiny_weights, face_finder=WhiteSquares(), threads=1)
+
+
+@pytest.fixture
+def client(landmarker: FaceLandmarker) -> Iterator[Client]:
+    with served(make_app(landmarker)) as opened:
+        yield opened
+
+
+def detected(client: Client, content: bytes, **query: Any) -> Any:
+    answer = client.post("/detect", content, query={"min_confidence": 0, **query})
+    assert answer.status == 200, answer.text
+    return answer.json()
+
+
+def test_the_answer_is_that_of_the_library(client: Client, landmarker: FaceLandmarker) -> None:
+    record = detected(client, picture(30))
+    image = np.zeros((120, 200, 3), np.uint8)
+    image[20:80, 30:90] = 255
+    assert record == {"path": "picture", "width": 200, "height": 120, "faces": landmarker.detect(image).to_dict()}
+    assert len(record["faces"]) == 1
+
+
+def test_a_form_is_a_picture_with_a_name_that_is_no_path(client: Client) -> None:
+    answer = client.form("/detect?min_confidence=0", "file", picture(30), "../../etc/C:\\me\\face.png")
+    assert answer.json() == {**detected(client, picture(30)), "path": "face.png"}
+
+
+def test_accuracy_and_own_boxes(client: Client, landmarker: FaceLandmarker) -> None:
+    image = np.zeros((120, 200, 3), np.uint8)
+    image[20:80, 30:90] = 255
+    best = FaceLandmarker(localizer=landmarker.localizer, face_finder=WhiteSquares(), accuracy="best")
+    assert detected(client, picture(30), accuracy="best")["faces"] == best.detect(image).to_dict()
+    boxes = [(30, 20, 89, 79), (40, 30, 90, 90)]
+    record = detected(client, picture(30), box=["30,20,89,79", "40,30,90,90"])
+    assert record["faces"] == landmarker.detect(image, boxes).to_dict()
+
+
+def test_doubtful_faces_are_left_out_and_counted(client: Client) -> None:
+    """The tiny network knows nothing, and says so."""
+    every = detected(client, picture(30))["faces"]
+    confidence = np.mean(every[0]["confidence"])
+    answer = client.post("/detect", picture(30), query={"min_confidence": min(1.0, confidence + 0.01)})
+    assert (answer.json()["faces"], answer.json()["left_out"]) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "status", "reason"),
+    [
+        ("", b"", 422, "expected a picture as the body, or a form with the field 'file', found nothing"),
+        ("", b"no picture", 415, "picture: expected a picture (JPEG, PNG, WebP, ...), found 10 bytes"),
+        ("", picture(30)[:80], 415, "picture: expected a picture"),
+        ("?accuracy=slow", picture(30), 422, "accuracy: "),
+        ("?min_confidence=2", picture(30), 422, "min_confidence: "),
+        ("?min_confidence=nan", picture(30), 422, "min_confidence: "),
+        ("?box=1,2,3", picture(30), 422, "face box: expected four numbers x0, y0, x1, y1"),
+        ("?box=500,500,600,600", picture(30), 422, "face box: expected a face box of at least 1 pixel in the picture"),
+    ],
+)
+def test_a_mistake_gets_one_reason(client: Client, query: str, content: bytes, status: int, reason: str) -> None:
+    answer = client.post(f"/detect{query}", content)
+    assert answer.status == status
+    assert answer.error.startswith(reason)
+
+
+def test_forms_without_the_file(client: Client) -> None:
+    for answer in (client.form("/detect", "other", b"x"), client.form("/detect", "file", b"text", None)):
+        assert answer.status == 422
+        assert "expected a form with a file in the field 'file'" in answer.error
+    headers = {"Content-Type": "multipart/form-data; boundary=y"}
+    assert client.post("/detect", b"--x", headers=headers).status == 422
+
+
+def test_limits_of_bytes_and_pixels(landmarker: FaceLandmarker, serve: Serve) -> None:
+    client = serve(make_app(landmarker, Limits(megabytes=0.001, megapixels=0.01)))
+    large = client.post("/detect", b"x" * 1_500)
+    assert (large.status, large.error) == (413, "expected at most 0.001 MB, found 0.0015 MB")
+    chunked = client.post("/detect", (b"x" * 500 for _ in range(3)))  # without a stated length
+    assert (chunked.status, chunked.error) == (413, "expected at most 0.001 MB, found more")
+    pixels = client.post("/detect", picture(30))
+    assert (pixels.status, pixels.error) == (413, "picture: expected at most 10000 pixels, found 24000")
+
+
+def test_a_token_is_asked_for(landmarker: FaceLandmarker, serve: Serve) -> None:
+    client = serve(make_app(landmarker, token="geheim"))
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "geheim"}):
+        answer = client.post("/detect", picture(30), headers=headers)
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+        assert client.get("/metrics", headers=headers).status == 401
+    assert client.post("/detect", picture(30), headers={"Authorization": "Bearer geheim"}).status == 200
+    assert client.get("/health").status == 200
+
+
+def test_only_known_hosts(client: Client, landmarker: FaceLandmarker, serve: Serve) -> None:
+    assert client.get("/health", headers={"Host": "page.example:8000"}).status == 421
+    for host in ("localhost:1", "127.0.0.1", "[::1]:8000"):
+        assert client.get("/health", headers={"Host": host}).status == 200
+    everyone = serve(make_app(landmarker, hosts=None))
+    assert everyone.get("/health", headers={"Host": "page.example"}).status == 200
+
+
+def test_health_metrics_and_documentation(client: Client, landmarker: FaceLandmarker) -> None:
+    detected(client, picture(30))
+    client.post("/detect", b"no picture")
+    assert client.get("/health").json()["weights"] == landmarker.localizer.name
+    counters = dict(line.rsplit(" ", 1) for line in client.get("/metrics").text.splitlines() if line[0] != "#")
+    assert counters['srn_requests_total{status="200"}'] == "1.0"
+    assert counters['srn_requests_total{status="415"}'] == "1.0"
+    assert counters["srn_faces_total"] == "1.0"
+    assert counters["srn_batch_pictures_count"] == "1.0"
+    assert counters["srn_requests_in_progress"] == "0.0"
+    page = client.get("/docs").text
+    assert "POST /detect" in page
+    assert "http://" not in page.replace("http://127.0.0.1", "")  # nothing comes from elsewhere
+    assert client.get("/openapi.json").json()["paths"].keys() == {"/detect", "/health", "/metrics"}
+    assert client.get("/other").json() == {"error": "GET /other: Not Found"}
+
+
+def test_many_clients_get_their_own_answers(client: Client) -> None:
+    """Each picture has its face elsewhere; broken ones among them harm no other."""
+    places = [4 * n for n in range(30)]
+
+    def ask(left: int) -> tuple[int, Any]:
+        if left % 20 == 0:
+            return left, client.post("/detect", b"broken").status
+        return left, detected(client, picture(left, 50))["faces"][0]["box"][0]
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(ask, places * 2))
+    alone = dict(ask(left) for left in places)
+    assert len({value for value in alone.values() if value != 415}) == 24
+    assert all(answer == alone[left] for left, answer in answers)
+
+
+class Held(WhiteSquares):
+    """Waits for its release before it looks at a picture of the tests."""
+
+    def __init__(self) -> None:
+        self.begun, self.release = threading.Event(), threading.Event()
+
+    def find(self, image: np.ndarray) -> list[FoundFace]:
+        if image.shape[0] > 40:  # not the picture that opens the finder
+            self.begun.set()
+            self.release.wait(20)
+        return super().find(image)
+
+
+def test_a_full_queue_and_a_slow_network(tiny_weights: Path, serve: Serve) -> None:
+    """While one request is held up, the next is told to come again; one that waits too long ends."""
+    held = Held()
+    landmarker = FaceLandmarker(tiny_weights, face_finder=held, threads=1)
+    client = serve(make_app(landmarker, Limits(queue=1, seconds=0.6)))
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/detect", picture(30))
+        assert held.begun.wait(20)
+        busy = client.post("/detect", picture(30))
+        late: Answer = first.result()
+    held.release.set()
+    assert (busy.status, busy.headers["retry-after"]) == (429, "1")
+    assert busy.error == "1 requests are in progress, the most at a time: come again"
+    assert (late.status, late.error) == (503, "no answer within 0.6 seconds: come again")
+    assert detected(client, picture(30))["faces"]
+
+
+def test_what_is_in_progress_is_answered_before_the_end(tiny_weights: Path) -> None:
+    held = Held()
+    landmarker = FaceLandmarker(tiny_weights, face_finder=held, threads=1)
+    with ThreadPoolExecutor(1) as pool:
+        with served(make_app(landmarker)) as client:
+            asked = pool.submit(detected, client, picture(30))
+            assert held.begun.wait(20)
+            threading.Timer(0.2, held.release.set).start()
+        assert len(asked.result()["faces"]) == 1
+
+
+def test_memory_is_bounded(landmarker: FaceLandmarker) -> None:
+    """Two pictures do not fit; the one in progress always does."""
+    app = make_app(landmarker, Limits(memory=0.08))
+    service, upload = app.state.service, Upload(picture(30), "a.png")
+    refusal = pytest.raises(Refused, match="the pictures in progress take")
+    with service.memory(upload), refusal as refused, service.memory(upload):
+        pass
+    assert refused.value.status == 429
+    with service.memory(upload):
+        pass
+    service.pool.close()
+
+
+def test_an_answer_is_json_without_numbers_that_are_none(client: Client) -> None:
+    text = client.post("/detect", picture(30), query={"min_confidence": 0}).text
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name))["faces"]
