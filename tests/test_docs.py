@@ -182,13 +182,16 @@ def runs(snippet: Snippet) -> bool:
     return wanted.get(snippet.language, False) and not missing
 
 
+OUTPUTS = ("--out", "--json", "--jsonl", "--plot", "--sheet")
+
+
 def run_commands(text: str) -> None:
     """Run each line, and look for the files that it promises."""
     for line in text.splitlines():
         program, *words = words_of(line)
         assert program == "srn", line
         assert main.command_line(words[0])(words, standalone_mode=False) in (None, 0), line
-        promised = [words[k + 1] for k, word in enumerate(words) if word in ("--out", "--json")]
+        promised = [words[k + 1] for k, word in enumerate(words) if word in OUTPUTS]
         assert all(Path(output).exists() for output in promised), line
 
 
