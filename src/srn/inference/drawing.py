@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from srn.errors import InputError
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
-from srn.face.scheme import LandmarkScheme
+from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.face import Face
 from srn.inference.inputs import ImageInput, as_image
 
@@ -41,6 +41,7 @@ _DARK = (20, 20, 24)
 _WHITE = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _SUBPIXEL_BITS = 4
+_MOST_GROWTH = 4.0
 _FULL_EXTENT = 110.0  # diagonal of a face in pixels; on smaller ones dots and lines shrink and fade
 
 
@@ -106,7 +107,9 @@ def draw_face(
     """
     colors = colors or COMPONENT_COLORS
     # A wild point makes the face large, but its points no larger than in a face that fills the picture.
-    extent = min(float(np.hypot(*np.ptp(shape, axis=0))), float(np.hypot(*image.shape[:2])))
+    # Few points span a part of the face only, and have more room: they are drawn larger.
+    growth = float(np.clip(np.sqrt(IBUG_68.n_points / scheme.n_points), 1, _MOST_GROWTH))
+    extent = min(float(np.hypot(*np.ptp(shape, axis=0))) * growth, float(np.hypot(*image.shape[:2])))
     radius = size if size is not None else max(extent / _FULL_EXTENT, 0.35)
     thin = max(round(radius * 0.6), 1)
     if box is not None:
