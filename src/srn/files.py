@@ -50,6 +50,7 @@ def _kind(words: str, head: bytes, *, is_text: bool = True) -> FileKind:
 FACES_JSON = _kind("JSON of faces", rb'\{"images":|\{"path":')
 FACES_LINES = _kind("JSON lines of frames", rb'\{"frame":')
 FACES_CSV = _kind("a table of landmarks", rb"path,face,point")
+FACES_PARQUET = _kind("a Parquet table", rb"PAR1", is_text=False)
 POINTS = _kind("a .pts file", rb"version")
 NUMBERS_JSON = _kind("JSON of numbers", rb'\{\s*"\w+":')
 CHART = _kind("a chart", rb"<\?xml[^>]*>\s*<svg|%PDF-1.4\n%\xac\xdc|\x89PNG.{0,90}Matplotlib")

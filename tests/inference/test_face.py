@@ -316,3 +316,52 @@ def test_without_pandas(three: list[Face], monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(MissingDependencyError, match=r"Faces\.to_pandas needs pandas; .*'srn\[pandas\]'"):
         Faces(three).to_pandas()
+
+
+def two_faces() -> Faces:
+    rng = np.random.default_rng(0)
+    points = [np.round(rng.uniform(10, 90, (68, 2)), 2) for _ in range(2)]
+    flags = np.arange(68) % 2
+    return Faces(Face(p, flags, np.full(68, 0.5), Box.around(p), 0.5, IBUG_68) for p in points)
+
+
+def test_every_conversion_comes_back() -> None:
+    faces = two_faces()
+    coco = Faces.from_coco(faces.to_coco(image_id=1))
+    assert [face.box.as_array().round(2).tolist() for face in coco] == [
+        f.box.as_array().round(2).tolist() for f in faces
+    ]
+    assert all(np.array_equal(a.visibility, b.visibility) for a, b in zip(coco, faces, strict=True))
+    normal = Faces.from_normalized(faces.to_normalized(100, 120), 100, 120)
+    for back in (coco, normal):
+        for a, b in zip(back, faces, strict=True):
+            np.testing.assert_allclose(a.landmarks, b.landmarks, atol=1e-9)
+
+
+def test_pandas_comes_back() -> None:
+    pytest.importorskip("pandas")
+    faces = two_faces()
+    back = Faces.from_pandas(faces.to_pandas())
+    assert back == faces
+
+
+def test_supervision_comes_back() -> None:
+    supervision = pytest.importorskip("supervision", reason="supervision brings much along, and is in no extra")
+    faces = two_faces()
+    key_points = faces.to_supervision()
+    assert isinstance(key_points, supervision.KeyPoints)
+    assert len(key_points) == 2
+    assert key_points.visible.sum() == 68
+    back = Faces.from_supervision(key_points)
+    for a, b in zip(back, faces, strict=True):
+        np.testing.assert_allclose(a.landmarks, b.landmarks, atol=1e-5)
+        assert np.array_equal(a.visibility, b.visibility)
+    assert len(Faces().to_supervision()) == 0
+
+
+def test_without_supervision_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(
+        MissingDependencyError, match=r"Faces\.to_supervision needs supervision: pip install supervision"
+    ):
+        two_faces().to_supervision()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,29 +11,39 @@ import typer
 
 from srn.cli import options
 from srn.cli.command import finishing
-from srn.errors import DataError
-from srn.files import FACES_JSON, STANDARD_OUTPUT
-from srn.inference.batch import Choice, detect_pictures
+from srn.errors import DataError, InputError
+from srn.files import FACES_JSON, SHEET, STANDARD_OUTPUT
+from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
 from srn.inference.picture_files import DetectionWriter, Rendered, ResultFormat, Written
 from srn.inference.ray_engine import detect_on_ray
 from srn.media.boxes import PictureBoxes, boxes_of
 from srn.media.listing import Listing, pictures_in
+from srn.uses.sheet import ContactSheet
 
 Out = Annotated[
     Path | None, typer.Option(help="Folder for pictures with the landmarks drawn on them."), options.Folder()
 ]
 JsonFile = Annotated[
     Path | None,
-    typer.Option("--json", help="File for all faces as one JSON object; `.jsonl`: a line for each picture, at once."),
+    typer.Option("--json", help="File for all faces as one JSON object; `-`: standard output."),
+    FACES_JSON,
+]
+JsonlFile = Annotated[
+    Path | None,
+    typer.Option("--jsonl", help="Instead of --json: a JSON line for each picture, at once; `-`: standard output."),
     FACES_JSON,
 ]
 Format = Annotated[
     ResultFormat,
     typer.Option(
         "--format",
-        help="Also written to --out: `pts`: a file per face; `csv`, `coco`: a file for all. `json`: see --json.",
+        help="Also written to --out: `pts`: a file per face; `csv`, `coco`, `parquet` (srn[pandas]): a file for all."
+        " `json`: see --json.",
     ),
+]
+Sheet = Annotated[
+    Path | None, typer.Option(help="Contact sheet (.png) of all faces of this run, the least confident first."), SHEET
 ]
 Boxes = Annotated[
     Path | None, typer.Option(help="Own face boxes: JSON or CSV of x0, y0, x1, y1 (brows to chin) by picture.")
@@ -61,7 +71,7 @@ Workers = Annotated[
 ]
 Verbose = Annotated[bool, typer.Option("--verbose", help="Name pictures without a face, and files left out.")]
 
-FREE = {"force", "resume", "verbose", "machines", "workers", "threads"}
+FREE = {"sheet", "force", "resume", "verbose", "machines", "workers", "threads"}
 """Options that change nothing in the result: a run may go on with others."""
 
 
@@ -70,8 +80,10 @@ def detect(
     paths: Annotated[list[Path], typer.Argument(help="Pictures, or folders of pictures (with the folders inside).")],
     out: Out = None,
     json_file: JsonFile = None,
+    jsonl_file: JsonlFile = None,
     output_format: Format = "json",
     boxes: Boxes = None,
+    sheet: Sheet = None,
     overlay: Annotated[bool, typer.Option(help="Draw pictures into --out.")] = True,
     min_score: MinScore = 0.0,
     min_confidence: MinConfidence = None,
@@ -92,15 +104,15 @@ def detect(
 ) -> None:
     """Find faces and their landmarks in pictures.
 
-    Without --json, --out and --format the JSON goes to the standard output, as with `--json -`. After Ctrl-C it holds
+    Without --json, --jsonl and --out the JSON goes to the standard output, as with `--json -`. After Ctrl-C it holds
     the pictures so far, and `"partial": true`. HEIC pictures need `pip install 'srn[heic]'`.
 
     Example: `srn detect holiday/ portrait.jpg --out drawn --json faces.json`
     """
-    listing = pictures_in(paths)
+    listing, contacts = pictures_in(paths), _contacts(sheet, resume=resume, machines=machines)
     writer = DetectionWriter(
         listing.pictures, out, output_format, overlay=overlay,
-        json_to=json_file or (STANDARD_OUTPUT if out is None else None),
+        json_to=_json_target(json_file, jsonl_file, out), lines=jsonl_file is not None,
         inputs=[path for path in (boxes, weights, yunet) if path is not None], force=force,
     )  # fmt: skip
     own_boxes = None if boxes is None else boxes_of(boxes, [picture.path for picture in listing.pictures])
@@ -110,19 +122,44 @@ def detect(
     landmarker = opened()
     finished = writer.keep_journal(_same(context, landmarker.localizer.name), resume=resume)
     if resume:
-        left = f"{writer.pictures} of {len(listing.pictures)} pictures are done"
-        options.note("no run was left there: a new one begins" if finished is None else left)
+        _tell_resumed(writer, len(listing.pictures), begun=finished is None)
     _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
-    done = finished or ()
+    done, finish = finished or (), _finishing(writer, contacts)
     if machines == "local":
-        batches = detect_pictures(landmarker, listing.pictures, choice, writer.finish, finished=done, tell=options.note)
+        batches = detect_pictures(landmarker, listing.pictures, choice, finish, finished=done, tell=options.note)
     else:
         found = detect_on_ray(
             opened, listing.pictures, choice, overlay=writer.overlay, finished=done, workers=workers,
             threads=engine.threads or 1, tell=options.note,
         )  # fmt: skip
         batches = ([writer.write(one) if isinstance(one, Rendered) else one for one in batch] for batch in found)
-    _write(writer, batches, listing, out if overlay else None, verbose=verbose)
+    _write(writer, batches, listing, out if overlay else None, verbose=verbose, contacts=contacts)
+
+
+def _tell_resumed(writer: DetectionWriter, total: int, *, begun: bool) -> None:
+    left = f"{writer.pictures} of {total} pictures are done"
+    options.note("no run was left there: a new one begins" if begun else left)
+
+
+def _contacts(sheet: Path | None, *, resume: bool, machines: str) -> ContactSheet | None:
+    if sheet is not None and (resume or machines != "local"):
+        raise InputError.at("--sheet", "a run of this machine from its beginning", "--resume or --engine")
+    return None if sheet is None else ContactSheet(sheet)
+
+
+def _finishing(writer: DetectionWriter, contacts: ContactSheet | None) -> Callable[[Detection], Written]:
+    def finish(found: Detection) -> Written:
+        if contacts is not None:
+            contacts.add(found)
+        return writer.finish(found)
+
+    return finish
+
+
+def _json_target(json_file: Path | None, jsonl_file: Path | None, out: Path | None) -> Path | None:
+    if json_file is not None and jsonl_file is not None:
+        raise InputError.at("--jsonl", "no --json beside it", str(json_file))
+    return json_file or jsonl_file or (STANDARD_OUTPUT if out is None else None)
 
 
 def _same(context: typer.Context, weights: str) -> dict[str, Any]:
@@ -140,7 +177,7 @@ def _same(context: typer.Context, weights: str) -> dict[str, Any]:
 
 def _write(
     writer: DetectionWriter, batches: Iterator[list[Written | DataError]], listing: Listing, drawn: Path | None,
-    *, verbose: bool,
+    *, verbose: bool, contacts: ContactSheet | None = None,
 ) -> None:  # fmt: skip
     """Write all batches, tell the outcome, and exit with its code unless it is success."""
     failed = listing.problems
@@ -151,6 +188,8 @@ def _write(
             advance(len(batch))
             if verbose:
                 _tell_empty(batch)
+    if contacts is not None:
+        contacts.write()
     options.note(_summary(writer, drawn))
     options.exit_if_failed([*failed, *writer.problems])
 

@@ -13,6 +13,8 @@ from srn.errors import InputError, MissingDependencyError
 from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
+from srn.media import exchange
+from srn.media.result_reading import coco_face
 from srn.media.results import coco_annotations
 
 FaceState: TypeAlias = Literal["seen", "predicted"]
@@ -289,6 +291,49 @@ class Faces(Sequence[Face]):
     def to_coco(self, *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
         """Return COCO key point annotations (`coco_annotations`) for the picture `image_id`, 0-based pixels."""
         return coco_annotations(self.to_dict(), image_id=image_id, first_id=first_id)
+
+    @classmethod
+    def from_coco(cls, annotations: Iterable[Mapping[str, Any]], scheme: LandmarkScheme = IBUG_68) -> Faces:
+        """Return the faces of COCO key point annotations (`coco_face`), 0-based pixels."""
+        faces = (coco_face(one, f"annotation {number}") for number, one in enumerate(annotations))
+        return cls.from_dict(map(exchange.with_box, faces), scheme)
+
+    def to_normalized(self, height: int, width: int) -> list[list[dict[str, float | None]]]:
+        """Return the points of each face as MediaPipe's normalized landmarks in a picture of that size.
+
+        Each is a dictionary: `x` and `y` from 0 to 1 over the picture's edges, `z` (0), `visibility`, `presence`.
+        """
+        return exchange.normalized(self.to_dict(), height, width)
+
+    @classmethod
+    def from_normalized(
+        cls, faces: Iterable[Sequence[Any]], height: int, width: int, scheme: LandmarkScheme = IBUG_68
+    ) -> Faces:
+        """Return faces of normalized points: pairs x, y, or dictionaries or objects that have them (MediaPipe's)."""
+        return cls.from_dict(exchange.from_normalized(faces, height, width), scheme)
+
+    def to_supervision(self) -> Any:
+        """Return a `supervision.KeyPoints` (package supervision 0.29 or later): see `exchange.key_point_arrays`.
+
+        Raises:
+            MissingDependencyError: supervision is not installed.
+        """
+        try:
+            from supervision import KeyPoints
+        except ImportError as error:
+            raise MissingDependencyError("Faces.to_supervision needs supervision: pip install supervision") from error
+        count = self._faces[0].scheme.n_points if self._faces else IBUG_68.n_points
+        return KeyPoints(**exchange.key_point_arrays(self.to_dict(), count))
+
+    @classmethod
+    def from_supervision(cls, key_points: Any, scheme: LandmarkScheme = IBUG_68) -> Faces:
+        """Return the faces of a `supervision.KeyPoints`."""
+        return cls.from_dict(exchange.from_key_points(key_points), scheme)
+
+    @classmethod
+    def from_pandas(cls, frame: Any, scheme: LandmarkScheme = IBUG_68) -> Faces:
+        """Return the faces of a table made by `to_pandas`; a face's box is the tight one of its points."""
+        return cls.from_dict(exchange.from_rows(frame.to_dict("records")), scheme)
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with one row a point.

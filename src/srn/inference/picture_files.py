@@ -15,6 +15,7 @@ from srn.face.geometry import Float64Array
 from srn.files import (
     FACES_CSV,
     FACES_JSON,
+    FACES_PARQUET,
     OVERLAY,
     POINTS,
     FileKind,
@@ -31,6 +32,7 @@ from srn.media.pictures import encode_image
 from srn.media.pts import write_pts
 from srn.media.results import (
     Record,
+    check_parquet,
     compact,
     json_lines,
     picture_record,
@@ -38,9 +40,18 @@ from srn.media.results import (
     write_pictures_csv,
     write_pictures_json,
     write_pictures_lines,
+    write_pictures_parquet,
 )
 
-ResultFormat = Literal["json", "pts", "csv", "coco"]
+ResultFormat = Literal["json", "pts", "csv", "coco", "parquet"]
+
+
+TABLES: Mapping[ResultFormat, tuple[str, FileKind]] = {
+    "csv": ("landmarks.csv", FACES_CSV),
+    "coco": ("landmarks.json", FACES_JSON),
+    "parquet": ("landmarks.parquet", FACES_PARQUET),
+}
+"""The formats that are one file for all pictures: its name in the folder, and its kind."""
 
 
 class Rendered(NamedTuple):
@@ -86,8 +97,8 @@ class DetectionWriter:
         out: folder for everything but `json_to`; None writes none of it.
         kind: format of the landmarks in `out`; "json" writes none there.
         overlay: whether pictures with their faces drawn are written to `out`.
-        json_to: file or stream for the JSON object of all pictures. A file `.jsonl` gets the object of each picture as
-            a line.
+        json_to: file or stream for the JSON object of all pictures. With `lines`, and always a file `.jsonl`, gets the
+            object of each picture as a line instead.
         inputs: further files that are read and may not be replaced.
         force: whether files of another kind may be replaced.
 
@@ -104,6 +115,7 @@ class DetectionWriter:
         *,
         overlay: bool = True,
         json_to: Path | TextIO | None = None,
+        lines: bool = False,
         inputs: Sequence[Path] = (),
         force: bool = False,
     ) -> None:
@@ -111,9 +123,9 @@ class DetectionWriter:
         self.overlay = overlay and out is not None
         self._place = {picture.stem: number for number, picture in enumerate(pictures)}
         self._pictures = pictures
-        self._as_lines = isinstance(json_to, Path) and json_to.suffix == ".jsonl"
+        self._as_lines = lines or (isinstance(json_to, Path) and json_to.suffix == ".jsonl")
         # A pipe has a reader, who gets each line at once.
-        self._live = self._as_lines and os.path.exists(str(json_to)) and not os.path.isfile(str(json_to))
+        self._live = self._as_lines and (_is_open(json_to) or not isinstance(json_to, Path))
         self._lines: dict[int, str] = {}  # the record of each picture so far, as JSON, by its place
         self._journal: Journal | None = None
         self._whole = True  # whether every file of a picture could be written
@@ -123,6 +135,8 @@ class DetectionWriter:
             raise InputError.at(f"--format {kind}", "--out DIR to write into", "none")
         if kind == "json" and not overlay and json_to is None:
             raise InputError.at("--no-overlay", "--json or --format beside it, or nothing is written", "neither")
+        if kind == "parquet":
+            check_parquet()
         if kind == "pts" and self._out is not None:
             for picture in pictures:
                 if (self._out / picture.stem).parent.resolve() == picture.path.parent.resolve():
@@ -137,8 +151,8 @@ class DetectionWriter:
         if self._out is None:
             return
         yield Output("--out", self._out)
-        if self._kind in ("csv", "coco"):
-            yield Output("--format", self._table, FACES_CSV if self._kind == "csv" else FACES_JSON)
+        if self._kind in TABLES:
+            yield Output("--format", self._table, TABLES[self._kind][1])
         inside: list[tuple[Path, FileKind]] = []
         for picture in self._pictures:
             if self.overlay:
@@ -149,7 +163,7 @@ class DetectionWriter:
 
     @property
     def _table(self) -> Path:
-        return Path(self._out or "", "landmarks.csv" if self._kind == "csv" else "landmarks.json")
+        return Path(self._out or "", TABLES[self._kind][0])
 
     def _overlay_of(self, picture: PictureFile) -> Path:
         return Path(self._out or "", f"{picture.stem}{OVERLAY_SUFFIX}.jpg")
@@ -256,9 +270,17 @@ class DetectionWriter:
                 write_pictures_csv(self._table, records)
             if self._out is not None and self._kind == "coco":
                 write_pictures_coco(self._table, records, partial=partial)
+            if self._out is not None and self._kind == "parquet":
+                write_pictures_parquet(self._table, records)
         if self._journal is not None:
             self._journal.close(finished=not partial and self._whole and not problems)
         self.problems += problems
+
+
+def _is_open(target: object) -> bool:
+    """Whether a path is the standard output, a pipe or a device: something that is read while it is written."""
+    place = str(target)
+    return is_standard_output(place) or (os.path.exists(place) and not os.path.isfile(place))
 
 
 @contextlib.contextmanager

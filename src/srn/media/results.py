@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from srn.errors import MissingDependencyError
 from srn.files import growing_file, is_standard_output, write_atomically, write_csv, writing_to
 
 Record = Mapping[str, Any]
@@ -47,13 +48,45 @@ def write_pictures_lines(path: Path, lines: Iterable[str]) -> None:
 
 def write_pictures_csv(path: Path, pictures: Iterable[Record]) -> None:
     """Write the records of pictures as a table with a row for each landmark; unknown values are empty."""
-    rows: list[list[Any]] = [["path", "face", "point", "x", "y", "visibility", "confidence"]]
+    rows = ([*row[:-2], *("" if value is None else value for value in row[-2:])] for row in _point_rows(pictures))
+    write_csv(path, [COLUMNS, *rows], line_end=os.linesep)
+
+
+COLUMNS = ("path", "face", "point", "x", "y", "visibility", "confidence")
+"""The columns of a table with a row for each landmark."""
+
+
+def _point_rows(pictures: Iterable[Record]) -> Iterator[list[Any]]:
     for picture in pictures:
         for number, face in enumerate(picture["faces"]):
             for index, (x, y) in enumerate(face["landmarks"]):
-                known = ["" if face[name] is None else face[name][index] for name in ("visibility", "confidence")]
-                rows.append([picture["path"], number, index, x, y, *known])
-    write_csv(path, rows, line_end=os.linesep)
+                known = [None if face[name] is None else face[name][index] for name in ("visibility", "confidence")]
+                yield [picture["path"], number, index, x, y, *known]
+
+
+def check_parquet() -> None:
+    """Raise `MissingDependencyError` unless pandas and pyarrow are there, which write and read Parquet."""
+    try:
+        import pandas  # noqa: F401
+        import pyarrow  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError.for_extra("pandas and pyarrow", "pandas", "Parquet") from error
+
+
+def write_pictures_parquet(path: Path, pictures: Iterable[Record]) -> None:
+    """Write the records of pictures as a Parquet file with the rows and columns of `write_pictures_csv`.
+
+    Raises:
+        MissingDependencyError: pandas or pyarrow is not installed (extra `pandas`).
+    """
+    check_parquet()
+    import pandas
+
+    frame = pandas.DataFrame(list(_point_rows(pictures)), columns=COLUMNS)
+    kinds = dict.fromkeys(COLUMNS[3:], "float64") | {"path": "str", "face": "int32", "point": "int32"}
+    content = io.BytesIO()
+    frame.astype(kinds).to_parquet(content, engine="pyarrow", index=False)
+    write_atomically(path, content.getvalue())
 
 
 def write_pictures_coco(path: Path, pictures: Iterable[Record], *, partial: bool = False) -> None:
