@@ -11,11 +11,9 @@ _WORDS = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
 """Variables that hold the words so far: bash's, and those of zsh and fish."""
 
 
-def is_asked(environment: Mapping[str, str]) -> bool:
-    """Whether a shell asks how a command line may go on."""
-    return VARIABLE in environment
+def words_to_complete(environment: Mapping[str, str]) -> list[str]:
+    """Return the words of the command line after `srn`, and let typer answer in the shell's language."""
+    from typer._completion_classes import completion_init
 
-
-def words_so_far(environment: Mapping[str, str]) -> list[str]:
-    """Return the words of the command line after `srn`."""
+    completion_init()
     return next((environment[name].split()[1:] for name in _WORDS if name in environment), [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,16 +10,26 @@ from typing import Annotated, Literal
 import typer
 
 from srn.cli import options
+from srn.cli.evaluation_tables import (
+    counted_frames,
+    print_errors,
+    print_flags,
+    print_pair,
+    print_stress,
+    print_videos,
+)
+from srn.cli.scoring import score_pictures, score_videos
 from srn.datasets.catalogue import open_faces
-from srn.errors import InputError, printable
+from srn.datasets.sample import Sample
+from srn.errors import InputError
 from srn.evaluation.cache import cached_evaluate, file_digest, weights_digest
 from srn.evaluation.followers import standard_followers
 from srn.evaluation.outputs import Measured, with_stress, write_outputs
 from srn.evaluation.report.chart_file import check_chart
-from srn.evaluation.results import FAILURE_THRESHOLD, Initialization, compare_evaluations
-from srn.evaluation.stress import STRESSES, Stress
+from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, Initialization
 from srn.evaluation.video import evaluate_followers, read_clips, write_video_evaluations
 from srn.files import BOX_CURVE, CHART, NUMBERS_JSON
+from srn.inference import views
 from srn.inference.landmarker import FaceLandmarker
 
 Normalizer = Literal["interocular", "interpupil", "bbox", "bbox-diagonal"]
@@ -35,6 +45,27 @@ ErrorUnit = Annotated[Normalizer, typer.Option(help="Length that errors are divi
 Threshold = Annotated[
     float,
     typer.Option(min=0.001, max=1, help="Larger errors are failures, and the curve's area ends there: 0.08 = 8 %."),
+]
+Theirs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--predictions",
+        help="Points that another tool found, to measure instead: JSON (of srn, COCO, or points by picture),"
+        " JSON Lines, CSV, Parquet, or a folder of .pts files. Repeatable: side by side.",
+    ),
+]
+Accuracy = Annotated[
+    views.Accuracy,
+    typer.Option(
+        "--accuracy", help="As for `srn detect`, which is `balanced` by default; here the best that the weights can do."
+    ),
+]
+Flip = Annotated[
+    bool,
+    typer.Option(
+        "--flip-average/--no-flip-average",
+        help="Average with the mirrored picture, at twice the cost; `srn detect` does not by default.",
+    ),
 ]
 Compare = Annotated[
     Path | None,
@@ -81,6 +112,7 @@ def evaluate(
     init: Boxes = "gt-box",
     normalizer: ErrorUnit = "interocular",
     threshold: Threshold = FAILURE_THRESHOLD,
+    predictions: Theirs = None,
     compare: Compare = None,
     video: Video = False,
     json_file: JsonFile = None,
@@ -91,9 +123,10 @@ def evaluate(
     report_folder: ReportFolder = None,
     cache_folder: options.CacheFolder = None,
     no_cache: options.NoCache = False,
+    fresh: options.Fresh = False,
     weights: options.Weights = None,
-    accuracy: options.Accuracy = "best",
-    flip_average: options.Flip = True,
+    accuracy: Accuracy = "best",
+    flip_average: Flip = True,
     yunet: options.YuNet = None,
     engine: options.Engine = options.ENGINE,
 ) -> None:
@@ -101,25 +134,57 @@ def evaluate(
 
     Errors are normalized mean errors (NME); failure rate and area under the curve (AUC) are at 8 %. A face that the
     face finder misses is a failure, and is left out of the mean. Unreadable pictures are named and left out of all
-    numbers (exit code 1). Results are kept by the hash of weights, faces, options and code.
+    numbers (exit code 1). Results are kept by the hash of weights, faces, options and code, and are said to be kept.
+
+    `--init finder --accuracy balanced --no-flip-average` measures what `srn detect` does by default. Another tool's
+    `--predictions` are matched to the faces as docs/guide/formats.md says.
 
     Example: `srn evaluate 300W/helen/testset 300W/lfpw/testset --json common.json --report report`
 
     Example: `srn evaluate 300W/ibug --weights mine.onnx --compare theirs.onnx`
+
+    Example: `srn evaluate 300W/ibug --predictions theirs.json --predictions others.csv --report report`
     """
     opened = partial(options.open_landmarker, accuracy=accuracy, flip=flip_average, engine=engine, yunet=yunet)
+    boxed = {"--reliability": reliability, "--box-curve": box_curve, "--stress": stress}
+    if predictions:
+        _refuse(boxed | {"--weights": weights, "--yunet": yunet}, "--predictions")
     if video:
-        given = {"--init": init != "gt-box", "--compare": compare, "--ced": ced, "--reliability": reliability}
-        _refuse(given | {"--box-curve": box_curve, "--stress": stress, "--report": report_folder})
-        _evaluate_videos(folders, opened(weights), normalizer, json_file)
+        _refuse(boxed | {"--init": init != "gt-box", "--compare": compare, "--ced": ced, "--report": report_folder})
+        _evaluate_videos(folders, opened, weights, predictions or [], normalizer, json_file)
         return
     _check_charts(ced, reliability, box_curve)
-    landmarker = opened(weights)
-    faces = open_faces(folders, split="test", scheme=landmarker.localizer.scheme)
     measure = partial(
-        cached_evaluate, cache=options.open_cache(cache_folder, no_cache), init=init, normalizer=normalizer,
+        cached_evaluate, cache=options.open_cache(cache_folder, no_cache, fresh), init=init, normalizer=normalizer,
         threshold=threshold, finder="built-in" if yunet is None else file_digest(yunet), tell=options.note,
     )  # fmt: skip
+    if predictions:
+        beside = None if compare is None else partial(_measured_by, opened, compare, measure)
+        files = {"numbers": json_file, "ced": ced, "report": report_folder}
+        score_pictures(folders, predictions, files, beside, normalizer=normalizer, threshold=threshold)
+        return
+    files = {"numbers": json_file, "ced": ced, "reliability": reliability, "boxes": box_curve, "report": report_folder}
+    _evaluate_pictures(folders, opened, measure, weights, compare, stress, files)
+
+
+Opened = Callable[[Path | None], FaceLandmarker]
+Measure = Callable[..., tuple[Evaluation, bool]]
+
+
+def _measured_by(opened: Opened, weights: Path, measure: Measure, samples: Sequence[Sample]) -> Evaluation:
+    """Measure weights beside the predictions of other tools."""
+    landmarker = opened(weights)
+    with options.progress_bar("faces") as progress:
+        step = options.steps_of(progress)("evaluating", len(samples))
+        return measure(landmarker, samples, digest=weights_digest(landmarker, weights), progress=step)[0]
+
+
+def _evaluate_pictures(
+    folders: list[Path], opened: Opened, measure: Measure, weights: Path | None, compare: Path | None, stress: bool,
+    files: dict[str, Path | None],
+) -> None:  # fmt: skip
+    landmarker = opened(weights)
+    faces = open_faces(folders, split="test", scheme=landmarker.localizer.scheme)
     with options.progress_bar("faces") as progress:
         steps = options.steps_of(progress)
         other = None
@@ -132,16 +197,15 @@ def evaluate(
         measured = Measured(result, landmarker, faces.samples, digest, other, problems)
         if stress:
             measured = with_stress(measured, steps)
-        files = {"numbers": json_file, "ced": ced, "reliability": reliability, "boxes": box_curve}
-        page = write_outputs(measured, steps, **files, report=report_folder)
+        page = write_outputs(measured, steps, **files)
     _print(measured, page)
     options.exit_if_failed(problems)
 
 
-def _refuse(given: Mapping[str, object]) -> None:
+def _refuse(given: Mapping[str, object], beside: str = "--video") -> None:
     for name, value in given.items():
         if value:
-            raise InputError.at(name, "no such option with --video", "one")
+            raise InputError.at(name, f"no such option with {beside}", "one")
 
 
 def _check_charts(ced: Path | None, reliability: Path | None, box_curve: Path | None) -> None:
@@ -152,68 +216,30 @@ def _check_charts(ced: Path | None, reliability: Path | None, box_curve: Path | 
 
 
 def _print(measured: Measured, page: Path | None) -> None:
-    result, other = measured.evaluation, measured.other
+    result = measured.evaluation
     if page is not None:
         options.say(f"report: {page}")
-    title = f"{result.weights}, {result.init} boxes, by {result.normalizer}"
-    columns = ("faces", "missed", "NME %", "mean shape %", "failures %", "AUC")
-    table = options.number_table(title, "set", columns)
-    for name, part in result.parts().items():
-        s = part.summary()
-        numbers = (part.nme * 100, part.mean_shape_nme * 100, s["failure_rate"] * 100)
-        table.add_row(printable(name), str(s["n"]), str(s["missed"]), *(f"{v:.2f}" for v in numbers), f"{s['auc']:.3f}")
-    options.console.print(table)
-    if other is not None:
-        pair = compare_evaluations(other, result)
-        gap, low, high = (v * 100 for v in (pair.difference.value, pair.difference.low, pair.difference.high))
-        options.say(
-            f"against {other.weights}, NME {other.nme:.2%}: {gap:+.2f} points on {pair.both_found} faces "
-            f"(95 % interval {low:+.2f} to {high:+.2f}, sign-flip p {pair.p_text}); "
-            f"better on {pair.share_better:.0%} of the faces, worse on {pair.share_worse:.0%}"
-        )
-    visibility = result.visibility_summary()
-    if visibility is not None:
-        prior = visibility["prior"]
-        options.console.print(
-            f"occluded points ({visibility['occluded_share']:.0%} of {visibility['points']}): "
-            f"recall at 80 % precision {visibility['recall_at_80_precision']:.1%} "
-            f"(by the landmark alone, without the picture: {prior['recall_at_80_precision']:.1%}), "
-            f"average precision {visibility['average_precision']:.3f} ({prior['average_precision']:.3f}); "
-            f"NME of visible points {visibility['nme_visible']:.2%}, "
-            f"of occluded points {visibility['nme_occluded']:.2%}",
-            highlight=False,
-        )
-    confidence = result.confidence_summary()
-    if confidence is not None:
-        options.say(f"confidence: expected calibration error {confidence['expected_calibration_error']:.3f}")
+    print_errors(f"{result.weights}, {result.init} boxes, by {result.normalizer}", result.parts())
+    if measured.other is not None:
+        print_pair(measured.other, result)
+    print_flags(result)
     if measured.stress is not None:
-        _print_stress(measured.stress)
+        print_stress(measured.stress)
 
 
-def _print_stress(stress: Stress) -> None:
-    for name, points in stress.points.items():
-        columns = ("faces", "found %", "NME % of those", "NME % from the true box", "median %")
-        table = options.number_table(STRESSES[name].title, STRESSES[name].label, columns)
-        for p in points:
-            shares = [p.recall, p.nme_found, p.nme, p.median]
-            table.add_row(f"{p.value:g}", str(p.faces), *("–" if v is None else f"{v * 100:.2f}" for v in shares))
-        options.console.print(table)
-
-
-def _evaluate_videos(folders: list[Path], landmarker: FaceLandmarker, normalizer: str, json_file: Path | None) -> None:
+def _evaluate_videos(
+    folders: list[Path], opened: Opened, weights: Path | None, predictions: list[Path], normalizer: str,
+    json_file: Path | None,
+) -> None:  # fmt: skip
+    if predictions:
+        score_videos(folders, predictions, normalizer=normalizer, numbers=json_file)
+        return
+    landmarker = opened(weights)
     clips, problems = read_clips(folders, landmarker.localizer.scheme)
     with options.progress_bar("clips") as progress:
         step = options.steps_of(progress)("evaluating", len(clips))
         results = evaluate_followers(standard_followers(landmarker), clips, normalizer=normalizer, progress=step)
     if json_file is not None:
         write_video_evaluations(json_file, results, landmarker)
-    frames = sum(len(clip) for clip in clips)
-    title = f"{landmarker.localizer.name}, {options.counted(len(clips), 'video')}, {frames} frames"
-    columns = ("missed", "lost", "NME %", "jitter %", "flicker %", "ms a frame")
-    table = options.number_table(title, "method", columns)
-    for result in results:
-        whole = result.summary()
-        percent = ["–" if whole[k] is None else f"{whole[k] * 100:.2f}" for k in ("nme", "jitter", "flicker")]
-        table.add_row(result.method, str(whole["missed"]), str(whole["lost"]), *percent, f"{whole['ms']:.1f}")
-    options.console.print(table)
+    print_videos(f"{landmarker.localizer.name}, {counted_frames([len(clip) for clip in clips])}", results)
     options.exit_if_failed(problems)

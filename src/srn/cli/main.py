@@ -47,7 +47,7 @@ def command_line(called: str | None = None) -> typer.Typer:
         name="srn",
         help="Occlusion-robust facial landmarks: detect, track, evaluate, train.",
         no_args_is_help=True,
-        add_completion=completing.is_asked(os.environ),  # answers a shell, and adds two options that are not for help
+        add_completion=False,  # `srn completion` prints the script
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
     )
@@ -89,8 +89,8 @@ def main() -> None:
     try:
         if any(word == "" or re.fullmatch(r"--[\w-]+=", word) for word in sys.argv[1:]):
             raise InputError.at("command line", "a value for every option and argument", "an empty one")
-        words = completing.words_so_far(os.environ) if completing.is_asked(os.environ) else sys.argv[1:]
-        command_line(next((word for word in words if not word.startswith("-")), ""))()
+        words = completing.words_to_complete(os.environ) if completing.VARIABLE in os.environ else sys.argv[1:]
+        command_line(next((word for word in words if not word.startswith("-")), ""))(prog_name="srn")
     except SrnError as error:
         options.fail(str(error))
         sys.exit(2)

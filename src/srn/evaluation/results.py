@@ -18,6 +18,9 @@ from srn.face.scheme import LandmarkScheme
 Initialization = Literal["gt-box", "finder", "bbs"]
 """Source of the face box: the annotation's tight box, the face finder, or the dataset's own detector (`bbs/`)."""
 
+Origin = Initialization | Literal["predictions"]
+"""Where the points of an evaluation began: a face box, or a file of another tool's predictions."""
+
 FAILURE_THRESHOLD = 0.08
 """The threshold of the paper's failure rates (table 3)."""
 
@@ -72,7 +75,7 @@ class Evaluation:
 
     results: tuple[FaceResult, ...]
     normalizer: str
-    init: Initialization
+    init: Origin
     weights: str
     problems: tuple[str, ...] = ()
     scheme: LandmarkScheme | None = None

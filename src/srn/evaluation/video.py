@@ -47,7 +47,7 @@ class ClipScore:
 
 @dataclass(frozen=True)
 class VideoEvaluation:
-    """A follower on a set of clips. `seconds` is the median time per frame."""
+    """A follower on a set of clips. `seconds` is the median time per frame, NaN where it is not known."""
 
     method: str
     clips: tuple[ClipScore, ...]
@@ -64,7 +64,7 @@ class VideoEvaluation:
             weights = np.array([clip.found if name.startswith("nme") else clip.frames for clip in self.clips], float)
             known = np.isfinite(values) & (weights > 0)
             whole[name] = float(np.average(values[known], weights=weights[known])) if known.any() else None
-        whole["ms"] = self.seconds * 1e3
+        whole["ms"] = finite_or_none(self.seconds * 1e3)
         return whole
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def evaluate_followers(
     return evaluations
 
 
-def read_clips(folders: Iterable[Path], scheme: LandmarkScheme) -> tuple[list[Clip], list[str]]:
+def read_clips(folders: Iterable[Path], scheme: LandmarkScheme | None) -> tuple[list[Clip], list[str]]:
     """Return the test videos of folders in 300VW's layout, and a line for each unusable one.
 
     Raises:

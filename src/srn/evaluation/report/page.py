@@ -42,6 +42,7 @@ INIT_NAMES = {
     "gt-box": "the tight box of the true points",
     "finder": "the face finder's box",
     "bbs": "the dataset's own detector box",
+    "predictions": "another tool's own: its points come from a file",
 }
 
 
