@@ -102,9 +102,9 @@ def _state(value: float, confidence: float) -> EyeState:
 
 
 class Blink(NamedTuple):
-    """A blink: when the eyes began to close, were closed most, and were open again (seconds); and how far they closed.
+    """A blink: when the eyes began to close, were closed most, and opened again (seconds); and how far they closed.
 
-    `depth` is the largest fall of the eye aspect ratio, as a share of the open eyes': 1 for an eye without height.
+    `depth` is the fall of the eye aspect ratio as a share of the open eyes': 1 for an eye that is shut.
     """
 
     begin_s: float
@@ -114,46 +114,48 @@ class Blink(NamedTuple):
 
     @property
     def duration_s(self) -> float:
+        """From the beginning to the opening, in seconds."""
         return self.end_s - self.begin_s
 
 
 class BlinkDetector:
     """Finds the blinks of one person: give it each frame in order, and it returns a blink once that is over.
 
-    The open eyes' ratio is a high percentile of the last seconds, so that narrow eyes are no blink and glasses or the
-    distance do not matter. A blink begins when the ratio falls below a share of it and ends when it rises above
-    another. Eyes that stay closed for longer than `longest_s` were no blink.
+    A blink is a fall of the eye aspect ratio and a rise after it, each of at least `fall` times the open eyes' ratio,
+    within a short time. So narrow eyes blink as well, two blinks in a row are two, and eyes that stay closed are none.
+    The open eyes' ratio is the 80th percentile of the last seconds.
 
     Args:
-        begin, end: shares of the open eyes' ratio at which a blink begins and ends.
+        fall: least fall and rise, as a share of the open eyes' ratio.
         longest_s: longest blink, in seconds.
         memory_s: seconds from which the open eyes' ratio is taken.
 
     Raises:
-        InputError: not 0 < begin <= end < 1, or a time is not positive.
+        InputError: `fall` is not between 0 and 1, or a time is not positive.
     """
 
-    def __init__(self, *, begin: float = 0.7, end: float = 0.8, longest_s: float = 0.8, memory_s: float = 10.0) -> None:
-        if not 0 < begin <= end < 1:
-            raise InputError.at("BlinkDetector", "0 < begin <= end < 1", f"{begin:g} and {end:g}")
+    def __init__(self, *, fall: float = 0.3, longest_s: float = 0.8, memory_s: float = 10.0) -> None:
+        if not 0 < fall < 1:
+            raise InputError.at("BlinkDetector", "a fall between 0 and 1", f"{fall:g}")
         if not (longest_s > 0 and memory_s > 0):
             raise InputError.at("BlinkDetector", "times above 0 s", f"{longest_s:g} and {memory_s:g}")
-        self.begin, self.end, self.longest_s, self.memory_s = begin, end, longest_s, memory_s
-        self._past: deque[tuple[float, float]] = deque()
+        self.fall, self.longest_s, self.memory_s = fall, longest_s, memory_s
+        self._past: deque[tuple[float, float]] = deque()  # time and ratio of the last `memory_s`
+        self._recent: deque[tuple[float, float]] = deque()  # since the last blink, of the last `longest_s`
         self._begun: float | None = None  # when the blink that is under way began
+        self._high = 0.0  # the ratio from which it fell
         self._lowest = (0.0, 0.0)  # its least ratio, and when
-        self._last_open: float | None = None  # time of the last frame with open eyes
 
     @property
     def open_ratio(self) -> float | None:
-        """The open eyes' ratio: the 80th percentile of the last seconds; None before the first frame."""
+        """The open eyes' ratio; None before the first frame."""
         return float(np.percentile([ratio for _, ratio in self._past], 80)) if self._past else None
 
     def update(self, time_s: float, ratio: float | None) -> Blink | None:
         """Take the next frame.
 
         Args:
-            time_s: its time in seconds, later than the last one's.
+            time_s: its time in seconds, not before the last one's.
             ratio: the mean of both eyes' aspect ratios; None where the face is not seen. A blink that is under way is
                 then forgotten.
 
@@ -166,22 +168,25 @@ class BlinkDetector:
         if self._past and time_s < self._past[-1][0]:
             raise InputError.at("time of a frame", f"seconds from {self._past[-1][0]:g} on", f"{time_s:g}")
         if ratio is None:
-            self._begun = self._last_open = None
+            self._begun = None
+            self._recent.clear()
             return None
-        self._past.append((time_s, ratio))
-        while time_s - self._past[0][0] > self.memory_s:
-            self._past.popleft()
-        opened = self.open_ratio or 0.0
+        for times, length in ((self._past, self.memory_s), (self._recent, self.longest_s)):
+            times.append((time_s, ratio))
+            while time_s - times[0][0] > length:
+                times.popleft()
+        least = self.fall * (self.open_ratio or 0.0)
         if self._begun is None:
-            if ratio >= self.begin * opened:
-                self._last_open = time_s
-                return None
-            self._begun = time_s if self._last_open is None else self._last_open
-            self._lowest = (ratio, time_s)
+            self._high = max(value for _, value in self._recent)
+            if self._high - ratio > least:
+                self._begun = max(time for time, value in self._recent if value >= self._high - least / 2)
+                self._lowest = (ratio, time_s)
             return None
         self._lowest = min(self._lowest, (ratio, time_s))
-        if ratio < self.end * opened:
-            return None
-        begun, self._begun, self._last_open = self._begun, None, time_s
-        blink = Blink(begun, self._lowest[1], time_s, 1 - self._lowest[0] / opened)
-        return blink if blink.duration_s <= self.longest_s else None
+        blink = None
+        if ratio - self._lowest[0] > least:
+            depth = (self._high - self._lowest[0]) / (self.open_ratio or 1.0)
+            blink = Blink(self._begun, self._lowest[1], time_s, depth)
+        if blink is not None or time_s - self._begun > self.longest_s:
+            self._begun, self._recent = None, deque([(time_s, ratio)])
+        return blink
