@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from srn.model.config import ModelConfig, preset
 from srn.settings import Count, Index, NonNegative, Positive, Settings, Share, at_least
@@ -56,10 +56,19 @@ class TrainConfig(Settings):
         validation: faces kept from training, spread evenly over the pack, to validate on.
         frozen: parts of the network that keep their weights and batch statistics, by attribute: `encoder`, `hsrm`, ...
         seed: of weights, order and augmentation.
+        augment_on: `processor`, where workers augment face by face, or `device`: batches, on the GPU that trains. That
+            is for an augmentation as the paper's (`DeviceAugmentation`), with the same distributions, not the same
+            faces.
     """
 
     file_kind: ClassVar[str] = "a training run's config.json"
-    absent_means: ClassVar[Mapping[str, Any]] = {"clips": None, "balance": 0.0, "hard_share": 0.0, "frozen": ()}
+    absent_means: ClassVar[Mapping[str, Any]] = {
+        "clips": None,
+        "balance": 0.0,
+        "hard_share": 0.0,
+        "frozen": (),
+        "augment_on": "processor",
+    }
 
     model: ModelConfig = field(default_factory=ModelConfig)
     augmentation: AugmentConfig = field(default_factory=AugmentConfig)
@@ -78,6 +87,7 @@ class TrainConfig(Settings):
     validation: Index = 96
     frozen: tuple[str, ...] = ()
     seed: Index = 0
+    augment_on: Literal["processor", "device"] = "processor"
 
     @property
     def steps(self) -> int:

@@ -111,6 +111,7 @@ def train(
     """
     schedule = schedule or Schedule()
     device = choose_device(schedule.device)
+    torch.backends.cudnn.benchmark = device.type == "cuda"  # crops have one size: the fastest convolutions are kept
     if pack.scheme.name != config.model.scheme_name:
         raise InputError.at("training faces", f"{config.model.scheme_name} landmarks", pack.scheme.name)
     with process_group(device) as group, open_run(out, resume=resume, writes=group.rank == 0) as run:

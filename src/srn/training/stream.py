@@ -150,6 +150,21 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(landmarks), torch.from_numpy(visible)
 
 
+class PictureStream(Dataset[tuple[Tensor, ...]]):
+    """Packed faces by position in the stream (see `FaceOrder`), not augmented: that is done on the device."""
+
+    def __init__(self, pack: FacePack, seed: int, weights: npt.NDArray[np.float64] | None = None) -> None:
+        self.pack, self.order = pack, FaceOrder(len(pack), seed, weights)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return picture (3, P, P) uint8, landmarks (N, 2) float32 in its pixels, visibility (N,) bool, position ()."""
+        index = self.order[position]
+        landmarks = self.pack.landmarks[index]
+        hidden = np.zeros(len(landmarks), bool) if self.pack.occluded is None else self.pack.occluded[index]
+        picture = torch.from_numpy(self.pack.image(index)).permute(2, 0, 1)
+        return picture, torch.from_numpy(landmarks), torch.from_numpy(~hidden), torch.tensor(position)
+
+
 def _single_threaded(_worker: int) -> None:
     # Workers share the cores with the network: OpenCV's own threads would only get in the way.
     cv2.setNumThreads(0)

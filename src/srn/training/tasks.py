@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from srn.datasets.pack import FacePack
+from srn.errors import InputError
 from srn.face.metrics import interocular, nme
 from srn.face.scheme import LandmarkScheme
 from srn.inference.drawing import draw_face
@@ -23,8 +25,9 @@ from srn.synthesis.augment import augment
 from srn.synthesis.config import NO_AUGMENTATION
 from srn.training.calibration import DRAWS, calibrate
 from srn.training.config import TrainConfig
+from srn.training.device_augmentation import DeviceAugmentation, check_on_device
 from srn.training.loss import LossTerms, cascade_loss
-from srn.training.stream import FaceOccluder, FaceStream
+from srn.training.stream import FaceOccluder, FaceStream, PictureStream
 
 
 class Score(NamedTuple):
@@ -70,6 +73,15 @@ class FaceTask:
 
     def stream(self, pack: FacePack, weights: npt.NDArray[np.float64] | None) -> Dataset[tuple[Tensor, ...]]:
         config = self.config
+        if config.augment_on == "device":
+            if self.occluder is not None or config.hard_share:
+                raise InputError.at("augment_on='device'", "no occluder of faces", "one")
+            check_on_device(config.augmentation)
+            return PictureStream(pack, config.seed, weights)
+        return self._augmented(pack, weights)
+
+    def _augmented(self, pack: FacePack, weights: npt.NDArray[np.float64] | None) -> FaceStream:
+        config = self.config
         return FaceStream(
             pack, config.model.crop_spec, config.augmentation, config.seed, weights, self.occluder, config.hard_share
         )
@@ -78,12 +90,14 @@ class FaceTask:
         return network
 
     def loss(self, module: nn.Module, batch: Sequence[Tensor], device: torch.device, low: bool) -> LossTerms:
-        images, landmarks, visible = batch
-        image = images.to(device, non_blocking=True).float().div_(255)
-        image = image.contiguous(memory_format=torch.channels_last)
+        images, landmarks, visible = (tensor.to(device, non_blocking=True) for tensor in batch[:3])
+        if self.config.augment_on == "device":
+            augment_all = _device_augmentation(self.config, device)
+            images, landmarks, visible = augment_all(images, landmarks, visible, int(batch[3][0]))
+        image = images.float().div_(255).contiguous(memory_format=torch.channels_last)
         with torch.autocast(device.type, torch.bfloat16, enabled=low):
             output = module(image)
-        return cascade_loss(output, landmarks.to(device), visible.to(device), self.config.model, self.config.loss)
+        return cascade_loss(output, landmarks, visible, self.config.model, self.config.loss)
 
     def validate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device, sheet: Path) -> Score:
         images, predicted, target = predict_pack(network, pack, device)
@@ -94,8 +108,14 @@ class FaceTask:
     def calibrate(self, network: StructuralRelationNetwork, pack: FacePack, device: torch.device) -> dict[str, str]:
         if network.point_heads is None:
             return {}
-        ratio = calibrate(network, self.stream(pack, None), DRAWS * len(pack), device)
+        ratio = calibrate(network, self._augmented(pack, None), DRAWS * len(pack), device)
         return {"expected_error_times": f"{ratio:.4f}"}
+
+
+@functools.lru_cache(maxsize=1)
+def _device_augmentation(config: TrainConfig, device: torch.device) -> DeviceAugmentation:
+    model = config.model
+    return DeviceAugmentation(model.crop_spec, model.scheme, config.augmentation, config.seed, device)
 
 
 @torch.no_grad()
