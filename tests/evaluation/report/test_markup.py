@@ -23,8 +23,8 @@ def test_a_table_heads_its_rows_and_columns() -> None:
     made = table("<caption>", ["name", "n"], [["a&b", "1"], ["all", element("b", "2")]], total=True)
     assert 'aria-label="&lt;caption&gt;"' in made
     assert '<th scope="col">n</th>' in made
-    assert '<tr><th scope="row">a&amp;b</th><td>1</td></tr>' in made
-    assert '<tr class="total"><th scope="row">all</th><td><b>2</b></td></tr>' in made
+    assert '<tr><th scope="row">a&amp;b</th><td data-label="n">1</td></tr>' in made
+    assert '<tr class="total"><th scope="row">all</th><td data-label="n"><b>2</b></td></tr>' in made
 
 
 def test_a_figure_without_a_caption() -> None:

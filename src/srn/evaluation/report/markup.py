@@ -39,16 +39,20 @@ def element(tag: str, *children: str, **attributes: object) -> Markup:
 
 
 def table(caption: str, header: Iterable[str], rows: Iterable[Iterable[str]], *, total: bool = False) -> Markup:
-    """Build a table that scrolls by itself on narrow screens; `total` says that the last row is the total."""
-    cells = [list(row) for row in rows]
+    """Build a table; `total` says that the last row is the total.
+
+    On a telephone each row is a list of its cells, which name their columns, so that nothing is cut off.
+    """
+    cells, columns = [list(row) for row in rows], list(header)
     body = [
         element(
-            "tr", element("th", first, scope="row"), *(element("td", cell) for cell in rest),
+            "tr", element("th", first, scope="row"),
+            *(element("td", cell, data_label=name) for name, cell in zip(columns[1:], rest, strict=True)),
             class_="total" if total and index == len(cells) - 1 else None,
         )
         for index, (first, *rest) in enumerate(cells)
     ]  # fmt: skip
-    head = element("tr", *(element("th", text, scope="col") for text in header))
+    head = element("tr", *(element("th", text, scope="col") for text in columns))
     whole = element("table", element("caption", caption), element("thead", head), element("tbody", *body))
     return element("div", whole, class_="scroll", tabindex="0", role="region", aria_label=caption)
 
