@@ -23,7 +23,7 @@ def test_the_edges_of_the_picture_are_0_and_1() -> None:
     assert first == {"x": 0.025, "y": 0.95, "z": 0.0, "visibility": 1.0, "presence": 0.5}
     assert (last["x"], last["y"]) == (0.975, 0.15)
     for point, (x, y) in zip((first, last), FACE["landmarks"], strict=True):
-        assert (int(point["x"] * 20), int(point["y"] * 10)) == (x, y)  # as MediaPipe finds the pixel
+        assert (int((point["x"] or 0) * 20), int((point["y"] or 0) * 10)) == (x, y)  # as MediaPipe finds the pixel
 
 
 def test_normalized_points_come_back() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from srn.errors import DataError
@@ -100,7 +101,7 @@ def test_the_third_number_of_coco(tmp_path: Path, flags: Any, visibility: Any, c
 
 
 def test_a_folder(tmp_path: Path) -> None:
-    write_pts(tmp_path / "clip" / "000001.pts", POINTS)
+    write_pts(tmp_path / "clip" / "000001.pts", np.array(POINTS))
     (tmp_path / "other.jsonl").write_text(json.dumps({"frame": 2, "time_s": 0.0, "faces": [FACE]}))
     (tmp_path / "._hidden.pts").write_text("nothing")
     found = read_results(tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor, nn
 
@@ -49,7 +51,9 @@ class HierarchicalStructuralRelation(nn.Module):
         width = {name: len(indices) * config.landmark_features for name, indices in self._region_indices.items()}
         self.g = nn.ModuleDict()
         if has["g"]:
-            self.g.update({name: nn.Linear(features, config.region_size) for name, features in width.items()})
+            with warnings.catch_warnings():  # a region without points, as the cheeks of five, is its bias alone
+                warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+                self.g.update({name: nn.Linear(features, config.region_size) for name, features in width.items()})
             width = dict.fromkeys(REGIONS, config.region_size)
         code = {name: sum(width[r] for r in COMPONENT_REGIONS[name]) + config.hidden_size for name in self.present}
         self.f = nn.ModuleDict()
