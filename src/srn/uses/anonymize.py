@@ -32,6 +32,7 @@ LOW_SCORE = 0.15
 SPREAD_S = 0.5
 """Seconds before and after a find in which a face is covered though it is not found."""
 
+_SPREAD_S = SPREAD_S + 1e-6  # times are sums of fractions
 DRIFT = 1.0  # face sizes a second by which the margin of such a face grows
 STILL = 0.1  # its margin in face sizes at once
 LARGEST_WAIT = 384 << 20  # bytes of frames that wait; fewer frames of a large video are covered ahead
@@ -139,7 +140,7 @@ class VideoCover:
         self.tracks |= set(faces)
         self._waiting.append((frame, _Known(frame.time_s, faces, loose)))
         most = max(LARGEST_WAIT // max(frame.image.nbytes, 1), 1)
-        while self._waiting and (len(self._waiting) > most or frame.time_s - self._waiting[0][0].time_s > SPREAD_S):
+        while self._waiting and (len(self._waiting) > most or frame.time_s - self._waiting[0][0].time_s > _SPREAD_S):
             yield self._covered()
 
     def finish(self) -> Iterator[TimedFrame]:
@@ -149,9 +150,9 @@ class VideoCover:
 
     def _covered(self) -> TimedFrame:
         frame, known = self._waiting.popleft()
-        while self._past and known.time_s - self._past[0].time_s > SPREAD_S:
+        while self._past and known.time_s - self._past[0].time_s > _SPREAD_S:
             self._past.popleft()
-        around = [*self._past, *(later for _, later in self._waiting if later.time_s - known.time_s <= SPREAD_S)]
+        around = [*self._past, *(later for _, later in self._waiting if later.time_s - known.time_s <= _SPREAD_S)]
         regions = self._regions(known, around)
         self._past.append(known)
         self.bare_frames += not regions
