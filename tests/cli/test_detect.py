@@ -468,3 +468,34 @@ def test_what_is_left_out_is_told(
     ran = srn("detect", three / "a.png", "--boxes", boxes_file(tmp_path / "many.json", many))
     line = "in {}, but not among the pictures: 0.jpg, 1.jpg, 2.jpg, 3.jpg, 4.jpg and 4 more"
     assert ran.err.splitlines()[0] == line.format(tmp_path / "many.json")
+
+
+def test_lines_go_to_jsonl(srn: Run, knowing: Any, tmp_path: Path, coordinate_file: Any, truths: Any) -> None:
+    """To a file of any name and to the standard output the same line for each picture."""
+    picture = coordinate_file(tmp_path / "a.png")
+    box = [*truths[0].min(axis=0).tolist(), *truths[0].max(axis=0).tolist()]
+    (tmp_path / "boxes.json").write_text(json.dumps({str(picture): [box]}))
+    common = (picture, "--boxes", tmp_path / "boxes.json", "--jsonl")
+    ran = srn("detect", *common, "-")
+    assert ran.code == 0, ran.err
+    (line,) = ran.out.splitlines()
+    assert json.loads(line)["path"] == str(picture)
+    assert srn("detect", *common, tmp_path / "faces.txt").code == 0
+    assert (tmp_path / "faces.txt").read_text() == ran.out
+    both = srn("detect", *common, tmp_path / "b.jsonl", "--json", tmp_path / "c.json").mistake
+    assert both == f"--jsonl: expected no --json beside it, found {tmp_path / 'c.json'}"
+
+
+def test_parquet_has_the_rows_of_csv(srn: Run, knowing: Any, tmp_path: Path, coordinate_file: Any, truths: Any) -> None:
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    picture = coordinate_file(tmp_path / "a.png")
+    (tmp_path / "boxes.json").write_text(json.dumps({str(picture): [[70, 80, 170, 180]]}))
+    for kind in ("csv", "parquet"):
+        out = ("--out", tmp_path / "points", "--no-overlay", "--format", kind)
+        assert srn("detect", picture, "--boxes", tmp_path / "boxes.json", *out).code == 0
+    one = pandas.read_parquet(tmp_path / "points" / "landmarks.parquet")
+    other = pandas.read_csv(tmp_path / "points" / "landmarks.csv")
+    assert len(one) == 68
+    assert list(one.columns) == list(other.columns)
+    assert (one[["path", "face", "point", "x", "y"]] == other[["path", "face", "point", "x", "y"]]).all(axis=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,22 @@ def test_the_second_run_measures_nothing(
 ) -> None:
     monkeypatch.setattr("srn.cli.evaluate.weights_digest", lambda landmarker, weights: "w")
 
+    told: list[str] = []
+
     def run(*arguments: object) -> tuple[int, dict[str, Any]]:
         batches = len(knowing.batches)
         file = tmp_path / "r.json"
-        srn("evaluate", root / "300W" / "ibug", "--cache", tmp_path / "kept", "--json", file, *arguments)
+        ran = srn("evaluate", root / "300W" / "ibug", "--cache", tmp_path / "kept", "--json", file, *arguments)
+        told[:] = ran.err.splitlines()
         return len(knowing.batches) - batches, json.loads(file.read_text())
 
     batches, first = run()
     assert batches > 0
+    assert told == []
+    assert run() == (0, first)
+    (line,) = told
+    assert re.fullmatch(r"fake: kept from \d\d \w+ \d{4}, \d\d:\d\d; --fresh measures anew", line)
+    assert run("--fresh") == (batches, first)
     assert run() == (0, first)
     assert run("--accuracy", "fast")[0] > 0
     assert run("--normalizer", "bbox")[0] == 0

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 from srn.cli import options
+from srn.errors import InputError
 from srn.media.pictures import write_image
 
 Run = Callable[..., Any]
@@ -58,3 +59,32 @@ def test_what_is_not_there_is_named(
         ran = srn(command, picture, *words)
         assert ran.code == 2, (command, ran)
         assert message in ran.err, (command, ran.err)
+
+
+def test_long_work_prints_lines_without_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The clock goes on by 2 seconds at each step: a line is due at every third."""
+    clock = [0.0]
+    monkeypatch.setattr(options.time, "monotonic", lambda: clock[0])
+    with options.progress_bar("faces") as progress:
+        step = options.steps_of(progress)("evaluating", 6)
+        for _ in range(6):
+            clock[0] += 2
+            step()
+        unbounded = progress.add_task("masking", total=None)
+        clock[0] += 6
+        progress.update(unbounded, advance=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(",")[0] for line in lines] == [
+        "evaluating: 3 of 6 faces", "evaluating: 6 of 6 faces", "masking: 1 faces",
+    ]  # fmt: skip
+
+
+def test_data_of_old_and_new_command_lines() -> None:
+    assert options.joined_data([Path("a"), Path("b")]) == [Path("a"), Path("b")]
+    assert options.joined_data(None, Path("a"), [Path("b")]) == [Path("a"), Path("b")]
+    with pytest.raises(
+        InputError, match="DATA: expected a dataset's root, or a pack made by 'srn data pack', found nothing"
+    ):
+        options.joined_data([], None, None)

@@ -272,3 +272,18 @@ def test_a_picture_in_any_form_and_nothing_but_faces(tmp_path: Path) -> None:
             draw_faces(picture, faces)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="nowhere: expected a readable picture file"):
         draw_faces("nowhere", [])
+
+
+def test_few_points_are_drawn_as_large_as_they_have_room(face: Shape) -> None:
+    """Five points of a face span the half of it, and cover as much of the picture as a dozen of its 68."""
+    five = LandmarkScheme(
+        "five", 5, {**dict.fromkeys(COMPONENTS, ()), "eyes": (0, 1), "nose": (2,), "mouth": (3, 4)},
+        ((0, 1), (3, 4)), (0, 1), ((0,), (1,)), (),
+    )  # fmt: skip
+    whole = face * 200 + 150
+    some = np.stack([whole[36:42].mean(axis=0), whole[42:48].mean(axis=0), *whole[[30, 48, 54]]])
+    drawn = [np.full((300, 300, 3), 128, np.uint8) for _ in range(2)]
+    draw_face(drawn[0], whole, IBUG_68, contours=False)
+    draw_face(drawn[1], some, five, contours=False)
+    covered = [int((picture != 128).any(axis=2).sum()) for picture in drawn]
+    assert covered[0] / 68 < covered[1] / 5 < 6 * covered[0] / 68

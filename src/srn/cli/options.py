@@ -274,7 +274,8 @@ def progress_bar(unit: str) -> Progress:
                 return
             self._shown = now
             count = f"{task.completed:.0f}" + ("" if task.total is None else f" of {task.total:.0f}")
-            pace = _pace(task.completed, (task.total or task.completed) - task.completed, task.elapsed or 0)
+            left = None if task.total is None else task.total - task.completed
+            pace = _pace(task.completed, left, task.elapsed or 0)
             note(f"{task.description}: {count} {unit}, {pace}")
 
     is_terminal = _console(True).is_terminal
@@ -331,9 +332,9 @@ def paced(unit: str, total: int, done: int = 0) -> Iterator[Callable[[int], None
         yield advance
 
 
-def _pace(done: float, left: float, seconds: float) -> str:
+def _pace(done: float, left: float | None, seconds: float) -> str:
     rate = done / max(seconds, 1e-3)
-    rest = "" if not rate or not left else f", {datetime.timedelta(seconds=round(left / rate))} left"
+    rest = "" if not rate or left is None else f", {datetime.timedelta(seconds=round(left / rate))} left"
     return f"{rate:.{1 if rate < 100 else 0}f} a second{rest}"
 
 

@@ -30,7 +30,9 @@ Source = Annotated[
 Out = Annotated[
     Path | None, typer.Option(help="Video to write with the landmarks drawn: .mp4, .mov, .mkv, .avi, .webm."), VIDEO
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="File for the faces: a JSON object a line."), FACES_LINES]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", "--jsonl", help="File for the faces: a JSON object a line."), FACES_LINES
+]
 Plot = Annotated[
     Path | None,
     typer.Option(help="Chart of confidence, visibility, eyes, mouth and head pose over time: .png, .svg, .pdf."),

@@ -21,12 +21,16 @@ from srn.inference.runtime import OnnxLocalizer
 
 @dataclass(frozen=True)
 class Speed:
-    """Median seconds per face, alone and in a batch, without reading pictures and finding faces."""
+    """Median seconds per face, alone and in a batch, without reading pictures and finding faces.
+
+    `load` is the average load of the last minute when it was measured; None where the system does not tell.
+    """
 
     one_face: float
     in_batch: float
     batch_size: int
     processor: str
+    load: float | None = None
 
 
 def measure_speed(landmarker: FaceLandmarker, face: tuple[ImageArray, Box] | None = None, repeats: int = 15) -> Speed:
@@ -36,7 +40,7 @@ def measure_speed(landmarker: FaceLandmarker, face: tuple[ImageArray, Box] | Non
     size = landmarker.batch_size
     one = median_seconds(lambda: landmarker.detect(image, [box]), repeats)
     many = median_seconds(lambda: landmarker.detect(image, [box] * size), max(repeats // 5, 1)) / size
-    return Speed(one, many, size, processor())
+    return Speed(one, many, size, processor(), load_average())
 
 
 def median_seconds(step: Callable[[], object], repeats: int) -> float:

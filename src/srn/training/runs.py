@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from torch import Tensor
 from srn.errors import InputError, WeightsError, first_line, printable
 from srn.files import CsvLog, lock
 from srn.model.checkpoint import load_tensors, save_tensors
+
+LINE_EVERY = 5.0
+"""Seconds without a line after which a row of the log becomes one, where there is no terminal."""
 
 CONFIG_FILE, STATE_FILE, LOG_FILE, LOCK_FILE = "config.json", "state.safetensors", "log.csv", ".lock"
 
@@ -121,6 +125,7 @@ class RunLog:
     ) -> None:
         self._csv = CsvLog(run.folder / LOG_FILE, fields, done, line_end=line_end)
         self._count, self._total, self._console = fields[0], total, console
+        self._told = time.monotonic()
         self._board = _board(run.folder, done) if tensorboard else None
         columns = (
             BarColumn(), MofNCompleteColumn(), TextColumn(unit), TextColumn("{task.fields[status]}"),
@@ -143,7 +148,8 @@ class RunLog:
     def write(self, row: Mapping[str, float | str], status: str, *, line: bool = True) -> None:
         """Add a row of all columns, unknown ones as empty text.
 
-        The status is shown in the bar on a terminal, elsewhere as a line where the row is worth a `line`.
+        The status is shown in the bar on a terminal, elsewhere as a line where the row is worth a `line`, and where
+        none was shown for `LINE_EVERY` seconds.
         """
         self._csv.append(row)
         done = int(row[self._count])
@@ -152,7 +158,9 @@ class RunLog:
                 if name != self._count and value != "":
                     self._board.add_scalar(name, float(value), done)
         self._bar.update(self._task, completed=min(done, self._total), status=status)
-        if line and not self._console.is_terminal:
+        now = time.monotonic()
+        if not self._console.is_terminal and (line or now >= self._told + LINE_EVERY):
+            self._told = now
             self.say(f"{done}/{self._total}  {status}")
 
     def say(self, line: str) -> None:

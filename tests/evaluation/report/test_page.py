@@ -80,7 +80,7 @@ def report(results: tuple[FaceResult, ...]) -> Report:
     return Report(
         Evaluation(results, "interocular", "gt-box", "weights.onnx@123", scheme=IBUG_68),
         "srn evaluate 'a <b>' --report c", datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "0123abcd", {"Looks": 2},
-        Speed(0.02, 0.01, 16, "a processor"), curve, 12, problems=["x.png: not a picture"],
+        Speed(0.02, 0.01, 16, "a processor", 1.5), curve, 12, problems=["x.png: not a picture"],
     )  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def test_the_page_holds_everything(report: Report) -> None:
     summary = report.evaluation.summary()
     for text in (
         f"{summary['nme'] * 100:.2f} %", f"{summary['auc']:.3f}", "weights.onnx@123", "0123abcd", "a <b>",
-        "a processor", "x.png: not a picture", "two & three", "pose", "right cheek",
+        "a processor, under a load of 1.5", "x.png: not a picture", "two & three", "pose", "right cheek",
         "2026-01-02", "Looks", "onnxruntime",
     ):  # fmt: skip
         assert text in page.text, text

@@ -300,7 +300,10 @@ def _speed(speed: Speed | None) -> Markup:
         ["one face at a time", f"{speed.one_face * 1e3:.1f}", f"{1 / speed.one_face:.0f}"],
         [f"{speed.batch_size} faces at once", f"{speed.in_batch * 1e3:.1f}", f"{1 / speed.in_batch:.0f}"],
     ]
-    caption = f"{speed.processor}; with the options of this evaluation, without reading pictures and finding faces"
+    load = "" if speed.load is None else f", under a load of {speed.load:.1f}"
+    caption = (
+        f"{speed.processor}{load}; with the options of this evaluation, without reading pictures and finding faces"
+    )
     return table(caption, ["landmarks", "ms per face", "faces per second"], rows)
 
 
