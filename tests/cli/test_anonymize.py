@@ -1,0 +1,198 @@
+"""`srn anonymize`: what is written and where, what is told, and that nothing of the input is destroyed or leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from srn.cli import anonymize as command
+from srn.face.geometry import Box
+from srn.face.scheme import IBUG_68
+from srn.inference.face import Face, Faces
+from srn.inference.face_finder import FoundFace
+from srn.media.pictures import read_image, write_image
+from srn.media.video_reading import open_video
+from srn.media.video_writing import VideoWriter
+from srn.uses import anonymize
+from srn.uses.cover import FILL
+
+Run = Callable[..., Any]
+Shape = npt.NDArray[np.float64]
+SIZE = 160
+
+
+@pytest.fixture
+def finding(monkeypatch: pytest.MonkeyPatch, face: Shape) -> dict[str, Any]:
+    """Every run finds one face in the middle of each picture that is not black; options are noted."""
+    noted: dict[str, Any] = {}
+    shape = face * 50 + SIZE / 2
+    known = Face(shape, None, np.full(68, 0.9, np.float32), Box.around(shape), 0.2, IBUG_68, 1)
+
+    def faces(image: npt.NDArray[np.uint8]) -> Faces:
+        return Faces([known] if image.max() > 40 else [])
+
+    class Landmarker:
+        accuracy, looker, batch_size = "balanced", None, 16
+
+        def find(self, image: npt.NDArray[np.uint8]) -> list[FoundFace]:
+            return [FoundFace(one.box, one.score) for one in faces(image)]
+
+        def detect_batch(self, images: Any, boxes: Any = None) -> list[Faces]:
+            return [faces(image) for image in images]
+
+    class Tracker:
+        def __init__(self, looker: Any, find: Any, config: Any, **options: Any) -> None:
+            pass
+
+        def update(self, image: npt.NDArray[np.uint8], time_s: float) -> Faces:
+            return faces(image)
+
+    def opened(weights: Any, **options: Any) -> Landmarker:
+        noted.update(options, weights=weights)
+        return Landmarker()
+
+    monkeypatch.setattr(command, "cautious_landmarker", opened)
+    monkeypatch.setattr(anonymize, "FaceTracker", Tracker)
+    return noted
+
+
+def picture(path: Path, value: int = 120) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_image(path, np.full((SIZE, SIZE, 3), value, np.uint8))
+    return path
+
+
+def video(path: Path, count: int = 6) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with VideoWriter(path, 10.0) as writer:
+        for k in range(count):
+            writer.write(np.full((SIZE, SIZE, 3), 120, np.uint8), k / 10)
+    return path
+
+
+def centre(path: Path) -> list[int]:
+    return read_image(path)[SIZE // 2, SIZE // 2].tolist()
+
+
+def test_a_folder_of_pictures_and_videos(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    home = tmp_path / "holiday"
+    picture(home / "a.jpg")
+    picture(home / "day" / "b.PNG")
+    video(home / "day" / "c.mp4")
+    (home / "notes.txt").write_text("nothing")
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
+
+    ran = srn("anonymize", home, "--out", tmp_path / "out", "--style", "fill", "--threads", 1)
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.splitlines() == [
+        "2 places covered in 2 pictures",
+        f"{tmp_path / 'out' / 'day' / 'c_covered.mp4'}: 1 face in 6 frames",
+    ]
+    written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert written == ["a_covered.jpg", "day/b_covered.png", "day/c_covered.mp4"]
+    assert {path: path.read_bytes() for path in before} == before
+    assert centre(tmp_path / "out" / "day" / "b_covered.png") == list(FILL)
+    assert np.abs(np.array(centre(tmp_path / "out" / "a_covered.jpg")) - FILL).max() < 6
+    frames = list(open_video(tmp_path / "out" / "day" / "c_covered.mp4"))
+    assert len(frames) == 6
+    assert all(np.abs(frame.image[SIZE // 2, SIZE // 2].astype(int) - FILL).max() < 12 for frame in frames)
+    assert finding["threads"] == 1
+
+
+def test_a_second_run_takes_its_results_for_none_of_its_inputs(
+    srn: Run, finding: dict[str, Any], tmp_path: Path
+) -> None:
+    picture(tmp_path / "holiday" / "a.jpg")
+    for _ in range(2):
+        ran = srn("anonymize", tmp_path / "holiday", "--out", tmp_path / "holiday" / "covered")
+        assert (ran.code, ran.err) == (0, "1 place covered in 1 picture\n")
+
+
+def test_names_do_not_clash(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    files = [picture(tmp_path / "x" / "a.jpg"), picture(tmp_path / "y" / "a.jpg"), video(tmp_path / "x" / "a.mp4")]
+    files.append(video(tmp_path / "y" / "a.mp4"))
+    assert srn("anonymize", *files, "--out", tmp_path / "out").code == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["a_2_covered.jpg", "a_2_covered.mp4", "a_covered.jpg", "a_covered.mp4"]
+
+
+def test_metadata_stays_behind(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    """A JPEG with EXIF (camera, place), a comment and a thumbnail's marker: none of it is in what is written."""
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0132] = "Secret Camera", "2026:01:02 03:04:05"
+    exif.get_ifd(0x8825)[1] = "N"
+    place = tmp_path / "a.jpg"
+    Image.new("RGB", (SIZE, SIZE), (120, 120, 120)).save(place, exif=exif, comment=b"secret comment")
+    assert b"Secret Camera" in place.read_bytes()
+
+    assert srn("anonymize", place, "--out", tmp_path / "out").code == 0
+    content = (tmp_path / "out" / "a_covered.jpg").read_bytes()
+    assert not any(word in content for word in (b"Exif", b"Secret", b"secret", b"2026:01"))
+
+
+def test_titles_of_videos_stay_behind(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    place = video(tmp_path / "plain.mp4")
+    named = tmp_path / "named.mp4"
+    with av.open(str(place)) as source, av.open(str(named), "w") as target:
+        target.metadata["title"] = "Secret title"
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(source.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    assert b"Secret title" in named.read_bytes()
+
+    assert srn("anonymize", named, "--out", tmp_path / "out").code == 0
+    assert b"Secret title" not in (tmp_path / "out" / "named_covered.mp4").read_bytes()
+
+
+def test_what_is_bare_is_named(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "dark.jpg", 5)
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"\xff\xd8\xff nothing")
+    ran = srn("anonymize", tmp_path / "in", "--out", tmp_path / "out")
+
+    assert ran.code == 1
+    first, second, third = ran.err.splitlines()
+    assert first == "0 places covered in 1 picture"
+    assert second == f"nothing found, nothing covered: {tmp_path / 'in' / 'dark.jpg'}"
+    assert third.startswith(f"failed: {tmp_path / 'in' / 'broken.jpg'}: expected a picture")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["dark_covered.jpg"]
+
+
+def test_inputs_are_not_written_over(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    place = picture(tmp_path / "a.jpg")
+    assert "a folder without any input" in srn("anonymize", place, "--out", tmp_path).mistake
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_covered.jpg").write_text("my notes")
+    assert "a_covered.jpg, a file of another kind" in srn("anonymize", place, "--out", tmp_path / "out").mistake
+    assert (tmp_path / "out" / "a_covered.jpg").read_text() == "my notes"
+
+
+def test_mistakes(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    assert "no such file" in srn("anonymize", tmp_path / "none.jpg", "--out", tmp_path / "out").mistake
+    (tmp_path / "empty").mkdir()
+    assert "a folder with pictures" in srn("anonymize", tmp_path / "empty", "--out", tmp_path / "out").mistake
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_real_portrait(srn: Run, robust_weights: Path, portraits: list[Any], tmp_path: Path) -> None:
+    """Its true landmarks all lie under the cover; its corners are as they were."""
+    hopper = portraits[0]
+    write_image(tmp_path / "hopper.png", hopper.image)
+    ran = srn("anonymize", tmp_path / "hopper.png", "--out", tmp_path / "out", "--style", "fill", "--threads", 1)
+
+    assert ran.code == 0
+    drawn = read_image(tmp_path / "out" / "hopper_covered.png")
+    points = np.round(hopper.landmarks).astype(int)
+    assert (drawn[points[:, 1], points[:, 0]] == FILL).all()
+    np.testing.assert_array_equal(drawn[:20, :20], hopper.image[:20, :20])
+    assert cv2.countNonZero((drawn == FILL).all(axis=2).astype(np.uint8)) < 0.5 * drawn[..., 0].size
