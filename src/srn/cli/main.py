@@ -20,6 +20,7 @@ from srn.errors import InputError, SrnError, first_line
 COMMANDS = {
     "detect": "Find faces and their landmarks in pictures.",
     "track": "Track faces and their landmarks through a video.",
+    "ui": "Try it in the browser: drop pictures or videos, use the camera, hide parts of faces by hand.",
     "serve": "Answer pictures with their faces over HTTP, on this machine.",
     "anonymize": "Cover the faces, or the eyes, of pictures and videos.",
     "evaluate": "Measure the landmarks of annotated faces.",
