@@ -105,7 +105,10 @@ def test_a_picture_hidden_by_hand_and_saved(page: Any, tmp_path: Path) -> None:
 def test_the_brush_and_dragging(page: Any) -> None:
     with_portrait(page)
     area = page.locator("#stage").bounding_box()
-    at = lambda x, y: (area["x"] + x * area["width"], area["y"] + y * area["height"])  # noqa: E731
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return area["x"] + x * area["width"], area["y"] + y * area["height"]
+
     page.click("[data-tool=brush]")
     page.mouse.move(*at(0.38, 0.55))
     page.mouse.down()
