@@ -116,12 +116,17 @@ def make(options: argparse.Namespace) -> None:
     print(f"{options.out}: {len(faces.names)} faces, median misfit {np.median(spread):.3f}")
 
 
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("data", type=Path, help="folder of the data sets")
+    made.add_argument("--out", type=Path, default=MODEL, help="file of the model (default: that of the package)")
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Make the model; 2 on the user's mistake."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of the data sets")
-    parser.add_argument("--out", type=Path, default=MODEL, help="file of the model (default: that of the package)")
-    return exit_code(make, parser.parse_args(arguments))
+    return exit_code(make, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -122,12 +122,17 @@ def measure(options: argparse.Namespace) -> None:
     print(table)
 
 
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    made = argument_parser(__doc__)
+    made.add_argument("data", type=Path, help="folder of the data sets")
+    made.add_argument("--most", type=int, help="largest number of faces of a set, evenly spread (default: all)")
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; 2 on the user's mistake."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("data", type=Path, help="folder of the data sets")
-    parser.add_argument("--most", type=int, help="largest number of faces of a set, evenly spread (default: all)")
-    return exit_code(measure, parser.parse_args(arguments))
+    return exit_code(measure, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
 
 Measured on the photographs of `extra/300W_LP_AFW` from which the 3-D model was not made (`make_head_model.py`): from
 their true points, and from those that the weights find in true boxes, with and without a mask drawn on the face. The
-weights were trained on all these pictures, so the rows of found points are no test of the weights. How points are weighted was
-chosen on the other photographs, with masks; those figures are on the page, too.
+weights were trained on all these pictures, so the rows of found points are no test of the weights. How points are
+weighted was chosen on the other photographs, with masks; those figures are on the page, too.
 """
 
 from __future__ import annotations
@@ -114,11 +114,16 @@ def measure(options: argparse.Namespace) -> None:
     print(table, weighting, sep="\n\n")
 
 
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the command line."""
+    made = argument_parser(__doc__)
+    made.add_argument("data", type=Path, help="folder of the data sets")
+    return made
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; 2 on the user's mistake."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("data", type=Path, help="folder of the data sets")
-    return exit_code(measure, parser.parse_args(arguments))
+    return exit_code(measure, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":
