@@ -123,7 +123,7 @@ def draw_views(landmarker: FaceLandmarker) -> None:
     views = [looker.view([image], geometries)]
     geometries.append(looker.geometry_of_shape(views[0].shapes[0]))
     views.append(looker.view([image], geometries[1:]))
-    views.append(looker.view([image], geometries[1:], mirrored=True))
+    views.append(looker.view([image], geometries[1:], mirrored=[True]))
     figure, axes = plt.subplots(1, 5, figsize=(13, 3.1))
     framed = image.copy()
     cv2.rectangle(framed, (round(box.x0), round(box.y0)), (round(box.x1), round(box.y1)), (255, 255, 255), 2)
