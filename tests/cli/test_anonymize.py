@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,29 @@ def test_what_is_bare_is_named(srn: Run, finding: dict[str, Any], tmp_path: Path
     assert second == f"nothing found, nothing covered: {tmp_path / 'in' / 'dark.jpg'}"
     assert third.startswith(f"failed: {tmp_path / 'in' / 'broken.jpg'}: expected a picture")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["dark_covered.jpg"]
+
+
+def test_an_interruption_ends_the_first_video_and_all_that_follows(
+    srn: Run, finding: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [picture(tmp_path / "a.jpg"), video(tmp_path / "b.mp4"), video(tmp_path / "c.mp4")]
+    tracker = vars(anonymize)["FaceTracker"]
+    update, seen = tracker.update, list[float]()
+
+    def interrupted(self: Any, image: Any, time_s: float) -> Faces:
+        seen.append(time_s)
+        if len(seen) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return Faces(update(self, image, time_s))
+
+    monkeypatch.setattr(tracker, "update", interrupted)
+    ran = srn("anonymize", *files, "--out", tmp_path / "out")
+
+    assert ran.code == 130
+    assert "interrupted; the finished part" in ran.err
+    assert (tmp_path / "out" / "a_covered.jpg").exists()
+    assert not (tmp_path / "out" / "c_covered.mp4").exists()
+    assert len(seen) == 4
 
 
 def test_inputs_are_not_written_over(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:

@@ -77,7 +77,8 @@ def anonymize(
     landmarker = cautious_landmarker(weights, smallest=smallest, accuracy=accuracy, **engine._asdict())
     problems = [*work.listing.problems, *_cover_pictures(landmarker, work.pictures, out, chosen)]
     for source, target in work.videos:
-        problems += _cover_one_video(landmarker, source, target, chosen, sound=sound)
+        last = target == work.videos[-1][1]
+        problems += _cover_one_video(landmarker, source, target, chosen, sound=sound, last=last)
     if work.listing.unread:
         options.note(f"of a format that is not read, and not covered: {options.some(work.listing.unread)}")
     options.exit_if_failed(problems)
@@ -153,7 +154,7 @@ def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile],
     if not pictures:
         return problems
     everything = Choice(min_confidence=0)
-    with finishing(), options.paced("pictures", len(pictures)) as advance:
+    with options.paced("pictures", len(pictures)) as advance:
         for batch in detect_pictures(landmarker, pictures, everything, finish, tell=options.note):
             for one in batch:
                 if isinstance(one, DataError):
@@ -169,7 +170,9 @@ def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile],
     return problems
 
 
-def _cover_one_video(landmarker: FaceLandmarker, source: Path, target: Path, cover: Cover, *, sound: bool) -> list[str]:
+def _cover_one_video(
+    landmarker: FaceLandmarker, source: Path, target: Path, cover: Cover, *, sound: bool, last: bool
+) -> list[str]:
     """Cover and write a video, tell the outcome, and return what failed."""
     try:
         reader = open_video(source)
@@ -177,8 +180,9 @@ def _cover_one_video(landmarker: FaceLandmarker, source: Path, target: Path, cov
         return [str(error)]
     writer = VideoWriter(target, reader.frame_rate, reader.time_base, sound_from=source if sound else None)
     done = CoveredVideo()
+    ending = finishing() if last else contextlib.nullcontext()  # after it nothing can be interrupted any more
     try:
-        with contextlib.closing(reader), writer, finishing(), options.progress_bar("frames") as progress:
+        with contextlib.closing(reader), writer, ending, options.progress_bar("frames") as progress:
             task = progress.add_task("covering", total=reader.length)
             done = cover_video(reader, landmarker, writer, cover, progress=lambda: progress.advance(task))
     except InputError as error:  # the file cannot be completed
