@@ -63,7 +63,7 @@ class Window:
             raise MissingDependencyError(f"--show needs a window: {reason}")
         self._writer, self.closed = writer, False
         self._begin: float | None = None
-        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        cv2.namedWindow(TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
 
     def write(self, image: ImageArray, time_s: float, pixel_aspect: Fraction = Fraction(1)) -> None:
         """Show a frame (H, W, 3) uint8 RGB."""
