@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def test_long_work_prints_lines_without_a_terminal(
 ) -> None:
     """The clock goes on by 2 seconds at each step: a line is due at every third."""
     clock = [0.0]
-    monkeypatch.setattr(options.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with options.progress_bar("faces") as progress:
         step = options.steps_of(progress)("evaluating", 6)
         for _ in range(6):

@@ -26,6 +26,7 @@ from srn.evaluation.predictions import (
 from srn.face.geometry import Box
 from srn.face.metrics import interocular
 from srn.face.scheme import IBUG_68
+from srn.media.result_reading import FaceRecords
 
 Shape = npt.NDArray[np.float64]
 
@@ -98,7 +99,7 @@ def test_a_name_of_two_pictures_is_refused() -> None:
 
 def test_further_faces_of_a_picture_have_numbers() -> None:
     """As `srn detect --format pts` writes them; a picture that is really called so keeps its own."""
-    found = {name: [{"landmarks": name}] for name in ("a", "a_2", "b_2")}
+    found: FaceRecords = {name: [{"landmarks": name}] for name in ("a", "a_2", "b_2")}
     matched, unknown = match_names(found, [Path("a.jpg"), Path("b_2.jpg")], Path("folder"))
     assert {p.name: [face["landmarks"] for face in faces] for p, faces in matched.items()} == {
         "a.jpg": ["a", "a_2"], "b_2.jpg": ["b_2"],
@@ -150,8 +151,7 @@ def test_side_by_side(samples: list[Sample], tmp_path: Path) -> None:
         return score_predictions(Predictions(name, faces), samples)
 
     both = {"good": tool("good", 1.0), "bad": tool("bad", 3.0)}
-    files = {"numbers": tmp_path / "n.json", "ced": tmp_path / "c.svg", "report": tmp_path / "r"}
-    pages = write_scores(both, samples, **files)
+    pages = write_scores(both, samples, numbers=tmp_path / "n.json", ced=tmp_path / "c.svg", report=tmp_path / "r")
     assert pages == [tmp_path / "r" / name / "index.html" for name in both]
     text = pages[0].read_text(encoding="utf-8")
     assert "good" in text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -175,26 +175,30 @@ def _mean_shapes(samples: Sequence[Sample]) -> list[Float64Array | None]:
 def _result(sample: Sample, face: Record | None, mean_shape: Float64Array | None, normalizer: str) -> FaceResult:
     size = metrics.NORMALIZERS[normalizer](sample.landmarks, sample.scheme)
     mean_error = np.nan if mean_shape is None else metrics.nme(mean_shape, sample.landmarks, size)
-    known = {"target_landmarks": sample.landmarks, "attributes": sample.attributes}
-    if face is None:
-        return FaceResult(sample.path, sample.subset, np.inf, mean_error, **known)
-    landmarks = np.asarray(face["landmarks"], np.float64)
-    distances = np.linalg.norm(landmarks - sample.landmarks, axis=-1)
-    by_point = {
-        name: None if face[name] is None else np.asarray(face[name], np.float32)
-        for name in ("visibility", "confidence")
-    }
-    return FaceResult(
+    missed = FaceResult(
         sample.path,
         sample.subset,
+        np.inf,
+        mean_error,
+        target_landmarks=sample.landmarks,
+        attributes=sample.attributes,
+    )
+    if face is None:
+        return missed
+    landmarks = np.asarray(face["landmarks"], np.float64)
+    distances = np.linalg.norm(landmarks - sample.landmarks, axis=-1)
+    seen, sure = (
+        None if face[name] is None else np.asarray(face[name], np.float32) for name in ("visibility", "confidence")
+    )
+    return replace(
+        missed,
         nme=metrics.nme(landmarks, sample.landmarks, size),
-        mean_shape_nme=mean_error,
         landmarks=landmarks,
         point_errors=distances / size,
         near=distances < CONFIDENT_WITHIN * sample.box.size,
+        visibility=seen,
+        confidence=sure,
         occluded=sample.occluded,
-        **by_point,
-        **known,
     )
 
 
@@ -211,11 +215,11 @@ def score_clips(path: Path, clips: Sequence[Clip], *, normalizer: str = "interoc
     names = {clip.name for clip in clips}
     for name, faces in read_results(path).items():
         parts = _parts(name)
-        clip = next((part for part in reversed(parts[:-1]) if part in names), None)
-        if clip is None and len(names) == 1:
-            clip = next(iter(names))
-        if clip is not None and parts[-1].isdecimal():
-            found.setdefault((clip, int(parts[-1])), []).extend(faces)
+        of_clip = next((part for part in reversed(parts[:-1]) if part in names), None)
+        if of_clip is None and len(names) == 1:
+            of_clip = next(iter(names))
+        if of_clip is not None and parts[-1].isdecimal():
+            found.setdefault((of_clip, int(parts[-1])), []).extend(faces)
     if not any((clip.name, int(number)) in found for clip in clips for number in clip.numbers):
         raise DataError.at(
             path, f"frames of the videos, such as {clips[0].name}/{int(clips[0].numbers[0]):06d}", "none"

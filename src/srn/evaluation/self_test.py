@@ -99,7 +99,12 @@ def self_test(open_landmarker: Callable[[], FaceLandmarker]) -> list[Check]:
     words = f"missing or changed: {', '.join(wrong)}" if wrong else f"{len(PINNED)} files, by hash"
     checks.append(Check("the networks are those that were shipped", not wrong, words))
     opened: list[FaceLandmarker] = []
-    check("the network opens", lambda: (True, opened.append(open_landmarker()) or repr(opened[0])))
+
+    def open_it() -> tuple[bool, str]:
+        opened.append(open_landmarker())
+        return True, repr(opened[0])
+
+    check("the network opens", open_it)
     if opened:
         check("the portrait's face is found, its landmarks in place", lambda: _portrait(opened[0]))
         check("a grey picture has no face", lambda: _nothing(opened[0]))
