@@ -61,10 +61,16 @@ FaceTracker(looker: Looker, find: Callable[[ImageArray], Sequence[FoundFace]], c
 Faces(faces: Iterable[Face] = ()) -> None
     above(self, *, confidence: float | None = None, score: float | None = None) -> Faces
     biggest(self) -> Face | None
+    from_coco(annotations: Iterable[Mapping[str, Any]], scheme: LandmarkScheme = LandmarkScheme(ibug68, 68 points)) -> Faces
     from_dict(values: Iterable[Mapping[str, Any]], scheme: LandmarkScheme = LandmarkScheme(ibug68, 68 points)) -> Faces
+    from_normalized(faces: Iterable[Sequence[Any]], height: int, width: int, scheme: LandmarkScheme = LandmarkScheme(ibug68, 68 points)) -> Faces
+    from_pandas(frame: Any, scheme: LandmarkScheme = LandmarkScheme(ibug68, 68 points)) -> Faces
+    from_supervision(key_points: Any, scheme: LandmarkScheme = LandmarkScheme(ibug68, 68 points)) -> Faces
     to_coco(self, *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]
     to_dict(self) -> list[dict[str, Any]]
+    to_normalized(self, height: int, width: int) -> list[list[dict[str, float | None]]]
     to_pandas(self) -> Any
+    to_supervision(self) -> Any
 FoundFace(box: Box, score: float, doubtful: bool = False, turn: int = 0) -> None
     angle: float
 InputError
