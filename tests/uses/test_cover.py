@@ -12,7 +12,7 @@ import pytest
 
 from srn.errors import InputError
 from srn.face.geometry import Box, similarity, transform_points
-from srn.face.scheme import IBUG_68
+from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.face import Face
 from srn.uses.cover import DETAIL, FILL, SURE, Cover, Style, cover_faces, region_of, region_of_box
 
@@ -129,6 +129,20 @@ def test_faces_at_the_border_and_beyond(person: Face) -> None:
     assert (drawn[160, :20] == FILL).all()
     np.testing.assert_array_equal(drawn[:, 200:], image[:, 200:])
     np.testing.assert_array_equal(cover_faces(image, []), image)
+
+
+def test_few_points_are_covered_by_the_box(person: Face) -> None:
+    """A scheme of five points, without brows: the box by which the face was found is covered."""
+    parts = {"brows": (), "eyes": (0, 1), "nose": (2,), "mouth": (3, 4), "left_cheek": (), "right_cheek": ()}
+    five = LandmarkScheme("five", 5, parts, ((0, 1), (3, 4)), (0, 1), ((0,), (1,)))
+    few = Face(person.landmarks[[36, 45, 30, 48, 54]], None, np.ones(5, np.float32), person.box, 0.9, five)
+
+    whole = region_of(few).mask(SIZE, SIZE)
+    assert whole[region_of(person).mask(SIZE, SIZE)].mean() > 0.94
+    band = region_of(few, Cover("eyes")).mask(SIZE, SIZE)
+    places = np.round(few.landmarks[:2]).astype(int)
+    assert band.sum() < whole.sum() / 2
+    assert band[places[:, 1], places[:, 0]].all()
 
 
 def test_mistakes() -> None:

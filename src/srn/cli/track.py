@@ -75,7 +75,7 @@ def track(
 ) -> None:
     """Track faces and their landmarks through a video.
 
-    Without any output the lines go to the standard output, as with `--json -`. Ctrl-C and SIGTERM keep the
+    Where no output is named, the lines go to the standard output, as with `--json -`. Ctrl-C and SIGTERM keep the
     finished part: a video that plays, whole lines. Sound and exact times are kept where PyAV is installed
     (`pip install 'srn[video]'`).
 

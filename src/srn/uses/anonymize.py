@@ -54,9 +54,10 @@ class CautiousFinder:
     name = CenterFaceFinder.name
 
     def __init__(self, *, smallest: float | None = None, threads: int | None = None, device: Device = "cpu") -> None:
-        shared = {"smallest": smallest, "threads": threads}
-        self._low = CenterFaceFinder(sizes=(160, 640), threshold=LOW_SCORE, device=device, **shared)  # type: ignore[arg-type]
-        self._usual = CenterFaceFinder(device=device, **shared)  # type: ignore[arg-type]
+        self._low = CenterFaceFinder(
+            sizes=(160, 640), threshold=LOW_SCORE, smallest=smallest, threads=threads, device=device
+        )
+        self._usual = CenterFaceFinder(smallest=smallest, threads=threads, device=device)
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first."""

@@ -84,7 +84,8 @@ def region_of(face: Face, cover: Cover | None = None, *, extra: float = 0.0) -> 
 
     The face is the hull of its landmarks and of the forehead above its brows, in the direction from chin to brows. Its
     margin is 0.08 face sizes and 0.4 times the doubt, 1 - the mean confidence; without a confidence the doubt is 1.
-    Below `SURE` the box by which the face was found is covered, too, enlarged to a head's.
+    Below `SURE` the box by which the face was found is covered, too, enlarged to a head's;
+    so it is in schemes without brows or mouth.
 
     Args:
         extra: further margin in face sizes, such as for a face that moves.
@@ -95,8 +96,9 @@ def region_of(face: Face, cover: Cover | None = None, *, extra: float = 0.0) -> 
     margin = (MARGIN + DOUBT_MARGIN * (1 - sure) + cover.margin + extra) * size
     if cover.target == "eyes" and sure >= SURE and _eyes_confidence(face) >= SURE:
         return Region((_dilated(_eye_band(face), margin),), size)
-    polygons = [_dilated(_with_forehead(face), margin)]
-    if sure < SURE:
+    outlined = all(face.scheme.part(name) for name in ("brows", "mouth"))  # else a few points, which outline no face
+    polygons = [_dilated(_with_forehead(face) if outlined else face.landmarks, margin)]
+    if sure < SURE or not outlined:
         polygons.append(_head_of(face.box, margin))
     return Region(tuple(polygons), size)
 
@@ -149,7 +151,7 @@ def _painted(window: ImageArray, size: float, style: Style) -> ImageArray:
 
 
 def _eyes_confidence(face: Face) -> float:
-    eyes = list(face.scheme.part("eyes"))
+    eyes = [*face.scheme.part("eyes"), *face.scheme.eye_corners]
     return 0.0 if face.confidence is None else float(face.confidence[eyes].mean())
 
 
@@ -160,7 +162,7 @@ def _eye_band(face: Face) -> Float64Array:
     length = max(float(np.hypot(*across)), 0.5 * face.landmark_box.size)  # of a profile the corners lie close
     along = across / max(float(np.hypot(*across)), 1e-9) * length
     upwards = along[::-1] * [1, -1]
-    middle = face.landmarks[list(face.scheme.part("eyes"))].mean(axis=0)
+    middle = face.landmarks[[*face.scheme.part("eyes"), *face.scheme.eye_corners]].mean(axis=0)
     ends = [
         middle + x * EYE_WIDTH / 2 * along + y * EYE_HEIGHT / 2 * upwards
         for x, y in ((-1, 1), (1, 1), (1, -1), (-1, -1))
