@@ -29,6 +29,9 @@ CLI = "reference/cli"
 RESULTS = "results"
 """Folder of the pages of measured numbers."""
 
+GUIDES = "guide"
+"""Folder of the guides: those that the navigation does not name come last."""
+
 _FENCE = re.compile(r"^(`{3,}).*?^\1`*[ \t]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 _MARKS = re.compile(r"^(```(?:python|sh)) [\w -]+$", re.MULTILINE)
@@ -36,11 +39,15 @@ _EXAMPLE = re.compile(r"^Example: `([^`]+)`$", re.MULTILINE)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put a page for each command, and every page of results, into the navigation, where it names their folders."""
-    results = Path(config.docs_dir) / RESULTS
-    found = sorted(path.relative_to(config.docs_dir).as_posix() for path in results.rglob("*.md"))
-    folders = {CLI: [path for path, _ in _pages()], RESULTS: [f"{CLI.partition('/')[0]}/results.md", *found]}
-    config.nav = [_expanded(entry, folders) for entry in config.nav or []]
+    """Put a page for each command, every page of results, and guides that it does not name into the navigation."""
+    pages = sorted(path.relative_to(config.docs_dir).as_posix() for path in Path(config.docs_dir).rglob("*.md"))
+    named = set(_named(config.nav))
+    folders = {
+        CLI: [path for path, _ in _pages()],
+        RESULTS: ["reference/results.md", *(page for page in pages if page.startswith(f"{RESULTS}/"))],
+        GUIDES: [page for page in pages if page.startswith(f"{GUIDES}/") and page not in named],
+    }
+    config.nav = _expanded(config.nav, folders)
     return config
 
 
@@ -84,10 +91,19 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     return html
 
 
+def _named(entry: Any) -> Iterator[str]:
+    """Yield the paths of a navigation of lists, titles and paths."""
+    if isinstance(entry, str):
+        yield entry
+    for inner in entry.values() if isinstance(entry, dict) else entry if isinstance(entry, list) else ():
+        yield from _named(inner)
+
+
 def _expanded(entry: Any, folders: dict[str, list[str]]) -> Any:
     """Replace the names of folders by their pages, in a navigation of lists, titles and paths."""
     if isinstance(entry, list):
-        return [_expanded(one, folders) for one in entry]
+        parts = [folders.get(one, [one]) if isinstance(one, str) else [_expanded(one, folders)] for one in entry]
+        return [one for part in parts for one in part]
     if isinstance(entry, dict):
         return {title: _expanded(inner, folders) for title, inner in entry.items()}
     return folders.get(entry, entry)
