@@ -155,7 +155,8 @@ def test_side_by_side(samples: list[Sample], tmp_path: Path) -> None:
     assert pages == [tmp_path / "r" / name / "index.html" for name in both]
     text = pages[0].read_text(encoding="utf-8")
     assert "good" in text
-    assert "its points come from a file" in text
+    assert "a file of another tool" in text
+    assert "The mean of the other faces, in the true box, is the error" in text
     first, second = json.loads((tmp_path / "n.json").read_text())["evaluations"]
     assert second["nme"] == pytest.approx(3 * first["nme"])
     assert second["compared_with_first"]["difference"] == pytest.approx(2 * first["nme"])

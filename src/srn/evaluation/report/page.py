@@ -42,7 +42,7 @@ INIT_NAMES = {
     "gt-box": "the tight box of the true points",
     "finder": "the face finder's box",
     "bbs": "the dataset's own detector box",
-    "predictions": "another tool's own: its points come from a file",
+    "predictions": "a file of another tool's points",
 }
 
 
@@ -155,8 +155,11 @@ def _numbers(result: Evaluation) -> Markup:
         errors = [_with_range(intervals.nme), _number(part.mean_shape_nme), _with_range(intervals.failure_rate)]
         rows.append([name, str(len(part.results)), str(part.missed), *errors, _with_range(intervals.auc, 1, 3)])
     header = ["set", "faces", "missed", "NME %", "mean shape %", "failures %", "AUC"]
+    baseline = (
+        "mean of the other faces, in the true box," if result.init == "predictions" else "mean shape in the same box"
+    )
     note = (
-        "The mean shape in the same box is the error without looking at the picture. "
+        f"The {baseline} is the error without looking at the picture. "
         "A face that was not found is a failure, and is left out of the mean."
     )
     content = [
