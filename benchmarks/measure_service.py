@@ -4,8 +4,8 @@
 
 The service runs in a process of its own on the loopback address. Each client asks again as soon as it has its answer,
 with one of several pictures that differ in the place of the face, and compares the answer with the library's. The
-library is called directly in the same run, with as many pictures at once as there are clients, and decodes them. `--crowd` clients at once follow, for
-`--crowd-seconds`: every answer must be there and belong to its picture.
+library is called directly in the same run, with as many pictures at once as there are clients, and decodes them.
+`--crowd` clients at once follow, for `--crowd-seconds`: every answer must be there and belong to its picture.
 """
 
 from __future__ import annotations
