@@ -22,15 +22,15 @@ from srn.media.pictures import encode_image
 Run = Callable[..., Any]
 
 
-def test_a_service_from_start_to_end(tiny_weights: Path) -> None:
+def test_a_service_from_start_to_end(robust_weights: Path) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "srn", "serve", "--port", "0", "--weights", str(tiny_weights)]
+    command = [sys.executable, "-m", "srn", "serve", "--port", "0", "--weights", str(robust_weights)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stderr is not None
         ready = process.stderr.readline()
         assert ready.startswith("http://127.0.0.1:")
-        assert "(tiny.onnx" in ready
+        assert "(robust.onnx" in ready
         url = ready.split()[0]
         content = encode_image(np.zeros((40, 50, 3), np.uint8), ".png")
         with urllib.request.urlopen(urllib.request.Request(f"{url}/detect", content), timeout=30) as answer:
@@ -41,7 +41,7 @@ def test_a_service_from_start_to_end(tiny_weights: Path) -> None:
     assert (process.returncode, rest) == (0, "ended\n")
 
 
-def test_mistakes(srn: Run, tiny_weights: Path) -> None:
+def test_mistakes(srn: Run, robust_weights: Path) -> None:
     assert srn("serve", "--host", "0.0.0.0").mistake == (
         "--host: expected --token with an address that others reach, or --public, found 0.0.0.0"
     )

@@ -18,9 +18,9 @@ pytest.importorskip("fastapi", reason="the page needs FastAPI: pip install 'srn[
 Run = Callable[..., Any]
 
 
-def test_the_page_from_start_to_end(tiny_weights: Path) -> None:
+def test_the_page_from_start_to_end(robust_weights: Path) -> None:
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "srn", "ui", "--port", "0", "--no-open", "--weights", str(tiny_weights)]
+    command = [sys.executable, "-m", "srn", "ui", "--port", "0", "--no-open", "--weights", str(robust_weights)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stderr is not None

@@ -43,8 +43,8 @@ def picture(left: int, size: int = 60) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def landmarker(tiny_weights: Path) -> FaceLandmarker:
-    return FaceLandmarker(tiny_weights, face_finder=WhiteSquares(), threads=1)
+def landmarker(robust_weights: Path) -> FaceLandmarker:
+    return FaceLandmarker(robust_weights, face_finder=WhiteSquares(), threads=1)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_accuracy_and_own_boxes(client: Client, landmarker: FaceLandmarker) -> N
 
 
 def test_doubtful_faces_are_left_out_and_counted(client: Client) -> None:
-    """The tiny network knows nothing, and says so."""
+    """A white square is no face, and the network says so."""
     every = detected(client, picture(30))["faces"]
     confidence = np.mean(every[0]["confidence"])
     answer = client.post("/detect", picture(30), query={"min_confidence": min(1.0, confidence + 0.01)})
@@ -192,11 +192,11 @@ class Held(WhiteSquares):
         return super().find(image)
 
 
-def test_a_full_queue_and_a_slow_network(tiny_weights: Path, serve: Serve) -> None:
+def test_a_full_queue_and_a_slow_network(robust_weights: Path, serve: Serve) -> None:
     """While one request is held up, the next is told to come again; one that waits too long ends."""
     held = Held()
-    landmarker = FaceLandmarker(tiny_weights, face_finder=held, threads=1)
-    client = serve(make_app(landmarker, Limits(queue=1, seconds=0.6)))
+    landmarker = FaceLandmarker(robust_weights, face_finder=held, threads=1)
+    client = serve(make_app(landmarker, Limits(queue=1, seconds=0.8)))
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(client.post, "/detect", picture(30))
         assert held.begun.wait(20)
@@ -205,13 +205,15 @@ def test_a_full_queue_and_a_slow_network(tiny_weights: Path, serve: Serve) -> No
     held.release.set()
     assert (busy.status, busy.headers["retry-after"]) == (429, "1")
     assert busy.error == "1 requests are in progress, the most at a time: come again"
-    assert (late.status, late.error) == (503, "no answer within 0.6 seconds: come again")
-    assert detected(client, picture(30))["faces"]
+    assert (late.status, late.error) == (503, "no answer within 0.8 seconds: come again")
+    again = (client.post("/detect", picture(30), query={"min_confidence": 0}) for _ in range(50))
+    served_at_last = next(answer for answer in again if answer.status != 503)  # what came too late is done first
+    assert len(served_at_last.json()["faces"]) == 1
 
 
-def test_what_is_in_progress_is_answered_before_the_end(tiny_weights: Path) -> None:
+def test_what_is_in_progress_is_answered_before_the_end(robust_weights: Path) -> None:
     held = Held()
-    landmarker = FaceLandmarker(tiny_weights, face_finder=held, threads=1)
+    landmarker = FaceLandmarker(robust_weights, face_finder=held, threads=1)
     with ThreadPoolExecutor(1) as pool:
         with served(make_app(landmarker)) as client:
             asked = pool.submit(detected, client, picture(30))

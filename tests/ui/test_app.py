@@ -30,15 +30,15 @@ WEIGHTS = "robust-no-occlusion"
 
 
 @pytest.fixture(scope="module")
-def landmarker(tiny_weights: Path) -> FaceLandmarker:
-    return FaceLandmarker(tiny_weights, face_finder=WhiteSquares(), threads=1)
+def landmarker(robust_weights: Path) -> FaceLandmarker:
+    return FaceLandmarker(robust_weights, face_finder=WhiteSquares(), threads=1)
 
 
 @pytest.fixture(scope="module")
-def client(landmarker: FaceLandmarker, tiny_weights: Path) -> Iterator[Client]:
+def client(landmarker: FaceLandmarker, robust_weights: Path) -> Iterator[Client]:
     def opened(name: str) -> FaceLandmarker:
         assert name == WEIGHTS
-        return FaceLandmarker(tiny_weights, threads=1)
+        return FaceLandmarker(robust_weights, threads=1)
 
     with served(make_page(landmarker, opened, Limits())) as running:
         yield running
@@ -74,7 +74,7 @@ def test_other_weights_look_at_the_same_faces(client: Client) -> None:
     """Here they are the same network, so the answer is the service's own."""
     own = client.post("/detect?min_confidence=0", picture(30)).json()
     other = client.post(f"/page/detect?min_confidence=0&weights={WEIGHTS}", picture(30)).json()
-    assert other.pop("weights").startswith("tiny")
+    assert other.pop("weights").startswith("robust.onnx")
     np.testing.assert_allclose(other["faces"][0]["landmarks"], own["faces"][0]["landmarks"], atol=0.02)
     wrong = client.post("/page/detect?weights=../../secret.onnx", picture(30))
     assert (wrong.status, wrong.error.startswith("weights: expected one of robust, ")) == (422, True)

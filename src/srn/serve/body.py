@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from srn.errors import first_line
 from srn.serve.limits import Limits, Refused
 
 FIELD = "file"
@@ -77,10 +78,9 @@ async def _file(request: Request, body: bytes) -> Upload:
                     422, f"expected a form with a file in the field {FIELD!r}, found {sorted(form) or 'none'}"
                 )
             content = await given.read()
-    except MultiPartException as error:
-        raise Refused(422, f"expected a form with one file, found {error.message}") from error
-    except HTTPException as error:  # what Starlette makes of it for its own applications
-        raise Refused(422, f"expected a form with one file, found {error.detail}") from error
+    except (MultiPartException, HTTPException, ValueError) as error:  # as the version of Starlette wants it
+        found = getattr(error, "message", None) or getattr(error, "detail", None) or first_line(error)
+        raise Refused(422, f"expected a form with one file, found {found}") from error
     # Browsers send names; old ones and scripts send whole paths of both systems.
     name = PurePosixPath((given.filename or "").replace("\\", "/")).name
     return Upload(content, name or "picture")
