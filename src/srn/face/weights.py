@@ -76,6 +76,14 @@ CATALOGUE = (
         "without-occlusion",
     ),
     KnownWeights(
+        "robust-hg",
+        "2289caffdda1556336b9b3a711b7468e060d5ae1bb7b86011096fd02bbd17a19",
+        9_809_838,
+        2_530_000,
+        "robust with an hourglass for its initial shape, 200,000 faces more (SRN+HG, table 4)",
+        "hourglass",
+    ),
+    KnownWeights(
         "tracker",
         "f599df723f776bcad317cbdc37c6d30fa9cbccd646a5ef9d8483724ecd5e3898",
         11_017_688,
