@@ -140,15 +140,15 @@ def test_the_finder_s_boxes_and_scores(true_localizer: Any, face: Shape) -> None
 
 
 def test_the_landmarks_decide_about_doubtful_boxes(fake_localizer: Any, face: Shape) -> None:
-    """Three doubtful boxes and a sure one: of the doubtful those stay whose landmarks are confident."""
+    """Three doubtful boxes and a sure one: of the doubtful those stay whose landmarks are confident, in their place."""
     boxes = [Box(20, 20, 80, 90), Box(100, 20, 160, 90), Box(20, 120, 80, 190), Box(120, 120, 180, 190)]
     scores = [0.5, 0.35, 0.3, 0.2]
     found = [FoundFace(box, score, doubtful=score < 0.4) for box, score in zip(boxes, scores, strict=True)]
     errors = {0: 0.5, 100: 0.5, 20: 0.005, 120: 0.005}  # by the left edge of the box; unsure even of the sure one
 
     def answer(crop: Picture) -> tuple[Shape, Shape, Shape]:
-        left = round(float(np.median(crop[..., 0])))
-        return face * 60 + 80, np.ones(68), np.full(68, errors[left])
+        middle = float(np.median(crop[..., 0]))
+        return face * 60 + 80, np.ones(68), np.full(68, errors[min(errors, key=lambda left: abs(left - middle))])
 
     picture = np.zeros((256, 256, 3), np.uint8)
     for box, left in zip(boxes, (0, 100, 20, 120), strict=True):
@@ -156,8 +156,14 @@ def test_the_landmarks_decide_about_doubtful_boxes(fake_localizer: Any, face: Sh
         picture[max(y0 - 40, 0) : y1 + 30, max(x0 - 20, 0) : x1 + 20, 0] = left
     finder = LandmarkBoxFinder(FixedFinder({0: found}), BoxFit())
     landmarker = FaceLandmarker(localizer=fake_localizer(answer), face_finder=finder, accuracy="fast")
-    believed = [FoundFace(boxes[0], 0.5), FoundFace(boxes[2], 0.3), FoundFace(boxes[3], 0.2)]
-    assert landmarker.find(picture) == believed
+    sure, *believed = landmarker.find(picture)
+    assert sure == FoundFace(boxes[0], 0.5)
+    assert [(face.score, face.doubtful) for face in believed] == [(0.3, False), (0.2, False)]
+    for found_face, box in zip(
+        believed, boxes[2:], strict=True
+    ):  # the box of the landmarks, which lie about its middle
+        given = landmarker.detect(picture, boxes=[box])[0]
+        np.testing.assert_allclose(found_face.box.as_array(), Box.around(given.landmarks).as_array())
     assert [face.score for face in landmarker.detect(picture)] == [0.5, 0.3, 0.2]
     silent = FaceLandmarker(localizer=fake_localizer(lambda crop: (face, None, None)), face_finder=finder)
     assert silent.find(picture) == [FoundFace(boxes[0], 0.5)]  # weights without confidence cannot decide

@@ -32,7 +32,7 @@ from srn.inference.found_boxes import (
     to_picture,
     turned_back,
 )
-from srn.inference.inputs import as_image, found_by
+from srn.inference.inputs import as_image, check_fractions, check_search, found_by
 from srn.inference.proposals import ProposalNetwork, Rectangle, joined
 from srn.inference.sessions import Reopened, open_session
 
@@ -40,7 +40,6 @@ OUTPUTS = ("heat", "scale", "offset", "landmarks")  # of CenterFace
 CENTERFACE_SIZES = (160,)  # longer sides, in pixels, to which CenterFace resizes a picture
 FALLBACK_SIZE = 640  # another one, in which a picture is searched if it shows no face so far
 SMALLEST = 24.0  # default height of the smallest face, in pixels of a picture of up to `FULL_SIDE`
-LEAST_SMALLEST = 8.0  # lower limit of it: the proposals of an enlarged picture are no better
 FULL_SIDE = 4000  # longer side, in pixels, of a picture of 12 megapixels
 KNOWN = 22.0  # height of a face, in pixels of the last size, from which CenterFace finds it there
 REFINED = 64.0  # height of a face, in pixels of the last size, below which its box is placed by a closer search
@@ -124,7 +123,7 @@ class CenterFaceFinder(Reopened):
         if not sizes or any(size < 32 for size in sizes):
             raise InputError.at("face finder's sizes", "one or more sizes of at least 32 pixels", str(tuple(sizes)))
         check_search(smallest, max_faces)
-        _check_fractions(threshold=threshold, max_iou=max_iou, doubtful_threshold=doubtful_threshold)
+        check_fractions(threshold=threshold, max_iou=max_iou, doubtful_threshold=doubtful_threshold)
         self.sizes, self.smallest, self.max_faces, self.turned = tuple(sorted(set(sizes))), smallest, max_faces, turned
         self.threshold, self.max_iou = threshold, max_iou
         self.least = threshold if doubtful_threshold is None else min(threshold, doubtful_threshold)
@@ -144,7 +143,7 @@ class CenterFaceFinder(Reopened):
         image = as_image(image)
         found = self._reduced(image, self.sizes, [])
         found = [*self._closer(image, found), *found]
-        if not self._certain(found):
+        if not any(face.score >= SURE for face in self._faces(found)):
             found = self._reduced(image, (FALLBACK_SIZE,), found)
         faces = self._faces(found)
         if self.turned:
@@ -189,8 +188,8 @@ class CenterFaceFinder(Reopened):
         last = found[-1]
         enough = self.max_faces is not None and self._certain(found) >= self.max_faces
         known, known_scores, _ = self._merged(found, self.threshold)
-        boxes, scores, _ = self._merged(found, self.least)
-        weak = boxes[(scores <= self.threshold) & (scores > UNSURE) & (not enough)]
+        boxes, scores, _ = self._merged(found, UNSURE)
+        weak = boxes[(scores <= self.threshold) & (not enough)]
         near = np.vstack([weak, known if last.scale <= 0.5 else known[:0]])  # enlarging helps weak ones only
         near = near[(near[:, 3] - near[:, 1]) * last.scale < REFINED]
         margin = MARGIN / (2 * last.scale) * np.array([-1, -1, 1, 1])
@@ -256,16 +255,8 @@ class CenterFaceFinder(Reopened):
         padded = np.zeros((1, 3, -(-height // 32) * 32, -(-width // 32) * 32), dtype=np.float32)
         padded[0, :, :height, :width] = reduced.transpose(2, 0, 1)
         heat, size, offset, landmarks = (output[0] for output in self._session.run(OUTPUTS, {"image": padded}))
-        boxes, scores, turns = decode_centerface(heat[0], size, offset, landmarks, self.least)
+        boxes, scores, turns = decode_centerface(heat[0], size, offset, landmarks, min(self.least, UNSURE))
         return Found(scale, to_picture(boxes, ratio), scores, turns, heat[0, : -(-height // 4), : -(-width // 4)])
-
-
-def check_search(smallest: float | None, max_faces: int | None) -> None:
-    """Raise `InputError` unless these options of `CenterFaceFinder` are in range."""
-    if smallest is not None and not (math.isfinite(smallest) and smallest >= LEAST_SMALLEST):
-        raise InputError.at("smallest face", f"at least {LEAST_SMALLEST:g} pixels", f"{smallest:g}")
-    if max_faces is not None and max_faces < 1:
-        raise InputError.at("max_faces", "at least 1", str(max_faces))
 
 
 def largest_faces(faces: list[FoundFace], count: int | None) -> list[FoundFace]:
@@ -294,7 +285,7 @@ class YuNetFinder(Reopened):
     ) -> None:
         if size < 32:
             raise InputError.at("face finder's size", "at least 32 pixels", str(size))
-        _check_fractions(threshold=threshold, max_iou=max_iou)
+        check_fractions(threshold=threshold, max_iou=max_iou)
         self.size, self._lock = size, threading.Lock()
         expected = "a YuNet ONNX file that OpenCV's FaceDetectorYN runs"
         content = np.frombuffer(_read_bytes(model, expected), dtype=np.uint8)
@@ -384,12 +375,6 @@ class LandmarkBoxFinder:
         """Find the faces of a picture (H, W, 3) uint8 RGB; their landmark boxes in picture pixels, best score first."""
         faces = found_by(self.finder, image, FoundFace)
         return [replace(found, box=self.fit.apply(found.box, found.turn)) for found in faces]
-
-
-def _check_fractions(**values: float | None) -> None:
-    for name, value in values.items():
-        if value is not None and not 0 <= value <= 1:
-            raise InputError.at(f"face finder's {name}", "a number from 0 to 1", f"{value:g}")
 
 
 def _read_bytes(where: str | os.PathLike[str] | Traversable, expected: str) -> bytes:

@@ -84,7 +84,7 @@ def parts_of_faces(boxes: Float64Array, scores: Float64Array) -> npt.NDArray[np.
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     for k in range(len(boxes)):
         shared = np.clip(np.minimum(boxes[k, 2:], boxes[:, 2:]) - np.maximum(boxes[k, :2], boxes[:, :2]), 0, None)
-        part = (shared.prod(axis=1) > 0.7 * areas) & (areas < areas[k] / 6) & (scores < SURE)
+        part = (shared.prod(axis=1) > 0.7 * areas) & (areas < areas[k] / 3) & (scores < SURE)
         parts[k + 1 :] |= part[k + 1 :]
     return parts
 

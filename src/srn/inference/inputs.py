@@ -20,6 +20,9 @@ Channels: TypeAlias = Literal["RGB", "BGR", "RGBA", "BGRA", "GREY"]
 """Channel order of an array. GREY is (H, W), the others are (H, W, 3) or (H, W, 4)."""
 
 
+LEAST_SMALLEST = 8.0
+"""Pixels: the smallest face that may be asked for. The proposals of an enlarged picture are no better."""
+
 _Found = TypeVar("_Found")
 
 
@@ -118,3 +121,18 @@ def _from_pil(image: Any) -> ImageArray:
     if upright.mode in ("I", "F"):
         raise InputError.at("picture", "a PIL image of 8 or 16 bits a channel", f"mode {upright.mode!r}")
     return _from_array(np.asarray(upright.convert("RGBA")), "RGBA", False)
+
+
+def check_search(smallest: float | None, max_faces: int | None) -> None:
+    """Raise `InputError` unless these options of `CenterFaceFinder` are in range."""
+    if smallest is not None and not (math.isfinite(smallest) and smallest >= LEAST_SMALLEST):
+        raise InputError.at("smallest face", f"at least {LEAST_SMALLEST:g} pixels", f"{smallest:g}")
+    if max_faces is not None and max_faces < 1:
+        raise InputError.at("max_faces", "at least 1", str(max_faces))
+
+
+def check_fractions(**values: float | None) -> None:
+    """Raise `InputError` unless each option of a face finder is a number from 0 to 1, or None."""
+    for name, value in values.items():
+        if value is not None and not 0 <= value <= 1:
+            raise InputError.at(f"face finder's {name}", "a number from 0 to 1", f"{value:g}")

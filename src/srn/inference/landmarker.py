@@ -23,10 +23,9 @@ from srn.inference.face_finder import (
     FaceFinder,
     FoundFace,
     LandmarkBoxFinder,
-    check_search,
     largest_faces,
 )
-from srn.inference.inputs import Channels, ImageInput, as_image
+from srn.inference.inputs import Channels, ImageInput, as_image, check_search
 from srn.inference.looker import Looker, View, chosen, combined, strayed
 from srn.inference.runtime import open_localizer
 from srn.inference.scheme_boxes import scheme_fit
@@ -39,7 +38,8 @@ if TYPE_CHECKING:  # a picture does not wait for the tracker
 # If the built-in finder is sure of no face, its best boxes are viewed; confident landmarks show which hold a face.
 DOUBTFUL_SCORE = 0.1  # lowest score of such a box
 DOUBTFUL_FACES = 4  # largest number of them
-BELIEVED_CONFIDENCE = 0.4  # lowest mean confidence of the landmarks (`docs/face_finder.md`)
+BELIEVED_CONFIDENCE = 0.25  # lowest mean confidence of the landmarks (`docs/face_finder.md`)
+BELIEVED_TOGETHER = 0.5  # lowest sum of it and the score: the two err apart from each other
 
 # A face of low confidence may be turned: it is also localized in crops that are rotated by quarter turns.
 UNSURE = 0.5  # mean confidence below which it is (`docs/robustness.md`)
@@ -199,14 +199,16 @@ class FaceLandmarker:
         doubtful = [face for face in found if face.doubtful][:DOUBTFUL_FACES]
         believed = []
         if doubtful:
-            # Without turns and with two views at most: `BELIEVED_CONFIDENCE` was measured so.
+            # Without turns and with two views at most: the limits were measured so.
             tasks = [_Task(0, image, face.box, face.score, angle=face.angle) for face in doubtful]
             views = self._viewed(tasks, self._first_view(tasks), most=2)
-            believed = [
-                replace(face, doubtful=False)
-                for face, view in zip(doubtful, views, strict=True)
-                if (confidence := view.confidence) is not None and confidence.mean() >= BELIEVED_CONFIDENCE
-            ]
+            for face, view in zip(doubtful, views, strict=True):
+                if view.confidence is None:
+                    continue
+                sure = float(view.mean_confidence[0])
+                if sure >= max(BELIEVED_CONFIDENCE, BELIEVED_TOGETHER - face.score):
+                    # What hides a face misleads the finder's box more than the landmarks.
+                    believed.append(replace(face, box=Box.around(view.shapes[0]), doubtful=False))
         faces = sorted([face for face in found if not face.doubtful] + believed, key=lambda face: -face.score)
         return largest_faces(faces, self.max_faces)
 
