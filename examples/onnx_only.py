@@ -2,13 +2,14 @@
 
 import json
 import sys
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import onnxruntime
 
 
-def landmarks(weights, image, box):
+def landmarks(weights: str, image: np.ndarray, box: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return points (N, 2) in picture pixels, visibility (N,), confidence (N,) for an RGB picture and a face box."""
     session = onnxruntime.InferenceSession(weights, providers=["CPUExecutionProvider"])
     facts = session.get_modelmeta().custom_metadata_map
@@ -31,7 +32,7 @@ def landmarks(weights, image, box):
 
 
 if __name__ == "__main__":
-    picture = cv2.cvtColor(cv2.imread(sys.argv[2]), cv2.COLOR_BGR2RGB)
+    picture = np.asarray(cv2.imread(sys.argv[2], cv2.IMREAD_COLOR_RGB))
     found = landmarks(sys.argv[1], picture, [float(v) for v in sys.argv[3:7]])
     for (x, y), seen, sure in zip(*found, strict=True):
         print(f"{x:.2f} {y:.2f} {seen:.2f} {sure:.2f}")
