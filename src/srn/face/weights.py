@@ -60,6 +60,13 @@ CATALOGUE = (
         "robust-int8", PINNED["robust-int8.onnx"], 6_784_341, 2_330_000, 'robust in 8 bits, for precision="int8"'
     ),
     KnownWeights(
+        "fast",
+        "537420f99216b8da2def8573deb6b2a85d3f19aadadfec34a81b3d943098cdba",
+        3_166_222,
+        300_000,
+        "preset fast, a quarter of robust's cost, for phones and crowds",
+    ),
+    KnownWeights(
         "robust-noise",
         "1ff8f70fdc804d1d31d97a8d578035f165d49fed6a0dd3ca5fe391470277e108",
         10_986_541,
