@@ -48,7 +48,8 @@ class PatchEncoder(nn.Module):
     def describe(self, sampled: Tensor) -> Tensor:
         """Encode patches (B, N, 3, 36, 36) as x (B, N, positions, C)."""
         batch, landmarks = sampled.shape[:2]
-        x = sampled.flatten(0, 1)
+        # Pixels with their channels side by side: max pooling over rows of a channel took a third of a training step.
+        x = sampled.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         # Pooling before the activation gives the same numbers (both are monotonic) at a quarter of the ReLUs.
         for conv, norm in ((self.conv1, self.norm1), (self.conv2, self.norm2), (self.conv3, self.norm3)):
             x = torch.relu(functional.max_pool2d(norm(conv(x)), 2))
