@@ -47,7 +47,8 @@ def pictures(calls: int) -> Iterator[Picture]:
         if call % NOISE_EVERY == 0:
             yield rng.integers(0, 256, portrait.shape, dtype=np.uint8)
         else:
-            yield (portrait + rng.normal(0, 4, portrait.shape)).clip(0, 255).astype(np.uint8)
+            grained: Picture = (portrait + rng.normal(0, 4, portrait.shape)).clip(0, 255).astype(np.uint8)
+            yield grained
 
 
 def readings(landmarker: FaceLandmarker, calls: int, minutes: float) -> Iterator[tuple[int, float]]:
