@@ -45,10 +45,9 @@ def pictures(calls: int) -> Iterator[Picture]:
     portrait = cv2.resize(hopper[144:384, 145:385], (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     for call in range(1, calls + 1):
         if call % NOISE_EVERY == 0:
-            yield rng.integers(0, 256, portrait.shape, dtype=np.uint8)
+            yield rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
         else:
-            grained: Picture = (portrait + rng.normal(0, 4, portrait.shape)).clip(0, 255).astype(np.uint8)
-            yield grained
+            yield (portrait + rng.normal(0, 4, portrait.shape)).clip(0, 255).astype(np.uint8)
 
 
 def readings(landmarker: FaceLandmarker, calls: int, minutes: float) -> Iterator[tuple[int, float]]:
