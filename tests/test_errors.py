@@ -14,6 +14,7 @@ from srn.errors import (
     MissingDependencyError,
     SrnError,
     WeightsError,
+    is_interruption,
     is_out_of_memory,
     printable,
 )
@@ -89,3 +90,24 @@ def test_messages_of_python_become_the_users(parse: Callable[[], object], found:
 )
 def test_the_end_of_memory_in_the_words_of_each_library(error: Exception, expected: bool) -> None:
     assert is_out_of_memory(error) == expected
+
+
+def failing_clean_up(interruption: BaseException) -> None:
+    """Raise what a library raises whose clean-up is interrupted."""
+    try:
+        try:
+            raise interruption
+        finally:
+            raise ValueError("an open handle")
+    except ValueError as error:
+        raise RuntimeError("not closed") from error
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt(), OSError()])
+def test_an_interruption_is_no_broken_file(interruption: BaseException) -> None:
+    is_real = isinstance(interruption, KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt if is_real else DataError), DataError.reading("a.zip", "an archive"):
+        failing_clean_up(interruption)
+    with pytest.raises(RuntimeError) as raised:
+        failing_clean_up(interruption)
+    assert is_interruption(raised.value) == is_real

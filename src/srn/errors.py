@@ -30,6 +30,32 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         raise InputError.at(name, f"a whole number of at least {least}", repr(value))
 
 
+def with_causes(error: BaseException) -> list[BaseException]:
+    """List an error and all those of which it came, or on whose way out it came up."""
+    found: list[BaseException] = []
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is not None and one not in found:
+            found.append(one)
+            waiting += [one.__cause__, one.__context__]
+    return found
+
+
+def is_interruption(error: BaseException) -> bool:
+    """Tell whether an error is Ctrl-C or SIGTERM, or came up while one of them was on its way out.
+
+    A clean-up that is interrupted fails in its own way: `zipfile` cannot close an archive in the midst of an array.
+    """
+    return any(isinstance(one, KeyboardInterrupt) for one in with_causes(error))
+
+
+def let_interruption_pass(error: Exception) -> None:
+    """Raise `KeyboardInterrupt` where an error hides one: whoever handles all exceptions would not see it."""
+    if is_interruption(error):
+        raise KeyboardInterrupt from error
+
+
 class SrnError(Exception):
     """Base of all errors that `srn` raises on purpose."""
 
@@ -48,13 +74,15 @@ class InputError(SrnError):
         """Turn any exception of the block, which parses a file, into this error.
 
         Parsers raise anything when bytes are broken, so that no list of exceptions would be complete. This error
-        itself passes unchanged, since it names the place already; so do those of a missing package or a wrong program.
+        itself passes unchanged, since it names the place already; so do those of a missing package or a wrong program,
+        and an interruption.
         """
         try:
             yield
         except (cls, MissingDependencyError, ImportError, NameError):
             raise
         except Exception as error:
+            let_interruption_pass(error)
             raise cls.at(where, expected, first_line(error)) from error
 
 

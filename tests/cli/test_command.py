@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ import pytest
 
 from srn.cli import detect as detect_module
 from srn.cli import options
+from srn.errors import InputError
 from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
 from srn.inference.batch import detect_pictures
@@ -249,6 +251,47 @@ def test_an_interrupted_track_keeps_whole_lines_and_a_video(
     assert (ran.code, ran.err.splitlines()) == (130, ["1 face in 4 frames", "interrupted; the finished part is kept"])
     assert len([json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]) == 4
     assert len(list(open_video("o.mp4"))) == 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_makes_a_clean_up_fail_is_told(
+    srn: Run, desk: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """`numpy.savez` is interrupted in the midst of an array: `zipfile` cannot close what is still being written."""
+    Path("o.npz").write_bytes(older := b"PK\x03\x04 an older pack")
+
+    open_member = zipfile.ZipFile.open
+
+    def interrupted(*arguments: Any, **options: Any) -> IO[bytes]:
+        member = open_member(*arguments, **options)
+        os.kill(os.getpid(), number)
+        return member
+
+    monkeypatch.setattr(zipfile.ZipFile, "open", interrupted)
+    before = content(desk)
+    ran = srn("data", "pack", "set", "--out", "o.npz")
+    assert (ran.code, ran.err.splitlines()[-1]) == (130, "srn: interrupted")
+    assert "zip" not in ran.err.lower()
+    assert content(desk) == before
+    assert Path("o.npz").read_bytes() == older
+
+
+def test_an_interruption_after_which_the_finished_part_cannot_be_kept(
+    srn: Run, desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> Iterator[list[Any]]:
+        yield []
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+        finally:
+            raise InputError.at("o.json", "a file that can be written", "No space left on device")
+
+    monkeypatch.setattr(detect_module, "detect_pictures", interrupted)
+    ran = srn("detect", "a.jpg", "--json", "o.json", "--boxes", "boxes.json")
+    assert ran.code == 130
+    assert ran.err.splitlines() == [
+        "srn: o.json: expected a file that can be written, found No space left on device", "srn: interrupted",
+    ]  # fmt: skip
 
 
 STARTED = """

@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
@@ -18,6 +19,7 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from srn.cli import options
+from srn.errors import SrnError, is_interruption, with_causes
 from srn.files import FileKind, Output, check_outputs
 
 INTERRUPTED = 130  # exit code after Ctrl-C and SIGTERM
@@ -131,12 +133,21 @@ def finishing() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let SIGTERM end the block like Ctrl-C: the finished part is kept, one line, exit code 130."""
+    """Let SIGTERM end the block like Ctrl-C: the finished part is kept, one line, exit code 130.
+
+    So does whatever error an interruption becomes on its way out. If it says that the finished part could not be kept,
+    it has a line of its own.
+    """
     global _ending
-    _ending = False
+    _ending = interrupted = False
+    complaints, wants_all = sys.unraisablehook, bool(os.environ.get("SRN_TRACEBACK"))
 
     def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
         if not _ending:
+            interrupted = True
+            if not wants_all:
+                sys.unraisablehook = lambda _: None  # what is left half-made complains when it is deleted
             raise KeyboardInterrupt
 
     before = {}
@@ -146,9 +157,19 @@ def _interruptible() -> Iterator[None]:
                 before[number] = signal.signal(number, stop)
     try:
         yield
-    except KeyboardInterrupt:
+    except typer.Exit:
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        is_ours = isinstance(error, SrnError | KeyboardInterrupt)
+        if not (interrupted or is_interruption(error)) or (wants_all and not is_ours):
+            raise
+        if isinstance(error, SrnError):
+            options.fail(str(error))
         options.fail("interrupted")
+        for one in with_causes(error):
+            traceback.clear_frames(one.__traceback__)  # now, while nobody hears complaints
         raise typer.Exit(INTERRUPTED) from None
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = complaints

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
-from srn.errors import DataError, first_line, is_out_of_memory
+from srn.errors import DataError, first_line, is_out_of_memory, let_interruption_pass
 from srn.face.geometry import ImageArray
 from srn.inference.cores import usable_cores
 from srn.inference.face import Faces
@@ -198,6 +198,7 @@ class _Stages(Generic[Finished]):
         try:
             found = landmarker.detect_batch([one.image for one in loaded], given)
         except Exception as error:  # of OpenCV, of ONNX Runtime, out of memory
+            let_interruption_pass(error)
             of_memory, half, path = is_out_of_memory(error), len(loaded) // 2, loaded[0].picture.path
             if half:
                 if of_memory and half < self._most:

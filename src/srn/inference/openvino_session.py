@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from srn.errors import InputError, MissingDependencyError, WeightsError, first_line
+from srn.errors import InputError, MissingDependencyError, WeightsError, first_line, let_interruption_pass
 from srn.face.localizer import Float32Array
 from srn.face.onnx_file import check_model, output_names
 from srn.inference.cores import thread_count
@@ -75,6 +75,7 @@ class OpenVinoSession:
             self._batched: _Compiled | None = None
             self._lock = threading.Lock()
         except Exception as error:  # OpenVINO raises RuntimeError, and what its Python part raises
+            let_interruption_pass(error)
             raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
 
     def get_modelmeta(self) -> _Metadata:

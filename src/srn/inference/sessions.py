@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import onnxruntime
 
-from srn.errors import InputError, WeightsError, first_line
+from srn.errors import InputError, WeightsError, first_line, let_interruption_pass
 from srn.face.localizer import Float32Array
 from srn.face.onnx_file import check_model
 from srn.inference.cores import thread_count
@@ -92,6 +92,7 @@ def open_session(
     try:
         session = onnxruntime.InferenceSession(content, options, providers=wanted)
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+        let_interruption_pass(error)
         raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
     _check_providers(wanted[:1], session.get_providers())  # ONNX Runtime falls back to the CPU without an error
     return session
