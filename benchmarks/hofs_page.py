@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from hofs_clips import BEST, WALK, reached
 from hofs_table9 import LEARNED
-from results import markdown_page, markdown_table
+from results import markdown_page, markdown_table, paired_difference
 from srn.face.scheme import IBUG_68
 
 
@@ -72,7 +72,21 @@ def _set_table(name: str, rows: Mapping[str, Mapping[str, float]], variants: Map
         means = [float(np.mean(run["final"][name]["rewards"])) for run in runs]
         way = reached(float(np.mean(means)), walk, best)
         cells.append([f"agent, {variant}", _with_spread(means), f"{way:.0%}"])
-    return f"## {name}: {rows[WALK]['clips']} clips\n\n" + markdown_table(("policy", "reward %", "reached"), cells)
+    table = markdown_table(("policy", "reward %", "reached"), cells)
+    return "\n\n".join([f"## {name}: {rows[WALK]['clips']} clips", table, *_variants_apart(name, variants)])
+
+
+def _variants_apart(name: str, variants: Mapping[str, Any]) -> list[str]:
+    """Write by how much the first variant differs from each other, in sentences."""
+    (first, *others), rng = variants, np.random.default_rng(0)
+    rewards = {variant: np.array([run["final"][name]["rewards"] for run in runs]) for variant, runs in variants.items()}
+    lines = []
+    for other in others:
+        gap, low, high = (value * 100 for value in paired_difference(rewards[first], rewards[other], rng))
+        lines.append(
+            f"{first} minus {other}: {gap:+.3f} ({low:+.3f} to {high:+.3f}) points of %, paired by seed and clip."
+        )
+    return lines
 
 
 def _table_9(table: Mapping[str, Any]) -> str:

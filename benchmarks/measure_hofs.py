@@ -50,6 +50,12 @@ from srn.training.runs import LOG_FILE
 CURVE_STARTS = 1
 """Starts of each clip for the learning curve and its baselines."""
 
+TO_THE_LETTER = {
+    "lanes": 1, "updates": 1, "loss": "squared", "dropout": 0.0, "clip_end": "terminal", "target_every": 0,
+    "double_q": False,
+}  # fmt: skip
+"""Of equations 11 and 12 (`AgentConfig`)."""
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "multi-queue": {},
     "single-queue": {"replay": "single-queue"},
@@ -61,6 +67,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "squared-loss": {"loss": "squared"},
     "nme": {"reward": "nme"},
     "trained-encoder": {"train_encoder": True},
+    "paper's multi-queue": {**TO_THE_LETTER, "replay": "multi-queue"},
+    "paper's single-queue": {**TO_THE_LETTER, "replay": "single-queue"},
 }
 
 

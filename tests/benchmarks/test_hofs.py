@@ -74,6 +74,7 @@ def test_agents_are_measured_against_the_baselines(options: list[str], tmp_path:
         "face-blind map",
         "greedy",
     )
+    tuned += ("--variants", "multi-queue", "paper's single-queue")
     measure_hofs.main([*options, *sizes, *tuned])
 
     content = json.loads((tmp_path / "out" / "hofs.json").read_text())
@@ -85,6 +86,8 @@ def test_agents_are_measured_against_the_baselines(options: list[str], tmp_path:
     assert [len(run["curve"]) for run in content["variants"]["multi-queue"]] == [2, 2]
     assert set(content["table_9"]["nme"]) == {"not at all", "RSF", "HOFS", "face-blind map", "greedy"}
     assert "| agent, multi-queue |" in page
+    means = [np.mean([run["final"]["animated"]["rewards"] for run in runs]) for runs in content["variants"].values()]
+    assert f"multi-queue minus paper's single-queue: {(means[0] - means[1]) * 100:+.3f} (" in page
     assert "| RSF |" in page
     assert (tmp_path / "out" / "hofs_heat_map.png").exists()
     assert (tmp_path / "out" / "hofs_learning.png").exists()
