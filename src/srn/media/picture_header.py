@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 _Sizes = Iterator[tuple[int, int]]
 
 _SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PNM = re.compile(rb"P[1-6]" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})")
-_JPEG_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # FF 00 is data, D0 to D7 are restarts inside the data
+# FF 00 is data, D0 to D7 are restarts inside the data; any number of FF may precede. Nothing is looked at twice.
+_JPEG_DATA = rb"(?:[^\xff]*+\xff++[\x00\xd0-\xd7])*+[^\xff]*+"
+_JPEG_MARKER = re.compile(_JPEG_DATA + rb"\xff++([\x01-\xcf\xd8-\xfe])")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE, _JPEG_END = frozenset({0x01, 0xD8}), 0xD9  # markers without a length
+_PNM_HEADER = 1 << 16  # bytes
+_MOST_PARTS = 100_000
+"""Segments of a JPEG and sizes of any picture at most: more are no picture's, and would take long to read."""
 _TIFF_SIZES = (256, 322), (257, 323)  # tags of the width of the picture and of its tiles, and of their height
 
 
@@ -24,13 +30,14 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
     such a file with grey and report nothing.
     """
     try:
-        sizes = list(next((read(content) for recognize, read in _FORMATS if recognize(content)), iter(())))
+        found = next((read(content) for recognize, read in _FORMATS if recognize(content)), iter(()))
+        sizes = list(itertools.islice(found, _MOST_PARTS + 1))
     except (struct.error, IndexError, ValueError):
         return None
-    return max(sizes, key=lambda size: size[0] * size[1]) if sizes else None
+    return max(sizes, key=lambda size: size[0] * size[1]) if 0 < len(sizes) <= _MOST_PARTS else None
 
 
-def _unpacked(layout: str, content: bytes, *places: int) -> _Sizes:
+def _unpacked(layout: str, content: bytes, places: Iterable[int]) -> _Sizes:
     for place in places:
         width, height = struct.unpack_from(layout, content, place)
         yield abs(width), abs(height)
@@ -39,7 +46,9 @@ def _unpacked(layout: str, content: bytes, *places: int) -> _Sizes:
 def _jpeg(content: bytes) -> _Sizes:
     sizes: list[tuple[int, int]] = []
     place = 0
-    while (found := _JPEG_MARKER.search(content, place)) is not None:
+    for _ in range(_MOST_PARTS):
+        if (found := _JPEG_MARKER.match(content, place)) is None:
+            return
         marker, place = found[1][0], found.end()
         if marker == _JPEG_END:
             yield from sizes
@@ -55,7 +64,7 @@ def _png(content: bytes) -> _Sizes:
     place = 8
     while content[place + 4 : place + 8] != b"IEND":  # OpenCV 5 takes memory for any length that a chunk claims
         place += 12 + struct.unpack_from(">I", content, place)[0]
-    return _unpacked(">II", content, 16)
+    return _unpacked(">II", content, [16])
 
 
 def _webp(content: bytes) -> _Sizes:
@@ -88,18 +97,18 @@ def _tiff(content: bytes) -> _Sizes:
 
 
 def _bmp(content: bytes) -> _Sizes:
-    return _unpacked("<HH" if content[14:15] == b"\x0c" else "<ii", content, 18)
+    return _unpacked("<HH" if content[14:15] == b"\x0c" else "<ii", content, [18])
 
 
 def _pnm(content: bytes) -> _Sizes:
-    match = _PNM.match(content)
+    match = _PNM.match(content, 0, _PNM_HEADER)
     if match is not None:
         yield int(match[1]), int(match[2])
 
 
 def _after(mark: bytes, skip: int) -> Callable[[bytes], _Sizes]:
     """Return a reader of the sizes behind every place of a mark."""
-    return lambda content: _unpacked(">II", content, *(m.end() + skip for m in re.finditer(re.escape(mark), content)))
+    return lambda content: _unpacked(">II", content, (m.end() + skip for m in re.finditer(re.escape(mark), content)))
 
 
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], _Sizes]], ...] = (
@@ -107,9 +116,9 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], _Sizes]], ...] 
     (lambda content: content[:8] == b"\x89PNG\r\n\x1a\n", _png),
     (lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP", _webp),
     (lambda content: content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff),
-    (lambda content: content[:6] in (b"GIF87a", b"GIF89a"), lambda content: _unpacked("<HH", content, 6)),
+    (lambda content: content[:6] in (b"GIF87a", b"GIF89a"), lambda content: _unpacked("<HH", content, [6])),
     (lambda content: content[:2] == b"BM", _bmp),
-    (lambda content: _PNM.match(content) is not None, _pnm),
+    (lambda content: _PNM.match(content, 0, _PNM_HEADER) is not None, _pnm),
     # JPEG 2000, in a file of boxes or bare: the code stream begins with the marker of its sizes.
     (lambda content: content[4:8] == b"jP  " or content[:4] == b"\xff\x4f\xff\x51", _after(b"\xff\x4f\xff\x51", 4)),
     (lambda content: content[4:8] == b"ftyp", _after(b"ispe", 4)),  # AVIF and HEIC
