@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 
 from srn.datasets.pack import pack_faces
@@ -43,19 +45,49 @@ def test_halves_integers_and_what_is_said(srn: Run, tiny_weights: Path, pack: Pa
     assert ran.out.startswith(f"{half}: {half.stat().st_size / 1e6:.1f} MB, landmarks within ")
     assert "QuantizeLinear" not in kinds(half)
 
-    ran = srn("export", tiny_weights, "--precision", "int8", "--data", pack, "--out", integers)
+    ran = srn("export", tiny_weights, pack, "--precision", "int8", "--out", integers)
     assert ran.code == 0, ran.err
     assert ran.out.startswith(f"{integers}: {integers.stat().st_size / 1e6:.1f} MB, landmarks move by 0.")
     assert "QuantizeLinear" in kinds(integers)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "found"), [(("--precision", "int8"), "none"), (("--data", "faces.npz"), "--precision half")]
+    ("arguments", "found"),
+    [
+        (("--precision", "int8"), "none"),
+        (("faces.npz",), "--precision half"),
+        (("--data", "faces.npz"), "--precision half"),  # the old spelling
+    ],
 )
 def test_integers_and_a_pack_go_together(
     srn: Run, tiny_weights: Path, tmp_path: Path, arguments: tuple[str, ...], found: str
 ) -> None:
     ran = srn("export", tiny_weights, "--out", tmp_path / "x.onnx", *arguments)
     expected = "a pack of training faces with --precision int8, and with it alone"
-    assert ran.mistake == f"--data: expected {expected}, found {found}"
+    assert ran.mistake == f"DATA: expected {expected}, found {found}"
     assert not (tmp_path / "x.onnx").exists()
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """As a program without the package reads it."""
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return dict(session.get_modelmeta().custom_metadata_map)
+
+
+def test_the_licence_is_what_was_said_and_stays_with_the_file(srn: Run, tiny_weights: Path, tmp_path: Path) -> None:
+    first, second, third = (tmp_path / f"{name}.onnx" for name in ("first", "second", "third"))
+    assert metadata(tiny_weights)["license"] == "unstated"
+    assert srn("export", tiny_weights, "--license", " CC-BY-4.0 ", "--out", first).code == 0
+    assert srn("export", first, "--iterations", "1", "--out", second).code == 0
+    assert srn("export", second, "--license", "MIT", "--out", third).code == 0
+    assert [metadata(path)["license"] for path in (first, second, third)] == ["CC-BY-4.0", "CC-BY-4.0", "MIT"]
+    assert json.loads(metadata(third)["provenance"]) == {"data": "nothing"}
+    mistake = srn("export", tiny_weights, "--license", " ", "--out", tmp_path / "x.onnx").mistake
+    assert mistake == "--license: expected a licence's name, such as MIT, found an empty text"
+
+
+def test_the_shipped_weights_keep_their_licence(srn: Run, robust_weights: Path, tmp_path: Path) -> None:
+    assert srn("export", robust_weights, "--iterations", "1", "--out", tmp_path / "one.onnx").code == 0
+    assert metadata(tmp_path / "one.onnx")["license"] == "LicenseRef-srn-weights: non-commercial research only"
+    licenses = Path(__file__).parents[2] / "licenses"
+    assert (licenses / f"{metadata(tmp_path / 'one.onnx')['license'].partition(':')[0]}.txt").is_file()

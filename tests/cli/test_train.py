@@ -185,7 +185,14 @@ def test_an_average_of_runs(srn: Run, tmp_path: Path, recipes: list[Any]) -> Non
     from srn.training.config import train_config
 
     mean = tmp_path / "mean.safetensors"
-    common = ("average", shipped_weights(), shipped_weights(), "--data", tmp_path / "faces.npz", "--out", mean)
+    weights = (shipped_weights(), shipped_weights())
+    assert srn("average", *weights, "--run", tmp_path, "--out", mean).mistake.startswith(
+        "DATA: expected the training faces before the weights, found "
+    )
+    assert srn("average", "faces.npz", "--run", tmp_path, "--out", mean).mistake.endswith("found only faces.npz")
+    old = ("average", *weights, "--data", tmp_path / "faces.npz", "--run", tmp_path / "nowhere", "--out", mean)
+    assert "expected a training run's config.json" in srn(*old).mistake
+    common = ("average", tmp_path / "faces.npz", *weights, "--out", mean)
     missing = srn(*common, "--run", tmp_path / "nowhere").mistake
     assert missing.startswith(f"{tmp_path / 'nowhere' / 'config.json'}: expected a training run's config.json")
     train_config("robust", validation=0).save(tmp_path / "run" / "config.json")

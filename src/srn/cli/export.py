@@ -24,6 +24,12 @@ def export(
         Path, typer.Argument(help="A training run's `weights.safetensors`, an exported `.onnx`, or a name.")
     ],
     out: Annotated[Path, typer.Option(help="The ONNX file."), NETWORK],
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DATA]", help="With `int8`: a pack of training faces, which set the ranges of the integers."
+        ),
+    ] = None,
     iterations: Annotated[
         int | None, typer.Option(min=1, help="Cascade steps, as trained if left out; fewer are faster.")
     ] = None,
@@ -31,24 +37,37 @@ def export(
         Literal["half", "float32", "int8"],
         typer.Option(
             help="`half` and `float32`: how large weights are stored; both compute in float32. `int8`: compute in 8-bit"
-            " integers, about twice as fast; needs --data, and cannot be trained further."
+            " integers, about twice as fast; needs DATA, and cannot be trained further."
         ),
     ] = "half",
-    data: Annotated[
-        Path | None, typer.Option(help="With `int8`: a pack of training faces, which set the ranges of the integers.")
+    license_: Annotated[
+        str | None,
+        typer.Option(
+            "--license",
+            help="Licence of the weights, kept in the file; if left out, that of WEIGHTS, or `unstated`.",
+        ),
     ] = None,
+    old_data: options.OldData = None,
 ) -> None:
     """Write a network as one ONNX file for the runtime and compare its output with PyTorch's.
 
+    The file's metadata say what goes in, what comes out, how a crop is cut, what it was trained on, and its licence.
+
     Example: `srn export runs/first/weights.safetensors --out robust.onnx`
+
+    Example: `srn export robust faces.npz --precision int8 --out small.onnx`
     """
+    data = data or old_data
     if (precision == "int8") != (data is not None):
         expected = "a pack of training faces with --precision int8, and with it alone"
-        raise InputError.at("--data", expected, "none" if data is None else f"--precision {precision}")
+        raise InputError.at("DATA", expected, "none" if data is None else f"--precision {precision}")
+    if license_ is not None and not license_.strip():
+        raise InputError.at("--license", "a licence's name, such as MIT", "an empty text")
     with options.needs_extra("train", "exporting"):
         from srn.model.checkpoint import adapted
         from srn.model.export import export_int8, export_onnx, load_weights
     network, provenance = load_weights(weights, older=True)
+    provenance = provenance if license_ is None else {**provenance, "license": license_.strip()}
     if iterations is not None:
         network = adapted(network, dataclasses.replace(network.config, iterations=iterations))
     if data is None:

@@ -9,6 +9,7 @@ import typer
 
 from srn.cli import options
 from srn.cli.data import load_faces
+from srn.errors import InputError
 from srn.files import WEIGHTS
 
 Preset = Annotated[
@@ -99,21 +100,31 @@ def train(
 
 
 def average(
-    weights: Annotated[
-        list[Path], typer.Argument(help="Weights of runs that began from the same ones. One named twice counts twice.")
+    words: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DATA WEIGHTS...",
+            help="DATA: the runs' training faces, a dataset's root or a pack. WEIGHTS: of runs that began from the same"
+            " ones. One named twice counts twice.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The averaged weights (.safetensors)."), WEIGHTS],
     run: Annotated[Path, typer.Option(help="Folder of one of the runs, for its recipe.")],
-    data: Annotated[Path, typer.Option(help="The runs' training faces: a dataset's root, or a pack.")],
     faces_seen: Annotated[
         int | None, typer.Option(min=0, help="Faces that all the runs have seen, for the record.")
     ] = None,
+    old_data: options.OldData = None,
 ) -> None:
     """Average the weights of several runs, and calibrate the expected errors of the mean.
 
-    Example: `srn average runs/a/weights.safetensors runs/b/weights.safetensors --run runs/a --data faces.npz --out
+    Example: `srn average faces.npz runs/a/weights.safetensors runs/b/weights.safetensors --run runs/a --out
     mean.safetensors`
     """
+    data, *weights = words if old_data is None else [old_data, *words]
+    if data.suffix in (".safetensors", ".onnx"):
+        raise InputError.at("DATA", "the training faces before the weights", str(data))
+    if not weights:
+        raise InputError.at("DATA WEIGHTS", "training faces and weights", f"only {data}")
     with options.needs_extra("train", "averaging weights"):
         from srn.training.averaging import average_runs
         from srn.training.config import TrainConfig

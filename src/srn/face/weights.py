@@ -13,6 +13,9 @@ from pathlib import Path
 from srn.errors import WeightsError
 from srn.face.onnx_file import PINNED
 
+LICENSE = "LicenseRef-srn-weights: non-commercial research only"
+"""Of all networks of the catalogue."""
+
 MODELS_VARIABLE = "SRN_MODELS"
 """Environment variable with the folder of research weights, where the package is not installed from its repository."""
 
@@ -105,6 +108,12 @@ def _folders() -> list[Path]:
     package = Path(__file__).parents[1]
     named = os.environ.get(MODELS_VARIABLE)
     return [package / "weights", *([Path(named)] if named else []), package.parents[1] / "models"]
+
+
+def license_of(content: bytes) -> str | None:
+    """Return the licence of a file of the catalogue, by its content; None for any other."""
+    digest = hashlib.sha256(content).hexdigest()
+    return LICENSE if any(one.sha256 == digest for one in CATALOGUE) else None
 
 
 def find_weights(weights: str | os.PathLike[str]) -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor
 from srn.errors import SrnError, WeightsError
 from srn.face.geometry import ImageArray
 from srn.face.onnx_file import check_model, sealed
-from srn.face.weights import find_weights
+from srn.face.weights import find_weights, license_of
 from srn.files import write_atomically
 from srn.model.checkpoint import load_network, network_from
 from srn.model.config import ModelConfig
@@ -26,9 +26,11 @@ from srn.model.graph import stored
 from srn.model.network import StructuralRelationNetwork
 from srn.model.network_graph import NetworkGraph
 from srn.model.quantize import quantized
+from srn.model.usage import usage
 
 FORMAT = "srn onnx 1"
 INTEGERS = "int8"  # entry `precision` of a quantized file's metadata
+UNSTATED = "unstated"  # entry `license` of the metadata where nobody said one
 INPUTS = ("image", "initial_shape", "hidden", "initial_weight")
 
 _BATCH = 16  # crops at a time
@@ -66,12 +68,14 @@ def export_onnx(
 ) -> float:
     """Write a network as ONNX after checking it against PyTorch; return their `parity`.
 
-    Parameters keep their names. Metadata hold the config, the scheme, the mean shape and the provenance.
+    Parameters keep their names. Metadata hold the config, the scheme, the mean shape, the provenance, the licence and
+    how the file is used.
 
     Args:
         network: the network.
         path: the `.onnx` file.
-        provenance: text by name (data, recipe, faces seen, ...), kept in the file.
+        provenance: text by name (data, recipe, faces seen, ...), kept in the file. `license` becomes an entry of its
+            own; without it that says `unstated`.
         half: store large weights in half precision. The torch network of the comparison is rounded too, so that the
             check covers the graph alone.
 
@@ -127,7 +131,10 @@ def _file(
 ) -> bytes:
     """Return a model's file: with its description and its digest."""
     mean_shape = json.dumps(np.round(network.mean_shape.numpy().astype(float), 6).tolist())
-    texts = {"mean_shape": mean_shape, "provenance": json.dumps(dict(provenance or {}), sort_keys=True)}
+    record = dict(provenance or {})
+    words = usage(network.config, [output.name for output in model.graph.output])
+    texts = {"mean_shape": mean_shape, "license": record.pop("license", UNSTATED), "usage": words}
+    texts["provenance"] = json.dumps(record, sort_keys=True)
     helper.set_model_props(model, {"format": FORMAT, "config": network.config.to_json(), **texts, **facts})
     onnx.checker.check_model(model)
     return sealed(model.SerializeToString())
@@ -163,6 +170,7 @@ def parity(network: StructuralRelationNetwork, content: bytes, batches: tuple[in
 def load_onnx(path: str | os.PathLike[str], *, older: bool = False) -> tuple[StructuralRelationNetwork, dict[str, Any]]:
     """Read a torch network, in evaluation mode, and its provenance; raise `WeightsError` unless exported here.
 
+    The provenance has an entry `license` where the file states one, or is of the catalogue.
     With `older` a file without a digest is accepted, as versions before 0.9 wrote it.
     """
     expected = f"a network exported by 'srn export' ({FORMAT})"
@@ -179,6 +187,9 @@ def load_onnx(path: str | os.PathLike[str], *, older: bool = False) -> tuple[Str
         config = ModelConfig.from_json(metadata["config"], path)
         mean = np.array(json.loads(metadata["mean_shape"]), np.float32)
         provenance = dict(json.loads(metadata["provenance"]))
+        license = metadata.get("license", UNSTATED)
+        known = license_of(content) if license == UNSTATED else license
+        provenance |= {} if known is None else {"license": known}
         tensors = StructuralRelationNetwork(config, mean).state_dict()
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     # The graph does not use the counters of seen batches, so the file lacks them.
