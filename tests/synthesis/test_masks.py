@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from srn.errors import InputError
 from srn.face.geometry import transform_points
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
-from srn.synthesis.masks import MaskTemplate, fit_mask, mask_anchors, outline, patterned, turned_side
+from srn.synthesis.masks import MaskTemplate, fit_mask, mask_anchors, outline, patterned, skin_light, turned_side
 
 RED = (200, 30, 40)
 
@@ -116,3 +118,24 @@ def test_a_pattern_keeps_the_shape_and_the_shading(template: MaskTemplate) -> No
 def test_a_template_is_checked(image: np.ndarray, points: np.ndarray) -> None:
     with pytest.raises(InputError, match="odd"):
         MaskTemplate("odd", image, points)
+
+
+def test_a_mask_cut_from_a_photograph_takes_the_light_of_the_face(template: MaskTemplate) -> None:
+    shape = upright_face()
+    painted = {}
+    for light in (40, 80, 160):
+        image = np.full((320, 320, 3), light, np.uint8)
+        image[200:] = 255  # only the skin between the eyes counts
+        assert skin_light(image, shape, IBUG_68) == light
+        fit_mask(image, shape, IBUG_68, dataclasses.replace(template, skin=80.0))
+        painted[light] = image[220, 150]
+    np.testing.assert_allclose(painted[80], RED, atol=1)
+    np.testing.assert_allclose(painted[40], np.array(RED) / 2, atol=1)
+    np.testing.assert_allclose(painted[160], np.minimum(np.array(RED) * 2, 255), atol=1)
+    assert skin_light(image, shape - 1000, IBUG_68) == 160  # far outside: the nearest pixels
+
+
+@pytest.mark.parametrize("skin", [0.0, -1.0, 256.0, float("nan")])
+def test_the_light_of_a_skin_is_checked(template: MaskTemplate, skin: float) -> None:
+    with pytest.raises(InputError, match="expected a light of the skin"):
+        dataclasses.replace(template, skin=skin)

@@ -23,14 +23,17 @@ class MaskTemplate:
         image: (H, W, 4) uint8 RGB with alpha.
         key_points: (6, 2) template pixels: upper left, upper middle, upper right, lower left, lower middle, lower
             right. They may lie just outside the picture.
+        skin: for a mask cut from a photograph, the light of its wearer's skin (`skin_light`); None: colours are
+            painted as they are.
 
     Raises:
-        InputError: the picture or the key points have another form.
+        InputError: the picture or the key points have another form, or the light of the skin is not positive.
     """
 
     name: str
     image: npt.NDArray[np.uint8]
     key_points: npt.NDArray[np.float64]
+    skin: float | None = None
 
     def __post_init__(self) -> None:
         image, where = self.image, f"mask template {self.name}"
@@ -38,6 +41,8 @@ class MaskTemplate:
             raise InputError.at(where, "(H, W, 4) uint8", f"{image.dtype} {image.shape}")
         if self.key_points.shape != (6, 2):
             raise InputError.at(where, "key points (6, 2)", str(self.key_points.shape))
+        if self.skin is not None and not 0 < self.skin <= 255:
+            raise InputError.at(where, "a light of the skin in (0, 255]", str(self.skin))
 
 
 def outline(scheme: LandmarkScheme) -> tuple[int, ...]:
@@ -78,6 +83,31 @@ def mask_anchors(shape: FloatArray, scheme: LandmarkScheme) -> npt.NDArray[np.fl
     return np.stack([along(0.09), top, along(0.91), along(0.28), along(0.5), along(0.72)])
 
 
+SKIN = 0.12
+"""Half the side of the square between the eyes, as a share of the distance of their centres."""
+
+LIGHTER = 2.5
+"""At most so many times lighter or darker is a mask painted than it was where it was cut out."""
+
+
+def skin_light(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme) -> float:
+    """Return the mean grey level in [0, 255] of the skin between the eyes, which a mask leaves free.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        shape: (N, 2) landmarks of the face, picture pixels.
+        scheme: their numbering.
+    """
+    left, right = (shape[list(points)].mean(axis=0) for points in scheme.eyes)
+    (x, y), radius = (left + right) / 2, max(SKIN * float(np.linalg.norm(right - left)), 1.0)
+    height, width = image.shape[:2]
+    rows, columns = (
+        slice(*np.clip([round(at - radius), round(at + radius) + 1], [0, 1], [size - 1, size]).astype(int))
+        for at, size in ((y, height), (x, width))
+    )
+    return float(cv2.cvtColor(np.ascontiguousarray(image[rows, columns]), cv2.COLOR_RGB2GRAY).mean())
+
+
 TURNED = 0.3
 """A nose nearer to one end of the outline than this share of its width calls for a side view of the mask."""
 
@@ -111,7 +141,8 @@ def _perspective(source: FloatArray, target: FloatArray) -> npt.NDArray[np.float
 def fit_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, template: MaskTemplate) -> Covered:
     """Paint a mask template over a face of a shape (N, 2), in place, and return the covered pixels (H, W).
 
-    The homography that fits the six key points best maps the template.
+    The homography that fits the six key points best maps the template. A mask cut from a photograph becomes lighter or
+    darker by the ratio of the light on both skins.
     """
     height, width = image.shape[:2]
     anchors = mask_anchors(shape, scheme)
@@ -120,6 +151,8 @@ def fit_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, templ
     matrix = _perspective(template.key_points, anchors)
     painted = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
     opacity = np.clip(painted[:, :, 3:], 0, 1)
+    if template.skin is not None:
+        painted[:, :, :3] *= np.clip(skin_light(image, shape, scheme) / template.skin, 1 / LIGHTER, LIGHTER)
     image[:] = np.clip(np.round(image * (1 - opacity) + painted[:, :, :3]), 0, 255).astype(np.uint8)
     return np.asarray(opacity[:, :, 0] > 0.5)
 

@@ -40,6 +40,7 @@ class MaskWardrobe:
     def load(cls, folder: str | os.PathLike[str]) -> MaskWardrobe:
         """Read templates: PNGs with alpha, and `key_points.csv` (file, then x and y of six points).
 
+        A column `skin` is the light of the wearer's skin of masks that were cut from photographs (`MaskTemplate`).
         `NAME_left.png` and `NAME_right.png` are the side versions of `NAME.png`. Patterns are read from the folder
         `textures` beside it.
 
@@ -90,7 +91,8 @@ def _read_template(directory: Path, row: dict[str, str], where: str) -> MaskTemp
     with DataError.reading(where, "a file name and six points x, y"):
         file = directory / check_inside(row["file"], where)
         points = np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in KEY_POINT_NAMES])
-        if not np.isfinite(points).all():
+        skin = float(row["skin"]) if row.get("skin") else None
+        if not np.isfinite([*points.flat, skin or 0]).all():
             raise ValueError("numbers that are not finite")
     with DataError.reading(file, "a PNG with alpha"):
         content = file.read_bytes()
@@ -101,4 +103,5 @@ def _read_template(directory: Path, row: dict[str, str], where: str) -> MaskTemp
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
         raise DataError.at(file, "a PNG with alpha", "none")
-    return MaskTemplate(file.stem, cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA).astype(np.uint8, copy=False), points)
+    image = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA).astype(np.uint8, copy=False)
+    return MaskTemplate(file.stem, image, points, skin)
