@@ -68,8 +68,24 @@ def test_udp_and_chart(srn: Run, scripted: None, clip: Path, tmp_path: Path) -> 
     assert srn("track", clip, "--udp", f"127.0.0.1:{port}").out == ""
 
 
+def test_osc_beside_udp(srn: Run, scripted: None, clip: Path) -> None:
+    """Both send every frame: one datagram, or one for the frame and one for its face."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(5)
+        port = listener.getsockname()[1]
+        ran = srn("track", clip, "--udp", port, "--osc", f":{port}", "--frames", 3)
+        got = [listener.recv(65536) for _ in range(9)]
+
+    assert (ran.code, ran.out, ran.err) == (0, "", "1 face in 3 frames\n")
+    assert sum(one.startswith(b"{") for one in got) == 3
+    assert sum(b"/srn/frame\0\0,ifi\0\0\0\0" in one for one in got) == 3
+    assert sum(b"/srn/face/1/landmarks\0" in one for one in got) == 3
+
+
 def test_mistakes(srn: Run, scripted: None, clip: Path, tmp_path: Path) -> None:
     assert "address: expected HOST:PORT" in srn("track", clip, "--udp", "nowhere").mistake
+    assert "address: expected HOST:PORT" in srn("track", clip, "--osc", "nowhere").mistake
     assert "expected a chart (.png, .svg, .pdf), found .txt" in srn("track", clip, "--plot", tmp_path / "a.txt").mistake
     (tmp_path / "notes.png").write_text("mine")
     assert "a file of another kind" in srn("track", clip, "--plot", tmp_path / "notes.png").mistake

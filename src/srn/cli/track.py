@@ -20,6 +20,7 @@ from srn.media.ffmpeg import quiet
 from srn.media.results import Record, json_lines
 from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
+from srn.uses.osc import OscSender
 from srn.uses.plot import TrackChart
 from srn.uses.window import Window
 from srn.uses.wire import UdpSender
@@ -44,6 +45,11 @@ Udp = Annotated[
     typer.Option(metavar="HOST:PORT", help="Send each frame's faces as JSON by UDP; :PORT is this machine."),
 ]
 
+Osc = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT", help="Send each frame's faces as Open Sound Control; :PORT is this machine."),
+]
+
 
 def _source(video: str) -> str | int:
     """Return a path, or the number of a camera if the text is a number and no such file exists."""
@@ -57,6 +63,7 @@ def track(
     plot: Plot = None,
     show: Show = False,
     udp: Udp = None,
+    osc: Osc = None,
     smooth: Annotated[bool, typer.Option(help="Smooth the landmarks over time and hold hidden ones.")] = True,
     start: Annotated[
         Literal["mean", "previous"],
@@ -85,20 +92,23 @@ def track(
     source = _source(video)
     sound = source if isinstance(source, str) and os.path.isfile(source) else None
     landmarker = options.open_landmarker(weights, accuracy, flip_average, engine, yunet)
-    sender, chart = _further(landmarker, udp, plot)
+    senders, chart = _further(landmarker, udp, osc, plot)
     reader = open_video(source, live=live)
     tracker = landmarker.tracker(
         smooth=smooth, start=start, iterations=iterations, find_every=find_every, frame_rate=reader.frame_rate
     )
     writer = None if out is None else VideoWriter(out, reader.frame_rate, reader.time_base, sound_from=sound)
     window = Window(writer) if show else None
-    target = json_file or (None if out or plot or show or udp else STANDARD_OUTPUT)
+    target = json_file or (None if out or plot or show or udp or osc else STANDARD_OUTPUT)
     done = TrackedVideo()
     try:
         with contextlib.ExitStack() as stack, finishing(), options.progress_bar("frames") as progress:
             stack.enter_context(contextlib.closing(reader))
-            sinks = [stack.enter_context(json_lines(target)), *(one.take for one in (sender, chart) if one is not None)]
-            _ = [stack.enter_context(one) for one in (writer, sender, window) if one is not None]
+            sinks = [
+                stack.enter_context(json_lines(target)),
+                *(one.take for one in (*senders, chart) if one is not None),
+            ]
+            _ = [stack.enter_context(one) for one in (writer, *senders, window) if one is not None]
             task = progress.add_task("tracking", total=min(filter(None, (reader.length, frames)), default=None))
             done = track_video(
                 reader, tracker, write_record=_to_all(sinks), writer=window or writer, trace_s=trace, limit=frames,
@@ -109,17 +119,19 @@ def track(
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)
     done.interrupted &= not (window and window.closed)  # closing it is the way to end
-    _report(done, writer, sender, camera=sound is None)
+    _report(done, writer, senders, camera=sound is None)
 
 
 def _further(
-    landmarker: FaceLandmarker, udp: str | None, plot: Path | None
-) -> tuple[UdpSender | None, TrackChart | None]:
+    landmarker: FaceLandmarker, udp: str | None, osc: str | None, plot: Path | None
+) -> tuple[list[UdpSender], TrackChart | None]:
     """Open what takes the records beside the file of lines."""
-    if udp is None and plot is None:
-        return None, None
+    if udp is None and osc is None and plot is None:
+        return [], None
     scheme = landmarker.localizer.scheme
-    return None if udp is None else UdpSender(udp, scheme), None if plot is None else TrackChart(plot, scheme)
+    wanted = ((UdpSender, udp), (OscSender, osc))
+    senders = [kind(address, scheme) for kind, address in wanted if address is not None]
+    return senders, None if plot is None else TrackChart(plot, scheme)
 
 
 def _to_all(sinks: Sequence[Callable[[Record], None]]) -> Callable[[Record], None]:
@@ -130,15 +142,16 @@ def _to_all(sinks: Sequence[Callable[[Record], None]]) -> Callable[[Record], Non
     return write
 
 
-def _report(done: TrackedVideo, writer: VideoWriter | None, sender: UdpSender | None, *, camera: bool) -> None:
+def _report(done: TrackedVideo, writer: VideoWriter | None, senders: Sequence[UdpSender], *, camera: bool) -> None:
     """Print the outcome, and exit with its code unless it is success."""
     counts = f"{options.counted(done.people, 'face')} in {options.counted(done.frames, 'frame')}"
     options.say(counts, options.messages)
     if writer is not None and writer.sound_lost:
         options.say(f"{writer.path}: without sound: {writer.sound_lost}", options.messages)
-    if sender is not None and sender.lost:
-        lost = options.counted(sender.lost, "datagram")
-        options.say(f"--udp: {lost} could not be sent: does a program listen there?", options.messages)
+    for sender in senders:
+        if sender.lost:
+            name, lost = "--osc" if isinstance(sender, OscSender) else "--udp", options.counted(sender.lost, "datagram")
+            options.say(f"{name}: {lost} could not be sent: does a program listen there?", options.messages)
     options.exit_if_failed([] if done.problem is None else [done.problem])
     if done.interrupted:
         options.say("interrupted; the finished part is kept", options.messages)
