@@ -18,7 +18,7 @@ pytest.importorskip("fastapi", reason="the service needs FastAPI: pip install 's
 import uvicorn
 from fastapi import FastAPI
 
-from srn.serve.run import listening
+from srn.serve.run import configured, listening
 
 
 class Answer(NamedTuple):
@@ -73,7 +73,7 @@ class Client(NamedTuple):
 def served(app: FastAPI) -> Iterator[Client]:
     """Run an application in a thread for the block."""
     opened = listening("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False))
+    server = uvicorn.Server(configured(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
     thread.start()
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +16,15 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the service needs FastAPI: pip install 'srn[serve]'")
 
+from starlette.requests import Request
+from starlette.types import Message
+
 from srn import FaceLandmarker
+from srn.errors import InputError
 from srn.face.geometry import Box
 from srn.inference.face_finder import FoundFace
 from srn.media.pictures import encode_image
 from srn.serve.app import make_app
-from srn.serve.body import Upload
 from srn.serve.limits import Limits, Refused
 
 from .conftest import Answer, Client, Serve, served
@@ -100,6 +105,7 @@ def test_doubtful_faces_are_left_out_and_counted(client: Client) -> None:
         ("?min_confidence=2", picture(30), 422, "min_confidence: "),
         ("?min_confidence=nan", picture(30), 422, "min_confidence: "),
         ("?box=1,2,3", picture(30), 422, "face box: expected four numbers x0, y0, x1, y1"),
+        (f"?{'box=1,2,30,40&' * 257}", picture(30), 422, "box: List should have at most 256 items"),
         ("?box=500,500,600,600", picture(30), 422, "face box: expected a face box of at least 1 pixel in the picture"),
     ],
 )
@@ -129,7 +135,12 @@ def test_limits_of_bytes_and_pixels(landmarker: FaceLandmarker, serve: Serve) ->
 
 def test_a_token_is_asked_for(landmarker: FaceLandmarker, serve: Serve) -> None:
     client = serve(make_app(landmarker, token="geheim"))
-    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "geheim"}):
+    for headers in (
+        {},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Bearer geheimer"},
+        {"Authorization": "geheim"},
+    ):
         answer = client.post("/detect", picture(30), headers=headers)
         assert answer.status == 401
         assert answer.headers["www-authenticate"] == "Bearer"
@@ -140,10 +151,43 @@ def test_a_token_is_asked_for(landmarker: FaceLandmarker, serve: Serve) -> None:
 
 def test_only_known_hosts(client: Client, landmarker: FaceLandmarker, serve: Serve) -> None:
     assert client.get("/health", headers={"Host": "page.example:8000"}).status == 421
-    for host in ("localhost:1", "127.0.0.1", "[::1]:8000"):
+    for host in ("127.0.0.1.page.example", "127.0.0.1@page.example", "127.0.0.1:80:80"):
+        assert client.get("/health", headers={"Host": host}).status == 421
+    for host in ("localhost:1", "127.0.0.1", "[::1]:8000", "LOCALHOST"):
         assert client.get("/health", headers={"Host": host}).status == 200
     everyone = serve(make_app(landmarker, hosts=None))
     assert everyone.get("/health", headers={"Host": "page.example"}).status == 200
+
+
+def test_pages_of_other_sites_are_refused(client: Client) -> None:
+    """A browser says whose page asks. Without that any page could make this machine work."""
+    own = f"127.0.0.1:{client.port}"
+    for origin, status in ((f"http://{own}", 200), ("https://page.example", 403), ("null", 403), (f"//{own}", 403)):
+        assert client.post("/detect", picture(30), headers={"Origin": origin}).status == status
+    assert "access-control-allow-origin" not in client.get("/health", headers={"Origin": f"http://{own}"}).headers
+
+
+def test_tokens_that_no_client_can_send(landmarker: FaceLandmarker, serve: Serve) -> None:
+    for token in ("", "two words", "line\n"):
+        with pytest.raises(InputError, match="token: expected one word"):
+            make_app(landmarker, token=token)
+    client = serve(make_app(landmarker, token="schlüssel"))
+    assert client.get("/metrics", headers={"Authorization": "Bearer schlüssel".encode()}).status == 200
+
+
+def test_nothing_that_strangers_send_is_printed(
+    landmarker: FaceLandmarker, serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    client = serve(make_app(landmarker))
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    assert client.get("/health", headers=upgrade).status == 200
+    form = {"Content-Type": "multipart/form-data; boundary=y"}
+    assert client.post("/detect", b"--x" * 1000, headers=form).status == 422
+    assert client.get("/" + "a" * 5000).error == f"GET /{'a' * 199}: Not Found"
+    with socket.create_connection(("127.0.0.1", client.port)) as raw:
+        raw.sendall(b"\x16\x03\x01 no HTTP\r\n\r\n")
+        assert raw.recv(100).startswith(b"HTTP/1.1 400 ")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_health_metrics_and_documentation(client: Client, landmarker: FaceLandmarker) -> None:
@@ -223,16 +267,39 @@ def test_what_is_in_progress_is_answered_before_the_end(robust_weights: Path) ->
 
 
 def test_memory_is_bounded(landmarker: FaceLandmarker) -> None:
-    """Two pictures do not fit; the one in progress always does."""
+    """Two pictures do not fit, encoded and decoded; the one in progress always does, whatever it takes."""
     app = make_app(landmarker, Limits(memory=0.08))
-    service, upload = app.state.service, Upload(picture(30), "a.png")
-    refusal = pytest.raises(Refused, match="the pictures in progress take")
-    with service.memory(upload), refusal as refused, service.memory(upload):
-        pass
-    assert refused.value.status == 429
-    with service.memory(upload):
-        pass
+    service = app.state.service
+
+    def request() -> Request:
+        async def receive() -> Message:
+            return {"type": "http.request", "body": picture(30), "more_body": False}
+
+        return Request({"type": "http", "headers": []}, receive)
+
+    async def ask() -> None:
+        async with service.upload(request()):
+            with pytest.raises(Refused, match=r"the pictures in progress take 0.08 MB, the most") as refused:
+                async with service.upload(request()):
+                    pass
+        assert refused.value.status == 429
+        async with service.upload(request()) as upload:
+            assert upload.content == picture(30)
+
+    asyncio.run(ask())
     service.pool.close()
+
+
+def test_a_body_takes_memory_while_it_arrives(landmarker: FaceLandmarker, serve: Serve) -> None:
+    """One client sends half of its picture and waits; the limit holds for the other one."""
+    app = make_app(landmarker, Limits(memory=0.001))
+    client = serve(app)
+    with socket.create_connection(("127.0.0.1", client.port)) as slow:
+        slow.sendall(b"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1200\r\n\r\n" + b"x" * 600)
+        answers = (client.post("/detect", b"x" * 600).status for _ in range(500))
+        assert next(status for status in answers if status != 415) == 429  # 415 until its half is there
+    answers = (client.post("/detect", b"x" * 600).status for _ in range(500))
+    assert next(status for status in answers if status != 429) == 415  # its memory is free again
 
 
 def test_an_answer_is_json_without_numbers_that_are_none(client: Client) -> None:

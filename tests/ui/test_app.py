@@ -6,6 +6,10 @@ import csv
 import io
 import json
 import re
+import socket
+import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the page needs FastAPI: pip install 'srn[ui]'")
 
 from srn import FaceLandmarker
+from srn.inference.face import Faces
 from srn.media.pictures import encode_image
 from srn.media.pts import read_pts
 from srn.media.video_writing import VideoWriter
@@ -108,6 +113,53 @@ def test_a_video_comes_back_frame_by_frame(client: Client, tmp_path: Path, monke
     assert "the first 2 frames" in cut[3]["error"]
 
 
+def test_videos_leave_nothing_behind_and_come_one_by_one(
+    client: Client, landmarker: FaceLandmarker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that goes away ends the work; until then the next video is told to come again."""
+    path, begun, go_on, seen = tmp_path / "clip.mp4", threading.Event(), threading.Event(), list[float]()
+    with VideoWriter(path, 10.0) as writer:
+        for number in range(30):
+            writer.write(np.zeros((64, 64, 3), np.uint8), number / 10)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr(ui, "VIDEOS", 1)
+
+    class Slow:
+        def update(self, image: Any, time_s: float) -> Faces:
+            seen.append(time_s)
+            begun.set()
+            assert go_on.wait(20)
+            return Faces()
+
+    monkeypatch.setattr(FaceLandmarker, "tracker", lambda self, frame_rate: Slow())
+    head = f"POST /page/video HTTP/1.1\r\nHost: localhost\r\nContent-Length: {path.stat().st_size}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", client.port)) as gone:
+        gone.sendall(head.encode() + path.read_bytes())
+        assert begun.wait(20)
+        assert client.post("/page/video", path.read_bytes()).status == 429
+    go_on.set()
+    answers = (client.post("/page/video", b"none") for _ in range(1000))
+    assert next(answer.status for answer in answers if answer.status != 429) == 200  # the place is free again
+    assert len(seen) < 30
+    for _ in range(1000):
+        if not list((tmp_path / "temporary").iterdir()):
+            return
+        time.sleep(0.01)
+    pytest.fail("a folder is left behind")
+
+
+def test_any_failure_of_a_video_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Path) -> None:
+        raise MemoryError(f"no memory for {path}")
+
+    monkeypatch.setattr(ui, "open_video", broken)
+    name = "a" * 300 + ".mp4%00" + "b" * 300
+    first, last = client.post(f"/page/video?name={name}", b"x").text.splitlines()
+    assert json.loads(first) == {"error": f"no memory for {'a' * 200}"}
+    assert json.loads(last) == {"done": True}
+
+
 def test_what_is_no_video_is_named_as_the_user_named_it(client: Client) -> None:
     lines = client.post("/page/video?name=..%2F..%2Fetc%2Fholiday.mp4", b"no video" * 100).text.splitlines()
     error = json.loads(lines[0])["error"]
@@ -136,7 +188,13 @@ def test_downloads_are_the_files_of_srn_detect(client: Client, record: Any, tmp_
     assert len(coco["annotations"][0]["keypoints"]) == 3 * 68
 
 
-@pytest.mark.parametrize("change", ["no json", "{}", '{"faces": 3}', "[]"])
+ODD = '{"faces": [], "path": "a", "width": %s, "height": 1}'
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["no json", "{}", '{"faces": 3}', "[]", "[" * 100_000, ODD % "1e999", ODD % "NaN"],
+)
 def test_records_that_are_none(client: Client, change: str) -> None:
     answer = client.post("/page/export?kind=json", change.encode())
     assert answer.status == 422
@@ -152,10 +210,19 @@ def test_formats_that_are_none(client: Client, record: Any) -> None:
 
 
 def test_other_sites_are_refused(client: Client) -> None:
-    own = f"127.0.0.1:{client.port}"
-    for origin, status in ((f"http://{own}", 200), ("https://page.example", 403), ("null", 403)):
-        assert client.post("/detect", picture(30), headers={"Origin": origin}).status == status
+    for path in ("/page/frame?session=a&time_s=0", "/page/video", "/page/export?kind=json", "/detect"):
+        assert client.post(path, picture(30), headers={"Origin": "https://page.example"}).status == 403
+    assert client.get("/").headers["cross-origin-resource-policy"] == "same-origin"
     assert client.get("/", headers={"Host": "page.example"}).status == 421
+
+
+def test_memory_that_ends_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(content: bytes, name: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(ui, "decode_image", none_left)
+    answer = client.post("/page/frame?session=a&time_s=0", picture(30))
+    assert (answer.status, answer.error) == (503, "no memory left for this picture: come again")
 
 
 def test_an_encoded_picture_is_read_as_the_command_reads_it(client: Client, landmarker: FaceLandmarker) -> None:

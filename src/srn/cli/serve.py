@@ -48,9 +48,9 @@ def serve(
     `curl --data-binary @portrait.jpg http://127.0.0.1:8000/detect`
     """
     with options.needs_extra("serve", "srn serve"):
-        from srn.serve.app import LOOPBACK_HOSTS, make_app
+        from srn.serve.app import make_app
         from srn.serve.limits import Limits
-        from srn.serve.run import is_loopback, listening, run, url_of
+        from srn.serve.run import is_loopback, listening, names_of, run, url_of
     limits = Limits(max_megabytes, max_megapixels, queue, memory, seconds)
     own = is_loopback(host)
     if not own and token is None and not public:
@@ -59,6 +59,6 @@ def serve(
         weights, "balanced", flip_average, engine, None, smallest=smallest, max_faces=max_faces
     )
     opened = listening(host, port)
-    app = make_app(landmarker, limits, token, LOOPBACK_HOSTS if own else None)
+    app = make_app(landmarker, limits, token, names_of(host) if own else None)
     run(app, opened, lambda: options.note(f"{url_of(opened)} ({landmarker.localizer.name}), Ctrl-C ends it"))
     options.note("ended")

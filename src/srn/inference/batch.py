@@ -55,15 +55,18 @@ class Choice(NamedTuple):
 
     def of(self, found: Detection) -> Detection:
         """Leave out the faces of a detection that are not to be kept."""
-        faces, left_out = self.kept(found.faces)
+        faces, left_out = self.kept(found.faces, boxed=self.boxes is not None)
         return found._replace(faces=faces, left_out=left_out)
 
-    def kept(self, found: Faces) -> tuple[Faces, int]:
-        """Return the faces that are kept, and how many are left out for their low confidence."""
+    def kept(self, found: Faces, *, boxed: bool = False) -> tuple[Faces, int]:
+        """Return the faces that are kept, and how many are left out for their low confidence.
+
+        `boxed` says that they were looked for in the user's boxes.
+        """
         faces = kept = found.above(score=self.min_score)
         if self.min_confidence:
             kept = faces.above(confidence=self.min_confidence)
-        elif self.min_confidence is None and self.boxes is None:
+        elif self.min_confidence is None and not boxed:
             kept = Faces(face for face in faces if not face.is_doubtful)
         return kept, len(faces) - len(kept)
 

@@ -7,19 +7,17 @@ import contextlib
 import hmac
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 import srn
-from srn.errors import DataError, SrnError, first_line, is_out_of_memory
+from srn.errors import DataError, InputError, SrnError, first_line, is_out_of_memory
 from srn.inference.batch import Choice
 from srn.inference.face import Faces
 from srn.inference.landmarker import FaceLandmarker, as_box
@@ -27,37 +25,25 @@ from srn.inference.views import Accuracy
 from srn.media.pictures import decode_image, decoded_bytes
 from srn.media.results import compact, picture_record
 from srn.serve.body import Upload, read_upload
+from srn.serve.guard import LOOPBACK_HOSTS, KnownHosts, refusal, shown
 from srn.serve.limits import Limits, Refused
 from srn.serve.metrics import Metrics
 from srn.serve.page import documentation
 from srn.serve.pool import DetectionPool, Wish
 
 NO_MEMORY = "no memory left for this picture: come again"
+MOST_PATH = 200  # characters of an unknown path that are told
 
-LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
-"""What a browser may call a service of this machine. Other names are those of a page that was rebound to it."""
-
-
-class KnownHosts:
-    """Refuses requests to other names of this machine: a page's own name may be bound to it (DNS rebinding)."""
-
-    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
-        self.app, self.hosts = app, hosts
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket"):
-            name = Headers(scope=scope).get("host", "")
-            if re.sub(r":\d*$", "", name) not in self.hosts:
-                expected = " or ".join(sorted(self.hosts))
-                await _refusal(421, f"host: expected {expected}, found {name!r}")(scope, receive, send)
-                return
-        await self.app(scope, receive, send)
+MOST_BOXES = 256
+"""Face boxes of a request at most: many of them hold up everybody else."""
 
 
 class Service:
     """What the routes share: the pool, the limits, the counters, and the state of what is in progress."""
 
     def __init__(self, landmarker: FaceLandmarker, limits: Limits, token: str | None) -> None:
+        if token is not None and (not token or re.search(r"[\s\x00-\x1f]", token)):
+            raise InputError.at("token", "one word", "none" if not token.strip() else "spaces or line ends in it")
         self.landmarker, self.limits, self._token = landmarker, limits, token
         self.metrics = Metrics()
         self.pool = DetectionPool(landmarker, self.metrics.batch.observe)
@@ -68,7 +54,7 @@ class Service:
         """Refuse a request without the token, where there is one; the time does not tell how much of it was right."""
         if self._token is None:
             return
-        given = request.headers.get("authorization", "").encode()
+        given = request.headers.get("authorization", "").encode("latin-1")  # the bytes that came
         if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
             raise Refused(401, "expected the header 'Authorization: Bearer TOKEN' with the service's token")
 
@@ -86,41 +72,56 @@ class Service:
             self.metrics.taken.dec()
 
     @contextlib.contextmanager
-    def memory(self, upload: Upload) -> Iterator[None]:
-        """Take the memory of a picture for the block: a single one always fits."""
-        size = len(upload.content) + decoded_bytes(upload.content)
-        if self._bytes and self._bytes + size > self.limits.memory * 1e6:
-            raise Refused(429, f"the pictures in progress take {self.limits.memory:g} MB, the most: come again")
-        self._bytes += size
-        try:
-            yield
-        finally:
-            self._bytes -= size
+    def memory(self) -> Iterator[Callable[[int], None]]:
+        """Give what takes further bytes of memory for the block. A single request always has enough."""
+        mine = 0
 
-    def check_pixels(self, upload: Upload) -> None:
-        pixels, most = decoded_bytes(upload.content) // 3, self.limits.megapixels * 1e6
-        if pixels > most:
-            raise Refused(413, f"{upload.name}: expected at most {most:.0f} pixels, found {pixels}")
+        def take(size: int) -> None:
+            nonlocal mine
+            if self._bytes > mine and self._bytes + size > self.limits.memory * 1e6:
+                raise Refused(429, f"the pictures in progress take {self.limits.memory:g} MB, the most: come again")
+            self._bytes += size
+            mine += size
+
+        try:
+            yield take
+        finally:
+            self._bytes -= mine
+
+    @contextlib.asynccontextmanager
+    async def upload(self, request: Request) -> AsyncIterator[Upload]:
+        """Read what a request sends: a picture, as a rule. It has its place and its memory until the block ends.
+
+        Raises:
+            Refused: the token is missing, the limits are exceeded, or nothing is sent.
+        """
+        self.check_token(request)
+        with self.place(), self.memory() as take:
+            upload = await read_upload(request, self.limits, take)
+            size = await run_in_threadpool(decoded_bytes, upload.content)
+            pixels, most = size // 3, self.limits.megapixels * 1e6
+            if pixels > most:
+                raise Refused(413, f"{upload.name}: expected at most {most:.0f} pixels, found {pixels}")
+            take(size)
+            yield upload
 
     async def faces(self, upload: Upload, accuracy: Accuracy, choice: Choice, boxes: Sequence[Any] | None) -> Any:
         """Return the record of a picture: see `picture_record`.
 
         Raises:
-            Refused: the picture is none, is too large, or takes too long.
+            Refused: the picture is none, or takes too long.
         """
-        self.check_pixels(upload)
-        with self.memory(upload):
-            try:
-                image = await run_in_threadpool(decode_image, upload.content, upload.name)
-            except DataError as error:
-                raise Refused(415, str(error)) from error
-            except MemoryError as error:
-                raise Refused(503, NO_MEMORY) from error
-            found = await self._detected(Wish(image, accuracy, boxes))
-            kept, left_out = choice.kept(found)
-            self.metrics.faces.inc(len(kept))
-            record = picture_record(upload.path, image.shape[:2], kept.to_dict())
-            return {**record, "left_out": left_out} if left_out else record
+        try:
+            image = await run_in_threadpool(decode_image, upload.content, upload.name)
+        except DataError as error:
+            raise Refused(415, str(error)) from error
+        except MemoryError as error:
+            raise Refused(503, NO_MEMORY) from error
+        found = await self._detected(Wish(image, accuracy, boxes))
+        kept, left_out = choice.kept(found, boxed=boxes is not None)
+        self.metrics.faces.inc(len(kept))
+        record = picture_record(upload.path, image.shape[:2], kept.to_dict())
+        return {**record, "left_out": left_out} if left_out else record
 
     async def _detected(self, wish: Wish) -> Faces:
         try:
@@ -138,7 +139,7 @@ def make_app(
     landmarker: FaceLandmarker,
     limits: Limits | None = None,
     token: str | None = None,
-    hosts: Sequence[str] | None = LOOPBACK_HOSTS,
+    hosts: Collection[str] | None = LOOPBACK_HOSTS,
 ) -> FastAPI:
     """Make the application.
 
@@ -161,15 +162,10 @@ def make_app(
     )  # fmt: skip
     app.state.service = service
     if hosts is not None:
-        app.add_middleware(KnownHosts, hosts=frozenset(hosts))
+        app.add_middleware(KnownHosts, hosts=hosts)
     _handle_errors(app)
     _add_routes(app, service)
     return app
-
-
-def _refusal(status: int, reason: str) -> JSONResponse:
-    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}
-    return JSONResponse({"error": reason}, status, headers=headers.get(status))
 
 
 def _handle_errors(app: FastAPI) -> None:
@@ -177,20 +173,20 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
-        return _refusal(error.status, error.reason)
+        return refusal(error.status, error.reason)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return _refusal(422, f"{first['loc'][-1]}: {first['msg']}, found {first.get('input')!r}")
+        return refusal(422, f"{first['loc'][-1]}: {first['msg']}, found {shown(first.get('input'))}")
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
-        return _refusal(error.status_code, f"{request.method} {request.url.path}: {error.detail}")
+        return refusal(error.status_code, f"{request.method} {request.url.path[:MOST_PATH]}: {error.detail}")
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:
-        return _refusal(500, f"{type(error).__name__}: {first_line(error)}")
+        return refusal(500, f"{type(error).__name__}: {first_line(error)}")
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
@@ -204,7 +200,8 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         ] = None,
         min_score: Annotated[float, Query(ge=0, le=1, description="Lowest score of the face finder.")] = 0.0,
         box: Annotated[
-            list[str] | None, Query(description="A face box x0,y0,x1,y1 instead of the finder's. Repeatable.")
+            list[str] | None,
+            Query(max_length=MOST_BOXES, description="A face box x0,y0,x1,y1 instead of the finder's. Repeatable."),
         ] = None,
     ) -> Response:
         begin = time.perf_counter()
@@ -212,9 +209,9 @@ def _add_routes(app: FastAPI, service: Service) -> None:
             record = await _detect(service, request, accuracy, min_confidence, min_score, box)
             answer = Response(compact(record), media_type="application/json")
         except Refused as error:
-            answer = _refusal(error.status, error.reason)
+            answer = refusal(error.status, error.reason)
         except SrnError as error:
-            answer = _refusal(422, str(error))
+            answer = refusal(422, str(error))
         service.metrics.requests.labels(str(answer.status_code)).inc()
         service.metrics.seconds.observe(time.perf_counter() - begin)
         return answer
@@ -243,12 +240,8 @@ async def _detect(
     service: Service, request: Request, accuracy: Accuracy, min_confidence: float | None, min_score: float,
     box: Sequence[str] | None,
 ) -> Any:  # fmt: skip
-    service.check_token(request)
-    with service.place():
-        upload = await read_upload(request, service.limits)
+    async with service.upload(request) as upload:
         boxes = None if box is None else [as_box(text.split(",")) for text in box]  # type: ignore[arg-type]
-        if boxes is not None and min_confidence is None:
-            min_confidence = 0.0  # the caller's boxes are faces
         return await service.faces(upload, accuracy, Choice(None, min_score, min_confidence), boxes)
 
 

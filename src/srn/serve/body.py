@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -30,38 +31,59 @@ class Upload(NamedTuple):
         return Path(self.name)
 
 
-async def read_upload(request: Request, limits: Limits) -> Upload:
+async def read_upload(request: Request, limits: Limits, take: Callable[[int], object] = lambda size: None) -> Upload:
     """Read a request's picture.
+
+    Args:
+        take: called with the bytes of each part before it is kept.
 
     Raises:
         Refused: the body is too large (413), too slow (408), empty or a form without the file (422).
     """
     form = request.headers.get("content-type", "").startswith("multipart/form-data")
-    most = int(limits.megabytes * 1e6)
-    try:
-        async with asyncio.timeout(limits.seconds):
-            body = await _body(request, most + (FORM_OVERHEAD if form else 0), limits)
-    except TimeoutError as error:
-        raise Refused(408, f"the body did not arrive within {limits.seconds:g} seconds") from error
-    except ClientDisconnect as error:
-        raise Refused(400, "the client has gone") from error
+    parts: list[bytes] = []
+
+    def keep(part: bytes) -> None:
+        take(len(part))
+        parts.append(part)
+
+    await receive(request, limits, keep, extra=FORM_OVERHEAD if form else 0)
+    body = b"".join(parts)
     upload = await _file(request, body) if form else Upload(body, "picture")
     if not upload.content:
         raise Refused(422, "expected a picture as the body, or a form with the field 'file', found nothing")
     return upload
 
 
-async def _body(request: Request, most: int, limits: Limits) -> bytes:
-    parts, size = [], 0
+async def receive(request: Request, limits: Limits, keep: Callable[[bytes], object], *, extra: int = 0) -> None:
+    """Give each part of a request's body to `keep`, as it arrives.
+
+    Args:
+        extra: bytes above the limit that are no part of a file.
+
+    Raises:
+        Refused: the body is too large (413), too slow (408), or its sender has gone (400).
+    """
+    most = int(limits.megabytes * 1e6) + extra
+    try:
+        async with asyncio.timeout(limits.seconds):
+            await _receive(request, most, limits, keep)
+    except TimeoutError as error:
+        raise Refused(408, f"the body did not arrive within {limits.seconds:g} seconds") from error
+    except ClientDisconnect as error:
+        raise Refused(400, "the client has gone") from error
+
+
+async def _receive(request: Request, most: int, limits: Limits, keep: Callable[[bytes], object]) -> None:
     announced = request.headers.get("content-length", "0")
     if announced.isdecimal() and int(announced) > most:
         raise Refused(413, f"expected at most {limits.megabytes:g} MB, found {int(announced) / 1e6:g} MB")
+    size = 0
     async for part in request.stream():
         size += len(part)
         if size > most:
             raise Refused(413, f"expected at most {limits.megabytes:g} MB, found more")
-        parts.append(part)
-    return b"".join(parts)
+        keep(part)
 
 
 async def _file(request: Request, body: bytes) -> Upload:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
+import logging
 import socket
 from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from srn.errors import InputError
+from srn.serve.guard import LOOPBACK_HOSTS
 
 GRACE = 30
 """Seconds in which requests in progress are finished once the service is told to end."""
 
-
 BACKLOG = 2048
+
+PATIENCE = 60.0
+"""Seconds for a request to begin on a connection, and for its header to arrive; then the connection is closed."""
 
 
 def is_loopback(host: str) -> bool:
@@ -27,6 +33,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def names_of(host: str) -> set[str]:
+    """Return by which names a service that listens on an address of this machine alone may be called."""
+    return {*LOOPBACK_HOSTS, f"[{host}]" if ":" in host else host}
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -56,16 +67,43 @@ def url_of(opened: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+class Impatient(H11Protocol):
+    """Closes connections on which nothing is asked: a client that never ends its header would hold one for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._check = self.loop.call_later(PATIENCE, self._close_if_quiet, None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._check.cancel()
+        super().connection_lost(exc)
+
+    def _close_if_quiet(self, last: object) -> None:
+        """Close the connection if it was quiet the last time as well, and no request came in between."""
+        asked = vars(self)["cycle"]  # the last request; None before the first
+        quiet = asked is None or asked.response_complete
+        if quiet and asked is last:
+            self.transport.close()
+        else:
+            self._check = self.loop.call_later(PATIENCE, self._close_if_quiet, asked if quiet else self)
+
+
+def configured(app: FastAPI) -> uvicorn.Config:
+    """Return how an application is served: without lines for what strangers send, and without WebSockets."""
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    return uvicorn.Config(
+        app, http=Impatient, ws="none", log_level="error", access_log=False, timeout_graceful_shutdown=GRACE,
+        server_header=False, timeout_keep_alive=30, backlog=BACKLOG,
+    )  # fmt: skip
+
+
 def run(app: FastAPI, opened: socket.socket, ready: Callable[[], object] = lambda: None) -> None:
     """Serve until Ctrl-C or SIGTERM; requests in progress are finished first.
 
     Args:
         ready: called just before requests are taken.
     """
-    config = uvicorn.Config(
-        app, log_level="warning", access_log=False, timeout_graceful_shutdown=GRACE, server_header=False,
-        timeout_keep_alive=30, backlog=BACKLOG,
-    )  # fmt: skip
+    config = configured(app)
     ready()
     with contextlib.suppress(KeyboardInterrupt):  # how it is ended
         uvicorn.Server(config).run(sockets=[opened])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +16,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import srn
-from srn.errors import InputError, SrnError
+from srn.errors import InputError, SrnError, first_line
 from srn.face.localizer import Localizer
 from srn.face.scheme import LandmarkScheme
 from srn.face.weights import CATALOGUE
@@ -39,12 +41,16 @@ from srn.media.results import (
     write_pictures_json,
 )  # fmt: skip
 from srn.media.video_reading import open_video
-from srn.serve.app import Service, make_app
-from srn.serve.body import Upload, read_upload
+from srn.media.video_writing import CODECS
+from srn.serve.app import NO_MEMORY, Service, make_app
+from srn.serve.body import Upload, receive
 from srn.serve.limits import Limits, Refused
 
 VIDEO_MEGABYTES, VIDEO_FRAMES = 200.0, 3_000
 """Of a video that the page sends; longer ones are for `srn track`."""
+VIDEOS = 2
+"""Videos that are tracked at a time."""
+MOST_NAME = 200  # characters of a file's name
 SESSIONS = 4
 """Cameras that are tracked at a time; the one that was quiet for longest makes place."""
 
@@ -59,27 +65,18 @@ _HEADERS = {
     " object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-cache",
 }
 
 
-class OwnPage:
-    """Refuses what another site's page sends, and adds the headers that hold a page in its own site."""
+class PageHeaders:
+    """Adds the headers that hold a page in its own site to every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != headers.get("host"):
-            answer = Response(compact({"error": f"a request of another site, {origin}"}), 403)
-            await answer(scope, receive, send)
-            return
-
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(_HEADERS)
@@ -88,12 +85,28 @@ class OwnPage:
         await self.app(scope, receive, with_headers)
 
 
+class Lines(StreamingResponse):
+    """Sends lines as they come, and ends what makes them when the client has gone or has them all."""
+
+    def __init__(self, lines: Generator[str, None, None], held: contextlib.ExitStack) -> None:
+        super().__init__(lines, media_type="application/jsonl")
+        self._lines, self._held = lines, held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            try:
+                await super().__call__(scope, receive, send)
+            finally:
+                await run_in_threadpool(self._lines.close)
+
+
 class Desk:
     """What the page's routes share: landmarkers by weights, and the trackers of cameras."""
 
     def __init__(self, service: Service, open_weights: Callable[[str], FaceLandmarker]) -> None:
         self.service, self._open_weights = service, open_weights
         self._others: dict[str, FaceLandmarker] = {}
+        self._videos = 0
         self._trackers: OrderedDict[str, tuple[FaceTracker, threading.Lock]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -147,13 +160,23 @@ class Desk:
         height, width = image.shape[:2]
         return {**frame_record(0, time_s, faces.to_dict()), "width": width, "height": height}
 
-    def video_lines(self, content: bytes, name: str) -> Iterator[str]:
+    @contextlib.contextmanager
+    def video_file(self, name: str) -> Iterator[Path]:
+        """Give a file for a video that the page sends, until the block ends."""
+        if self._videos >= VIDEOS:
+            raise Refused(429, f"{VIDEOS} videos are being tracked, the most at a time: come again")
+        suffix = Path(name).suffix.lower()
+        self._videos += 1
+        try:
+            with tempfile.TemporaryDirectory(prefix="srn-") as folder:
+                yield Path(folder) / f"video{suffix if suffix in CODECS else '.mp4'}"
+        finally:
+            self._videos -= 1
+
+    def video_lines(self, path: Path, name: str) -> Generator[str, None, None]:
         """Track a video; yield a line of JSON for its size, for each frame, and for its end or its error."""
-        with tempfile.TemporaryDirectory(prefix="srn-") as folder:
-            path = Path(folder) / f"video{Path(name).suffix.lower() or '.mp4'}"
-            path.write_bytes(content)
-            try:
-                reader = open_video(path)
+        try:
+            with contextlib.closing(open_video(path)) as reader:
                 yield compact({"frame_rate": reader.frame_rate, "length": reader.length}) + "\n"
                 tracker = self.service.landmarker.tracker(frame_rate=reader.frame_rate)
                 for number, frame in enumerate(reader):
@@ -162,9 +185,8 @@ class Desk:
                         break
                     faces = tracker.update(frame.image, frame.time_s)
                     yield compact(frame_record(number, frame.time_s, faces.to_dict())) + "\n"
-                reader.close()
-            except SrnError as error:
-                yield compact({"error": str(error).replace(str(path), name)}) + "\n"
+        except Exception as error:  # after the first line there is no other way to tell it
+            yield compact({"error": first_line(error).replace(str(path), name)}) + "\n"
         yield compact({"done": True}) + "\n"
 
 
@@ -179,21 +201,18 @@ def scheme_record(scheme: LandmarkScheme) -> dict[str, Any]:
     }
 
 
-def exported(record: Mapping[str, Any], kind: str, scheme: LandmarkScheme) -> bytes:
-    """Write a picture's record by the package's own writers, and return the file.
+def exported(content: bytes, kind: str, scheme: LandmarkScheme) -> bytes:
+    """Write a picture's record, as JSON, by the package's own writers, and return the file.
 
     Raises:
         InputError: an unknown kind, or no record.
     """
-    try:
+    reading = InputError.reading("record", "a picture's record as /detect returns it")
+    with reading, tempfile.TemporaryDirectory(prefix="srn-") as folder:
+        record, path = json.loads(content), Path(folder) / "faces"
         faces = Faces.from_dict(record["faces"], scheme)
-        clean = picture_record(
-            Path(str(record["path"])), (int(record["height"]), int(record["width"])), faces.to_dict()
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError.at("record", "a picture's record as /detect returns it", str(error)) from error
-    with tempfile.TemporaryDirectory(prefix="srn-") as folder:
-        path = Path(folder) / "faces"
+        size = int(record["height"]), int(record["width"])
+        clean = picture_record(Path(str(record["path"])), size, faces.to_dict())
         if kind == "json":
             write_pictures_json(path, [compact(clean)])
         elif kind == "csv":
@@ -218,7 +237,7 @@ def make_page(landmarker: FaceLandmarker, open_weights: Callable[[str], FaceLand
     """
     app = make_app(landmarker, limits)
     desk = Desk(app.state.service, open_weights)
-    app.add_middleware(OwnPage)
+    app.add_middleware(PageHeaders)
     _add_files(app)
     _add_questions(app, desk)
     return app
@@ -251,35 +270,39 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
         request: Request, weights: str, accuracy: Accuracy = "balanced",
         min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
     ) -> Response:  # fmt: skip
-        upload = await read_upload(request, limits)
-        desk.service.check_pixels(upload)
-        return await _answer(lambda: desk.detect_by(weights, upload, accuracy, min_confidence))
+        async with desk.service.upload(request) as upload:
+            return await _answer(lambda: compact(desk.detect_by(weights, upload, accuracy, min_confidence)))
 
     @app.post("/page/frame", include_in_schema=False)
     async def frame(request: Request, session: str, time_s: Annotated[float, Query(ge=0, lt=1e9)]) -> Response:
-        upload = await read_upload(request, limits)
-        desk.service.check_pixels(upload)
-        return await _answer(lambda: desk.frame(session[:64], upload, time_s))
+        async with desk.service.upload(request) as upload:
+            return await _answer(lambda: compact(desk.frame(session[:64], upload, time_s)))
 
     @app.post("/page/video", include_in_schema=False)
     async def video(request: Request, name: str = "video.mp4") -> Response:
-        upload = await read_upload(request, Limits(megabytes=VIDEO_MEGABYTES, seconds=limits.seconds))
-        lines = desk.video_lines(upload.content, Path(name.replace("\\", "/")).name)
-        return StreamingResponse(lines, media_type="application/jsonl")
+        name = Path(name.replace("\\", "/")).name[:MOST_NAME]
+        with contextlib.ExitStack() as held:
+            path = held.enter_context(desk.video_file(name))
+            with path.open("wb") as file:
+                await receive(request, Limits(megabytes=VIDEO_MEGABYTES, seconds=limits.seconds), file.write)
+            return Lines(desk.video_lines(path, name), held.pop_all())
 
     @app.post("/page/export", include_in_schema=False)
     async def export(request: Request, kind: str) -> Response:
-        upload = await read_upload(request, limits)
-        try:
-            content = exported(json.loads(upload.content), kind, desk.localizer.scheme)
-        except (ValueError, SrnError) as error:
-            raise Refused(422, str(error)) from error
-        return Response(content, media_type="application/octet-stream")
+        async with desk.service.upload(request) as upload:
+            work = partial(exported, upload.content, kind, desk.localizer.scheme)
+            return await _answer(work, media_type="application/octet-stream")
 
 
-async def _answer(work: Callable[[], Any]) -> Response:
-    """Answer with what a function returns, computed in a thread."""
+async def _answer(work: Callable[[], str | bytes], media_type: str = "application/json") -> Response:
+    """Answer with what a function returns, computed in a thread.
+
+    Raises:
+        Refused: it cannot be done: the reason is the user's, or memory has ended.
+    """
     try:
-        return Response(compact(await run_in_threadpool(work)), media_type="application/json")
+        return Response(await run_in_threadpool(work), media_type=media_type)
     except SrnError as error:
         raise Refused(422, str(error)) from error
+    except MemoryError as error:
+        raise Refused(503, NO_MEMORY) from error

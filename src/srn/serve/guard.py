@@ -1,0 +1,53 @@
+"""Who may ask a service of this machine: programs of this machine, and pages that came from the service itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+"""What a browser may call a service of this machine. Other names are those of a page that was rebound to it."""
+
+_MOST_SHOWN = 100  # characters of what was found
+
+
+def refusal(status: int, reason: str) -> JSONResponse:
+    """Answer `{"error": reason}`, with the header that the status asks for."""
+    headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}
+    return JSONResponse({"error": reason}, status, headers=headers.get(status))
+
+
+def shown(found: object) -> str:
+    """Return what a request held, shortened, for a reason."""
+    text = repr(found)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
+
+
+class KnownHosts:
+    """Refuses requests to other names of this machine, and those of other sites' pages.
+
+    A page's own name may be bound to this machine (DNS rebinding); without that, any page may still send what needs no
+    answer.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
+        self.app, self.hosts = app, frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            name, origin = headers.get("host", ""), headers.get("origin")
+            if re.sub(r":\d*$", "", name).lower() not in self.hosts:
+                expected = " or ".join(sorted(self.hosts))
+                await refusal(421, f"host: expected {expected}, found {shown(name)}")(scope, receive, send)
+                return
+            if origin is not None and origin.partition("://")[2] != name:
+                await refusal(403, f"origin: expected none but this service, found {shown(origin)}")(
+                    scope, receive, send
+                )
+                return
+        await self.app(scope, receive, send)

@@ -1,0 +1,53 @@
+"""How the service listens: names, addresses, connections on which nothing is asked."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("fastapi", reason="the service needs FastAPI: pip install 'srn[serve]'")
+
+from srn import FaceLandmarker
+from srn.media.pictures import encode_image
+from srn.serve import run
+from srn.serve.app import make_app
+from srn.serve.run import is_loopback, names_of
+
+from .conftest import Serve
+
+
+def test_addresses_of_this_machine_alone() -> None:
+    assert all(map(is_loopback, ("127.0.0.1", "127.8.9.1", "::1", "localhost")))
+    assert not any(map(is_loopback, ("0.0.0.0", "::", "192.168.1.4", "localhost.example")))
+
+
+def test_a_service_may_be_called_by_its_address() -> None:
+    assert names_of("127.0.0.2") == {"127.0.0.1", "127.0.0.2", "localhost", "[::1]"}
+    assert names_of("::1") == {"127.0.0.1", "localhost", "[::1]"}
+
+
+def test_a_connection_on_which_nothing_is_asked_is_closed(
+    robust_weights: Path, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one whose header never ends; a request that takes long keeps its connection."""
+    monkeypatch.setattr(run, "PATIENCE", 0.2)
+    client = serve(make_app(FaceLandmarker(robust_weights, threads=1)))
+    content = encode_image(np.zeros((40, 50, 3), np.uint8), ".png")
+    head = b"POST /detect HTTP/1.1\r\nHost: localhost\r\n"
+    for begin in (b"", head):
+        with socket.create_connection(("127.0.0.1", client.port), timeout=30) as silent:
+            silent.sendall(begin)
+            assert silent.recv(100) == b""
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as slow:
+        slow.sendall(head + b"Content-Length: %d\r\n\r\n" % len(content))
+        for part in (content[:20], content[20:]):
+            slow.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                slow.recv(100)
+            slow.sendall(part)
+        slow.settimeout(30)
+        assert slow.recv(1000).startswith(b"HTTP/1.1 200 ")
+        assert slow.recv(1000) == b""  # once it is quiet
