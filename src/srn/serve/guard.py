@@ -40,14 +40,15 @@ class KnownHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
-            name, origin = headers.get("host", ""), headers.get("origin")
-            if re.sub(r":\d*$", "", name).lower() not in self.hosts:
-                expected = " or ".join(sorted(self.hosts))
-                await refusal(421, f"host: expected {expected}, found {shown(name)}")(scope, receive, send)
-                return
-            if origin is not None and origin.partition("://")[2] != name:
-                await refusal(403, f"origin: expected none but this service, found {shown(origin)}")(
-                    scope, receive, send
-                )
+            refused = self._refused(headers.get("host", ""), headers.get("origin"))
+            if refused is not None:
+                await refused(scope, receive, send)
                 return
         await self.app(scope, receive, send)
+
+    def _refused(self, name: str, origin: str | None) -> JSONResponse | None:
+        if re.sub(r":\d*$", "", name).lower() not in self.hosts:
+            return refusal(421, f"host: expected {' or '.join(sorted(self.hosts))}, found {shown(name)}")
+        if origin is not None and origin.partition("://")[2] != name:
+            return refusal(403, f"a request of another site: expected http://{name}, found {shown(origin)}")
+        return None
