@@ -44,9 +44,9 @@ def exit_code(run: Callable[[argparse.Namespace], None], options: argparse.Names
 
 
 def command_line(arguments: Sequence[str]) -> str:
-    """Give the command of a benchmark from its `sys.argv`, with files and folders by their names alone."""
-    names = [Path(a).name if "/" in a else a for a in arguments]
-    return shlex.join(["python", f"benchmarks/{names[0]}", *names[1:]])
+    """Give the command of a benchmark from its `sys.argv`, with absolute paths by their names alone."""
+    names = [Path(a).name if Path(a).is_absolute() else a for a in arguments]
+    return shlex.join(["python", f"benchmarks/{Path(names[0]).name}", *names[1:]])
 
 
 def provenance(threads: int, arguments: Sequence[str] | None = None) -> dict[str, str]:

@@ -19,6 +19,7 @@ def test_commands_hide_the_folders_of_this_machine() -> None:
 
 def test_commands_can_be_pasted() -> None:
     assert results.command_line(["x.py", "--arms", "no turn"]).endswith("--arms 'no turn'")
+    assert results.command_line(["x.py", "w/o OFA", "models/fast.onnx"]).endswith("x.py 'w/o OFA' models/fast.onnx")
 
 
 def test_a_measurement_tells_command_date_hardware_and_commit() -> None:
