@@ -7,6 +7,7 @@ counted in the processor time of the run: other work on the machine does not shi
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import json
 import os
 import re
@@ -29,6 +30,12 @@ TABLES = ("manifest.csv", "masks.csv")
 
 MOST_LOSS = 1.0
 """Mean difference, in grey levels, of two frames that the encoder of a video was given alike."""
+
+POLL = 0.004
+"""Seconds between two looks at a process."""
+
+LONGEST = 300.0
+"""Seconds after which a run counts as one that never ends: it is aborted, and says where it was."""
 
 WITHOUT_RESULTS = (".lock", "bystander.txt")
 TIMES = ("faces_per_s", "waiting_share", "transitions_per_s", "network_share")
@@ -83,6 +90,7 @@ def forked(work: Callable[[], object], folder: Path) -> int:
             file = os.open(f"{folder}.{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(file, stream)
         sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w", buffering=1)
+        faulthandler.enable(os.dup(2))  # where one that never ends is; the second stream may be silenced
         work()
         code = 0
     except SystemExit as error:
@@ -110,7 +118,12 @@ def run_srn(words: Sequence[str], folder: Path, strike: Strike | None = None, *,
             number = subprocess.Popen(command, cwd=folder, process_group=0, stdout=out, stderr=err).pid
     else:
         number = forked(lambda: _command(words), folder)
-    struck = strike is not None and _struck(number, strike)
+    end = time.monotonic() + LONGEST
+    struck = strike is not None and _struck(number, strike, end)
+    while not _is_over(number):
+        if time.monotonic() > end:
+            os.kill(number, signal.SIGABRT)
+        time.sleep(POLL)
     _, status, usage = os.wait4(number, 0)
     said = Path(f"{folder}.stderr").read_text(errors="replace").replace(f"{sys.prefix}/", "")  # of any machine
     return Ended(os.waitstatus_to_exitcode(status), usage.ru_utime + usage.ru_stime, said, struck)
@@ -123,14 +136,18 @@ def _command(words: Sequence[str]) -> None:
     main()
 
 
-def _struck(number: int, strike: Strike) -> bool:
-    """Wait for a process's moment and send the signal; False where it ended before."""
+def _is_over(number: int) -> bool:
+    return os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _struck(number: int, strike: Strike, end: float) -> bool:
+    """Wait for a process's moment and send the signal; False where it ended before, or never comes to it."""
     clock = (~number << 3) | 2  # Linux: the processor time of another process
-    while os.waitid(os.P_PID, number, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+    while not _is_over(number) and time.monotonic() < end:
         if time.clock_gettime(clock) >= strike.after:
             (os.killpg if strike.to_group else os.kill)(number, strike.number)
             return True
-        time.sleep(0.004)
+        time.sleep(POLL)
     return False
 
 
@@ -167,10 +184,8 @@ def _equal(name: str, one: bytes, other: bytes, folder: Path) -> bool:
 
 def _same_video(one: bytes, other: bytes, folder: Path) -> bool:
     """Tell whether two videos have frames of the same times, and pictures alike but for the loss of the encoder."""
-    from srn.media.ffmpeg import quiet
     from srn.media.video_reading import open_video
 
-    quiet()  # its threads would wait for Python to print what they say
     frames = []
     for content in (one, other):
         path = folder / "looked-at.mp4"

@@ -9,7 +9,7 @@ from types import FrameType
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    os.write(2, b"srn: interrupted\n")
+    os.write(sys.stderr.fileno(), b"srn: interrupted\n")
     os._exit(130)
 
 

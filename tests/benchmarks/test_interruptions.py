@@ -40,10 +40,25 @@ def test_a_signal_comes_at_its_time(tmp_path: Path) -> None:
             os.getpid()
 
     number = interrupted.forked(work, tmp_path)
-    assert interrupted._struck(number, interrupted.Strike(signal.SIGKILL, 0.2))
+    assert interrupted._struck(number, interrupted.Strike(signal.SIGKILL, 0.2), float("inf"))
     _, status, usage = os.wait4(number, 0)
     assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
     assert 0.2 <= usage.ru_utime + usage.ru_stime < 0.7
+
+
+def test_a_run_that_never_ends_is_aborted_and_says_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never_ending(words: object) -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        while True:
+            os.getpid()
+
+    monkeypatch.setattr(interrupted, "LONGEST", 0.1)
+    monkeypatch.setattr(interrupted, "_command", never_ending)
+    ended = interrupted.run_srn([], interrupted.prepared(tmp_path / "run", {}), interrupted.Strike(signal.SIGKILL, 1e6))
+    assert (ended.code, ended.struck) == (-signal.SIGABRT, False)
+    assert "in never_ending" in ended.said
 
 
 WHOLE = {"faces.json": b"{}", "m/manifest.csv": b"new", "m/a.jpg": b"new", "log.csv": b"step,loss,faces_per_s\n1,2,3\n"}

@@ -295,7 +295,7 @@ def test_an_interruption_after_which_the_finished_part_cannot_be_kept(
 
 
 STARTED = """
-import atexit, signal, sys
+import atexit, os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 _, moment = sys.argv
 
@@ -308,12 +308,16 @@ sys.meta_path.insert(0, Finder())
 if moment == "the end":
     atexit.register(signal.raise_signal, signal.SIGINT)
 sys.argv = ["srn", "--version"]
+if moment == "while standard error is silenced":
+    silence = os.dup2
+    os.dup2 = lambda *streams: (silence(*streams), signal.raise_signal(signal.SIGINT))
+    sys.argv = ["srn", "weights"]
 from srn.__main__ import main
 main()
 """
 
 
-@pytest.mark.parametrize("moment", ["srn.cli.main", "srn.cli.options", "the end"])
+@pytest.mark.parametrize("moment", ["srn.cli.main", "srn.cli.options", "while standard error is silenced", "the end"])
 def test_ctrl_c_while_the_libraries_load_and_after_the_work(moment: str) -> None:
     done = subprocess.run([sys.executable, "-c", STARTED, moment], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == ((0, "") if moment == "the end" else (130, "srn: interrupted\n"))

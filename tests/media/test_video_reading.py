@@ -106,6 +106,18 @@ def test_damage_in_the_middle_does_not_end_the_reading(tmp_path: Path, make: Mak
     assert number_of(frames[-1].image) == 39
 
 
+def test_what_ffmpeg_says_of_broken_frames_never_waits_for_python() -> None:
+    """Its threads would, while this one waits for them to end: `srn track` of a broken video hung."""
+    before, told = av.logging.get_level(), av.logging.get_last_error()
+    av.logging.set_level(av.logging.WARNING)
+    try:
+        ffmpeg.quiet()
+        av.logging.log(av.logging.ERROR, "h264", "a broken frame")
+        assert av.logging.get_last_error() == told
+    finally:
+        av.logging.set_level(before)
+
+
 @pytest.mark.parametrize("with_pyav", [True, False])
 def test_what_is_no_video(tmp_path: Path, with_pyav: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not with_pyav:

@@ -47,7 +47,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         check_outputs(outputs, _paths(value for name, value in values.items() if name not in marks), force=force)
         for name in gathered:
             values[name] = options.Engine(**{field: values.pop(field) for field in options.Engine._fields})
-        with _interruptible(), quiet_libraries():
+        with quiet_libraries(), _interruptible():
             function(**values)
 
     parameters = [
@@ -74,7 +74,10 @@ _ENGINE = tuple(
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Keep what C libraries print on standard error (libjpeg, libpng) off the terminal, but not what Python prints."""
+    """Keep what C libraries print on standard error (libjpeg, libpng) off the terminal, but not what Python prints.
+
+    At every moment `sys.stderr` leads to the terminal, so that an interruption is told whenever it comes.
+    """
     stream = sys.stderr
     try:
         is_ours = isinstance(stream, io.TextIOWrapper) and stream.fileno() == 2
@@ -86,9 +89,9 @@ def quiet_libraries() -> Iterator[None]:
     stream.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
+    sys.stderr = kept
     os.dup2(nowhere, 2)
     os.close(nowhere)
-    sys.stderr = kept
     try:
         yield
     finally:

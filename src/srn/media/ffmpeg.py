@@ -40,11 +40,15 @@ def find_pyav() -> ModuleType | None:
 
 
 def quiet() -> None:
-    """Silence FFmpeg's messages about broken files, which a `DataError` reports in one line. For programs only."""
+    """Silence FFmpeg's messages about broken files, which a `DataError` reports in one line. For programs only.
+
+    At any level PyAV hands errors to Python. A decoder's thread that has one would wait for this thread to let Python
+    go, and this thread, which closes the decoder, for the other: a broken video would hang the program for ever.
+    """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     av = find_pyav()
     if av is not None:
-        av.logging.set_level(av.logging.PANIC)
+        av.logging.set_level(None)
 
 
 def local_file(path: str | os.PathLike[str]) -> str:
