@@ -18,7 +18,7 @@ from srn.face.geometry import Box, ImageArray
 from srn.inference.engines import Device, Precision, Runtime
 from srn.inference.face import Face
 from srn.inference.face_finder import CenterFaceFinder, FoundFace
-from srn.inference.landmarker import FaceLandmarker
+from srn.inference.landmarker import DOUBTFUL_SCORE, FaceLandmarker
 from srn.inference.tracker import FaceTracker
 from srn.inference.tracks import TrackerConfig
 from srn.inference.views import Accuracy
@@ -47,8 +47,8 @@ TRACKING = TrackerConfig(
 class CautiousFinder:
     """Finds faces at low scores, in a picture of 640 pixels beside the small one of the built-in finder.
 
-    Where even that shows no certain face, the built-in finder's search of turned pictures is made as well. Boxes are in
-    the convention of `CenterFaceFinder`.
+    Where even that shows no certain face, the built-in finder's own search is made as well, with turned pictures and
+    doubtful faces, which `FaceLandmarker` believes or not. Boxes are in the convention of `CenterFaceFinder`.
     """
 
     name = CenterFaceFinder.name
@@ -57,7 +57,9 @@ class CautiousFinder:
         self._low = CenterFaceFinder(
             sizes=(160, 640), threshold=LOW_SCORE, smallest=smallest, threads=threads, device=device
         )
-        self._usual = CenterFaceFinder(smallest=smallest, threads=threads, device=device)
+        self._usual = CenterFaceFinder(
+            smallest=smallest, doubtful_threshold=DOUBTFUL_SCORE, threads=threads, device=device
+        )
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first."""
