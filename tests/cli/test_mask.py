@@ -87,3 +87,14 @@ def test_the_help_lists_the_kinds(srn: Any) -> None:
     words = srn("mask", "--help").out
     assert all(kind in words for kind in ("drawn", "mixed", "patterned", "surgical_blue", "KN95"))
     assert "[OUT]" not in words
+
+
+@pytest.mark.parametrize(("split", "expected"), [("train", "afw"), ("test", "ibug"), (None, "ibug")])
+def test_a_part_of_a_dataset(srn: Any, tmp_path: Path, shape: np.ndarray, split: str | None, expected: str) -> None:
+    for subset in ("afw", "ibug"):
+        write_face(tmp_path / "300W" / subset / "one", shape)
+
+    ran = srn("mask", tmp_path / "300W", "--out", tmp_path / "out", *(["--split", split] if split else []))
+
+    assert ran.code == 0
+    assert [path.parent.name for path in (tmp_path / "out").rglob("*.pts")] == [expected]

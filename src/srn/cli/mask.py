@@ -10,7 +10,7 @@ import typer
 
 from srn.cli import options
 from srn.datasets.catalogue import open_faces, recognize
-from srn.datasets.sample import TEST
+from srn.datasets.sample import TEST, Split
 from srn.errors import InputError
 from srn.face.scheme import scheme_by_name
 from srn.files import Output, check_outputs
@@ -23,8 +23,7 @@ def mask(
         list[Path],
         typer.Argument(
             metavar="DATA",
-            help="Folder of pictures with .pts files (a dataset's root stands for its test sets), or of videos in"
-            " 300VW's layout.",
+            help="Folder of pictures with .pts files (of a dataset: --split), or of videos in 300VW's layout.",
         ),
     ],
     out: Annotated[
@@ -43,6 +42,7 @@ def mask(
     templates: Annotated[
         Path | None, typer.Option(help="Folder of mask PNGs with `key_points.csv`; patterns in `textures` beside it.")
     ] = None,
+    split: Annotated[Split, typer.Option(help="Faces of a dataset's root to take.")] = TEST,
     scheme: Annotated[str, typer.Option(help="Landmark scheme of the .pts files.")] = "ibug68",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     misfit: Annotated[
@@ -65,8 +65,8 @@ def mask(
     folder = folders[0]
     check_outputs([Output("OUT", folder, apart=True)], [dataset])
     wardrobe = None if templates is None else MaskWardrobe.load(templates)
-    split = None if recognize(dataset) == "300vw" else TEST
-    faces = open_faces(dataset, split=split, scheme=scheme_by_name(scheme))
+    videos = recognize(dataset) == "300vw"
+    faces = open_faces(dataset, split=None if videos else split, scheme=scheme_by_name(scheme))
     make = functools.partial(mask_clips, faces.clips) if faces.clips else functools.partial(mask_samples, faces.samples)
     with options.progress_bar("faces") as progress:
         task = progress.add_task("masking", total=len(faces.samples))
