@@ -162,3 +162,15 @@ def test_side_by_side(samples: list[Sample], tmp_path: Path) -> None:
     assert second["compared_with_first"]["difference"] == pytest.approx(2 * first["nme"])
     chart = (tmp_path / "c.svg").read_text()
     assert all(f"{name} (n = 3" in chart for name in both)
+
+
+def test_a_tool_has_the_name_of_its_file_wherever_one_stands(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`..` as a name would put the report beside its folder."""
+    (tmp_path / "theirs" / "here").mkdir(parents=True)
+    (tmp_path / "theirs" / "a.json").write_text(json.dumps({"a.png": samples[0].landmarks.tolist()}))
+    (tmp_path / "theirs" / "a.jsonl").write_text(json.dumps({"path": "a.png", "faces": []}))
+    monkeypatch.chdir(tmp_path / "theirs" / "here")
+    for path, name in (("..", "theirs"), ("../a.json", "a.json"), ("../../theirs/.", "theirs")):
+        assert read_predictions(Path(path), samples).name == name

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from srn.errors import InputError
-from srn.media.exchange import from_key_points, from_normalized, key_point_arrays, normalized, with_box
+from srn.media.exchange import from_key_points, from_normalized, from_rows, key_point_arrays, normalized, with_box
 
 FACE: dict[str, Any] = {
     "box": [0.0, 1.0, 19.0, 9.0], "score": 0.5, "landmarks": [[0.0, 9.0], [19.0, 1.0]], "visibility": [1.0, 0.25],
@@ -41,8 +41,28 @@ def test_normalized_points_come_back() -> None:
 def test_what_is_no_size_and_no_point_is_named() -> None:
     with pytest.raises(InputError, match="size of the picture: expected a height and a width of at least 1, found 0"):
         normalized([FACE], 0, 20)
-    with pytest.raises(InputError, match="face 0: expected points with x and y, found none"):
-        from_normalized([[]], 10, 20)
+    for size in (float("nan"), float("inf")):
+        with pytest.raises(InputError, match="size of the picture"):
+            normalized([FACE], 10, size)  # type: ignore[arg-type]
+    odd: list[Any] = [[], [3], [{"x": 1}], [{"x": None, "y": 1}], [{"x": 1, "y": 1}, {"x": 1}], [("a", "b")], None]
+    for face in odd:
+        with pytest.raises(InputError, match="face 0: expected points with x and y, found "):
+            from_normalized([face], 10, 20)
+    with pytest.raises(InputError, match="face 0: expected finite points"):
+        from_normalized([[{"x": float("nan"), "y": 1}]], 10, 20)
+
+
+def test_tables_and_key_points_that_are_none() -> None:
+    row = {"face": 0, "point": 0, "x": 1.0, "y": 2.0, "visibility": 1.0, "confidence": 1.0, "score": 1.0}
+    assert from_rows([row])[0]["landmarks"] == [[1.0, 2.0]]
+    for name, value in (("face", "a"), ("x", None), ("score", "b"), ("visibility", "c")):
+        with pytest.raises(InputError):
+            from_rows([{**row, name: value}])
+    with pytest.raises(InputError, match=r"table of faces: expected the columns of Faces.to_pandas"):
+        from_rows([{"x": 1}])
+    for odd in (None, SimpleNamespace(xy=[[[1, 2]]]), SimpleNamespace(xy=[[[1, 2]]], keypoint_confidence=[])):
+        with pytest.raises(InputError, match=r"key points: expected a supervision.KeyPoints"):
+            from_key_points(odd)
 
 
 def test_arrays_of_key_points() -> None:

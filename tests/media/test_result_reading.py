@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,3 +137,58 @@ def test_what_is_wrong_is_named(tmp_path: Path, name: str, text: str, message: s
         read_results(tmp_path / name)
     assert message in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_pictures_without_a_face_in_any_form(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a.jpg": null, "b.jpg": [], "c.jpg": [[1, 2]]}')
+    found = read_results(tmp_path / "a.json")
+    assert {name: len(faces) for name, faces in found.items()} == {"a.jpg": 0, "b.jpg": 0, "c.jpg": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.json", '{"a.jpg": 5}', "a.json: a.jpg: expected points"),
+        ("a.json", '{"a.jpg": [[1, NaN]]}', "a.json: a.jpg: expected finite points"),
+        ("a.json", '{"a.jpg": [[1, 2], [3]]}', "a.json: a.jpg: expected finite points"),
+        ("a.json", '{"a.jpg": [[1, -1e308]]}', "found a point at 1e+308"),
+        ("a.json", '{"annotations": [], "images": 5}', "expected COCO 'images'"),
+        ("a.json", "[" * 10_000, "found too many brackets within brackets"),
+        ("a.jsonl", '{"faces": []}', "line 1: expected an object with 'path' or 'frame', and 'faces', found neither"),
+        ("a.jsonl", '{"frame": NaN, "faces": []}', "line 1: expected an object with 'path' or 'frame'"),
+        ("a.csv", "path,face,point,x,y\na.jpg,0,7,1,2\n", "a.jpg, face 0: expected the points 0 to 0"),
+        ("a.parquet", "PAR1 and nothing else", "a.parquet: expected a Parquet table"),
+    ],
+)
+def test_odd_content_is_one_line(tmp_path: Path, name: str, content: str, found: str) -> None:
+    if name == "a.parquet":
+        pytest.importorskip("pyarrow", reason="Parquet needs pandas and pyarrow: pip install 'srn[pandas]'")
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError) as error:
+        read_results(tmp_path / name)
+    assert found in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_pipes_and_devices_are_no_predictions(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    (tmp_path / "b.json").symlink_to("/dev/zero")
+    for name in ("a.json", "b.json"):
+        with pytest.raises(DataError, match=r"expected predictions: .* found a device or a pipe"):
+            read_results(tmp_path / name)
+
+
+def test_any_line_end_may_stand_in_a_name(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"path": "a\u2028b\x85.jpg", "faces": []}\r\n\n', encoding="utf-8")
+    assert read_results(tmp_path / "a.jsonl") == {"a\u2028b\x85.jpg": []}
+
+
+def test_a_table_that_unfolds_too_far_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pandas = pytest.importorskip("pandas", reason="Parquet needs pandas and pyarrow: pip install 'srn[pandas]'")
+    pytest.importorskip("pyarrow")
+    rows = {"path": ["a.jpg"] * 50_000, "face": 0, "point": 0, "x": 1.0, "y": 1.0}
+    pandas.DataFrame(rows).to_parquet(tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 10_000
+    monkeypatch.setenv("SRN_MAX_BYTES", "100000")
+    with pytest.raises(DataError, match="expected arrays of at most 100000 bytes"):
+        read_results(tmp_path / "a.parquet")

@@ -21,6 +21,7 @@ from srn.media.results import (
     write_pictures_csv,
     write_pictures_json,
     write_pictures_lines,
+    write_pictures_parquet,
 )
 
 FACE: dict[str, Any] = {
@@ -148,3 +149,12 @@ def test_the_standard_output_by_its_name(capsys: pytest.CaptureFixture[str]) -> 
     with json_lines(Path("-")) as write:
         write({"a": 1})
     assert capsys.readouterr().out == '{"images":[]}\n{"a":1}\n'
+
+
+def test_a_parquet_file_takes_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow", reason="Parquet needs pandas and pyarrow: pip install 'srn[pandas]'")
+    pandas = pytest.importorskip("pandas")
+    face = {"landmarks": [[1, 2]], "visibility": None, "confidence": None, "box": [0, 0, 1, 1], "score": 1.0}
+    names = [os.fsdecode(b"caf\xe9.jpg"), "café.jpg", "\x1b[31m.jpg"]
+    write_pictures_parquet(tmp_path / "a", [picture_record(Path(name), (9, 9), [face]) for name in names])
+    assert pandas.read_parquet(tmp_path / "a")["path"].tolist() == ["caf\\xe9.jpg", *names[1:]]

@@ -87,5 +87,7 @@ def test_other_schemes_have_two_panels(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"chart.docx: expected a chart \(.png, .svg, .pdf\), found .docx"):
-        TrackChart(tmp_path / "chart.docx")
+    """Among them are those that Matplotlib knows, but a second run would take for a photograph, or needs TeX for."""
+    for suffix in (".docx", ".jpg", ".raw", ".pgf", ".svgz"):
+        with pytest.raises(InputError, match=rf"chart{suffix}: expected a chart \(.png, .svg, .pdf\), found {suffix}"):
+            TrackChart(tmp_path / f"chart{suffix}")

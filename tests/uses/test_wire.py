@@ -106,6 +106,13 @@ def test_other_schemes_go_without_pose() -> None:
     assert with_uses(values, COFW_29) == values
 
 
-def test_an_unknown_host() -> None:
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".example", "a..b", "a\0b"])
+def test_an_unknown_host(host: str) -> None:
     with pytest.raises(InputError, match="expected a host that is known here"):
-        UdpSender("no-such-host.invalid:9000")
+        UdpSender(f"{host}:9000")
+
+
+def test_an_address_that_is_no_machine() -> None:
+    """A broadcast: nobody asked for that."""
+    with pytest.raises(InputError, match=r"255.255.255.255:9: expected an address that this machine reaches"):
+        UdpSender("255.255.255.255:9").__enter__()

@@ -80,12 +80,12 @@ JsonFile = Annotated[
 ]
 CedFile = Annotated[
     Path | None,
-    typer.Option(help="Chart of the cumulative error distributions: `.svg`, others need srn[eval]."),
+    typer.Option(help="Chart of the cumulative error distributions: `.svg`; `.png` and `.pdf` need srn[eval]."),
     CHART,
 ]
 ReliabilityFile = Annotated[
     Path | None,
-    typer.Option(help="Chart of the confidence's calibration: `.svg`, others need srn[eval]."),
+    typer.Option(help="Chart of the confidence's calibration: `.svg`; `.png` and `.pdf` need srn[eval]."),
     CHART,
 ]
 BoxCurveFile = Annotated[

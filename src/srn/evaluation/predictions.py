@@ -66,7 +66,12 @@ def read_predictions(path: Path, samples: Sequence[Sample]) -> Predictions:
     matched, unknown = match_names(found, [sample.path for sample in samples], path)
     if not matched:
         raise DataError.at(path, f"the pictures of the set, such as {samples[0].path}", f"others, such as {unknown[0]}")
-    return Predictions(path.name, matched, unknown)
+    return Predictions(tool_name(path), matched, unknown)
+
+
+def tool_name(path: Path) -> str:
+    """Return what a file of predictions is called in the results, also where `path` is `..`: the name of no folder."""
+    return path.resolve().name or "predictions"
 
 
 def match_names(
@@ -218,7 +223,7 @@ def score_clips(path: Path, clips: Sequence[Clip], *, normalizer: str = "interoc
         of_clip = next((part for part in reversed(parts[:-1]) if part in names), None)
         if of_clip is None and len(names) == 1:
             of_clip = next(iter(names))
-        if of_clip is not None and parts[-1].isdecimal():
+        if of_clip is not None and parts[-1].isdecimal() and len(parts[-1]) < 19:
             found.setdefault((of_clip, int(parts[-1])), []).extend(faces)
     if not any((clip.name, int(number)) in found for clip in clips for number in clip.numbers):
         raise DataError.at(
@@ -235,7 +240,7 @@ def score_clips(path: Path, clips: Sequence[Clip], *, normalizer: str = "interoc
                     raise DataError.at(f"{path}: {clip.name}, frame {number}", f"{clip.scheme.n_points} points", count)
                 shapes[index] = face["landmarks"]
         scores.append(score_track(Track(shapes, np.full(len(clip), np.nan)), clip, normalizer))
-    return VideoEvaluation(path.name, tuple(scores), np.nan, normalizer)
+    return VideoEvaluation(tool_name(path), tuple(scores), np.nan, normalizer)
 
 
 def missing_lines(predictions: Predictions, samples: Sequence[Sample]) -> list[str]:

@@ -54,13 +54,14 @@ def from_normalized(faces: Iterable[Sequence[Any]], height: int, width: int) -> 
     records = []
     for number, face in enumerate(faces):
         values: dict[str, list[Any]] = {}
-        for point in face:
-            for name, value in _named(point).items():
-                values.setdefault(name, []).append(value)
-        if not {"x", "y"} <= values.keys():
-            raise InputError.at(f"face {number}", "points with x and y", "none" if not values else "others")
-        pixels = zip(values["x"], values["y"], strict=True)
-        shape = [[x * width - 0.5, y * height - 0.5] for x, y in pixels]
+        with InputError.reading(f"face {number}", "points with x and y"):
+            for point in face:
+                for name, value in _named(point).items():
+                    values.setdefault(name, []).append(value)
+            if not {"x", "y"} <= values.keys():
+                raise ValueError("none" if not values else "others")
+            pixels = zip(values["x"], values["y"], strict=True)
+            shape = [[x * width - 0.5, y * height - 0.5] for x, y in pixels]
         named = {"visibility": values.get("visibility", [None]), "confidence": values.get("presence", [None])}
         known = {name: None if None in given else given for name, given in named.items()}
         records.append(with_box(face_record(shape, f"face {number}", known)))
@@ -76,7 +77,7 @@ def _named(point: Any) -> Mapping[str, Any]:
 
 
 def _check_size(height: int, width: int) -> None:
-    if min(height, width) < 1:
+    if not (1 <= height < np.inf and 1 <= width < np.inf):
         raise InputError.at("size of the picture", "a height and a width of at least 1", f"{height} and {width}")
 
 
@@ -105,34 +106,37 @@ def key_point_arrays(records: Sequence[Record], count: int) -> dict[str, Any]:
 
 def from_key_points(key_points: Any) -> list[dict[str, Any]]:
     """Return the records of the faces in a `supervision.KeyPoints`; the inverse of `key_point_arrays`."""
-    data = getattr(key_points, "data", None) or {}
-    visibility = data.get("visibility", getattr(key_points, "visible", None))
-    scores = getattr(key_points, "detection_confidence", None)
-    records = []
-    for number, points in enumerate(key_points.xy):
-        values = {
-            name: None if given is None else np.asarray(given[number], np.float64).tolist()
-            for name, given in (("visibility", visibility), ("confidence", key_points.keypoint_confidence))
-        }
-        score = None if scores is None else float(scores[number])
-        records.append(with_box(face_record(points, f"face {number}", values | {"score": score})))
-    return records
+    with InputError.reading("key points", "a supervision.KeyPoints"):
+        data = getattr(key_points, "data", None) or {}
+        visibility = data.get("visibility", getattr(key_points, "visible", None))
+        scores = getattr(key_points, "detection_confidence", None)
+        records = []
+        for number, points in enumerate(key_points.xy):
+            values = {
+                name: None if given is None else np.asarray(given[number], np.float64).tolist()
+                for name, given in (("visibility", visibility), ("confidence", key_points.keypoint_confidence))
+            }
+            score = None if scores is None else float(scores[number])
+            records.append(with_box(face_record(points, f"face {number}", values | {"score": score})))
+        return records
 
 
 def from_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the records of the faces of a table with a row for each point, as `Faces.to_pandas` makes it."""
     faces: dict[int, dict[int, Mapping[str, Any]]] = {}
-    for row in rows:
-        faces.setdefault(int(row["face"]), {})[int(row["point"])] = row
-    records = []
-    for number, points in sorted(faces.items()):
-        ordered = [points[index] for index in sorted(points)]
-        values: dict[str, Any] = {}
-        for name in ("visibility", "confidence"):
-            given = [float(row[name]) for row in ordered]
-            values[name] = None if np.isnan(given).any() else given
-        shape = [[row["x"], row["y"]] for row in ordered]
-        record = with_box(face_record(shape, f"face {number}", values | {"score": float(ordered[0]["score"])}))
-        track = ordered[0].get("track_id")
-        records.append(record if track is None or track != track else {**record, "track_id": int(track)})
-    return records
+    with InputError.reading("table of faces", "the columns of Faces.to_pandas, a row for each point"):
+        for row in rows:
+            faces.setdefault(int(row["face"]), {})[int(row["point"])] = row
+        return [_of_points([points[k] for k in sorted(points)], number) for number, points in sorted(faces.items())]
+
+
+def _of_points(rows: Sequence[Mapping[str, Any]], number: int) -> dict[str, Any]:
+    """Return the record of a face from the rows of its points, in their order."""
+    values: dict[str, Any] = {}
+    for name in ("visibility", "confidence"):
+        given = [float(row[name]) for row in rows]
+        values[name] = None if np.isnan(given).any() else given
+    shape = [[row["x"], row["y"]] for row in rows]
+    record = with_box(face_record(shape, f"face {number}", values | {"score": float(rows[0]["score"])}))
+    track = rows[0].get("track_id")
+    return record if track is None or track != track else {**record, "track_id": int(track)}

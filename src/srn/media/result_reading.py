@@ -18,6 +18,7 @@ import numpy as np
 
 from srn.errors import DataError, MissingDependencyError
 from srn.files import STANDARD_OUTPUT
+from srn.media.boxes import LARGEST_COORDINATE
 from srn.media.limits import check_bytes
 from srn.media.listing import is_shadow
 from srn.media.pts import read_pts
@@ -44,13 +45,16 @@ def read_results(path: str | os.PathLike[str]) -> FaceRecords:
         MissingDependencyError: a Parquet file without pandas.
     """
     place = Path(path)
-    if place == STANDARD_OUTPUT or not place.exists():
-        raise DataError.at(place, f"predictions: {FORMATS}", "no such file")
+    expected = f"predictions: {FORMATS}"
+    if place == STANDARD_OUTPUT or not os.path.exists(place):  # unlike Path's, it takes any name
+        raise DataError.at(place, expected, "no such file")
+    if not (place.is_file() or place.is_dir()):
+        raise DataError.at(place, expected, "a device or a pipe")
     found: FaceRecords = {}
     for name, faces in _of_folder(place) if place.is_dir() else _of_file(place):
         found.setdefault(name, []).extend(faces)
     if not found:
-        raise DataError.at(place, f"predictions: {FORMATS}", "none")
+        raise DataError.at(place, expected, "none")
     return found
 
 
@@ -107,13 +111,14 @@ def _of_content(content: Any, path: Path) -> Named:
     for name, points in content.items():
         where = f"{path}: {name}"
         with DataError.reading(where, "points [[x, y], ...], or a list of such faces"):
-            several = points if not points or np.ndim(points[0]) == 2 else [points]
+            several = list(points or []) if not points or np.ndim(points[0]) == 2 else [points]
         yield name, [face_record(face, where) for face in several]
 
 
 def _of_lines(path: Path, name: str) -> Named:
     with DataError.reading(path, "JSON lines"):
-        lines = path.read_text(encoding="utf-8").splitlines()
+        check_bytes(path, path.stat().st_size)
+        lines = path.read_text(encoding="utf-8").split("\n")  # other line ends may stand in names
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{path}: line {number}"
@@ -128,7 +133,10 @@ def _of_record(record: Any, where: str, video: str) -> tuple[str, list[Record]]:
         if "frame" in record:
             name = f"{video}/{int(record['frame']):06d}"
         else:
-            name = str(next(record[key] for key in _PICTURE if key in record))
+            named = [record[key] for key in _PICTURE if key in record]
+            if not named:
+                raise ValueError("neither")
+            name = str(named[0])
         faces = record["faces"]
         given = [face_record(face["landmarks"], where, face) for face in faces]
     return name, given
@@ -147,6 +155,8 @@ def face_record(points: Any, where: str | os.PathLike[str], values: Mapping[str,
             landmarks = landmarks[:, :2]
         if landmarks.ndim != 2 or landmarks.shape[1] != 2 or not np.isfinite(landmarks).all():
             raise ValueError(f"the shape {landmarks.shape}" if landmarks.size else "no point")
+        if landmarks.size and np.abs(landmarks).max() > LARGEST_COORDINATE:
+            raise ValueError(f"a point at {np.abs(landmarks).max():g}")
         record: dict[str, Any] = {"landmarks": landmarks.tolist()}
         for name in ("visibility", "confidence"):
             known = values.get(name)
@@ -162,7 +172,8 @@ def face_record(points: Any, where: str | os.PathLike[str], values: Mapping[str,
 
 def _of_coco(content: Mapping[str, Any], path: Path) -> Named:
     names: dict[Any, str] = {}
-    for number, image in enumerate(content.get("images") or [], 1):
+    images = content.get("images")
+    for number, image in enumerate(images if isinstance(images, list) else [], 1):
         with DataError.reading(f"{path}: image {number}", "'id' and 'file_name'"):
             names[image["id"]] = str(image["file_name"])
     if not names:
@@ -205,8 +216,12 @@ def coco_face(annotation: Mapping[str, Any], where: str) -> Record:
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
     try:
         import pandas
+        import pyarrow.parquet
 
         with DataError.reading(path, "a Parquet table"):
+            stated = pyarrow.parquet.read_metadata(path)
+            sizes = [stated.row_group(k).total_byte_size for k in range(stated.num_row_groups)]
+            check_bytes(path, max(sum(sizes), 8 * stated.num_rows * stated.num_columns))
             frame = pandas.read_parquet(path)
     except ImportError as error:
         raise MissingDependencyError.for_extra("pandas and pyarrow", "pandas", "reading Parquet") from error

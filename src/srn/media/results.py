@@ -76,13 +76,16 @@ def check_parquet() -> None:
 def write_pictures_parquet(path: Path, pictures: Iterable[Record]) -> None:
     """Write the records of pictures as a Parquet file with the rows and columns of `write_pictures_csv`.
 
+    Text in it is UTF-8: bytes of a name that are none are written as `\\xe9`.
+
     Raises:
         MissingDependencyError: pandas or pyarrow is not installed (extra `pandas`).
     """
     check_parquet()
     import pandas
 
-    frame = pandas.DataFrame(list(_point_rows(pictures)), columns=COLUMNS)
+    rows = ([os.fsencode(row[0]).decode(errors="backslashreplace"), *row[1:]] for row in _point_rows(pictures))
+    frame = pandas.DataFrame(list(rows), columns=COLUMNS)
     kinds = dict.fromkeys(COLUMNS[3:], "float64") | {"path": "str", "face": "int32", "point": "int32"}
     content = io.BytesIO()
     frame.astype(kinds).to_parquet(content, engine="pyarrow", index=False)

@@ -19,6 +19,9 @@ from srn.media.results import Record
 from srn.uses.openness import Blink, BlinkDetector, openness
 from srn.uses.pose import head_pose
 
+FORMATS = ("png", "svg", "pdf")
+"""Formats of a chart: those by which the program knows its own charts from a user's picture."""
+
 POINTS_ONLY = ("confidence", "visible")
 WITH_POSE = ("eyes", "mouth", "yaw", "pitch", "roll")
 
@@ -154,10 +157,10 @@ class TrackChart:
 
 def _format_of(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower().lstrip(".") or "png"
+    if suffix not in FORMATS:
+        raise InputError.at(path, "a chart (.png, .svg, .pdf)", f".{suffix}")
     try:
-        from matplotlib.backend_bases import FigureCanvasBase
+        import matplotlib.backend_bases  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError.for_extra("Matplotlib", "eval", "plotting") from error
-    if suffix not in FigureCanvasBase.get_supported_filetypes():
-        raise InputError.at(path, "a chart (.png, .svg, .pdf)", f".{suffix}")
     return suffix

@@ -93,15 +93,17 @@ class UdpSender:
         scheme: numbering of the landmarks.
 
     Raises:
-        InputError: the text is no address, or the host is not known.
+        InputError: the text is no address, or the host is not known; as a context: it cannot be reached.
     """
 
     def __init__(self, address: str, scheme: LandmarkScheme = IBUG_68) -> None:
-        self.address, self.scheme, self.lost = parse_address(address), scheme, 0
+        self.address, self.scheme, self.lost, self._text = parse_address(address), scheme, 0, address
         try:
             self._place = socket.getaddrinfo(*self.address, type=socket.SOCK_DGRAM)[0]
         except OSError as error:
             raise InputError.at(address, "a host that is known here", first_line(error)) from error
+        except ValueError as error:  # of a name that no host can have
+            raise InputError.at(address, "a host that is known here", "a name that no host can have") from error
 
     def take(self, record: Record) -> None:
         """Send a frame's record."""
@@ -116,7 +118,11 @@ class UdpSender:
         *kind, _, place = self._place
         self._socket = socket.socket(*kind)
         self._socket.setblocking(False)
-        self._socket.connect(place)  # sends nothing; later a machine can say that nobody listens
+        try:
+            self._socket.connect(place)  # sends nothing; later a machine can say that nobody listens
+        except OSError as error:  # a broadcast, a network without a way to it
+            self._socket.close()
+            raise InputError.at(self._text, "an address that this machine reaches", first_line(error)) from error
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""Files of charts: SVG as on the page; PNG, PDF and other formats by Matplotlib (`srn[eval]`)."""
+"""Files of charts: SVG as on the page; PNG and PDF by Matplotlib (`srn[eval]`)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ from srn.evaluation.report.charts import COLORS, DASHES, HEIGHT, LineChart, asse
 from srn.evaluation.report.markup import Markup, element
 from srn.files import write_atomically
 
+FORMATS = ("svg", "png", "pdf")
+"""Formats of a chart: those by which the program knows its own charts from a user's picture (`srn.files.CHART`)."""
+
 
 def check_chart(path: str | os.PathLike[str]) -> None:
     """Raise, before any work, what `write_charts` would raise at the end: the format is unknown, or no Matplotlib."""
     suffix = _format_of(path)
+    if suffix not in FORMATS:
+        raise InputError.at(path, f"a chart ({', '.join(f'.{name}' for name in FORMATS)})", f".{suffix}")
     if suffix != "svg":
         with _matplotlib():
-            from matplotlib.backend_bases import FigureCanvasBase
-        known = FigureCanvasBase.get_supported_filetypes()
-        if suffix not in known:
-            raise InputError.at(path, f"a chart ({', '.join(f'.{name}' for name in known)})", f".{suffix}")
+            import matplotlib.backend_bases  # noqa: F401
 
 
 @contextlib.contextmanager
