@@ -13,6 +13,7 @@ import pytest
 
 from srn.datasets.catalogue import open_faces, recognize
 from srn.datasets.kinds import KINDS
+from srn.datasets.sample import SPLITS
 from srn.datasets.three_hundred_w import read_300w, read_300w_private, read_masked_300w
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
@@ -110,6 +111,14 @@ def test_a_masked_set_is_known_by_its_name_or_its_manifest(tmp_path: Path, face:
     assert challenging.occluded is not None
     assert challenging.occluded.tolist() == [True, False] * 34
     assert dataset.part("Common")[0].occluded is None
+
+
+def test_a_masked_set_may_hold_training_faces(tmp_path: Path, face: Shape) -> None:
+    for subset in ("afw", "ibug"):
+        put(tmp_path / "masked", face, f"{subset}/a")
+    (tmp_path / "masked" / "manifest.csv").write_text("subset,stem,visible\n")
+    subsets = {split: [s.subset for s in open_faces(tmp_path / "masked", split=split).samples] for split in SPLITS}
+    assert subsets == {"train": ["afw"], "test": ["ibug"]}
 
 
 @pytest.mark.parametrize("place", ["", "300W"])

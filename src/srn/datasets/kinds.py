@@ -82,6 +82,12 @@ def _subsets(request: Request, splits: Subsets) -> list[str]:
     return [name for split, names in splits.items() if split in request.splits for name in names]
 
 
+def _masked_subsets(root: Path, request: Request) -> list[str]:
+    """Return the folders of 300W; those of training faces, which the authors' set lacks, only where they exist."""
+    names = _subsets(request, _300W_SPLITS)
+    return [name for name in names if name in FULL_SUBSETS or (root / name).is_dir()]
+
+
 def _read_300vw(root: Path, request: Request) -> Found:
     parts = _subsets(request, _300VW_SPLITS)
     return three_hundred_vw.read_300vw(root, parts, scheme=request.scheme or IBUG_68)
@@ -125,8 +131,8 @@ _ALL = (
     DatasetKind(
         "masked-300w", "Masked 300W", IBUG_68,
         recognize=lambda root: three_hundred_w.is_300w(root) and three_hundred_w.is_masked(root),
-        read=lambda root, _: three_hundred_w.read_masked_300w(root),
-        groups=_300W_TEST,
+        read=lambda root, request: three_hundred_w.read_masked_300w(root, _masked_subsets(root, request)),
+        groups={TRAIN: three_hundred_w.TRAINING_SUBSETS, **_300W_TEST},
         unions=_300W_UNIONS,
         official=_300W_TEST_COUNTS,
         masked_from="300w",

@@ -73,13 +73,13 @@ def read_300w(root: Path, subsets: Iterable[str] = TRAINING_SUBSETS) -> tuple[li
     return samples, report
 
 
-def read_masked_300w(root: Path) -> tuple[list[Sample], ReadingReport]:
-    """Read Masked 300W: the test folders of 300W that exist, of the authors' set or of one made by `srn mask`.
+def read_masked_300w(root: Path, subsets: Iterable[str] = FULL_SUBSETS) -> tuple[list[Sample], ReadingReport]:
+    """Read Masked 300W: folders of 300W, of the authors' set (test faces) or of one made by `srn mask`.
 
     The authors' face boxes are the tight boxes of the true landmarks, not detected ones as in 300W. The manifest of a
     made set tells which landmarks are covered. Without any of the folders `DataError` is raised.
     """
-    samples, report = read_300w(root, FULL_SUBSETS)
+    samples, report = read_300w(root, subsets)
     return mark_occluded(samples, root), report
 
 
