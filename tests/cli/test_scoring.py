@@ -87,3 +87,16 @@ def test_what_is_not_named_is_a_failure_and_is_said(
 def test_what_does_not_go_together(srn: Run, root: Path, tmp_path: Path, words: tuple[str, ...], message: str) -> None:
     (tmp_path / "x.json").write_text("{}")
     assert message in srn("evaluate", root, "--predictions", tmp_path / "x.json", *words).mistake
+
+
+def test_a_report_that_would_take_the_place_of_a_file(srn: Run, root: Path, tmp_path: Path) -> None:
+    """Several tools have a folder each, by their file's name; it is refused before any work where a file lies there."""
+    (tmp_path / "report").mkdir()
+    for name in ("report/a.json", "b.json"):
+        (tmp_path / name).write_text(json.dumps({"a": [[1, 2]] * 68}))
+    both = ("--predictions", tmp_path / "report" / "a.json", "--predictions", tmp_path / "b.json")
+    ran = srn("evaluate", root, *both, "--report", tmp_path / "report")
+    assert ran.mistake == (
+        f"--report: expected a folder that can be made, found {tmp_path / 'report' / 'a.json'}, which is no folder"
+    )
+    assert json.loads((tmp_path / "report" / "a.json").read_text())

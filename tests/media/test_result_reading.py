@@ -178,6 +178,12 @@ def test_pipes_and_devices_are_no_predictions(tmp_path: Path) -> None:
             read_results(tmp_path / name)
 
 
+def test_tables_keep_names_that_are_not_utf_8(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    write_pictures_csv(tmp_path / "a.csv", [{**PICTURES[0], "path": name}])
+    assert list(read_results(tmp_path / "a.csv")) == [name]
+
+
 def test_any_line_end_may_stand_in_a_name(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"path": "a\u2028b\x85.jpg", "faces": []}\r\n\n', encoding="utf-8")
     assert read_results(tmp_path / "a.jsonl") == {"a\u2028b\x85.jpg": []}

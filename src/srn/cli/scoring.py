@@ -10,10 +10,17 @@ from srn.cli.evaluation_tables import counted_frames, print_errors, print_flags,
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
 from srn.errors import InputError
-from srn.evaluation.predictions import missing_lines, read_predictions, score_clips, score_predictions, write_scores
+from srn.evaluation.predictions import (
+    missing_lines,
+    read_predictions,
+    score_clips,
+    score_predictions,
+    tool_name,
+    write_scores,
+)
 from srn.evaluation.results import Evaluation
 from srn.evaluation.video import read_clips
-from srn.files import write_json
+from srn.files import Output, check_outputs, write_json
 
 Measure = Callable[[Sequence[Sample]], Evaluation]
 """Measures weights of srn on faces."""
@@ -32,6 +39,10 @@ def score_pictures(
 
     `files` are the outputs of `write_scores`. `beside` measures weights of srn on the same faces, as one more tool.
     """
+    folder = files["report"]
+    if folder is not None and (len(predictions) > 1 or beside is not None):  # a folder for each
+        names = unique([tool_name(path) for path in predictions])
+        check_outputs([Output("--report", folder / name) for name in names], ())
     faces = open_faces(folders, split="test")
     if not faces.samples:
         raise InputError.at(folders[0], "annotated pictures", "none (videos: --video)")

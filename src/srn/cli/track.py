@@ -50,6 +50,11 @@ Osc = Annotated[
     typer.Option(metavar="HOST:PORT", help="Send each frame's faces as Open Sound Control; :PORT is this machine."),
 ]
 
+Start = Annotated[
+    Literal["mean", "previous"],
+    typer.Option(help="Initial shape in each frame: the mean shape, or the face's shape in the previous frame."),
+]
+
 
 def _source(video: str) -> str | int:
     """Return a path, or the number of a camera if the text is a number and no such file exists."""
@@ -65,10 +70,7 @@ def track(
     udp: Udp = None,
     osc: Osc = None,
     smooth: Annotated[bool, typer.Option(help="Smooth the landmarks over time and hold hidden ones.")] = True,
-    start: Annotated[
-        Literal["mean", "previous"],
-        typer.Option(help="Initial shape in each frame: the mean shape, or the face's shape in the previous frame."),
-    ] = "mean",
+    start: Start = "mean",
     iterations: Annotated[int | None, typer.Option(min=1, help="Stop the cascade early; all if left out.")] = None,
     find_every: Annotated[int, typer.Option(min=1, help="Longest interval of the face finder, in frames.")] = 30,
     trace: Annotated[float, typer.Option(min=0, help="Length of the trace behind each face, in seconds.")] = 1.0,
@@ -104,10 +106,7 @@ def track(
     try:
         with contextlib.ExitStack() as stack, finishing(), options.progress_bar("frames") as progress:
             stack.enter_context(contextlib.closing(reader))
-            sinks = [
-                stack.enter_context(json_lines(target)),
-                *(one.take for one in (*senders, chart) if one is not None),
-            ]
+            sinks = [stack.enter_context(json_lines(target)), *(one.take for one in (*senders, chart) if one)]
             _ = [stack.enter_context(one) for one in (writer, *senders, window) if one is not None]
             task = progress.add_task("tracking", total=min(filter(None, (reader.length, frames)), default=None))
             done = track_video(

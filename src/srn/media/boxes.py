@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
+from srn.media.limits import LARGEST_COORDINATE
 
-LARGEST_COORDINATE = 1e6  # of a picture's pixels, in either direction
 LARGEST_FILE = 1 << 28  # bytes
 
 

@@ -12,6 +12,10 @@ _DEFAULTS = {
 }
 
 
+LARGEST_COORDINATE = 1e6
+"""Of a picture's pixels, in either direction: no box and no point of a file lies farther out."""
+
+
 def limit(variable: str) -> int:
     """Return a limit: the value of its environment variable, else its default.
 

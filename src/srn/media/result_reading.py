@@ -18,8 +18,7 @@ import numpy as np
 
 from srn.errors import DataError, MissingDependencyError
 from srn.files import STANDARD_OUTPUT
-from srn.media.boxes import LARGEST_COORDINATE
-from srn.media.limits import check_bytes
+from srn.media.limits import LARGEST_COORDINATE, check_bytes
 from srn.media.listing import is_shadow
 from srn.media.pts import read_pts
 from srn.media.results import Record
@@ -89,7 +88,7 @@ def _of_file(path: Path) -> Named:
             yield from _of_lines(path, path.stem)
         else:
             with DataError.reading(path, "a CSV table"):
-                rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+                rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig", "surrogateescape"))))
             yield from _of_rows(rows, path)
     else:
         raise DataError.at(path, f"predictions: {FORMATS}", f"the suffix {suffix!r}")
