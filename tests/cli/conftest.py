@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.cli import main as command_line
+from srn.cli import options
 from srn.media.pictures import write_image
 
 
@@ -36,7 +37,11 @@ class Ran:
 
 @pytest.fixture
 def srn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """`srn("detect", path, ...)`: the very function of the console script."""
+    """`srn("detect", path, ...)`: the very function of the console script.
+
+    It prints no line of progress, however slow the machine is.
+    """
+    monkeypatch.setattr(options, "LINE_EVERY", 1e9)
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["srn", *map(str, arguments)])
