@@ -127,13 +127,17 @@ def run(options: argparse.Namespace) -> None:
     print(f"{kept} masks of {len(pictures)} pictures")
 
 
+def parser() -> argparse.ArgumentParser:
+    result = argument_parser(__doc__)
+    result.add_argument("folder", type=Path, help="pictures of people in masks")
+    result.add_argument("--templates", type=Path, required=True, help="folder of the templates")
+    result.add_argument("--most", type=int, default=300, help="masks to cut (default: %(default)s)")
+    return result
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Cut; 2 on the user's mistake."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("folder", type=Path, help="pictures of people in masks")
-    parser.add_argument("--templates", type=Path, required=True, help="folder of the templates")
-    parser.add_argument("--most", type=int, default=300, help="masks to cut (default: %(default)s)")
-    return exit_code(run, parser.parse_args(arguments))
+    return exit_code(run, parser().parse_args(arguments))
 
 
 if __name__ == "__main__":
