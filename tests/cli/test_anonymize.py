@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,72 @@ def test_a_second_run_takes_its_results_for_none_of_its_inputs(
     for _ in range(2):
         ran = srn("anonymize", tmp_path / "holiday", "--out", tmp_path / "holiday" / "covered")
         assert (ran.code, ran.err) == (0, "1 place covered in 1 picture\n")
+
+
+def test_videos_of_any_suffix_and_what_is_no_video(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    """A folder may hold videos of a telephone or a television; one that cannot be read is named."""
+    home = tmp_path / "in"
+    for name in ("a.3gp", "b.MTS", "c"):
+        video(home / "v.mp4").rename(home / name)
+    (home / "broken.mpg").write_bytes(b"no video")
+    for name in ("._a.mp4", "song.m4a", ".b.12ab.partial.mp4"):
+        (home / name).write_bytes(video(tmp_path / "other.mp4").read_bytes() if name != "._a.mp4" else b"of macOS")
+    ran = srn("anonymize", home, "--out", tmp_path / "out")
+    assert ran.code == 1
+    assert ran.err.splitlines()[-1] == (
+        f"failed: {home / 'broken.mpg'}: expected a video that can be read, found none by its first bytes"
+    )
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "a_covered.mp4", "b_covered.mp4", "c_covered.mp4",
+    }  # fmt: skip
+
+
+def test_the_picture_below_an_exif_thumbnail_is_covered_and_the_thumbnail_is_gone(
+    srn: Run, finding: dict[str, Any], tmp_path: Path
+) -> None:
+    """Both the thumbnail and a picture behind the end still show the face of the whole."""
+    inner = picture(tmp_path / "small.jpg").read_bytes()
+    entries = [(0x201, 44), (0x202, len(inner))]
+    second = struct.pack("<H", 2) + b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IHI", 8, 0, 14) + second + struct.pack("<I", 0) + inner
+    outer = picture(tmp_path / "a.jpg").read_bytes()
+    marked = outer[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + outer[2:] + inner
+    (tmp_path / "a.jpg").write_bytes(marked)
+    assert marked.count(b"\xff\xd8\xff") == 3
+
+    assert srn("anonymize", tmp_path / "a.jpg", "--out", tmp_path / "out", "--style", "fill").code == 0
+    content = (tmp_path / "out" / "a_covered.jpg").read_bytes()
+    assert content.count(b"\xff\xd8\xff") == 1
+    assert np.abs(np.array(centre(tmp_path / "out" / "a_covered.jpg")) - FILL).max() < 6
+
+
+def test_further_streams_and_words_of_videos_stay_behind(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    """Of a video with a second picture stream, titles and sound, the covered pictures and the sound are kept."""
+    av = pytest.importorskip("av")
+    place = tmp_path / "a.mkv"
+    with av.open(str(place), "w") as made:
+        made.metadata["title"] = "Secret title"
+        streams = [made.add_stream("mpeg4", rate=10) for _ in range(2)]
+        sound = made.add_stream("aac", rate=44100)
+        sound.metadata["title"] = "Secret track"
+        for stream in streams:
+            stream.width = stream.height = SIZE
+            stream.pix_fmt = "yuv420p"
+        for stream in streams:
+            for k in range(5):
+                frame = av.VideoFrame.from_ndarray(np.full((SIZE, SIZE, 3), 120, np.uint8), format="rgb24")
+                frame.pts = k
+                made.mux(stream.encode(frame))
+            made.mux(stream.encode(None))
+        quiet = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        quiet.sample_rate, quiet.pts = 44100, 0
+        made.mux([*sound.encode(quiet), *sound.encode(None)])
+    assert b"Secret" in place.read_bytes()
+
+    assert srn("anonymize", place, "--out", tmp_path / "out").code == 0
+    with av.open(str(tmp_path / "out" / "a_covered.mkv")) as covered:
+        assert sorted(stream.type for stream in covered.streams) == ["audio", "video"]
+    assert b"Secret" not in (tmp_path / "out" / "a_covered.mkv").read_bytes()
 
 
 def test_names_do_not_clash(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from srn.files import COVERED, OVERLAY, VIDEO, Output, check_outputs, write_atom
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.ffmpeg import find_pyav, is_container, quiet
-from srn.media.listing import Listing, PictureFile, pictures_in
+from srn.media.listing import Listing, PictureFile, is_shadow, pictures_in
 from srn.media.pictures import IMAGE_SUFFIXES, encode_image
 from srn.media.video_reading import open_video
 from srn.media.video_writing import CODECS, FOURCC, VideoWriter
@@ -26,6 +26,12 @@ from srn.uses.cover import Cover, Style, Target, cover_faces
 Out = Annotated[Path, typer.Option(help="Folder for the covered pictures and videos."), options.Folder(apart=True)]
 Margin = Annotated[float, typer.Option(min=0, max=5, help="Further margin around a face, as a share of its size.")]
 
+VIDEO_SUFFIXES = frozenset(
+    {*CODECS, ".m2ts", ".mts", ".ts", ".3gp", ".asf", ".flv", ".mpeg", ".mpg", ".mxf", ".ogv", ".vob", ".wmv"}
+)  # fmt: skip
+"""Of files in a folder that are named where they are no video: whoever put them there may think that they were covered.
+Other files are videos by their content alone."""
+SOUND_SUFFIXES = frozenset({".m4a", ".m4b", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma"})
 SUFFIX = "_covered"  # end of the stem of what is written
 
 
@@ -60,8 +66,9 @@ def anonymize(
     """Cover the faces, or the eyes, of pictures and videos.
 
     Doubt covers more: faces of low scores are covered, too, and in a video half a second before and after they are
-    found. Pictures are written without metadata (EXIF, place, thumbnail), as `NAME_covered.jpg`, or `.png`. No program
-    finds every face: look at the results. Pictures and videos in which nothing was found are named.
+    found. Pictures are written without metadata (EXIF, place, thumbnail), as `NAME_covered.jpg`, or `.png`; of an
+    animation or of several pages the first alone. No program finds every face: look at the results. Pictures and videos
+    in which nothing was found are named.
 
     Example: `srn anonymize holiday/ clip.mp4 --out covered`
     """
@@ -94,6 +101,7 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
     videos: list[tuple[Path, Path]] = []
     pictures: list[PictureFile] = []
     joined = Listing([], [], [], [])
+    broken: list[str] = []
     taken: set[Path] = set()
 
     def add_video(source: Path, name: Path) -> None:
@@ -110,26 +118,32 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
         add_video(path, Path(path.name))
     folders = [path for path in files if path.is_dir()]
     for folder in folders:
-        inside = (file for file in sorted(folder.rglob("*")) if file.suffix.lower() in CODECS and file.is_file())
-        for file in inside:
-            if not _below(file, out) and _is_video(file):
+        for file in sorted(folder.rglob("*")):
+            if _below(file, out) or is_shadow(file) or ".partial" in file.suffixes[-2:-1]:
+                continue
+            if file.suffix.lower() not in SOUND_SUFFIXES and _is_video(file):
                 add_video(file, file.relative_to(folder))
+            elif file.suffix.lower() in VIDEO_SUFFIXES and not file.is_dir():
+                broken.append(str(DataError.at(file, "a video that can be read", "none by its first bytes")))
     try:
         joined = pictures_in(files) if files else joined
     except DataError:
-        if not videos:
+        if not videos and not broken:
             raise
         rest = [path for path in files if not path.is_dir()]
         joined = pictures_in(rest) if rest else joined
     pictures = [picture for picture in joined.pictures if not _below(picture.path, out)]
-    if not (pictures or videos):
+    joined.problems.extend(broken)
+    if not (pictures or videos or broken):
         raise DataError.at(files[0], "pictures or videos to cover", "only those of --out")
     return _Work(pictures, videos, joined)
 
 
 def _is_video(path: Path) -> bool:
     """Whether a file is a video, and no picture of a format that is stored as one."""
-    return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and is_container(path)
+    with contextlib.suppress(OSError):
+        return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and is_container(path)
+    return False
 
 
 def _below(path: Path, folder: Path) -> bool:
