@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import signal
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -270,6 +271,24 @@ def _remove(beside: Path, target: Path) -> None:
     if beside != target:
         with contextlib.suppress(OSError):
             beside.unlink()
+
+
+@contextlib.contextmanager
+def interruptions_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of the block, in which things change that belong together."""
+    waiting: list[int] = []
+    before: dict[signal.Signals, Any] = {}
+    with contextlib.suppress(ValueError):  # not the main thread: no signal interrupts it
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # as under nohup
+                before[number] = signal.signal(number, lambda number, _: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if waiting:
+        signal.raise_signal(waiting[0])
 
 
 def lock(file: IO[Any], where: str | os.PathLike[str], what: str) -> None:

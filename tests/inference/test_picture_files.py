@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
@@ -94,6 +95,16 @@ def test_an_interrupted_run_keeps_its_tables(
         images = json.loads(text)["images"] if suffix == ".json" else [json.loads(line) for line in text.splitlines()]
         assert [len(image["faces"]) for image in images] == [2, 1]
         assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+
+
+def test_lines_of_an_earlier_run_are_kept_until_there_are_new_ones(pictures: list[PictureFile], tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(earlier := '{"path": "a.png"}\n')
+    with contextlib.suppress(KeyboardInterrupt), DetectionWriter(pictures, None, json_to=tmp_path / "a.jsonl"):
+        raise KeyboardInterrupt
+    assert (tmp_path / "a.jsonl").read_text() == earlier
+    with DetectionWriter([], None, json_to=tmp_path / "a.jsonl"):
+        pass
+    assert (tmp_path / "a.jsonl").read_text() == ""
 
 
 @pytest.mark.parametrize("kind", ["pts", "csv", "coco"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
+import signal
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -245,6 +247,61 @@ def test_an_interruption_while_a_video_is_completed_leaves_the_older_one(
     with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "a.mp4", 30.0) as out:
         out.write(drawn(0), 0)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.mp4", b"an older video")]
+
+
+@pytest.fixture
+def before_frame(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[], None]], None]:
+    """Makes something happen before the container takes what the encoder gave for a frame, counted from 1."""
+
+    def arrange(frame: int, happens: Callable[[], None]) -> None:
+        class Container:
+            def __init__(self, path: str, mode: str) -> None:
+                self.opened, self.frames = opened(path, mode), 0
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.opened, name)
+
+            def mux(self, packets: Any) -> None:
+                self.frames += 1
+                if self.frames == frame:
+                    happens()
+                self.opened.mux(packets)
+
+        opened = av.open
+        monkeypatch.setattr(av, "open", Container)
+
+    return arrange
+
+
+@pytest.mark.parametrize("frame", [1, 12, 19])
+def test_an_interruption_between_encoder_and_file_loses_no_frame(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before_frame: Any, drawn: Draw, frame: int
+) -> None:
+    before_frame(frame, lambda: os.kill(os.getpid(), signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with VideoWriter(tmp_path / "a.mp4", 30.0) as out, contextlib.suppress(KeyboardInterrupt):
+            for k in range(20):
+                out.write(drawn(k), k / 30)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    monkeypatch.undo()
+    assert len(list(open_video(tmp_path / "a.mp4"))) == frame
+
+
+def test_without_a_frame_an_older_video_and_a_pipe_are_kept(tmp_path: Path, before_frame: Any, drawn: Draw) -> None:
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a.mp4").write_bytes(b"an older video")
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with VideoWriter(tmp_path / "pipe.mp4", 30.0):
+        pass
+    before_frame(1, fail)
+    with pytest.raises(InputError, match="No space left"), VideoWriter(tmp_path / "a.mp4", 30.0) as out:
+        out.write(drawn(0), 0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "pipe.mp4"]
+    assert (tmp_path / "a.mp4").read_bytes() == b"an older video"
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".webm"])

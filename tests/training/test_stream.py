@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import sys
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError
@@ -108,6 +110,20 @@ def test_workers_change_nothing(workers: int, pack: FacePack) -> None:
 
     assert len(alone) == len(helped) == 5
     assert all(same(a, b) for a, b in zip(alone, helped, strict=True))
+
+
+class Complaints(Dataset[tuple[torch.Tensor, ...]]):
+    """What the threads of a worker say at each position."""
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, ...]:
+        for error in (ConnectionResetError("killed"), BrokenPipeError("killed"), EOFError("killed"), OSError("odd")):
+            sys.excepthook(type(error), error, None)
+        return (torch.zeros(1),)
+
+
+def test_workers_of_a_killed_training_say_nothing_about_it(capfd: pytest.CaptureFixture[str]) -> None:
+    list(batches(Complaints(), 0, 1, 1, workers=1))
+    assert capfd.readouterr().err == "OSError: odd\n"
 
 
 def test_a_batch_is_its_positions(pack: FacePack) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from srn.errors import InputError, WeightsError
 from srn.face.localizer import Localizer
+from srn.files import interruptions_held
 from srn.hofs.agent import Agent
 from srn.hofs.clips import ClipSource
 from srn.hofs.config import AgentConfig
@@ -26,7 +27,7 @@ from srn.hofs.world import OcclusionWorld
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
 from srn.settings import with_settings
-from srn.training.runs import CONFIG_FILE, Run, RunLog, choose_device, continues, interruptions_held, open_run, part
+from srn.training.runs import CONFIG_FILE, Run, RunLog, choose_device, continues, open_run, part
 
 AGENT_FILE = "agent.safetensors"
 LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")

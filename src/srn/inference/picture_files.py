@@ -262,7 +262,8 @@ class DetectionWriter:
             self._streamed.__exit__(None, None, None)
         with _noting(problems):
             if isinstance(self._json_to, Path) and self._as_lines and not self._live:
-                write_pictures_lines(self._json_to, lines)
+                if lines or not partial:  # no line so far: lines of an earlier run are kept
+                    write_pictures_lines(self._json_to, lines)
             elif self._json_to is not None and not self._as_lines:
                 write_pictures_json(self._json_to, lines, partial=partial)
         with _noting(problems):

@@ -13,7 +13,7 @@ import numpy as np
 
 from srn.errors import DataError, InputError, first_line
 from srn.face.geometry import ImageArray
-from srn.files import growing_file, writing_to
+from srn.files import growing_file, interruptions_held, writing_to
 from srn.media import ffmpeg
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class VideoWriter:
         self._file = growing_file(self.path)
         self._beside: Path | None = None
         self._sink: _PyAvSink | _OpenCvSink | None = None
-        self._complete = False
+        self._complete = self._has_frames = False
         self.sound_lost: str | None = None
 
     def __enter__(self) -> Self:
@@ -87,6 +87,11 @@ class VideoWriter:
         """
         if self._beside is None:
             raise InputError.at(self.path, "a video opened with 'with'", "a closed one")
+        with interruptions_held():  # the encoder gives a frame away once: the file would lack it, or all after it
+            self._write(image, time_s, pixel_aspect)
+
+    def _write(self, image: ImageArray, time_s: float, pixel_aspect: Fraction) -> None:
+        assert self._beside is not None
         if self._sink is None:
             if ffmpeg.find_pyav() is None:
                 self._sink = _OpenCvSink(self._beside, image, self._rate, time_s, self._sound_from, pixel_aspect)
@@ -96,6 +101,7 @@ class VideoWriter:
             self.sound_lost = self._sink.sound_lost
         with writing_to(self.path):
             self._sink.write(image, time_s)
+        self._has_frames = True
 
     def complete(self) -> None:
         """Declare the last frame the end of the video: sound that outlasts it is copied as well."""
@@ -104,15 +110,15 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        is_playable = False  # without its end the video is not
         try:
             if self._sink is not None:
                 with writing_to(self.path):
                     self._sink.close(self._complete)
-        except BaseException:  # without its end the video cannot be played
-            if self._beside is not None:
-                self._beside.unlink(missing_ok=True)
-            raise
+            is_playable = self._has_frames
         finally:
+            if not is_playable and self._beside is not None and self._beside != self.path:  # a pipe is written into
+                self._beside.unlink(missing_ok=True)
             self._beside = self._sink = None
             self._file.__exit__(kind, error, trace)
 

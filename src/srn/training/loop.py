@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError, WeightsError
+from srn.files import interruptions_held
 from srn.model.checkpoint import adapted, save_network
 from srn.model.config import ModelConfig
 from srn.model.network import StructuralRelationNetwork
@@ -38,7 +39,6 @@ from srn.training.runs import (
     Run,
     RunLog,
     choose_device,
-    interruptions_held,
     open_run,
     optimizer_state,
     part,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -84,24 +83,6 @@ def open_run(out: str | os.PathLike[str], *, resume: bool, writes: bool = True) 
         if writes:
             lock(held, folder, "a run")
         yield Run(folder, continues(folder, resume), writes)
-
-
-@contextmanager
-def interruptions_held() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM wait for the end of the block, in which things change that belong together."""
-    waiting: list[int] = []
-    before: dict[signal.Signals, Any] = {}
-    with suppress(ValueError):  # not the main thread: no signal interrupts it
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # as under nohup
-                before[number] = signal.signal(number, lambda number, _: waiting.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if waiting:
-        signal.raise_signal(waiting[0])
 
 
 class RunLog:

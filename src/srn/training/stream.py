@@ -7,7 +7,9 @@ import functools
 import itertools
 import os
 import signal
+import sys
 from collections.abc import Callable
+from types import TracebackType
 from typing import Any, TypeVar
 
 import cv2
@@ -103,6 +105,8 @@ AnyOccluded = TypeVar("AnyOccluded", AugmentConfig, MotionConfig)
 
 
 def unoccluded(config: AnyOccluded) -> AnyOccluded:
+    if isinstance(config, AugmentConfig):
+        config = dataclasses.replace(config, behind=0.0)
     return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
 
 
@@ -165,12 +169,19 @@ class PictureStream(Dataset[tuple[Tensor, ...]]):
         return picture, torch.from_numpy(landmarks), torch.from_numpy(~hidden), torch.tensor(position)
 
 
-def _single_threaded(_worker: int) -> None:
+def _tell_unless_alone(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print an exception of a worker's thread, but not that nobody takes its faces: the training was killed."""
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
+
+
+def _prepare_worker(_worker: int) -> None:
     # Workers share the cores with the network: OpenCV's own threads would only get in the way.
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     # A SIGTERM for all processes is the first one's to answer: it takes a worker that was killed for a fault.
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    sys.excepthook = _tell_unless_alone
 
 
 def batches(
@@ -194,7 +205,7 @@ def batches(
         stream,
         batch_sampler=positions,
         num_workers=workers,
-        worker_init_fn=_single_threaded,
+        worker_init_fn=_prepare_worker,
         prefetch_factor=6 if workers else None,
         pin_memory=pin_memory,
     )
