@@ -350,9 +350,9 @@ def wandering(face: Shape, first: float, answers: list[float]) -> Any:
         ("best", [30, 4.7], 2),  # the second crop was placed to within 8 % of 60 pixels
         ("best", [0, 4.9, 0.5], 3),  # the third was, the second was not
         ("best", [0, 8, 8, 8], 4),  # no more than that
-        ("balanced", [6.5], 1),  # 6.5 of 60 pixels, with a doubt of 0.2: the product is below 0.023
-        ("balanced", [7.5, 4.7], 2),
-        ("balanced", [7.5, 8, 0], 3),
+        ("balanced", [7.5], 1),  # 7.5 of 60 pixels, with a doubt of 0.2: 0.125 x 0.2^1.25 is below 0.018
+        ("balanced", [8.5, 4.7], 2),
+        ("balanced", [8.5, 8, 0], 3),
     ],
 )
 def test_a_face_is_viewed_until_its_crop_is_in_place(
@@ -574,6 +574,23 @@ def test_only_an_unsure_face_is_turned_and_only_for_a_clear_gain(
     assert len(localizer.batches) == views
     straight = np.allclose(found.landmarks, face * 60 + 120, atol=0.1)
     assert straight is (kept == "upright")
+
+
+@pytest.mark.parametrize(
+    ("error", "side", "views"),
+    [(0.2, 60, 4), (0.2, 15, 1), (0.04, 60, 1)],  # no confidence; too small for any; a first view of 0.44
+)
+def test_a_found_face_is_turned_only_where_the_finder_may_be_mistaken(
+    fake_localizer: Any, face: Shape, error: float, side: float, views: int
+) -> None:
+    """Within the caller's box each of them is tried in its turns."""
+    box = Box(120 - side / 2, 120 - side / 2, 120 + side / 2, 120 + side / 2)
+    for boxes, expected in (None, views), ([box], 4):
+        localizer = fake_localizer(lambda crop: (face * 60 + 47.5, None, np.full(68, error)))
+        finder = LandmarkBoxFinder(FixedFinder({0: [FoundFace(box, 0.9)]}), BoxFit())
+        landmarker = FaceLandmarker(localizer=localizer, face_finder=finder, accuracy="fast")
+        assert len(landmarker.detect(coordinates(), boxes)) == 1
+        assert len(localizer.batches) == expected
 
 
 # --- in a server

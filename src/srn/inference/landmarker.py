@@ -45,6 +45,9 @@ BELIEVED_TOGETHER = 0.5  # lowest sum of it and the score: the two err apart fro
 UNSURE = 0.5  # mean confidence below which it is (`docs/robustness.md`)
 SURER_BY = 0.15  # gain in mean confidence from which another turn replaces the first one
 TURNS = (np.pi / 2, np.pi, -np.pi / 2)  # radians, x to y
+# The finder tells how most faces lie. One that it took to lie otherwise has a first view of no confidence.
+UNSURE_FOUND = 0.3  # mean confidence of it from which a found face lies as the finder says
+SMALLEST_TURNED = 16.0  # size of a found face, pixels, below which no turn makes it sure
 
 LARGEST_BOX = 20  # size of a caller's face box, in longer sides of the picture
 
@@ -309,17 +312,24 @@ class FaceLandmarker:
 
     def _localize(self, tasks: Sequence[_Task]) -> list[View]:
         """Localize B >= 1 faces; the view of each is that of the crop's turn which is surest."""
-        views = self._viewed(tasks, self._first_view(tasks))
-        unsure = [k for k, view in enumerate(views) if view.mean_confidence[0] < UNSURE]
+        first_views = self._first_view(tasks)
+        views = self._viewed(tasks, first_views)
+        sure = first_views.mean_confidence
+        unsure = [
+            k
+            for k, (task, view) in enumerate(zip(tasks, views, strict=True))
+            if view.mean_confidence[0] < UNSURE
+            and not (task.found and (sure[k] >= UNSURE_FOUND or task.box.size < SMALLEST_TURNED))
+        ]
         if unsure:
             some = [tasks[k] for k in unsure]
             turned = [self._first_view(some, angle) for angle in TURNS]
             surest = np.argmax([view.mean_confidence for view in turned], axis=0)
             for row, (k, turn) in enumerate(zip(unsure, surest.tolist(), strict=True)):
-                first, sure = turned[turn].select([row]), views[k].mean_confidence[0]
-                if first.mean_confidence[0] > sure:
+                first, reached = turned[turn].select([row]), views[k].mean_confidence[0]
+                if first.mean_confidence[0] > reached:
                     (view,) = self._viewed([tasks[k]], first)
-                    if view.mean_confidence[0] > sure + SURER_BY:
+                    if view.mean_confidence[0] > reached + SURER_BY:
                         views[k] = view
         return views
 
