@@ -24,6 +24,7 @@ from srn.face.geometry import (
     transform_points,
 )
 from srn.face.scheme import LandmarkScheme
+from srn.synthesis.bystanders import other_head
 from srn.synthesis.config import AugmentConfig, MotionConfig
 from srn.synthesis.motion import Movement, random_movement
 from srn.synthesis.occluders import (
@@ -136,7 +137,9 @@ def occlude(
     """
 
     covered = np.zeros(image.shape[:2], bool)
-    if rng.random() < config.masks:
+    if config.behind and other is not None and rng.random() < config.behind:
+        covered |= other_head(image, other(), landmarks, rng)
+    elif rng.random() < config.masks:
         covered |= drawn_mask(image, _worn_on(landmarks, config, rng), scheme, rng)
         if rng.random() < 0.15:
             covered |= sunglasses(image, _worn_on(landmarks, config, rng), scheme, rng)

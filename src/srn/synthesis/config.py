@@ -31,12 +31,19 @@ class AugmentConfig(Settings):
         occluders: probability of an occluder of another kind; half of these faces get a second one.
         own: share of these occluders that take their colours from the picture itself (`srn.synthesis.surroundings`).
         masks: probability of a drawn face mask instead of these occluders.
+        behind: probability of another person's head before the face instead of both (`srn.synthesis.bystanders`).
         misfit: strength of the error of everything fitted to the whole face (masks, sunglasses, hair, hats); see
             `misfitted`. On the true points, the outline of a mask would give away the jaw.
     """
 
     stored_names: ClassVar[Mapping[str, str]] = {"second_pass": "second_look"}
-    absent_means: ClassVar[Mapping[str, Any]] = {"second_pass": 0.0, "turned": 0.0, "misfit": 0.04, "own": 0.0}
+    absent_means: ClassVar[Mapping[str, Any]] = {
+        "second_pass": 0.0,
+        "turned": 0.0,
+        "misfit": 0.04,
+        "own": 0.0,
+        "behind": 0.0,
+    }
 
     flip: Share = 0.5
     rotation_deg: NonNegative = 12.0
@@ -57,6 +64,7 @@ class AugmentConfig(Settings):
     occluders: Share = 0.4
     own: Share = 0.0
     masks: Share = 0.25
+    behind: Share = 0.0
     misfit: NonNegative = 0.04
 
 

@@ -105,9 +105,9 @@ AnyOccluded = TypeVar("AnyOccluded", AugmentConfig, MotionConfig)
 
 
 def unoccluded(config: AnyOccluded) -> AnyOccluded:
-    if isinstance(config, AugmentConfig):
-        config = dataclasses.replace(config, behind=0.0)
-    return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
+    if isinstance(config, MotionConfig):
+        return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
+    return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0, behind=0.0)
 
 
 def random_picture(pack: FacePack, rng: np.random.Generator) -> Callable[[], ImageArray]:
