@@ -6,7 +6,11 @@ function noiseTile() {
   if (noise) return noise;
   noise = new OffscreenCanvas(64, 64);
   const context = noise.getContext("2d"), data = context.createImageData(64, 64);
-  for (let i = 0; i < data.data.length; i++) data.data[i] = i % 4 === 3 ? 255 : Math.random() * 256;
+  let state = 1; // the same noise each time (Park and Miller's generator): numbers can be compared
+  for (let i = 0; i < data.data.length; i++) {
+    state = (state * 48271) % 2147483647;
+    data.data[i] = i % 4 === 3 ? 255 : (state / 2147483647) * 256;
+  }
   context.putImageData(data, 0, 0);
   return noise;
 }

@@ -7,7 +7,17 @@ import { Player } from "./video.js";
 const $ = (id) => document.getElementById(id);
 const stage = new Stage($("stage"), $("second"));
 const player = new Player({ video: $("video"), over: $("over"), timeline: $("timeline") }, tell);
-let info = null, brush = false, held = null, asked = 0;
+let info = null, brush = false, held = null;
+
+// Numbers the questions of a kind: an answer counts while no newer question was asked and the picture is the same.
+function questions() {
+  let last = 0;
+  return () => {
+    const mine = ++last, file = stage.file;
+    return () => mine === last && file === stage.file;
+  };
+}
+const asked = { file: questions(), clean: questions(), covered: questions(), other: questions() };
 
 function tell(text, bad = false) {
   $("message").textContent = text;
@@ -55,6 +65,7 @@ function show(part) {
 
 const open = attempt(async (file) => {
   if (!file) return;
+  const newest = asked.file();
   if (file.type.startsWith("video/")) {
     show("player");
     tell("Tracking ...");
@@ -62,13 +73,11 @@ const open = attempt(async (file) => {
     return;
   }
   if (file.size > info.limits.megabytes * 1e6) throw new Error(`${file.name}: expected at most ${info.limits.megabytes} MB`);
-  try {
-    show("stages");
-    await stage.open(file);
-  } catch {
-    show("drop");
-    throw new Error(`${file.name}: expected a picture or a video that this browser can show`);
-  }
+  const picture = await createImageBitmap(file).catch(() => null);
+  if (!newest()) return; // another file was opened meanwhile
+  show(picture ? "stages" : "drop");
+  if (!picture) throw new Error(`${file.name}: expected a picture or a video that this browser can show`);
+  stage.open(file, picture);
   stage.draw(info.scheme, settings());
   tell("Looking for faces ...");
   await detectAll();
@@ -76,9 +85,9 @@ const open = attempt(async (file) => {
 
 // Ask for everything anew: the picture, the picture with what hides it, and other weights.
 async function detectAll() {
-  const file = stage.file;
+  const newest = asked.clean(), file = stage.file;
   const record = await detect(file);
-  if (stage.file !== file) return; // another picture was opened meanwhile
+  if (!newest()) return;
   stage.clean = { ...record, path: file.name };
   refresh();
   await detectCovered();
@@ -86,32 +95,35 @@ async function detectAll() {
 }
 
 async function detectCovered() {
-  const number = ++asked;
-  if (!stage.clean) return;
+  const newest = asked.covered(), { clean, file } = stage;
+  if (!clean) return;
   let covered = null;
   if (!stage.occlusion.empty) {
     const blob = await stage.hidden();
-    covered = { ...(await detect(blob)), path: stage.file.name };
+    covered = { ...(await detect(blob)), path: file.name };
     // A face that the finder lost is looked at in its old box.
-    for (const face of stage.clean.faces) {
+    for (const face of clean.faces) {
+      if (!newest()) return;
       if (!sameFace(face, covered.faces)) {
         const again = (await detect(blob, face.box)).faces;
         covered.faces.push(...again.map((one) => ({ ...one, lost: true })));
       }
     }
   }
-  if (number !== asked) return; // a newer question is on its way
+  if (!newest()) return;
   stage.covered = covered;
   refresh();
 }
 
 async function detectOther() {
-  const name = $("other").value;
+  const newest = asked.other(), name = $("other").value;
   $("beside").hidden = !name;
   stage.other = null;
   if (name && stage.clean) {
     const blob = stage.occlusion.empty ? stage.file : await stage.hidden();
-    stage.other = await ask(`page/detect?weights=${name}&${query()}`, blob);
+    const record = await ask(`page/detect?weights=${name}&${query()}`, blob);
+    if (!newest()) return;
+    stage.other = record;
     captions();
   } else $("caption").textContent = "";
   stage.draw(info.scheme, settings());
@@ -271,10 +283,12 @@ $("lines").addEventListener("change", () => stage.draw(info.scheme, settings()))
 $("accuracy").addEventListener("change", attempt(async () => stage.clean && (await detectAll())));
 $("other").addEventListener("change", attempt(async () => stage.clean && (await detectOther())));
 $("another").addEventListener("click", () => {
+  asked.file();
   show("drop");
   tell("");
 });
 $("camera").addEventListener("click", attempt(async () => {
+  asked.file();
   if (!navigator.mediaDevices) throw new Error("this browser gives no camera to this page");
   show("player");
   try {

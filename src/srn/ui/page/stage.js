@@ -1,6 +1,6 @@
 // The picture being looked at: its pixels, its faces without and with what hides them, and both drawn.
 
-import { drawFaces } from "./draw.js";
+import { drawFaces, mean } from "./draw.js";
 import { Occlusion } from "./occlude.js";
 
 const SIDE = 1600; // of the canvas at most; larger pictures are shown smaller, and detected at their own size
@@ -21,8 +21,7 @@ export class Stage {
     this.occlusion = new Occlusion();
   }
 
-  async open(file) {
-    const picture = await createImageBitmap(file);
+  open(file, picture) {
     this.reset();
     [this.picture, this.file] = [picture, file];
     this.scale = Math.min(1, SIDE / Math.max(picture.width, picture.height));
@@ -73,5 +72,3 @@ export class Stage {
     drawFaces(beside, shown(this.other), scheme, { scale: this.scale, lines });
   }
 }
-
-const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
