@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from srn.cli.completing import words_to_complete
+from srn.cli.completing import VARIABLE, words_to_complete
 
 
 @pytest.mark.parametrize(("shell", "word"), [("bash", "complete -o"), ("zsh", "#compdef srn"), ("fish", "complete --")])
@@ -25,9 +25,27 @@ def test_a_script_for_each_shell(srn: Callable[..., Any], shell: str, word: str)
 
 
 def test_the_words_so_far() -> None:
-    assert words_to_complete({"COMP_WORDS": "srn detect --acc"}) == ["detect", "--acc"]
-    assert words_to_complete({"_TYPER_COMPLETE_ARGS": "srn data ch"}) == ["data", "ch"]
-    assert words_to_complete({}) == []
+    bash = {VARIABLE: "complete_bash", "COMP_CWORD": "2"}
+    assert words_to_complete({**bash, "COMP_WORDS": "srn detect --acc"}) == ["detect", "--acc"]
+    assert words_to_complete({VARIABLE: "complete_zsh", "_TYPER_COMPLETE_ARGS": "srn data ch"}) == ["data", "ch"]
+    assert words_to_complete({VARIABLE: "source_bash"}) == []
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {VARIABLE: "complete_bash"},
+        {VARIABLE: "complete_bash", "COMP_WORDS": "srn de"},
+        {VARIABLE: "complete_bash", "COMP_WORDS": "srn de", "COMP_CWORD": "x"},
+        {VARIABLE: "complete_fish"},
+    ],
+)
+def test_where_no_shell_asks(
+    srn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert "_SRN_COMPLETE: expected the script of 'srn completion'" in srn().mistake
 
 
 @pytest.mark.parametrize(

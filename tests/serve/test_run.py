@@ -11,10 +11,11 @@ import pytest
 pytest.importorskip("fastapi", reason="the service needs FastAPI: pip install 'srn[serve]'")
 
 from srn import FaceLandmarker
+from srn.errors import InputError
 from srn.media.pictures import encode_image
 from srn.serve import run
 from srn.serve.app import make_app
-from srn.serve.run import is_loopback, names_of
+from srn.serve.run import is_loopback, listening, names_of
 
 from .conftest import Serve
 
@@ -27,6 +28,12 @@ def test_addresses_of_this_machine_alone() -> None:
 def test_a_service_may_be_called_by_its_address() -> None:
     assert names_of("127.0.0.2") == {"127.0.0.1", "127.0.0.2", "localhost", "[::1]"}
     assert names_of("::1") == {"127.0.0.1", "localhost", "[::1]"}
+
+
+@pytest.mark.parametrize("host", ["a" * 70 + ".example", "a..b", "a\0b"])
+def test_an_address_that_is_not_this_machines(host: str) -> None:
+    with pytest.raises(InputError, match="--host and --port: expected a free port of this machine, found"):
+        listening(host, 0)
 
 
 def test_a_connection_on_which_nothing_is_asked_is_closed(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from srn.errors import InputError
+
 VARIABLE = "_SRN_COMPLETE"
 """The variable that the script of `srn completion` sets."""
 
@@ -12,8 +14,17 @@ _WORDS = ("COMP_WORDS", "_TYPER_COMPLETE_ARGS")
 
 
 def words_to_complete(environment: Mapping[str, str]) -> list[str]:
-    """Return the words of the command line after `srn`, and let typer answer in the shell's language."""
+    """Return the words of the command line after `srn`, and let typer answer in the shell's language.
+
+    Raises:
+        InputError: no shell asks: what it sets is missing.
+    """
     from typer._completion_classes import completion_init
 
+    instruction = environment[VARIABLE]
+    words = next((environment[name] for name in _WORDS if name in environment), None)
+    place = "0" if not instruction.endswith("_bash") else environment.get("COMP_CWORD", "")
+    if instruction.startswith("complete_") and (words is None or not place.isdecimal()):
+        raise InputError.at(VARIABLE, "the script of 'srn completion', which sets more variables", repr(instruction))
     completion_init()
-    return next((environment[name].split()[1:] for name in _WORDS if name in environment), [])
+    return (words or "").split()[1:]

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from srn.errors import InputError
+from srn.errors import InputError, first_line
 from srn.serve.guard import LOOPBACK_HOSTS
 
 GRACE = 30
@@ -54,10 +54,11 @@ def listening(host: str, port: int) -> socket.socket:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
         opened.listen(BACKLOG)  # who comes before the service is ready waits
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:  # the last one of a name that no host can have
         if opened is not None:
             opened.close()
-        raise InputError.at("--host and --port", "a free port of this machine", f"{host}:{port}: {error}") from error
+        found = f"{host}:{port}: {first_line(error)}"
+        raise InputError.at("--host and --port", "a free port of this machine", found) from error
     return opened
 
 
