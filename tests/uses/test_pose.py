@@ -121,3 +121,9 @@ def test_axes_are_drawn_from_the_nose() -> None:
     assert red[:, 1].max() > nose[0] + 50  # x to the right
     assert np.abs(red[:, 0] - nose[1]).max() < 12
     assert green[:, 0].max() > nose[1] + 50  # y down
+
+
+def test_a_face_far_larger_than_its_picture_is_drawn_as_far_as_it_goes() -> None:
+    shape = seen(0, 0, 0) * 1e6
+    face = Face(shape, None, None, Box.around(shape), 0.9, IBUG_68)
+    assert draw_pose(np.zeros((26, 30, 3), np.uint8), face).shape == (26, 30, 3)

@@ -197,9 +197,6 @@ def draw_pose(image: ImageInput, face: Face, pose: HeadPose | None = None) -> Im
     for axis, color in zip(
         np.array([[1, 0, 0], [0, 1, 0], [0, 0, -1]]) @ pose.rotation[:2].T, _AXIS_COLORS, strict=True
     ):
-        end = start + length * axis
-        cv2.arrowedLine(
-            drawn, np.round(start * 16).astype(int).tolist(), np.round(end * 16).astype(int).tolist(), color, thick,
-            cv2.LINE_AA, 4, 0.15,
-        )  # fmt: skip
+        ends = np.round(np.clip([start, start + length * axis], -30000, 30000) * 16).astype(int).tolist()
+        cv2.arrowedLine(drawn, *ends, color, min(thick, 100), cv2.LINE_AA, 4, 0.15)
     return drawn
