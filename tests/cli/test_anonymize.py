@@ -269,6 +269,25 @@ def test_inputs_are_not_written_over(srn: Run, finding: dict[str, Any], tmp_path
     assert (tmp_path / "out" / "a_covered.jpg").read_text() == "my notes"
 
 
+def test_one_that_cannot_be_written_ends_no_other(
+    srn: Run, finding: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names too long for `_covered` behind them, and a side too long for a JPEG."""
+    long = tmp_path / "in" / ("x" * 245)
+    files = [picture(long.with_suffix(".jpg")), video(long.with_suffix(".mp4"))]
+    write_image(tmp_path / "in" / "wide.bmp", np.full((2, 65_600, 3), 120, np.uint8))
+    picture(tmp_path / "in" / "a.jpg")
+    video(tmp_path / "in" / "b.mp4")
+    ran = srn("anonymize", tmp_path / "in", "--out", tmp_path / "out")
+    assert ran.code == 1
+    failed = [line for line in ran.err.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 3
+    assert "wide.bmp: picture file '.jpg': expected sides of at most 65500 pixels" in failed[0]
+    assert all("xxx" in line and "File name too long" in line for line in failed[1:])
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_covered.jpg", "b_covered.mp4"}
+    assert all(path.exists() for path in files)
+
+
 def test_mistakes(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
     assert "no such file" in srn("anonymize", tmp_path / "none.jpg", "--out", tmp_path / "out").mistake
     (tmp_path / "empty").mkdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -12,7 +13,7 @@ import typer
 from srn.cli import options
 from srn.cli.command import INTERRUPTED, finishing
 from srn.errors import DataError, InputError
-from srn.files import COVERED, OVERLAY, VIDEO, Output, check_outputs, write_atomically
+from srn.files import COVERED, OVERLAY, VIDEO, Output, check_outputs, write_atomically, writing_to
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.ffmpeg import find_pyav, is_container, quiet
@@ -74,10 +75,9 @@ def anonymize(
     """
     quiet()
     work = _work(paths, out)
-    outputs = [Output("--out", out, apart=True)]
-    outputs += [Output(f"--out, {p.name}", p, COVERED if p.suffix == ".png" else OVERLAY) for p in
-                (_place(out, picture) for picture in work.pictures)]  # fmt: skip
-    outputs += [Output(f"--out, {target.name}", target, VIDEO) for _, target in work.videos]
+    targets = [*(_place(out, picture) for picture in work.pictures), *(target for _, target in work.videos)]
+    outputs = [Output(f"--out, {one.name}", one, _KINDS.get(one.suffix, VIDEO)) for one in targets if _exists(one)]
+    outputs.append(Output("--out", out, apart=True))
     inputs = [*(picture.path for picture in work.pictures), *(source for source, _ in work.videos)]
     check_outputs(outputs, inputs)
     chosen = Cover(cover, style, margin)
@@ -89,6 +89,17 @@ def anonymize(
     if work.listing.unread:
         options.note(f"of a format that is not read, and not covered: {options.some(work.listing.unread)}")
     options.exit_if_failed(problems)
+
+
+_KINDS = {".jpg": OVERLAY, ".png": COVERED}
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is a file of that name already. One whose name is too long fails alone, when it is written."""
+    try:
+        return os.path.lexists(path)
+    except OSError:
+        return False
 
 
 def _work(paths: Sequence[Path], out: Path) -> _Work:
@@ -160,9 +171,12 @@ def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile],
     bare: list[Path] = []
     faces = 0
 
-    def finish(found: Detection) -> tuple[Path, int]:
+    def finish(found: Detection) -> tuple[Path, int] | InputError:
         place = _place(out, found.picture)
-        write_atomically(place, encode_image(cover_faces(found.image, found.faces, cover), place.suffix))
+        try:
+            write_atomically(place, encode_image(cover_faces(found.image, found.faces, cover), place.suffix))
+        except InputError as error:  # the disk is full, or a side is too long for a JPEG
+            return InputError(f"{found.picture.path}: {error}")
         return found.picture.path, len(found.faces)
 
     if not pictures:
@@ -171,7 +185,7 @@ def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile],
     with options.paced("pictures", len(pictures)) as advance:
         for batch in detect_pictures(landmarker, pictures, everything, finish, tell=options.note):
             for one in batch:
-                if isinstance(one, DataError):
+                if isinstance(one, InputError):
                     problems.append(str(one))
                     continue
                 faces += one[1]
@@ -190,9 +204,10 @@ def _cover_one_video(
     """Cover and write a video, tell the outcome, and return what failed."""
     try:
         reader = open_video(source)
-    except DataError as error:
+        with writing_to(target):
+            writer = VideoWriter(target, reader.frame_rate, reader.time_base, sound_from=source if sound else None)
+    except InputError as error:
         return [str(error)]
-    writer = VideoWriter(target, reader.frame_rate, reader.time_base, sound_from=source if sound else None)
     done = CoveredVideo()
     ending = finishing() if last else contextlib.nullcontext()  # after it nothing can be interrupted any more
     try:

@@ -113,10 +113,9 @@ def track(
                 reader, tracker, write_record=_to_all(sinks), writer=window or writer, trace_s=trace, limit=frames,
                 progress=lambda: progress.advance(task),
             )  # fmt: skip
-        if chart is not None:
-            chart.write()
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)
+    done.problem = _drawn(chart) or done.problem
     done.interrupted &= not (window and window.closed)  # closing it is the way to end
     _report(done, writer, senders, camera=sound is None)
 
@@ -131,6 +130,16 @@ def _further(
     wanted = ((UdpSender, udp), (OscSender, osc))
     senders = [kind(address, scheme) for kind, address in wanted if address is not None]
     return senders, None if plot is None else TrackChart(plot, scheme)
+
+
+def _drawn(chart: TrackChart | None) -> str | None:
+    """Write the chart, also of what was seen before another output failed; return why it cannot be written."""
+    try:
+        if chart is not None:
+            chart.write()
+    except InputError as error:
+        return str(error)
+    return None
 
 
 def _to_all(sinks: Sequence[Callable[[Record], None]]) -> Callable[[Record], None]:

@@ -198,5 +198,5 @@ def draw_pose(image: ImageInput, face: Face, pose: HeadPose | None = None) -> Im
         np.array([[1, 0, 0], [0, 1, 0], [0, 0, -1]]) @ pose.rotation[:2].T, _AXIS_COLORS, strict=True
     ):
         ends = np.round(np.clip([start, start + length * axis], -30000, 30000) * 16).astype(int).tolist()
-        cv2.arrowedLine(drawn, *ends, color, min(thick, 100), cv2.LINE_AA, 4, 0.15)
+        cv2.arrowedLine(drawn, ends[0], ends[1], color, min(thick, 100), cv2.LINE_AA, 4, 0.15)
     return drawn
