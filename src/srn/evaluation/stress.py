@@ -110,7 +110,7 @@ def stress_test(
     """Measure recall and error of faces under every stress. `progress` is called after every face."""
     rows: dict[tuple[str, float], list[tuple[float, float, float]]] = {}
     for sample in samples:
-        image, truth = _surroundings(sample)
+        image, truth = surroundings(sample)
         for stress, (_, _, values) in STRESSES.items():
             for value in values:
                 face = stressed(truth, image, stress, value)
@@ -127,7 +127,7 @@ def stress_test(
     return Stress(points, normalizer)
 
 
-def _surroundings(sample: Sample) -> tuple[ImageArray, Sample]:
+def surroundings(sample: Sample) -> tuple[ImageArray, Sample]:
     """Cut a face out with its surroundings, so that other faces and the picture's size matter little."""
     image, box = sample.load(), sample.box
     around = box.adjusted(np.zeros(2), (1 + 2 * CONTEXT, 1 + 2 * CONTEXT))

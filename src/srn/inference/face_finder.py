@@ -30,11 +30,11 @@ from srn.inference.found_boxes import (
     parts_of_faces,
     resized,
     to_picture,
-    turned_back,
 )
 from srn.inference.inputs import as_image, check_fractions, check_search, found_by
 from srn.inference.proposals import ProposalNetwork, Rectangle, joined
 from srn.inference.sessions import Reopened, open_session
+from srn.inference.turned_faces import found_turned, righted
 
 OUTPUTS = ("heat", "scale", "offset", "landmarks")  # of CenterFace
 CENTERFACE_SIZES = (160,)  # longer sides, in pixels, to which CenterFace resizes a picture
@@ -46,9 +46,9 @@ REFINED = 64.0  # height of a face, in pixels of the last size, below which its 
 LARGEST_CLOSE = 2 * REFINED  # height of the largest face of interest in a close search, in its pixels
 MARGIN = 32.0  # pixels of a close search around a box
 CUT = 2.0  # distance of a box from the border of the region, in pixels of the close search, below which it is cut
+SIDES = np.array([-1, -1, 1, 1])  # outwards
 UNSURE = 0.1  # score from which a box is looked at closely
-TURNED_SIZE = 80.0  # size of a face, in pixels, in the search that places the box of a turned face
-TURNED_THRESHOLD = 0.5  # lowest score of a face that lies on its side or upside down
+CLOSEST = 48.0  # height of a weak box, in pixels of its close search, below which it is searched for at twice the size
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,9 @@ class CenterFaceFinder(Reopened):
             found = self._reduced(image, (FALLBACK_SIZE,), found)
         faces = self._faces(found)
         if self.turned:
-            faces = self._righted(image, faces)
+            faces = righted(image, faces, self._faces_at, self.max_iou)
             if not faces or faces[0].doubtful:
-                faces = self._turned(image) or faces
+                faces = found_turned(image, self._faces_in, self._faces_at) or faces
         certain = [face for face in faces if not face.doubtful]
         return largest_faces(certain, self.max_faces) if certain else faces
 
@@ -170,6 +170,12 @@ class CenterFaceFinder(Reopened):
         boxes, kept = merge_overlaps(boxes, scores, self.max_iou)
         return boxes, scores[kept], turns[kept] * self.turned
 
+    def _faces_in(self, image: ImageArray) -> list[FoundFace]:
+        return self._faces(self._reduced(image, self.sizes, []))
+
+    def _faces_at(self, image: ImageArray, scale: float) -> list[FoundFace]:
+        return self._faces([self._find_at(image, scale)])
+
     def _certain(self, found: Sequence[Found]) -> int:
         return sum(not face.doubtful for face in self._faces(found))
 
@@ -189,11 +195,10 @@ class CenterFaceFinder(Reopened):
         enough = self.max_faces is not None and self._certain(found) >= self.max_faces
         known, known_scores, _ = self._merged(found, self.threshold)
         boxes, scores, _ = self._merged(found, UNSURE)
-        weak = boxes[(scores <= self.threshold) & (not enough)]
-        near = np.vstack([weak, known if last.scale <= 0.5 else known[:0]])  # enlarging helps weak ones only
+        unsure = boxes[(scores <= self.threshold) & (not enough)]
+        near = np.vstack([unsure, known if last.scale <= 0.5 else known[:0]])  # enlarging helps weak ones only
         near = near[(near[:, 3] - near[:, 1]) * last.scale < REFINED]
-        margin = MARGIN / (2 * last.scale) * np.array([-1, -1, 1, 1])
-        for region in joined(near + margin, 2 * last.scale, image.shape):
+        for region in joined(near + MARGIN / (2 * last.scale) * SIDES, 2 * last.scale, image.shape):
             yield self._find_in(image, region, 2 * last.scale)
         smallest = self.smallest or max(SMALLEST, SMALLEST * max(image.shape[:2]) / FULL_SIDE)
         if smallest >= KNOWN / last.scale or enough:
@@ -204,7 +209,12 @@ class CenterFaceFinder(Reopened):
                 parts = parts[~((parts[:, :2] >= [x0, y0]) & (parts[:, 2:] <= [x1, y1])).all(axis=1)]
             regions = joined(parts, scale, image.shape)
             for region in regions:
-                yield self._find_in(image, region, scale)
+                close = self._find_in(image, region, scale)
+                yield close
+                boxes, scores, _ = self._merged([close], UNSURE)
+                weak = (scores <= self.threshold) & ((boxes[:, 3] - boxes[:, 1]) * scale < CLOSEST)
+                for part in joined(boxes[weak] + MARGIN / (4 * scale) * SIDES, 2 * scale, image.shape):
+                    yield self._find_in(image, part, 2 * scale)
 
     def _find_in(self, image: ImageArray, region: Rectangle, scale: float) -> Found:
         """Search a region; faces that it cuts, and large ones, are left out."""
@@ -215,37 +225,6 @@ class CenterFaceFinder(Reopened):
         cut = (beyond > -CUT / scale) & (np.array(region) != [0, 0, width, height])
         kept = ~cut.any(axis=1) & ((boxes[:, 3] - boxes[:, 1]) * scale < LARGEST_CLOSE)
         return found._replace(boxes=boxes[kept], scores=found.scores[kept], turns=found.turns[kept])
-
-    def _righted(self, image: ImageArray, faces: Sequence[FoundFace]) -> list[FoundFace]:
-        """Search again around faces whose landmarks lie turned, in the picture turned likewise; the rest is upright."""
-        righted: list[FoundFace] = []
-        for face in faces:
-            if face.turn:
-                around = face.box.adjusted((0, 0), (2, 2)).as_array()[None]
-                for region in joined(around, 1.0, image.shape):
-                    face = self._placed(image, region, face)
-            if all(face.box.iou(other.box) <= self.max_iou for other in righted):
-                righted.append(face)
-        return sorted(righted, key=lambda face: -face.score)
-
-    def _placed(self, image: ImageArray, region: Rectangle, face: FoundFace) -> FoundFace:
-        part = image[region[1] : region[3], region[0] : region[2]]
-        upright = np.ascontiguousarray(np.rot90(part, face.turn))
-        for best in self._faces([self._find_at(upright, min(TURNED_SIZE / face.box.size, 1.0))])[:1]:
-            if best.turn == 0 and best.score > TURNED_THRESHOLD:
-                box = turned_back(best.box, face.turn, part.shape).adjusted(np.array(region[:2]))
-                return replace(best, box=box, turn=face.turn)
-        return replace(face, turn=0)
-
-    def _turned(self, image: ImageArray) -> list[FoundFace]:
-        """Find faces in the picture turned by quarter turns: those of the best turn, in pixels of the picture."""
-        best: list[FoundFace] = []
-        for turn in (1, 2, 3):
-            upright = np.ascontiguousarray(np.rot90(image, turn))
-            faces = [face for face in self._faces(self._reduced(upright, self.sizes, [])) if face.turn == 0]
-            if faces and faces[0].score > max(TURNED_THRESHOLD, best[0].score if best else 0):
-                best = [replace(face, box=turned_back(face.box, turn, image.shape), turn=turn) for face in faces]
-        return best
 
     def _find_at(self, image: ImageArray, scale: float) -> Found:
         """Search a picture resized by `scale`."""
