@@ -83,6 +83,18 @@ def test_osc_beside_udp(srn: Run, scripted: None, clip: Path) -> None:
     assert sum(b"/srn/face/1/landmarks\0" in one for one in got) == 3
 
 
+def test_a_chart_is_drawn_also_where_the_lines_cannot_be_written(
+    srn: Run, scripted: None, clip: Path, tmp_path: Path
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is always full")
+    ran = srn("track", clip, "--json", "/dev/full", "--plot", tmp_path / "chart.png")
+    assert (ran.code, ran.err.splitlines()[-1]) == (
+        1, "failed: /dev/full: expected a file that can be written, found No space left on device",
+    )  # fmt: skip
+    assert CHART.head.match((tmp_path / "chart.png").read_bytes())
+
+
 def test_mistakes(srn: Run, scripted: None, clip: Path, tmp_path: Path) -> None:
     assert "address: expected HOST:PORT" in srn("track", clip, "--udp", "nowhere").mistake
     assert "address: expected HOST:PORT" in srn("track", clip, "--osc", "nowhere").mistake
