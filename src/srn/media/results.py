@@ -172,8 +172,9 @@ def append_line(file: io.FileIO, path: Path, line: str) -> None:
                 rest = rest[file.write(rest) :]
     except BaseException:
         if whole is not None:
-            file.seek(whole)
-            file.truncate()
+            with contextlib.suppress(OSError):  # of a device, which the first error says better
+                file.seek(whole)
+                file.truncate()
         raise
 
 
