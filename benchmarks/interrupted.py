@@ -25,6 +25,9 @@ from srn.files import write_atomically
 REMAINS = re.compile(r"\..*\.[0-9a-f]{8}\.partial(\.\w+)?")
 """Names of the files that a process killed while writing leaves; every command passes them over."""
 
+JOURNAL = re.compile(r"\..*\.partial\.jsonl")
+"""Names of the journals of `srn detect`, whose torn last line is dropped by the run that goes on."""
+
 TABLES = ("manifest.csv", "masks.csv")
 """Tables of a folder's files: they go before the files are replaced, and come after them."""
 
@@ -251,9 +254,10 @@ def _broken(name: str, content: bytes, folder: Path) -> str | None:
             case ".json":
                 json.loads(content)
             case ".jsonl":
-                if not content.endswith(b"\n"):
+                *lines, torn = content.split(b"\n")
+                if not JOURNAL.fullmatch(Path(name).name) and (torn or not lines):
                     return "the last line is torn"
-                for line in content.splitlines():
+                for line in lines:
                     json.loads(line)
             case ".csv":
                 _whole_rows(content.decode())

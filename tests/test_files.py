@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import sys
 import threading
@@ -301,3 +302,27 @@ def test_what_may_go_to_the_standard_output() -> None:
     check_outputs([Output("--json", Path("/dev/null"), FACES_JSON)], [Path("/dev/null")])
     with pytest.raises(InputError, match="--out: expected a file for a video, found the standard output"):
         check_outputs([Output("--out", Path("-"), VIDEO)], [])
+
+
+@pytest.mark.parametrize(
+    "write", [lambda path: write_atomically(path, "new"), lambda path: growing_file(path).__enter__()]
+)
+def test_an_interruption_while_the_file_beside_is_made_leaves_none(
+    write: Callable[[Path], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close = os.close
+
+    def interrupted(descriptor: int) -> None:
+        close(descriptor)
+        monkeypatch.undo()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    (tmp_path / "a.txt").write_text("older")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(os, "close", interrupted)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            write(tmp_path / "a.txt")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "older")]

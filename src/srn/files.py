@@ -195,8 +195,10 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, dura
             sys.stdout.buffer.write(data)
             sys.stdout.flush()
             return
-        beside, target = _made_beside(path)
+        made: tuple[Path, Path] | None = None
         try:
+            with interruptions_held():  # or the file could be there, and nobody know of it
+                made = beside, target = _made_beside(path)
             with beside.open("wb") as file:
                 file.write(data)
                 if durable:
@@ -204,7 +206,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, dura
                     os.fsync(file.fileno())
             _move(beside, target)
         finally:
-            _remove(beside, target)
+            if made is not None:
+                _remove(*made)
 
 
 @contextlib.contextmanager
@@ -217,15 +220,17 @@ def growing_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         InputError: no file can be made there.
     """
-    with writing_to(path):
-        beside, target = _made_beside(path)
+    made: tuple[Path, Path] | None = None
     try:
+        with writing_to(path), interruptions_held():
+            made = beside, target = _made_beside(path)
         yield beside
     finally:
-        with writing_to(path):
-            if beside != target and beside.exists() and beside.stat().st_size:
-                _move(beside, target)
-            _remove(beside, target)
+        if made is not None:
+            with writing_to(path), interruptions_held():
+                if beside != target and beside.exists() and beside.stat().st_size:
+                    _move(beside, target)
+                _remove(beside, target)
 
 
 @contextlib.contextmanager

@@ -15,9 +15,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import typer
+from rich.console import Console
 
 from srn.cli import detect as detect_module
 from srn.cli import options
+from srn.cli.command import command
 from srn.errors import InputError
 from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
@@ -292,6 +295,24 @@ def test_an_interruption_after_which_the_finished_part_cannot_be_kept(
     assert ran.err.splitlines() == [
         "srn: o.json: expected a file that can be written, found No space left on device", "srn: interrupted",
     ]  # fmt: skip
+
+
+def test_an_interruption_while_a_line_is_printed_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    enter = Console.__enter__
+
+    def interrupted(console: Console) -> Console:
+        enter(console)
+        monkeypatch.undo()
+        os.kill(os.getpid(), signal.SIGINT)
+        return console
+
+    monkeypatch.setattr(Console, "__enter__", interrupted)
+    with pytest.raises(typer.Exit) as ended:
+        command(lambda: options.messages.print("working"))()
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "srn: interrupted\n"
 
 
 STARTED = """

@@ -149,6 +149,7 @@ def _interruptible() -> Iterator[None]:
         nonlocal interrupted
         if not _ending:
             interrupted = True
+            options.renew_consoles()
             if not wants_all:
                 sys.unraisablehook = lambda _: None  # what is left half-made complains when it is deleted
             raise KeyboardInterrupt

@@ -45,6 +45,11 @@ def __getattr__(name: str) -> Any:
     return _console(name == "messages")
 
 
+def renew_consoles() -> None:
+    """Print from now on by new consoles: one that an interruption found at work may keep all that follows to itself."""
+    _console.cache_clear()
+
+
 LINE_EVERY = 5.0
 """Seconds between two lines of progress, where there is no terminal."""
 
