@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Integral
+from numbers import Integral, Real
 from os import PathLike
 from typing import Any, Self
 
@@ -28,6 +29,21 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
     """Raise `InputError` unless a value is a whole number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise InputError.at(name, f"a whole number of at least {least}", repr(value))
+
+
+def check_number(name: str, value: Any, expected: str = "a number", *, least: float = -math.inf) -> None:
+    """Raise `InputError` unless a value is one finite number, of Python or NumPy, of at least `least`."""
+    is_number = type(value) is not bool and isinstance(value, Real) and math.isfinite(value)
+    if not is_number or value < least:
+        raise InputError.at(name, expected, shown(value))
+
+
+def shown(value: Any) -> str:
+    """Describe what was found in place of an argument, in one line."""
+    if hasattr(value, "shape") and hasattr(value, "dtype") and value.shape:
+        return f"an array {tuple(value.shape)} of {value.dtype}"
+    text = printable(repr(value))
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def with_causes(error: BaseException) -> list[BaseException]:

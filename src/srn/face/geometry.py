@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError
+from srn.errors import InputError, check_count, check_number, shown
 
 FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
@@ -38,8 +40,10 @@ class Box:
     y1: float
 
     def __post_init__(self) -> None:
-        finite = all(map(math.isfinite, (self.x0, self.y0, self.x1, self.y1)))
-        if not (finite and self.x1 > self.x0 and self.y1 > self.y0):
+        corners: tuple[Any, ...] = self.x0, self.y0, self.x1, self.y1
+        if not all(isinstance(value, Real) for value in corners):
+            raise InputError.at("face box", "four numbers x0, y0, x1, y1", shown(corners))
+        if not (all(map(math.isfinite, corners)) and self.x1 > self.x0 and self.y1 > self.y0):
             found = f"({self.x0:g}, {self.y0:g}, {self.x1:g}, {self.y1:g})"
             raise InputError.at("face box", "finite x0 < x1 and y0 < y1", found)
 
@@ -138,6 +142,10 @@ class CropSpec:
 
     size: int
     face_size: float
+
+    def __post_init__(self) -> None:
+        check_count("crop size", self.size)
+        check_number("face size of a crop", self.face_size, "pixels above 0", least=math.nextafter(0, 1))
 
     @property
     def center(self) -> float:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError
+from srn.errors import InputError, check_number
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.face import Face
@@ -143,6 +143,7 @@ class TrackPainter:
     """
 
     def __init__(self, trace_s: float = 1.0, *, contours: bool = True, boxes: bool = False) -> None:
+        check_number("trace_s", trace_s, "seconds, 0 or more", least=0)
         self.trace_s, self.contours, self.boxes = trace_s, contours, boxes
         self._traces: dict[int, Trace] = {}
 

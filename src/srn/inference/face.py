@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args, overload
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError, MissingDependencyError
+from srn.errors import InputError, MissingDependencyError, check_count, check_number, shown
 from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
@@ -154,10 +154,8 @@ class Face:
         Raises:
             InputError: `size` is below 1 or `margin` is negative, or the picture is not valid.
         """
-        if size < 1:
-            raise InputError.at("size", "at least 1 pixel", str(size))
-        if not 0 <= margin < np.inf:
-            raise InputError.at("margin", "0 or more", str(margin))
+        check_count("size", size)
+        check_number("margin", margin, "0 or more", least=0)
         left, right = (self.landmarks[list(points)].mean(axis=0) for points in self.scheme.eyes)
         angle = -float(np.arctan2(*(right - left)[::-1]))
         spec = CropSpec(size, size / (1 + 2 * margin))
@@ -231,6 +229,8 @@ class Faces(Sequence[Face]):
     __slots__ = ("_faces",)
 
     def __init__(self, faces: Iterable[Face] = ()) -> None:
+        if not isinstance(faces, Iterable):
+            raise InputError.at("Faces", "a list of faces", shown(faces))
         self._faces = tuple(faces)
         for index, face in enumerate(self._faces):
             if not isinstance(face, Face):
@@ -267,7 +267,9 @@ class Faces(Sequence[Face]):
         Raises:
             InputError: `confidence` is given and the faces have none.
         """
-
+        for name, threshold in (("confidence", confidence), ("score", score)):
+            if threshold is not None:
+                check_number(name, threshold)
         faces = [face for face in self._faces if score is None or face.score >= score]
         if confidence is not None:
             if any(face.confidence is None for face in faces):

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Real
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError
+from srn.errors import InputError, printable, shown
 from srn.face.geometry import Box, ImageArray
+from srn.inference.engines import check_choice
 from srn.media.pictures import opaque_rgb, read_image
 
 Channels: TypeAlias = Literal["RGB", "BGR", "RGBA", "BGRA", "GREY"]
@@ -61,8 +62,8 @@ def as_image(image: ImageInput, channels: Channels = "RGB", *, unit_range: bool 
         >>> as_image(np.ones((4, 6, 3)), unit_range=True)[0, 0].tolist()
         [255, 255, 255]
     """
-    if channels not in get_args(Channels):
-        raise InputError.at("channels", f"one of {', '.join(get_args(Channels))}", repr(channels))
+    check_choice("channels", channels, Channels)
+    check_flag("unit_range", unit_range)
     if isinstance(image, np.ndarray):
         return _from_array(image, channels, unit_range)
     pil = sys.modules.get("PIL.Image")  # whoever has a PIL image has imported PIL
@@ -73,6 +74,39 @@ def as_image(image: ImageInput, channels: Channels = "RGB", *, unit_range: bool 
         found = f"channels={channels!r}, unit_range={unit_range} with a {'PIL image' if is_pil else 'path'}"
         raise InputError.at("picture", "channels and unit_range for arrays only", found)
     return _from_pil(image) if is_pil else read_image(image)  # type: ignore[arg-type]
+
+
+def listed(name: str, values: Any, expected: str) -> list[Any]:
+    """Return the items of any iterable as a list; text, bytes and mappings are none, and raise `InputError`."""
+    is_one = isinstance(values, str | bytes | os.PathLike | Mapping) or getattr(values, "shape", None) == ()
+    if is_one or not isinstance(values, Iterable):
+        raise InputError.at(name, expected, shown(values))
+    return list(values)
+
+
+def box_list(name: str, values: Any) -> list[Any]:
+    """Return the items of a list of face boxes; a single box in its place raises `InputError`."""
+    expected = "a list of face boxes, each x0, y0, x1, y1"
+    boxes = listed(name, values, expected)
+    if len(boxes) == 4 and all(isinstance(value, Real) for value in boxes):
+        raise InputError.at(name, expected, f"a single box: {shown(tuple(boxes))}")
+    return boxes
+
+
+def picture_list(images: Any, channels: Channels) -> list[Any]:
+    """Return the items of a list of pictures; a single picture in its place raises `InputError`."""
+    is_one = isinstance(images, np.ndarray) and images.ndim < (3 if channels == "GREY" else 4)
+    if isinstance(images, str | os.PathLike) or is_one or hasattr(images, "getexif"):
+        is_path = isinstance(images, str | os.PathLike)
+        found = f"one path: {printable(os.fspath(images))}" if is_path else f"one picture: {shown(images)}"
+        raise InputError.at("pictures", "a list of pictures", found)
+    return listed("pictures", images, "a list of pictures")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise `InputError` unless a value is true or false: text and lists would always be true."""
+    if not isinstance(value, bool | np.bool_):
+        raise InputError.at(name, "True or False", shown(value))
 
 
 def found_by(finder: Any, image: ImageArray, kind: type[_Found]) -> list[_Found]:

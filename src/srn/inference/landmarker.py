@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError, check_count, is_out_of_memory
+from srn.errors import InputError, check_count, is_out_of_memory, shown
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.cores import check_threads
@@ -25,7 +25,16 @@ from srn.inference.face_finder import (
     LandmarkBoxFinder,
     largest_faces,
 )
-from srn.inference.inputs import Channels, ImageInput, as_image, check_search
+from srn.inference.inputs import (
+    Channels,
+    ImageInput,
+    as_image,
+    box_list,
+    check_flag,
+    check_search,
+    listed,
+    picture_list,
+)
 from srn.inference.looker import Looker, View, chosen, combined, strayed
 from srn.inference.runtime import open_localizer
 from srn.inference.scheme_boxes import scheme_fit
@@ -70,9 +79,11 @@ def as_box(values: BoxLike) -> Box:
     if isinstance(values, Box):
         return values
     try:
+        if isinstance(values, str | bytes | Mapping):
+            raise TypeError
         x0, y0, x1, y1 = (float(v) for v in values)
     except (TypeError, ValueError) as error:
-        raise InputError.at("face box", "four numbers x0, y0, x1, y1", repr(values)) from error
+        raise InputError.at("face box", "four numbers x0, y0, x1, y1", shown(values)) from error
     return Box(x0, y0, x1, y1)
 
 
@@ -92,15 +103,17 @@ def _check_kinds(weights: Any, localizer: Any, face_finder: Any, smallest: Any, 
     """Raise `InputError` where an option of `FaceLandmarker` is of another kind than stated."""
     if max_faces is not None:
         check_count("max_faces", max_faces)
-    finds = callable(getattr(face_finder, "find", None)) and not isinstance(face_finder, str)  # text has a `find`, too
+    # Text has a `find`, too; a class would need an object of it.
+    finds = callable(getattr(face_finder, "find", None)) and not isinstance(face_finder, str | bytes | type)
+    localizes = callable(localizer) and not isinstance(localizer, type) and hasattr(localizer, "crop_spec")
     for name, value, expected, fits in (
         ("weights", weights, "the path of a file", isinstance(weights, str | os.PathLike)),
         ("smallest", smallest, "a number of pixels", isinstance(smallest, Real)),
-        ("localizer", localizer, "a Localizer, which is called with crops", callable(localizer)),
+        ("localizer", localizer, "a Localizer, which is called with crops", localizes),
         ("face_finder", face_finder, "an object with find(image)", finds),
     ):
         if value is not None and not fits:
-            raise InputError.at(name, expected, repr(value))
+            raise InputError.at(name, expected, shown(value))
 
 
 class FaceLandmarker:
@@ -151,6 +164,7 @@ class FaceLandmarker:
         check_choice("accuracy", accuracy, Accuracy)
         check_count("batch_size", batch_size)
         check_threads(threads)
+        check_flag("flip_average", flip_average)
         _check_kinds(weights, localizer, face_finder, smallest, max_faces)
         check_search(smallest, max_faces)
         if face_finder is not None and (smallest is not None or max_faces is not None):
@@ -235,7 +249,7 @@ class FaceLandmarker:
             InputError: the picture or a box is invalid.
             DataError: the file cannot be read.
         """
-        given = None if boxes is None else [boxes]
+        given = None if boxes is None else [box_list("boxes", boxes)]
         return self.detect_batch([image], given, channels=channels, unit_range=unit_range)[0]
 
     def detect_batch(
@@ -247,12 +261,11 @@ class FaceLandmarker:
         unit_range: bool = False,
     ) -> list[Faces]:
         """Run `detect` on several pictures, with their faces in common batches. The results are the same."""
-        if isinstance(images, str | os.PathLike):
-            raise InputError.at("pictures", "a list of pictures", f"one path: {images}")
-        pictures = [as_image(image, channels, unit_range=unit_range) for image in images]
-        given = None if boxes is None else [list(group) for group in boxes]
+        pictures = [as_image(image, channels, unit_range=unit_range) for image in picture_list(images, channels)]
+        given = None if boxes is None else listed("boxes", boxes, "a list of face boxes for each picture")
         if given is not None and len(given) != len(pictures):
             raise InputError.at("boxes", f"a list for each of {len(pictures)} pictures", f"{len(given)} lists")
+        given = None if given is None else [box_list(f"boxes[{k}]", group) for k, group in enumerate(given)]
         tasks: list[_Task] = []
         for number, image in enumerate(pictures):
             if given is None:
@@ -292,6 +305,8 @@ class FaceLandmarker:
         given = {name: value for name, value in options.items() if value is not None}
         if config is not None and given:
             raise InputError.at("FaceLandmarker.tracker", f"config or {', '.join(given)}", "both")
+        if config is not None and not isinstance(config, TrackerConfig):
+            raise InputError.at("config", "a TrackerConfig", shown(config))
         passes = 1 if self.accuracy == "fast" else 2
         return FaceTracker(
             self.looker, self.find, config or TrackerConfig(**given), passes=passes, frame_rate=frame_rate

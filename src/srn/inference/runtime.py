@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from srn.errors import InputError, MissingDependencyError, WeightsError
+from srn.errors import InputError, MissingDependencyError, WeightsError, shown
 from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Localizer, Prediction
 from srn.face.scheme import LandmarkScheme, described_scheme
 from srn.face.weights import find_weights
 from srn.inference.cores import check_threads
-from srn.inference.engines import Device, Precision, Runtime, check_choice
+from srn.inference.engines import Device, Precision, Runtime, check_choice, check_providers
 from srn.inference.openvino_session import OpenVinoSession
 from srn.inference.sessions import Reopened, Session, open_session
 
@@ -45,6 +45,7 @@ def open_localizer(
         WeightsError: the file is missing or holds no network.
         MissingDependencyError: PyTorch, for a `.safetensors` file, or OpenVINO is not installed.
     """
+    check_providers(providers)
     weights = None if weights is None else find_weights(weights)
     suffix = ".onnx" if weights is None else weights.suffix
     if suffix == ".onnx":
@@ -99,6 +100,8 @@ class OnnxLocalizer(Reopened):
     ) -> None:
         _check_arithmetic(runtime, precision, device, providers, own=path is not None)
         shipped = shipped_weights().with_name("robust-int8.onnx") if precision == "int8" else shipped_weights()
+        if path is not None and not isinstance(path, str | os.PathLike):
+            raise InputError.at("path", "the path of a file", shown(path))
         self.path = shipped if path is None else Path(path)
         self.arithmetic = f"{runtime}, {precision}, {', '.join(providers) if providers else device}"
         expected = "a network exported by 'srn export' (.onnx)"
@@ -199,6 +202,7 @@ def _check_arithmetic(
     """Raise `InputError` unless the options of an `OnnxLocalizer` go together; `own`: weights that are not shipped."""
     check_choice("runtime", runtime, Runtime)
     check_choice("precision", precision, Precision)
+    check_providers(providers)
     if runtime == "openvino" and (providers or device != "cpu"):
         found = ", ".join(providers) if providers else f"device={device!r}"
         raise InputError.at("runtime 'openvino'", "the CPU, and no provider of ONNX Runtime", found)

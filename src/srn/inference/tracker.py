@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from srn.errors import InputError
+from srn.errors import InputError, check_number
 from srn.face.geometry import CropGeometry, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.appearance import APPEARANCE_CROP, Appearance
@@ -59,8 +60,7 @@ class FaceTracker:
     ) -> None:
         if passes < 1:
             raise InputError.at("passes", "at least 1", str(passes))
-        if not (np.isfinite(frame_rate) and frame_rate > 0):
-            raise InputError.at("frame_rate", "frames a second, above 0", f"{frame_rate:g}")
+        check_number("frame_rate", frame_rate, "frames a second, above 0", least=math.nextafter(0, 1))
         self.config, self.passes, self.frame_rate = config or TrackerConfig(), passes, frame_rate
         self._looker, self._find, self._flow = looker, find, FaceFlow()
         self._mean_shape = looker.localizer.mean_shape.astype(np.float64)
@@ -127,8 +127,8 @@ class FaceTracker:
     def _checked_time(self, time_s: float | None) -> float:
         if time_s is None:
             time_s = 0.0 if self._time is None else self._time + 1 / self.frame_rate
-        if not np.isfinite(time_s) or (self._time is not None and time_s < self._time):
-            raise InputError.at("time of a frame", f"seconds, not before the last frame's {self._time}", f"{time_s}")
+        since = -math.inf if self._time is None else self._time
+        check_number("time of a frame", time_s, f"seconds, not before the last frame's {self._time}", least=since)
         self._time = time_s
         return time_s
 

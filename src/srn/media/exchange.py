@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from srn.errors import InputError
+from srn.errors import InputError, check_number
 from srn.media.result_reading import face_record
 from srn.media.results import Record
 
@@ -77,8 +77,8 @@ def _named(point: Any) -> Mapping[str, Any]:
 
 
 def _check_size(height: int, width: int) -> None:
-    if not (1 <= height < np.inf and 1 <= width < np.inf):
-        raise InputError.at("size of the picture", "a height and a width of at least 1", f"{height} and {width}")
+    for value in (height, width):
+        check_number("size of the picture", value, "a height and a width of at least 1", least=1)
 
 
 def key_point_arrays(records: Sequence[Record], count: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import DataError
+from srn.errors import DataError, InputError, shown
 from srn.files import VIDEO, write_atomically
 from srn.media.limits import check_pixels
 from srn.media.picture_header import stated_size
@@ -107,9 +107,12 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """Read a picture file as `decode_image` does.
 
     Raises:
+        InputError: it is no path.
         DataError: the file is missing, is a device or a pipe, or is not a picture.
         MemoryError: as in `decode_image`.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise InputError.at("picture", "the path of a file", shown(path))
     return decode_image(read_encoded(path), path)
 
 
