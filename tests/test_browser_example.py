@@ -173,3 +173,11 @@ def test_a_phones_width(page: Any, tmp_path: Path) -> None:
     page.click("summary")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator("tbody tr").count() == 68
+
+
+def test_a_missing_runtime_is_told(url: str, browser: Any) -> None:
+    page = browser.new_page()
+    page.route("**/ort.wasm.min.mjs", lambda route: route.abort())
+    page.goto(url)
+    page.get_by_text("Run npm install --prefix examples/browser").wait_for()
+    page.close()
