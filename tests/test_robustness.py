@@ -1,0 +1,53 @@
+"""Every row of the tables of `docs/robustness.md` names tests, and pytest collects them."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "robustness.md"
+HEADER = "| input | what happens | test |"
+
+
+def rows() -> Iterator[list[str]]:
+    """Yield the cells of every row of every table of inputs."""
+    is_inside = False
+    for line in PAGE.read_text(encoding="utf-8").splitlines():
+        is_inside = line == HEADER or (is_inside and line.startswith("|"))
+        if is_inside and line != HEADER and set(line) != set("|-"):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+@functools.cache
+def collected(file: Path) -> frozenset[str]:
+    """List what pytest collects of a file: functions `test_*`, and those of classes `Test*`."""
+    if not file.is_file() or not file.name.startswith("test_"):
+        return frozenset()
+    names: set[str] = set()
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ClassDef) and node.name.startswith("Test"):
+            names.update(f"{node.name}::{part.name}" for part in node.body if isinstance(part, ast.FunctionDef))
+    return frozenset(name for name in names if name.split("::")[-1].startswith("test_"))
+
+
+def test_the_page_has_its_tables() -> None:
+    assert PAGE.read_text(encoding="utf-8").count(f"{HEADER}\n|---|---|---|\n") == 4
+    assert len(list(rows())) > 100
+
+
+@pytest.mark.parametrize("row", list(rows()), ids=lambda row: row[0][:60])
+def test_each_row_is_executed_by_a_test(row: list[str]) -> None:
+    assert len(row) == 3
+    assert all(row)
+    assert re.fullmatch(r"`[^`]+`(, `[^`]+`)*", row[2]), "tests by their names"
+    for name in re.findall(r"`([^`]+)`", row[2]):
+        file, _, function = name.partition("::")
+        assert function in collected(ROOT / file), f"no such test: {name}"
