@@ -269,6 +269,14 @@ def test_numbers_are_not_given_twice(face: Shape) -> None:
     assert ids(told[79]) == [2]
 
 
+def test_after_a_gap_longer_than_a_life_the_finder_looks_at_once(face: Shape) -> None:
+    stage = Stage([Actor(still(128))], face)
+    tracker = landmarker(stage).tracker()
+    told = [ids(tracker.update(picture(k), time_s)) for k, time_s in enumerate((0.0, 0.1, 5.0, 5.1))]
+    assert told == [[1], [1], [2], [2]]
+    assert stage.asked == [0, 2]
+
+
 # --- hiding
 
 

@@ -146,7 +146,10 @@ class FaceTracker:
             for track in self._tracks:  # also if the scene has come back: its faces have moved meanwhile
                 track.lose()
                 track.velocity = np.zeros(2)
-        self._tracks = [track for track in self._tracks if time_s - track.seen_s <= self.config.memory_s]
+        ended = [track for track in self._tracks if time_s - track.seen_s > self.config.memory_s]
+        if any(not track.lost for track in ended):  # by a gap between frames: nobody has looked for the face since
+            self.schedule.alarm()
+        self._tracks = [track for track in self._tracks if track not in ended]
         return [track for track in self._tracks if track.scene == self._scenes.number]
 
     def _predict(self, image: ImageArray, present: list[Track], time_s: float) -> None:

@@ -66,7 +66,7 @@ class VideoWriter:
         if self.path.suffix.lower() not in suffixes:
             expected = f"a video file to write ({', '.join(suffixes)})"
             raise InputError.at(self.path, expected, self.path.suffix or "no suffix")
-        if self.path.is_dir():
+        if os.path.isdir(self.path):  # unlike Path.is_dir, of names that are too long, too
             raise InputError.at(self.path, "a video file to write", "a folder")
         self._rate, self._time_base, self._sound_from = frame_rate, time_base, sound_from
         self._file = growing_file(self.path)
