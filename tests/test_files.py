@@ -24,6 +24,7 @@ from srn.files import (
     Output,
     check_outputs,
     growing_file,
+    interruptions_held,
     write_atomically,
     write_csv,
     write_json,
@@ -326,3 +327,39 @@ def test_an_interruption_while_the_file_beside_is_made_leaves_none(
     finally:
         signal.signal(signal.SIGINT, before)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "older")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("fails", [False, True])
+def test_interruptions_wait_for_the_end_of_a_block(number: signal.Signals, fails: bool) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        with interruptions_held():
+            os.kill(os.getpid(), number)
+            done.append(1)
+            with interruptions_held():
+                done.append(2)
+            if fails:
+                raise ValueError
+
+    done: list[int] = []
+    before = signal.signal(number, stop)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work()
+        assert done == [1, 2]
+        assert signal.getsignal(number) is stop
+    finally:
+        signal.signal(number, before)
+
+
+def test_ignored_interruptions_stay_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as under nohup
+    try:
+        with interruptions_held():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -12,6 +12,7 @@ import secrets
 import signal
 import stat
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -282,18 +283,17 @@ def _remove(beside: Path, target: Path) -> None:
 def interruptions_held() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM wait for the end of the block, in which things change that belong together."""
     waiting: list[int] = []
-    before: dict[signal.Signals, Any] = {}
-    with contextlib.suppress(ValueError):  # not the main thread: no signal interrupts it
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # as under nohup
-                before[number] = signal.signal(number, lambda number, _: waiting.append(number))
     try:
-        yield
+        with contextlib.ExitStack() as handlers:  # it restores the second one also where the first interrupts it
+            if threading.current_thread() is threading.main_thread():  # no signal interrupts another
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    if (handler := signal.getsignal(number)) not in (signal.SIG_IGN, None):  # as under nohup
+                        handlers.callback(signal.signal, number, handler)
+                        signal.signal(number, lambda number, _: waiting.append(number))
+            yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if waiting:
-        signal.raise_signal(waiting[0])
+        if waiting:
+            signal.raise_signal(waiting[0])
 
 
 def lock(file: IO[Any], where: str | os.PathLike[str], what: str) -> None:
