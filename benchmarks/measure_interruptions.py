@@ -89,7 +89,7 @@ COMMANDS = {
     "mask": Command(f"mask {INPUTS}/faces masked --seed 0", "--misfit 0.1"),
     "mask, videos": Command(f"mask {INPUTS}/300VW masked --seed 0", "--misfit 0.1"),
     "data pack": Command(f"data pack {INPUTS}/faces --out faces.npz", "--quality 60"),
-    "export": Command(f"export {INPUTS}/tiny.safetensors --out tiny.onnx", "--full"),
+    "export": Command(f"export {INPUTS}/tiny.safetensors --out tiny.onnx", "--precision float32"),
     "track": Command(f"track {INPUTS}/video.mp4 --out drawn.mp4 --json faces.jsonl {WEIGHTS}", "--frames 2"),
     "detect, JSON": Command(f"{DETECT} --json faces.json --out drawn", "--flip-average"),
     "detect, lines": Command(f"{DETECT} --json faces.jsonl --out drawn --format pts", "--flip-average"),

@@ -6,13 +6,16 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import typer
 
 import interrupted
 import measure_interruptions
 import measure_memory
+from srn.cli.main import command_line
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
 
@@ -32,6 +35,19 @@ def test_a_command_is_interrupted_and_repeated(tmp_path: Path, face: np.ndarray)
     assert [row[number.name] for number in measure_interruptions.SIGNALS] == [1, 1, 1]
     page = measure_interruptions.page({"seed": 0, "commands": {"data pack": row}})
     assert "| data pack | 3 | 1 | 1 | 1 |" in page
+
+
+@pytest.mark.parametrize("command", measure_interruptions.COMMANDS.values(), ids=measure_interruptions.COMMANDS)
+def test_the_commands_are_accepted(command: measure_interruptions.Command) -> None:
+    """Parsed by the real command, which then does nothing."""
+    for more in (command.older or "", command.again):
+        words = [*command.words.split(), *more.split()]
+        parser: Any = typer.main.get_command(command_line(words[0]))
+        inner = parser.commands[words[0]]
+        if hasattr(inner, "commands"):
+            inner = inner.commands[words[1]]
+        inner.callback = lambda **_: None
+        parser.main(words, prog_name="srn", standalone_mode=False)
 
 
 def test_a_signal_comes_at_its_time(tmp_path: Path) -> None:
