@@ -40,6 +40,12 @@ def test_report(srn: Run, knowing: Any, root: Path, tmp_path: Path) -> None:
     assert "2 faces" in text  # of the box curve
     assert str(tmp_path / "page" / "index.html") in ran.out
 
+    again = srn("evaluate", root / "300W" / "ibug", "--report", tmp_path / "page", "--accuracy", "fast")
+    assert again.code == 0  # its own page is replaced
+    (tmp_path / "index.html").write_text("<title>My site</title>")
+    other = srn("evaluate", root / "300W" / "ibug", "--report", tmp_path)
+    assert "--report: expected a folder without another index.html" in other.mistake
+
 
 def test_sets_of_one_name_are_told_apart(srn: Run, knowing: Any, root: Path, tmp_path: Path) -> None:
     srn("evaluate", root / "300W" / "ibug", root / "masked" / "ibug", "--json", tmp_path / "r.json", "--no-cache")

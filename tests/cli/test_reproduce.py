@@ -86,6 +86,10 @@ def test_mistakes(reproduce: Run, knowing: Any, srn: Run, tmp_path: Path) -> Non
         "expected one of table7, table8, table9, found table4"
         in reproduce("table4", "--train", "--budget", "9").mistake
     )
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "README.md").write_text("# My project")
+    taken = srn("reproduce", tmp_path, "table4", "--out", tmp_path / "mine").mistake
+    assert taken.startswith("--out: expected a folder without another README.md")
     away = srn("reproduce", "table4", "--data", tmp_path / "nowhere", "--out", tmp_path / "o", "--weights", "robust")
     alone = srn("reproduce", "table4", "--out", tmp_path / "o")
     assert alone.mistake == "DATA WHAT: expected a folder of datasets, and what to measure, found only 'table4'"

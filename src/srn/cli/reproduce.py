@@ -16,6 +16,7 @@ from srn.cli.data import load_faces
 from srn.datasets.folder import DataFolder
 from srn.errors import InputError, printable
 from srn.evaluation.cache import default_folder, weights_digest
+from srn.evaluation.pages import check_page
 from srn.evaluation.paper import tabulate
 from srn.evaluation.paper.networks import Network, find_runs
 from srn.evaluation.paper.outcome import Outcome
@@ -94,10 +95,8 @@ def reproduce(
 
     Example: `srn reproduce datasets table4 table2 --out results`
     """
-    data, *targets = words if old_data is None else [str(old_data), *words]
-    if not targets:
-        raise InputError.at("DATA WHAT", "a folder of datasets, and what to measure", f"only {data!r}")
-    wanted, folder = check_targets(targets), Path(data)
+    folder, wanted = _parsed(words if old_data is None else [str(old_data), *words])
+    check_page("--out", out / "README.md", tabulate.TITLE)
     runs = runs or (out / "runs" if train else None)
     if train:
         _train(wanted, folder, runs or out, budget, seed, preset, device)
@@ -124,6 +123,14 @@ def reproduce(
         _print(outcome)
     for line in [*lines, f"results: {out / 'README.md'}"]:
         options.say(line)
+
+
+def _parsed(words: list[str]) -> tuple[Path, list[str]]:
+    """Return the folder of datasets, and the tables and figures to measure."""
+    data, *targets = words
+    if not targets:
+        raise InputError.at("DATA WHAT", "a folder of datasets, and what to measure", f"only {data!r}")
+    return Path(data), check_targets(targets)
 
 
 def _files(weights: list[Path] | None) -> list[tuple[str, Path]]:

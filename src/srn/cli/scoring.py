@@ -10,6 +10,7 @@ from srn.cli.evaluation_tables import counted_frames, print_errors, print_flags,
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
 from srn.errors import InputError
+from srn.evaluation.pages import check_page
 from srn.evaluation.predictions import (
     missing_lines,
     read_predictions,
@@ -18,6 +19,7 @@ from srn.evaluation.predictions import (
     tool_name,
     write_scores,
 )
+from srn.evaluation.report.page import PAGE, TITLE
 from srn.evaluation.results import Evaluation
 from srn.evaluation.video import read_clips
 from srn.files import Output, check_outputs, write_json
@@ -39,10 +41,9 @@ def score_pictures(
 
     `files` are the outputs of `write_scores`. `beside` measures weights of srn on the same faces, as one more tool.
     """
-    folder = files["report"]
-    if folder is not None and (len(predictions) > 1 or beside is not None):  # a folder for each
+    if files["report"] is not None:
         names = unique([tool_name(path) for path in predictions])
-        check_outputs([Output("--report", folder / name) for name in names], ())
+        _check_reports(files["report"], names if len(names) > 1 or beside is not None else ["."])
     faces = open_faces(folders, split="test")
     if not faces.samples:
         raise InputError.at(folders[0], "annotated pictures", "none (videos: --video)")
@@ -71,6 +72,13 @@ def score_pictures(
         for line in lines:
             options.note(line)
     options.exit_if_failed(problems)
+
+
+def _check_reports(folder: Path, names: Sequence[str]) -> None:
+    """Raise an error before any work if a report would take the place of something else."""
+    check_outputs([Output("--report", folder / name) for name in names], ())
+    for name in names:
+        check_page("--report", folder / name / PAGE, TITLE)
 
 
 def unique(names: Sequence[str]) -> list[str]:

@@ -70,10 +70,13 @@ def markdown(outcome: Outcome) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+TITLE = "# The paper's tables, measured again"
+
+
 def document(outcomes: Sequence[Outcome], facts: Mapping[str, str], extra: Sequence[str] = ()) -> str:
     """Return all tables as one page, with the facts of the measurement before and the figures and references after."""
     source = published()
-    head = ["# The paper's tables, measured again", "", f"Published numbers: {source.citation()}.", ""]
+    head = [TITLE, "", f"Published numbers: {source.citation()}.", ""]
     head += [f"- {name}: {value}" for name, value in facts.items()]
     numbers = sorted({row.reference for outcome in outcomes for row in outcome.table.rows if row.reference})
     references = [f"- [{n}] {source.references[n]}" for n in numbers]
