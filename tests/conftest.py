@@ -26,7 +26,11 @@ from srn.synthesis.occluders import drawn_mask
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Research data sets that may not be redistributed: they lie beside the repository, never inside it."""
 
-NEEDS_PYTORCH = ["benchmarks/test_fuzz.py", "benchmarks/test_hofs.py", "cli/test_hofs.py", "hofs", "model", "training"]
+NEEDS_PYTORCH = [
+    *(f"benchmarks/test_{name}.py" for name in ("fuzz", "hofs", "visibility")),
+    *(f"cli/test_{name}.py" for name in ("export", "hofs")),
+    *("hofs", "model", "training"),
+]
 collect_ignore = [] if importlib.util.find_spec("torch") else NEEDS_PYTORCH
 
 Shape = npt.NDArray[np.float64]

@@ -127,7 +127,10 @@ def is_importable(name: str) -> bool:
     for count in range(len(parts), 0, -1):
         try:
             found: Any = importlib.import_module(".".join(parts[:count]))
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name is None or not error.name.startswith("srn"):  # an optional package is not here
+                places = [ROOT.joinpath("src", *parts[:n]).with_suffix(".py") for n in range(2, len(parts) + 1)]
+                return any(place.is_file() for place in places)
             continue
         for attribute in parts[count:]:
             known = {*getattr(found, "__dataclass_fields__", ()), *getattr(found, "__annotations__", ())}

@@ -95,7 +95,7 @@ AN_INPUT, ANOTHER = "expected another file than the inputs, found ", "expected a
         ("evaluate set --box-curve boxes.json", f"--box-curve: {ANOTHER}a chart or JSON of numbers, found boxes.json"),
         ("evaluate set --report letter.txt/r", "--report: expected a folder that can be made, found letter.txt"),
         ("evaluate set --cache letter.txt", "--cache: expected a folder that can be made, found letter.txt"),
-        ("evaluate set --ced a.xyz", "a.xyz: expected a chart (.eps"),
+        ("evaluate set --ced a.xyz", "a.xyz: expected a chart (."),
         ("mask set set", "OUT: expected a folder without any input, found set, which holds set"),
         ("mask set --out .", "--out: expected a folder without any input, found ., which holds set"),
         ("mask set .", "OUT: expected a folder without any input, found ., which holds set"),
