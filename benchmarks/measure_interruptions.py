@@ -228,12 +228,15 @@ def page(content: dict[str, Any]) -> str:
         lines = [fault for trial in row["faulty"] for fault in trial["faults"]]
         counts = [sum(line.startswith(kind) for line in lines) for kind in kinds]
         rows.append([name, str(row["moments"]), *(str(row[number.name]) for number in SIGNALS), f"{row['seconds']:.1f}",
-                     str(row["remains"]), *map(str, counts), str(len(lines) - sum(counts))])  # fmt: skip
+                     str(row["remains"]), *map(str, counts), str(len(lines) - sum(counts)),
+                     row.get("commit", "")])  # fmt: skip
     total = [sum(row["moments"] for row in content["commands"].values())]
     total += [sum(int(row[column]) for row in rows) for column in range(2, 5)]
-    rows.append(["all", *map(str, total), "", *(str(sum(int(row[column]) for row in rows)) for column in range(6, 11))])
+    rows.append(
+        ["all", *map(str, total), "", *(str(sum(int(row[column]) for row in rows)) for column in range(6, 11)), ""]
+    )
     columns = ["command", "moments", *(number.name for number in SIGNALS), "processor seconds of a run", "remains",
-               "broken files", "lost files", "files unequal after repeating", "other faults"]  # fmt: skip
+               "broken files", "lost files", "files unequal after repeating", "other faults", "commit"]  # fmt: skip
     differing = {f"{name}: {file}" for name, row in content["commands"].items() for file in row["not_compared"]}
     notes = [
         f"seed {content['seed']}; moments are uniform in the processor time of an undisturbed run",
