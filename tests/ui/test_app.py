@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -147,6 +148,14 @@ def test_videos_leave_nothing_behind_and_come_one_by_one(
             return
         time.sleep(0.01)
     pytest.fail("a folder is left behind")
+
+
+def test_a_full_disk_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is always full")
+    monkeypatch.setattr(ui.Desk, "video_file", lambda self, name: contextlib.nullcontext(Path("/dev/full")))
+    answer = client.post("/page/video", b"x" * 100_000)
+    assert (answer.status, answer.error) == (503, "no place for the video: No space left on device")
 
 
 def test_any_failure_of_a_video_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

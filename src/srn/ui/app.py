@@ -282,9 +282,12 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
     async def video(request: Request, name: str = "video.mp4") -> Response:
         name = Path(name.replace("\\", "/")).name[:MOST_NAME]
         with contextlib.ExitStack() as held:
-            path = held.enter_context(desk.video_file(name))
-            with path.open("wb") as file:
-                await receive(request, Limits(megabytes=VIDEO_MEGABYTES, seconds=limits.seconds), file.write)
+            try:
+                path = held.enter_context(desk.video_file(name))
+                with path.open("wb") as file:
+                    await receive(request, Limits(megabytes=VIDEO_MEGABYTES, seconds=limits.seconds), file.write)
+            except OSError as error:  # the disk is full
+                raise Refused(503, f"no place for the video: {first_line(error)}") from error
             return Lines(desk.video_lines(path, name), held.pop_all())
 
     @app.post("/page/export", include_in_schema=False)
