@@ -14,7 +14,7 @@ PINNED: Mapping[str, str] = {
     "robust.onnx": "3f975037dad9c3d3dd5284f2591290742537837aabc4f09cc7c9faf4895adb35",
     "robust-int8.onnx": "64c73bf08565dd9e7d1721e39dc7a684d8aa30e9fb60251f632cb8d95a776187",
     "centerface.onnx": "fbfc554e28541c127e394665e912cc4e65b2b859d38c212d763fa6acca394e09",
-    "proposals.onnx": "8e28017c694ebb83fd0c11a34aca4dd9e1fcac6d8fe7dbe4812fe114e111aefa",
+    "proposals.onnx": "978b1c55e5250fad05849a99606edb44f6850fcf49b4350baecf145ea432c2a2",
 }
 """SHA-256 of the files that the package ships (`sha256sum src/srn/weights/*`)."""
 

@@ -26,6 +26,7 @@ from srn.inference.found_boxes import (
     Found,
     IntArray,
     decode_centerface,
+    iou_with,
     merge_overlaps,
     parts_of_faces,
     resized,
@@ -214,7 +215,7 @@ class CenterFaceFinder(Reopened):
                 boxes, scores, _ = self._merged([close], UNSURE)
                 weak = (scores <= self.threshold) & ((boxes[:, 3] - boxes[:, 1]) * scale < CLOSEST)
                 for part in joined(boxes[weak] + MARGIN / (4 * scale) * SIDES, 2 * scale, image.shape):
-                    yield self._find_in(image, part, 2 * scale)
+                    yield _beside(known, self._find_in(image, part, 2 * scale), self.max_iou)
 
     def _find_in(self, image: ImageArray, region: Rectangle, scale: float) -> Found:
         """Search a region; faces that it cuts, and large ones, are left out."""
@@ -236,6 +237,12 @@ class CenterFaceFinder(Reopened):
         heat, size, offset, landmarks = (output[0] for output in self._session.run(OUTPUTS, {"image": padded}))
         boxes, scores, turns = decode_centerface(heat[0], size, offset, landmarks, min(self.least, UNSURE))
         return Found(scale, to_picture(boxes, ratio), scores, turns, heat[0, : -(-height // 4), : -(-width // 4)])
+
+
+def _beside(known: Float64Array, found: Found, max_iou: float) -> Found:
+    """Leave out boxes that overlap those already known (K, 4): they were found at a resolution that suits them."""
+    new = np.array([iou_with(box, known).max(initial=0) <= max_iou for box in found.boxes], bool)
+    return found._replace(boxes=found.boxes[new], scores=found.scores[new], turns=found.turns[new])
 
 
 def largest_faces(faces: list[FoundFace], count: int | None) -> list[FoundFace]:

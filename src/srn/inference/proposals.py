@@ -21,7 +21,7 @@ from srn.inference.sessions import open_session
 
 SMALLEST, LARGEST = 6.0, 12.0  # height of the faces that the network knows, pixels of its level
 ENLARGED = 4  # the finder sees a proposed region at this multiple of the level's resolution
-THRESHOLD = 0.6  # least probability of a face (`docs/face_finder.md`)
+THRESHOLD = 0.45  # least probability of a face (`docs/face_finder.md`)
 SUSPECTED = 12.0  # height of a face, in pixels of the finder's picture, from which it leaves a trace in the heat map
 SUSPICION = 0.025  # least heat of such a trace (`docs/face_finder.md`)
 CELL = 4  # pixels of the level in a cell of the network's map
