@@ -27,7 +27,7 @@ import numpy as np
 from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
 from srn.errors import InputError, MissingDependencyError
 from srn.evaluation.speed import Benchmark, run_benchmark
-from srn.evaluation.speed_steps import PLACES, Bench, portrait
+from srn.evaluation.speed_steps import PLACES, Bench
 from srn.evaluation.statistics import Interval
 from srn.evaluation.timing import Step, load_average, ratio
 from srn.inference.cores import limit_opencv, usable_cores
@@ -225,12 +225,14 @@ def run(options: argparse.Namespace) -> None:
 
 def _settings(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Write what the workers read, and name it."""
-    frames = {}
-    for number, name in enumerate(PLACES):
-        frames[name] = str(folder / f"{number}.npy")
-        np.save(frames[name], np.stack(bench.frames(name)))
+    arrays = {"picture": bench.image, **{name: np.stack(bench.frames(name)) for name in PLACES}}
+    files = {}
+    for number, (name, array) in enumerate(arrays.items()):
+        files[name] = str(folder / f"{number}.npy")
+        np.save(files[name], array)
     weights = {} if options.weights is None else {"weights": str(options.weights.resolve())}
-    return {"picture": str(portrait()), "box": bench.box.as_array().tolist(), "frames": frames,
+    frames = {name: files[name] for name in PLACES}
+    return {"picture": files["picture"], "box": bench.box.as_array().tolist(), "frames": frames,
             "threads": options.threads, **weights}  # fmt: skip
 
 

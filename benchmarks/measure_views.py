@@ -47,7 +47,7 @@ from srn.synthesis.wardrobe import MaskWardrobe
 from srn.training.config import TrainConfig
 from srn.training.stream import split_validation
 
-THRESHOLDS = (0.09, 0.045, 0.03, 0.023, SECOND_PAYS, 0.014, 0.01, 0.005)
+THRESHOLDS = (0.12, 0.06, 0.04, 0.03, SECOND_PAYS, 0.018, 0.012, 0.006)
 DETECTED, OCCLUDED = AugmentConfig(), AugmentConfig(masks=0, occluders=1, noise_patch=0.15)
 DARK = 0.04  # share of the brightness
 DRAWS = 2  # of what is drawn by chance, for each face

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 settings = json.loads(sys.argv[1])
 if "cores" in settings and hasattr(os, "sched_setaffinity"):
@@ -18,12 +19,31 @@ if "cores" in settings and hasattr(os, "sched_setaffinity"):
 import cv2  # noqa: E402 - its threads follow the affinity
 import numpy as np  # noqa: E402
 
-from srn import Box, FaceLandmarker, read_image  # noqa: E402
+from srn import Box, FaceLandmarker  # noqa: E402
 
 cv2.setNumThreads(settings["threads"])
 landmarker = FaceLandmarker(settings.get("weights"), threads=settings["threads"])
-image = read_image(settings["picture"])
-crop = landmarker.looker.geometry_of_box(Box(*settings["box"])).crop(image)[None]
+image = np.load(settings["picture"])
+
+
+class Recorder:
+    """A localizer that keeps the crops of its first run."""
+
+    def __init__(self, localizer: Any) -> None:
+        self.localizer = localizer
+        self.crops: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.localizer, name)
+
+    def __call__(self, crops: Any, *more: Any, **options: Any) -> Any:
+        self.crops = crops if self.crops is None else self.crops
+        return self.localizer(crops, *more, **options)
+
+
+recorder = Recorder(landmarker.localizer)
+FaceLandmarker(localizer=recorder).detect(image, [Box(*settings["box"])])
+crop = recorder.crops
 frames = {name: np.load(file) for name, file in settings.get("frames", {}).items()}
 trackers = {name: landmarker.tracker() for name in frames}
 

@@ -8,8 +8,7 @@ Accuracy: TypeAlias = Literal["fast", "balanced", "best"]
 
 MOST_VIEWS = 4  # of one face
 MISPLACED = 0.08  # displacement (`CropGeometry.displacement`) of a crop above which it is placed anew
-SECOND_PAYS = 0.018  # displacement of the first crop, times the doubt in its view, above which there is a second
-DOUBT = 1.25  # power to which that doubt, what the mean confidence lacks of 1, is raised
+SECOND_PAYS = 0.023  # displacement of the first crop, times the doubt in its view, above which there is a second
 
 
 def is_viewed_again(accuracy: Accuracy, views: int, displacement: float, confidence: float) -> bool:
@@ -26,4 +25,4 @@ def is_viewed_again(accuracy: Accuracy, views: int, displacement: float, confide
         return False
     if views > 1:
         return displacement > MISPLACED
-    return accuracy == "best" or not displacement * abs(1 - confidence) ** DOUBT <= SECOND_PAYS
+    return accuracy == "best" or not displacement * (1 - confidence) <= SECOND_PAYS
