@@ -61,6 +61,24 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["log.csv", "weights.safetensors", "agent.safetensors"])
+def test_files_that_no_run_has_written_are_kept(tmp_path: Path, name: str, resume: bool) -> None:
+    (tmp_path / name).write_text("mine")
+    message = re.escape(f"{tmp_path}: expected an empty or new folder, or that of a run, found another {name}")
+    with pytest.raises(InputError, match=message):
+        continues(tmp_path, resume)
+    with pytest.raises(InputError, match=message), open_run(tmp_path, resume=resume):
+        pass
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
+
+    (tmp_path / name).unlink()
+    with open_run(tmp_path, resume=resume):
+        (tmp_path / name).write_text("a run's, which was killed before it saved a state")
+    with open_run(tmp_path, resume=resume) as run:
+        assert not run.continues
+
+
 def test_the_state_comes_back_only_to_the_same_run(tmp_path: Path) -> None:
     with open_run(tmp_path, resume=True) as run:
         assert run.saved_state({"pack": "a"}) is None

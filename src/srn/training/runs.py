@@ -23,15 +23,25 @@ LINE_EVERY = 5.0
 """Seconds without a line after which a row of the log becomes one, where there is no terminal."""
 
 CONFIG_FILE, STATE_FILE, LOG_FILE, LOCK_FILE = "config.json", "state.safetensors", "log.csv", ".lock"
+_WRITTEN = (LOG_FILE, "weights.safetensors", "agent.safetensors")  # besides, by pictures and clips, and by agents
+
+
+def _check_own(folder: Path) -> None:
+    """Raise `InputError` where a run would replace files that no run has written: every run leaves its lock."""
+    if not ((folder / STATE_FILE).exists() or (folder / LOCK_FILE).exists()):
+        for name in _WRITTEN:
+            if (folder / name).exists():
+                raise InputError.at(folder, "an empty or new folder, or that of a run", f"another {name}")
 
 
 def continues(folder: Path, resume: bool, console: Console | None = None) -> bool:
     """Tell whether a run goes on from one in its folder: `resume` asks for it, and a state was saved there.
 
     On the console a line says so where `resume` finds no state. `InputError` is raised where a new run would overwrite
-    another one.
+    another one, or files that no run has written.
     """
     saved = (folder / STATE_FILE).exists()
+    _check_own(folder)
     if saved and not resume:
         raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
     if resume and not saved and console is not None:
@@ -74,6 +84,7 @@ def open_run(out: str | os.PathLike[str], *, resume: bool, writes: bool = True) 
     The operating system releases it when the process ends.
     """
     folder = Path(out)
+    _check_own(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         held = (folder / LOCK_FILE).open("a")
