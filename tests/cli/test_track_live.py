@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,11 @@ import numpy.typing as npt
 import pytest
 
 from srn.cli import options
+from srn.errors import InputError
 from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
 from srn.files import CHART, SHEET
+from srn.inference.batch import detect_pictures
 from srn.inference.face import Face
 from srn.media.video_writing import VideoWriter
 
@@ -137,3 +139,30 @@ def test_a_contact_sheet(srn: Run, knowing: Any, coordinate_file: Any, tmp_path:
     assert SHEET.head.match((tmp_path / "sheet.png").read_bytes())
     said = srn(*given, "--json", tmp_path / "faces.json", "--resume").mistake
     assert said == "--sheet: expected a run of this machine from its beginning, found --resume or --engine"
+
+
+def test_a_sheet_that_cannot_be_written_and_one_of_an_interrupted_run(
+    srn: Run, knowing: Any, coordinate_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinate_file(tmp_path / "0.jpg", 0)
+    (tmp_path / "boxes.json").write_text('{"0.jpg": [[70, 80, 170, 180]]}')
+    sheet = tmp_path / "sheet.png"
+    given = ("detect", tmp_path / "0.jpg", "--boxes", tmp_path / "boxes.json", "--sheet", sheet)
+
+    def detect_and_stop(*arguments: Any, **more: Any) -> Iterator[Any]:
+        yield from detect_pictures(*arguments, **more)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("srn.cli.detect.detect_pictures", detect_and_stop)
+        assert srn(*given).code == 130
+    assert SHEET.head.match(sheet.read_bytes())
+
+    def full(path: Path, content: bytes) -> None:
+        raise InputError.at(path, "space to write", "no space left on device")
+
+    monkeypatch.setattr("srn.uses.sheet.write_atomically", full)
+    ran = srn(*given)
+    assert ran.code == 1
+    assert "1 face in 1 picture" in ran.err
+    assert f"{sheet}: expected space to write, found no space left on device" in ran.err

@@ -181,17 +181,31 @@ def _write(
 ) -> None:  # fmt: skip
     """Write all batches, tell the outcome, and exit with its code unless it is success."""
     failed = listing.problems
-    with writer, finishing(), options.paced("pictures", len(listing.pictures), writer.pictures) as advance:
-        for batch in batches:
-            failed += [str(one) for one in batch if isinstance(one, DataError)]
-            writer.add([one for one in batch if not isinstance(one, DataError)])
-            advance(len(batch))
-            if verbose:
-                _tell_empty(batch)
-    if contacts is not None:
-        contacts.write()
+    try:
+        with writer, finishing(), options.paced("pictures", len(listing.pictures), writer.pictures) as advance:
+            for batch in batches:
+                failed += [str(one) for one in batch if isinstance(one, DataError)]
+                writer.add([one for one in batch if not isinstance(one, DataError)])
+                advance(len(batch))
+                if verbose:
+                    _tell_empty(batch)
+    except BaseException:  # interrupted: what was found so far
+        if contacts is not None and contacts.faces:
+            _unwritten(contacts)
+        raise
+    failed += _unwritten(contacts)
     options.note(_summary(writer, drawn))
     options.exit_if_failed([*failed, *writer.problems])
+
+
+def _unwritten(contacts: ContactSheet | None) -> list[str]:
+    """Write the contact sheet; return what is wrong with its file, if anything."""
+    try:
+        if contacts is not None:
+            contacts.write()
+    except InputError as error:
+        return [str(error)]
+    return []
 
 
 def _tell_empty(batch: Sequence[Written | DataError]) -> None:
