@@ -135,6 +135,14 @@ def test_a_face_needs_confidence(face: Shape, confidence: float | None, lost: bo
     assert is_face(observation(shape, None, confidence), face, CONFIG) is (confidence != 0.22 and confidence != 0.1)
 
 
+@pytest.mark.parametrize(("lost", "expected"), [(False, True), (True, False)])
+def test_the_finder_vouches_for_a_followed_face_and_not_for_a_lost_one(face: Shape, lost: bool, expected: bool) -> None:
+    """Half a face that comes out behind another one is found half a face off, with little confidence."""
+    shape = face * 50 + 100
+    assert is_face(observation(shape, track_at(shape, lost=lost), 0.18, found=True), face, CONFIG) is expected
+    assert is_face(observation(shape, track_at(shape, lost=lost), 0.3, found=True), face, CONFIG)
+
+
 def test_the_finder_has_the_word_where_there_is_no_confidence(face: Shape) -> None:
     shape = face * 50 + 100
     track = track_at(shape)

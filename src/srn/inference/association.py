@@ -81,7 +81,7 @@ def is_face(observation: Observation, mean_shape: FloatArray, config: TrackerCon
         return False
     if track is None:
         least = config.accept_confidence
-    elif observation.candidate.found:  # the finder has placed it, and `match` has checked the place
+    elif observation.candidate.found and not track.lost:  # placed by the finder, and `match` has checked the place
         least = config.found_confidence
     else:
         recent = not track.lost or track.time_s - track.seen_s <= config.retry_s

@@ -40,7 +40,7 @@ class TrackerConfig(Settings):
         max_displacement: displacement of its crop above which a tracked face is viewed again.
         keep_confidence: mean confidence below which a face is lost.
         accept_confidence: lowest mean confidence of a new face, or of a lost one that is found again.
-        found_confidence: lowest mean confidence of a known face that the face finder has found in this frame.
+        found_confidence: lowest mean confidence of a followed face that the face finder has found in this frame.
         retry_s: time after the loss of a face in which `keep_confidence` suffices at its predicted position.
         max_shift, max_stretch: largest distance of a face from its predicted position, and ratio of its sizes.
         max_misfit: largest root mean square distance between the mean shape and a face aligned to it, in face units.
