@@ -256,6 +256,24 @@ def test_a_run_goes_on_with_the_same_options_only(
     assert "--resume: expected --json FILE or --out DIR" in srn("detect", three, "--resume").mistake
 
 
+@pytest.mark.parametrize("kind", ["csv", "coco"])
+def test_interrupted_before_the_first_picture_older_results_stay(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+        yield
+
+    results = tmp_path / "results"
+    arguments = ("detect", three, "--boxes", tmp_path / "boxes.json", "--json", tmp_path / "o.json", "--out", results)
+    assert srn(*arguments, "--format", kind).code == 0
+    files = [tmp_path / "o.json", *(path for path in results.rglob("*") if path.is_file())]
+    older = {path: path.read_bytes() for path in files}
+    monkeypatch.setattr("srn.cli.detect.detect_pictures", interrupted)
+    assert srn(*arguments, "--format", kind).code == 130
+    assert {path: path.read_bytes() for path in older} == older
+
+
 def test_progress_is_a_line_where_there_is_no_terminal(
     srn: Run, knowing: Any, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -260,22 +260,29 @@ class DetectionWriter:
         records = (json.loads(line) for line in lines)
         with _noting(problems):
             self._streamed.__exit__(None, None, None)
+        begun = bool(lines) or not partial  # else files of an earlier run are kept
         with _noting(problems):
-            if isinstance(self._json_to, Path) and self._as_lines and not self._live:
-                if lines or not partial:  # no line so far: lines of an earlier run are kept
+            if isinstance(self._json_to, Path) and self._as_lines:
+                if begun and not self._live:
                     write_pictures_lines(self._json_to, lines)
-            elif self._json_to is not None and not self._as_lines:
+            elif self._json_to is not None and not self._as_lines and (begun or not _exists(self._json_to)):
                 write_pictures_json(self._json_to, lines, partial=partial)
         with _noting(problems):
-            if self._out is not None and self._kind == "csv":
-                write_pictures_csv(self._table, records)
-            if self._out is not None and self._kind == "coco":
-                write_pictures_coco(self._table, records, partial=partial)
-            if self._out is not None and self._kind == "parquet":
-                write_pictures_parquet(self._table, records)
+            if self._out is not None and (begun or not self._table.exists()):
+                if self._kind == "csv":
+                    write_pictures_csv(self._table, records)
+                if self._kind == "coco":
+                    write_pictures_coco(self._table, records, partial=partial)
+                if self._kind == "parquet":
+                    write_pictures_parquet(self._table, records)
         if self._journal is not None:
             self._journal.close(finished=not partial and self._whole and not problems)
         self.problems += problems
+
+
+def _exists(target: object) -> bool:
+    """Whether a target is a regular file that is there already."""
+    return isinstance(target, Path) and target.is_file()
 
 
 def _is_open(target: object) -> bool:
