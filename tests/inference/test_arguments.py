@@ -22,6 +22,7 @@ from srn import (
     TrackPainter,
     read_image,
 )
+from srn.inference.face_finder import BoxFit, CenterFaceFinder, LandmarkBoxFinder
 
 IMAGE = np.zeros((120, 160, 3), np.uint8)
 BOX = (20, 20, 90, 100)
@@ -147,6 +148,21 @@ BOXES = "expected a list of face boxes, each x0, y0, x1, y1"
             "size of the picture: expected a height and a width of at least 1",
             (lambda _: Faces([FACE]).to_normalized("a", 3), "'a'"),
         ),
+        *named(
+            "face finder's sizes: expected one or more sizes of at least 32 pixels",
+            (lambda _: CenterFaceFinder(sizes=640), "640"),
+            (lambda _: CenterFaceFinder(sizes=()), "none"),
+            (lambda _: CenterFaceFinder(sizes="160"), "'160'"),
+            (lambda _: CenterFaceFinder(sizes=(160, "320")), "'320'"),
+        ),
+        *named(
+            "face finder's threshold: expected a number from 0 to 1",
+            (lambda _: CenterFaceFinder(threshold="0.5"), "'0.5'"),
+        ),
+        *named("smallest face: expected at least 8 pixels", (lambda _: CenterFaceFinder(smallest="24"), "'24'")),
+        *named("face finder: expected an object with find(image)", (lambda _: LandmarkBoxFinder("a"), "'a'")),
+        *named("box fit: expected a BoxFit", (lambda _: LandmarkBoxFinder(Finder(), (0, 0, 1, 1)), "(0, 0, 1, 1)")),
+        *named("box fit: expected finite dx, dy and positive sx, sy", (lambda _: BoxFit("a"), "'a'")),
         *named("trace_s: expected seconds, 0 or more", (lambda _: TrackPainter("1"), "'1'")),
         *named("crop size: expected a whole number of at least 1", (lambda _: CropSpec("64", 44.0), "'64'")),
         *named("face size of a crop: expected pixels above 0", (lambda _: CropSpec(64, 0), "0")),

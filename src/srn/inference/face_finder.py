@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from srn.errors import InputError, WeightsError, first_line
+from srn.errors import InputError, WeightsError, check_number, first_line, shown
 from srn.face.geometry import Box, Float64Array, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.engines import Device
@@ -32,7 +32,7 @@ from srn.inference.found_boxes import (
     resized,
     to_picture,
 )
-from srn.inference.inputs import as_image, check_fractions, check_search, found_by
+from srn.inference.inputs import as_image, check_fractions, check_search, check_sizes, found_by, is_finder
 from srn.inference.proposals import ProposalNetwork, Rectangle, joined
 from srn.inference.sessions import Reopened, open_session
 from srn.inference.turned_faces import found_turned, righted
@@ -121,8 +121,7 @@ class CenterFaceFinder(Reopened):
         threads: int | None = None,
         device: Device = "cpu",
     ) -> None:
-        if not sizes or any(size < 32 for size in sizes):
-            raise InputError.at("face finder's sizes", "one or more sizes of at least 32 pixels", str(tuple(sizes)))
+        check_sizes(sizes)
         check_search(smallest, max_faces)
         check_fractions(threshold=threshold, max_iou=max_iou, doubtful_threshold=doubtful_threshold)
         self.sizes, self.smallest, self.max_faces, self.turned = tuple(sorted(set(sizes))), smallest, max_faces, turned
@@ -319,9 +318,11 @@ class BoxFit:
     sy: float = 1.0
 
     def __post_init__(self) -> None:
-        numbers = (self.dx, self.dy, self.sx, self.sy)
-        if not (all(math.isfinite(n) for n in numbers) and self.sx > 0 and self.sy > 0):
-            raise InputError.at("box fit", "finite dx, dy and positive sx, sy", str(numbers))
+        expected = "finite dx, dy and positive sx, sy"
+        for number in (self.dx, self.dy, self.sx, self.sy):
+            check_number("box fit", number, expected)
+        if not (self.sx > 0 and self.sy > 0):
+            raise InputError.at("box fit", expected, f"{self.sx:g}, {self.sy:g}")
 
     def apply(self, box: Box, turn: int = 0) -> Box:
         """Return the landmark box for a finder's box, both in picture pixels; `turn` is the face's (`FoundFace`)."""
@@ -351,9 +352,16 @@ class LandmarkBoxFinder:
     """A face finder whose boxes are tight landmark boxes: those of `finder`, mapped by `fit`.
 
     They are the built-in finder and `default_fit` if None. Pass `BoxFit()` for a finder of landmark boxes.
+
+    Raises:
+        InputError: an object without `find`, or something else than a `BoxFit`.
     """
 
     def __init__(self, finder: FaceFinder | None = None, fit: BoxFit | None = None) -> None:
+        if finder is not None and not is_finder(finder):
+            raise InputError.at("face finder", "an object with find(image)", shown(finder))
+        if fit is not None and not isinstance(fit, BoxFit):
+            raise InputError.at("box fit", "a BoxFit", shown(fit))
         self.finder: FaceFinder = finder if finder is not None else CenterFaceFinder()
         self.fit = fit if fit is not None else default_fit(self.finder)
 

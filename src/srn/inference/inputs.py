@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError, printable, shown
+from srn.errors import InputError, check_number, printable, shown
 from srn.face.geometry import Box, ImageArray
 from srn.inference.engines import check_choice
 from srn.media.pictures import opaque_rgb, read_image
@@ -157,16 +157,34 @@ def _from_pil(image: Any) -> ImageArray:
     return _from_array(np.asarray(upright.convert("RGBA")), "RGBA", False)
 
 
+def is_finder(value: Any) -> bool:
+    """Whether a value can find faces: text has a `find`, too, and a class would need an object of it."""
+    return callable(getattr(value, "find", None)) and not isinstance(value, str | bytes | type)
+
+
+def check_sizes(sizes: Any) -> None:
+    """Raise `InputError` unless these are sizes to which `CenterFaceFinder` can reduce a picture."""
+    name, expected = "face finder's sizes", "one or more sizes of at least 32 pixels"
+    listing = listed(name, sizes, expected)
+    if not listing:
+        raise InputError.at(name, expected, "none")
+    for size in listing:
+        check_number(name, size, expected, least=32)
+
+
 def check_search(smallest: float | None, max_faces: int | None) -> None:
     """Raise `InputError` unless these options of `CenterFaceFinder` are in range."""
-    if smallest is not None and not (math.isfinite(smallest) and smallest >= LEAST_SMALLEST):
-        raise InputError.at("smallest face", f"at least {LEAST_SMALLEST:g} pixels", f"{smallest:g}")
-    if max_faces is not None and max_faces < 1:
-        raise InputError.at("max_faces", "at least 1", str(max_faces))
+    if smallest is not None:
+        check_number("smallest face", smallest, f"at least {LEAST_SMALLEST:g} pixels", least=LEAST_SMALLEST)
+    if max_faces is not None:
+        check_number("max_faces", max_faces, "at least 1", least=1)
 
 
 def check_fractions(**values: float | None) -> None:
     """Raise `InputError` unless each option of a face finder is a number from 0 to 1, or None."""
     for name, value in values.items():
-        if value is not None and not 0 <= value <= 1:
-            raise InputError.at(f"face finder's {name}", "a number from 0 to 1", f"{value:g}")
+        if value is not None:
+            named, expected = f"face finder's {name}", "a number from 0 to 1"
+            check_number(named, value, expected, least=0)
+            if value > 1:
+                raise InputError.at(named, expected, f"{value:g}")

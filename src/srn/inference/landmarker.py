@@ -32,6 +32,7 @@ from srn.inference.inputs import (
     box_list,
     check_flag,
     check_search,
+    is_finder,
     listed,
     picture_list,
 )
@@ -103,14 +104,12 @@ def _check_kinds(weights: Any, localizer: Any, face_finder: Any, smallest: Any, 
     """Raise `InputError` where an option of `FaceLandmarker` is of another kind than stated."""
     if max_faces is not None:
         check_count("max_faces", max_faces)
-    # Text has a `find`, too; a class would need an object of it.
-    finds = callable(getattr(face_finder, "find", None)) and not isinstance(face_finder, str | bytes | type)
     localizes = callable(localizer) and not isinstance(localizer, type) and hasattr(localizer, "crop_spec")
     for name, value, expected, fits in (
         ("weights", weights, "the path of a file", isinstance(weights, str | os.PathLike)),
         ("smallest", smallest, "a number of pixels", isinstance(smallest, Real)),
         ("localizer", localizer, "a Localizer, which is called with crops", localizes),
-        ("face_finder", face_finder, "an object with find(image)", finds),
+        ("face_finder", face_finder, "an object with find(image)", is_finder(face_finder)),
     ):
         if value is not None and not fits:
             raise InputError.at(name, expected, shown(value))
