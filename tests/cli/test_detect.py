@@ -6,7 +6,7 @@ import csv
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -260,9 +260,9 @@ def test_a_run_goes_on_with_the_same_options_only(
 def test_interrupted_before_the_first_picture_older_results_stay(
     srn: Run, knowing: Any, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    def interrupted(*arguments: Any, **options: Any) -> Any:
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        yield from ()
         raise KeyboardInterrupt
-        yield
 
     results = tmp_path / "results"
     arguments = ("detect", three, "--boxes", tmp_path / "boxes.json", "--json", tmp_path / "o.json", "--out", results)
