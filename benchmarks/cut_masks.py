@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from results import argument_parser, exit_code
 from srn import Face, FaceLandmarker
-from srn.errors import InputError
+from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
 from srn.files import write_atomically
 from srn.media.pictures import IMAGE_SUFFIXES, read_image
@@ -111,9 +111,13 @@ def run(options: argparse.Namespace) -> None:
     for number, path in enumerate(pictures):
         if kept == options.most:
             break
-        image = read_image(path)
+        try:
+            image = read_image(path)
+        except DataError as error:
+            print(error, file=sys.stderr)
+            continue
         for face in landmarker.detect(image)[:1]:
-            template = cut(image, face, path.stem)
+            template = cut(image, face, f"{path.stem}_{number}")
             if template is not None:
                 kept += 1
                 file = f"{template.name}.png"

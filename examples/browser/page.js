@@ -33,14 +33,19 @@ async function load() {
   update();
 }
 
+let opened = 0;
+
 async function show(file) {
+  const mine = ++opened; // of two pictures that are dropped, the later one stays
   try {
     // As the package reads pictures: upright, the stored colours.
     const bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+    if (mine !== opened) return bitmap.close();
     picture?.bitmap.close();
     picture = { bitmap, name: file.name, scale: Math.min(1, MOST_PIXELS / Math.max(bitmap.width, bitmap.height)) };
   } catch {
-    return say(`${file.name}: expected a picture that this browser can show`, true);
+    if (mine === opened) say(`${file.name}: expected a picture that this browser can show`, true);
+    return;
   }
   [stage.width, stage.height] = [picture.bitmap.width, picture.bitmap.height].map((v) => Math.max(Math.round(v * picture.scale), 1));
   main.classList.add("loaded");
@@ -67,7 +72,10 @@ async function run() {
   try {
     [box, face] = [readBox(), undefined];
     const begin = performance.now();
-    face = await find(network, picture.bitmap, box);
+    const of = picture;
+    const found = await find(network, of.bitmap, box);
+    if (of !== picture) return; // another picture is shown by now
+    face = found;
     const hidden = face.visibility?.filter((v) => v < HIDDEN).length;
     const sure = face.confidence && face.confidence.reduce((a, b) => a + b) / face.confidence.length;
     say([`${face.landmarks.length} points in ${Math.round(performance.now() - begin)} ms`,

@@ -33,7 +33,7 @@ def test_a_painted_mask_is_cut_out_again(
     assert capsys.readouterr().out.endswith("1 masks of 2 pictures\n")
     (views,) = MaskWardrobe.load(tmp_path / "cut").kinds.values()
     template = views["front"]
-    assert template.name == "worn"
+    assert template.name == "worn_1"  # the second picture
     assert template.skin == pytest.approx(skin_light(worn, portrait.landmarks, IBUG_68), rel=0.1)
     opaque = template.image[:, :, 3] > 200
     assert (np.abs(template.image[opaque][:, :3].astype(int) - BLUE).max(axis=1) < 10).mean() > 0.85

@@ -120,7 +120,7 @@ def test_a_second_run_takes_its_results_for_none_of_its_inputs(
 def test_videos_of_any_suffix_and_what_is_no_video(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
     """A folder may hold videos of a telephone or a television; one that cannot be read is named."""
     home = tmp_path / "in"
-    for name in ("a.3gp", "b.MTS", "c"):
+    for name in ("a.3gp", "b.MTS", "c", "d.ogg", "e.partial.mp4"):
         video(home / "v.mp4").rename(home / name)
     (home / "broken.mpg").write_bytes(b"no video")
     for name in ("._a.mp4", "song.m4a", ".b.12ab.partial.mp4"):
@@ -131,7 +131,7 @@ def test_videos_of_any_suffix_and_what_is_no_video(srn: Run, finding: dict[str, 
         f"failed: {home / 'broken.mpg'}: expected a video that can be read, found none by its first bytes"
     )
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
-        "a_covered.mp4", "b_covered.mp4", "c_covered.mp4",
+        "a_covered.mp4", "b_covered.mp4", "c_covered.mp4", "d_covered.mp4", "e.partial_covered.mp4",
     }  # fmt: skip
 
 

@@ -97,6 +97,17 @@ def test_a_chart_is_drawn_also_where_the_lines_cannot_be_written(
     assert CHART.head.match((tmp_path / "chart.png").read_bytes())
 
 
+def test_lines_and_a_chart_that_cannot_be_written_are_both_told(
+    srn: Run, scripted: None, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is always full")
+    monkeypatch.setattr("srn.cli.track._drawn", lambda chart: "the chart")
+    ran = srn("track", clip, "--json", "/dev/full", "--plot", tmp_path / "chart.png")
+    assert ran.code == 1
+    assert [line.partition(":")[2].split(":")[0] for line in ran.err.splitlines()[-2:]] == [" /dev/full", " the chart"]
+
+
 def test_mistakes(srn: Run, scripted: None, clip: Path, tmp_path: Path) -> None:
     assert "address: expected HOST:PORT" in srn("track", clip, "--udp", "nowhere").mistake
     assert "address: expected HOST:PORT" in srn("track", clip, "--osc", "nowhere").mistake

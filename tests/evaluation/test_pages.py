@@ -19,3 +19,7 @@ def test_only_its_own_page_is_replaced(tmp_path: Path) -> None:
     page.write_text("# My project\n" + "x" * 5000 + "# Ours")
     with pytest.raises(InputError, match=r"--out: expected a folder without another README.md, found .*README"):
         check_page("--out", page, "# Ours")
+    page.unlink()
+    page.mkdir()
+    with pytest.raises(InputError, match=r"a folder without another README.md, found .*README.md, a folder"):
+        check_page("--out", page, "# Ours")

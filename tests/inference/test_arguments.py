@@ -159,6 +159,7 @@ BOXES = "expected a list of face boxes, each x0, y0, x1, y1"
             "face finder's threshold: expected a number from 0 to 1",
             (lambda _: CenterFaceFinder(threshold="0.5"), "'0.5'"),
         ),
+        *named("max_faces: expected a whole number of at least 1", (lambda _: CenterFaceFinder(max_faces=2.5), "2.5")),
         *named("smallest face: expected at least 8 pixels", (lambda _: CenterFaceFinder(smallest="24"), "'24'")),
         *named("face finder: expected an object with find(image)", (lambda _: LandmarkBoxFinder("a"), "'a'")),
         *named("box fit: expected a BoxFit", (lambda _: LandmarkBoxFinder(Finder(), (0, 0, 1, 1)), "(0, 0, 1, 1)")),
@@ -188,3 +189,4 @@ def test_scalars_and_arrays_of_numpy_are_numbers_and_lists(fake_localizer: Any) 
     assert len(tracker.update(IMAGE, np.float32(0))) == len(tracker.update(IMAGE, np.int64(1))) == 0
     assert len(Faces([FACE]).above(confidence=np.float32(0.5), score=np.float64(0.9))) == 1
     assert FACE.aligned_crop(IMAGE, np.int64(32), margin=np.float32(0.1)).shape == (32, 32, 3)
+    assert CenterFaceFinder(sizes=(size for size in (320, np.int64(160), 320))).sizes == (160, 320)

@@ -68,8 +68,8 @@ def test_every_format_that_can_be_read_is_listed(tmp_path: Path) -> None:
 
 
 def test_shadow_files_and_remains_are_passed_over(tmp_path: Path) -> None:
-    listing = pictures_in([made(tmp_path, "a.jpg", "._a.jpg", ".a.0f0f.partial.jpg", "in/._b.txt")])
-    assert stems(listing.pictures) == ["a"]
+    listing = pictures_in([made(tmp_path, "a.jpg", "._a.jpg", ".a.0f0f.partial.jpg", "b.partial.jpg", "in/._b.txt")])
+    assert stems(listing.pictures) == ["a", "b.partial"]  # the second is the user's own
     assert listing.others == []
 
 

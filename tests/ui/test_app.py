@@ -210,6 +210,15 @@ def test_records_that_are_none(client: Client, change: str) -> None:
     assert answer.error
 
 
+def test_a_full_disk_is_not_the_record_s_fault(client: Client, record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("srn.ui.app.write_pictures_json", full)
+    answer = client.post("/page/export?kind=json", json.dumps(record).encode())
+    assert (answer.status, answer.error) == (503, "no place for the file: No space left on device")
+
+
 def test_formats_that_are_none(client: Client, record: Any) -> None:
     empty = {**record, "faces": []}
     for kind, content in (("exe", record), ("pts", empty)):

@@ -17,7 +17,7 @@ from srn.files import COVERED, OVERLAY, VIDEO, Output, check_outputs, write_atom
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.ffmpeg import find_pyav, is_container, quiet
-from srn.media.listing import Listing, PictureFile, is_shadow, pictures_in
+from srn.media.listing import Listing, PictureFile, is_remains, is_shadow, pictures_in
 from srn.media.pictures import IMAGE_SUFFIXES, encode_image
 from srn.media.video_reading import open_video
 from srn.media.video_writing import CODECS, FOURCC, VideoWriter
@@ -32,7 +32,7 @@ VIDEO_SUFFIXES = frozenset(
 )  # fmt: skip
 """Of files in a folder that are named where they are no video: whoever put them there may think that they were covered.
 Other files are videos by their content alone."""
-SOUND_SUFFIXES = frozenset({".m4a", ".m4b", ".mka", ".oga", ".ogg", ".opus", ".weba", ".wma"})
+SOUND_SUFFIXES = frozenset({".m4a", ".m4b", ".mka", ".oga", ".opus", ".weba", ".wma"})
 SUFFIX = "_covered"  # end of the stem of what is written
 
 
@@ -130,7 +130,7 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
     folders = [path for path in files if path.is_dir()]
     for folder in folders:
         for file in sorted(folder.rglob("*")):
-            if _below(file, out) or is_shadow(file) or ".partial" in file.suffixes[-2:-1]:
+            if _below(file, out) or is_shadow(file) or is_remains(file):
                 continue
             if file.suffix.lower() not in SOUND_SUFFIXES and _is_video(file):
                 add_video(file, file.relative_to(folder))
@@ -202,11 +202,14 @@ def _cover_one_video(
     landmarker: FaceLandmarker, source: Path, target: Path, cover: Cover, *, sound: bool, last: bool
 ) -> list[str]:
     """Cover and write a video, tell the outcome, and return what failed."""
+    reader = None
     try:
         reader = open_video(source)
         with writing_to(target):
             writer = VideoWriter(target, reader.frame_rate, reader.time_base, sound_from=source if sound else None)
     except InputError as error:
+        if reader is not None:
+            reader.close()
         return [str(error)]
     done = CoveredVideo()
     ending = finishing() if last else contextlib.nullcontext()  # after it nothing can be interrupted any more

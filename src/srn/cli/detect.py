@@ -191,14 +191,15 @@ def _write(
                     _tell_empty(batch)
     except BaseException:  # interrupted: what was found so far
         if contacts is not None and contacts.faces:
-            _unwritten(contacts)
+            for line in _sheet_problems(contacts):
+                options.note(f"failed: {line}")
         raise
-    failed += _unwritten(contacts)
+    failed += _sheet_problems(contacts)
     options.note(_summary(writer, drawn))
     options.exit_if_failed([*failed, *writer.problems])
 
 
-def _unwritten(contacts: ContactSheet | None) -> list[str]:
+def _sheet_problems(contacts: ContactSheet | None) -> list[str]:
     """Write the contact sheet; return what is wrong with its file, if anything."""
     try:
         if contacts is not None:

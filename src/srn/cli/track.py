@@ -115,9 +115,9 @@ def track(
             )  # fmt: skip
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)
-    done.problem = _drawn(chart) or done.problem
+    problems = [one for one in (done.problem, _drawn(chart)) if one is not None]
     done.interrupted &= not (window and window.closed)  # closing it is the way to end
-    _report(done, writer, senders, camera=sound is None)
+    _report(done, problems, writer, senders, camera=sound is None)
 
 
 def _further(
@@ -150,7 +150,14 @@ def _to_all(sinks: Sequence[Callable[[Record], None]]) -> Callable[[Record], Non
     return write
 
 
-def _report(done: TrackedVideo, writer: VideoWriter | None, senders: Sequence[UdpSender], *, camera: bool) -> None:
+def _report(
+    done: TrackedVideo,
+    problems: Sequence[str],
+    writer: VideoWriter | None,
+    senders: Sequence[UdpSender],
+    *,
+    camera: bool,
+) -> None:
     """Print the outcome, and exit with its code unless it is success."""
     counts = f"{options.counted(done.people, 'face')} in {options.counted(done.frames, 'frame')}"
     options.say(counts, options.messages)
@@ -160,7 +167,7 @@ def _report(done: TrackedVideo, writer: VideoWriter | None, senders: Sequence[Ud
         if sender.lost:
             name, lost = "--osc" if isinstance(sender, OscSender) else "--udp", options.counted(sender.lost, "datagram")
             options.say(f"{name}: {lost} could not be sent: does a program listen there?", options.messages)
-    options.exit_if_failed([] if done.problem is None else [done.problem])
+    options.exit_if_failed(problems)
     if done.interrupted:
         options.say("interrupted; the finished part is kept", options.messages)
         raise typer.Exit(0 if camera else INTERRUPTED)  # Ctrl-C is the way to stop a camera

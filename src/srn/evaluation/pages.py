@@ -17,7 +17,10 @@ def check_page(option: str, page: Path, mark: str) -> None:
         option: names the folder in the message.
         mark: what stands in the beginning of the program's own page, which is replaced.
     """
+    expected = f"a folder without another {page.name}"
+    if page.is_dir():
+        raise InputError.at(option, expected, f"{page}, a folder")
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), page.open("rb") as file:
         head = file.read(_HEAD_BYTES)
         if head and mark.encode() not in head:
-            raise InputError.at(option, f"a folder without another {page.name}", str(page))
+            raise InputError.at(option, expected, str(page))

@@ -32,7 +32,7 @@ from srn.inference.found_boxes import (
     resized,
     to_picture,
 )
-from srn.inference.inputs import as_image, check_fractions, check_search, check_sizes, found_by, is_finder
+from srn.inference.inputs import as_image, check_fractions, check_search, checked_sizes, found_by, is_finder
 from srn.inference.proposals import ProposalNetwork, Rectangle, joined
 from srn.inference.sessions import Reopened, open_session
 from srn.inference.turned_faces import found_turned, righted
@@ -121,10 +121,9 @@ class CenterFaceFinder(Reopened):
         threads: int | None = None,
         device: Device = "cpu",
     ) -> None:
-        check_sizes(sizes)
         check_search(smallest, max_faces)
         check_fractions(threshold=threshold, max_iou=max_iou, doubtful_threshold=doubtful_threshold)
-        self.sizes, self.smallest, self.max_faces, self.turned = tuple(sorted(set(sizes))), smallest, max_faces, turned
+        self.sizes, self.smallest, self.max_faces, self.turned = checked_sizes(sizes), smallest, max_faces, turned
         self.threshold, self.max_iou = threshold, max_iou
         self.least = threshold if doubtful_threshold is None else min(threshold, doubtful_threshold)
         where = model if model is not None else resources.files("srn") / "weights" / "centerface.onnx"

@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError, check_number, printable, shown
+from srn.errors import InputError, check_count, check_number, printable, shown
 from srn.face.geometry import Box, ImageArray
 from srn.inference.engines import check_choice
 from srn.media.pictures import opaque_rgb, read_image
@@ -162,14 +162,15 @@ def is_finder(value: Any) -> bool:
     return callable(getattr(value, "find", None)) and not isinstance(value, str | bytes | type)
 
 
-def check_sizes(sizes: Any) -> None:
-    """Raise `InputError` unless these are sizes to which `CenterFaceFinder` can reduce a picture."""
+def checked_sizes(sizes: Any) -> tuple[int, ...]:
+    """Return sizes to which `CenterFaceFinder` can reduce a picture, ascending; else raise `InputError`."""
     name, expected = "face finder's sizes", "one or more sizes of at least 32 pixels"
     listing = listed(name, sizes, expected)
     if not listing:
         raise InputError.at(name, expected, "none")
     for size in listing:
         check_number(name, size, expected, least=32)
+    return tuple(sorted(set(listing)))
 
 
 def check_search(smallest: float | None, max_faces: int | None) -> None:
@@ -177,7 +178,7 @@ def check_search(smallest: float | None, max_faces: int | None) -> None:
     if smallest is not None:
         check_number("smallest face", smallest, f"at least {LEAST_SMALLEST:g} pixels", least=LEAST_SMALLEST)
     if max_faces is not None:
-        check_number("max_faces", max_faces, "at least 1", least=1)
+        check_count("max_faces", max_faces)
 
 
 def check_fractions(**values: float | None) -> None:

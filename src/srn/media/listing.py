@@ -83,7 +83,7 @@ def _walk(root: Path, listing: Listing) -> list[Path]:
     for folder, names, inside in os.walk(root, onerror=lambda error: listing.problems.append(str(unreadable(error)))):
         files += (Path(folder, name) for name in inside)
         listing.others.extend(link for name in names if (link := Path(folder, name)).is_symlink())
-    files = sorted(file for file in files if not (is_shadow(file) or ".partial" in file.suffixes[-2:-1]))
+    files = sorted(file for file in files if not (is_shadow(file) or is_remains(file)))
     pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     siblings = {file.with_suffix(file.suffix.lower()) for file in pictures}
     drawn = {file for file in pictures if _is_overlay(file, siblings)}
@@ -105,6 +105,11 @@ def unreadable_below(root: Path) -> list[str]:
     for _ in os.walk(root, onerror=lambda error: problems.append(str(unreadable(error)))):
         pass
     return problems
+
+
+def is_remains(path: Path) -> bool:
+    """Whether a killed process left this unfinished file (`srn.files`)."""
+    return path.name.startswith(".") and ".partial" in path.suffixes[-2:-1]
 
 
 def is_shadow(path: Path) -> bool:

@@ -31,7 +31,7 @@ class AugmentConfig(Settings):
         occluders: probability of an occluder of another kind; half of these faces get a second one.
         own: share of these occluders that take their colours from the picture itself (`srn.synthesis.surroundings`).
         masks: probability of a drawn face mask instead of these occluders.
-        behind: probability of another person's head before the face instead of both (`srn.synthesis.bystanders`).
+        behind: probability that the face is behind another person's head instead (`srn.synthesis.bystanders`).
         misfit: strength of the error of everything fitted to the whole face (masks, sunglasses, hair, hats); see
             `misfitted`. On the true points, the outline of a mask would give away the jaw.
     """

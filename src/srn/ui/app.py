@@ -207,12 +207,13 @@ def exported(content: bytes, kind: str, scheme: LandmarkScheme) -> bytes:
     Raises:
         InputError: an unknown kind, or no record.
     """
-    reading = InputError.reading("record", "a picture's record as /detect returns it")
-    with reading, tempfile.TemporaryDirectory(prefix="srn-") as folder:
-        record, path = json.loads(content), Path(folder) / "faces"
+    with InputError.reading("record", "a picture's record as /detect returns it"):
+        record = json.loads(content)
         faces = Faces.from_dict(record["faces"], scheme)
         size = int(record["height"]), int(record["width"])
         clean = picture_record(Path(str(record["path"])), size, faces.to_dict())
+    with tempfile.TemporaryDirectory(prefix="srn-") as folder:
+        path = Path(folder) / "faces"
         if kind == "json":
             write_pictures_json(path, [compact(clean)])
         elif kind == "csv":
@@ -309,3 +310,5 @@ async def _answer(work: Callable[[], str | bytes], media_type: str = "applicatio
         raise Refused(422, str(error)) from error
     except MemoryError as error:
         raise Refused(503, NO_MEMORY) from error
+    except OSError as error:
+        raise Refused(503, f"no place for the file: {first_line(error)}") from error
