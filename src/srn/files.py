@@ -56,6 +56,7 @@ FACES_PARQUET = _kind("a Parquet table", rb"PAR1", is_text=False)
 POINTS = _kind("a .pts file", rb"version")
 NUMBERS_JSON = _kind("JSON of numbers", rb'\{\s*"\w+":')
 CHART = _kind("a chart", rb"<\?xml[^>]*>\s*<svg|%PDF-1.4\n%\xac\xdc|\x89PNG.{0,90}Matplotlib")
+CHART_FORMATS = (".png", ".svg", ".pdf")  # of which CHART knows the program's own
 BOX_CURVE = _kind("a chart or JSON of numbers", CHART.head.pattern + b"|" + NUMBERS_JSON.head.pattern)
 OVERLAY = _kind("a JPEG picture", rb"\xff\xd8\xff", is_text=False)
 COVERED = _kind("a PNG picture", rb"\x89PNG", is_text=False)

@@ -11,16 +11,13 @@ from typing import Any
 
 from srn.errors import InputError, MissingDependencyError
 from srn.face.scheme import IBUG_68, LandmarkScheme
-from srn.files import write_atomically
+from srn.files import CHART_FORMATS, write_atomically
 from srn.inference.drawing import track_color
 from srn.inference.face import Face
 from srn.inference.video import LEAST_FRAMES_SEEN
 from srn.media.results import Record
 from srn.uses.openness import Blink, BlinkDetector, openness
 from srn.uses.pose import head_pose
-
-FORMATS = ("png", "svg", "pdf")
-"""Formats of a chart: those by which the program knows its own charts from a user's picture."""
 
 POINTS_ONLY = ("confidence", "visible")
 WITH_POSE = ("eyes", "mouth", "yaw", "pitch", "roll")
@@ -156,11 +153,11 @@ class TrackChart:
 
 
 def _format_of(path: str | os.PathLike[str]) -> str:
-    suffix = Path(path).suffix.lower().lstrip(".") or "png"
-    if suffix not in FORMATS:
-        raise InputError.at(path, "a chart (.png, .svg, .pdf)", f".{suffix}")
+    suffix = Path(path).suffix.lower() or ".png"
+    if suffix not in CHART_FORMATS:
+        raise InputError.at(path, f"a chart ({', '.join(CHART_FORMATS)})", suffix)
     try:
         import matplotlib.backend_bases  # noqa: F401
     except ImportError as error:
         raise MissingDependencyError.for_extra("Matplotlib", "eval", "plotting") from error
-    return suffix
+    return suffix.lstrip(".")

@@ -13,17 +13,14 @@ from typing import Any
 from srn.errors import InputError, MissingDependencyError, printable
 from srn.evaluation.report.charts import COLORS, DASHES, HEIGHT, LineChart, asset, nice_ticks
 from srn.evaluation.report.markup import Markup, element
-from srn.files import write_atomically
-
-FORMATS = ("svg", "png", "pdf")
-"""Formats of a chart: those by which the program knows its own charts from a user's picture (`srn.files.CHART`)."""
+from srn.files import CHART_FORMATS, write_atomically
 
 
 def check_chart(path: str | os.PathLike[str]) -> None:
     """Raise, before any work, what `write_charts` would raise at the end: the format is unknown, or no Matplotlib."""
     suffix = _format_of(path)
-    if suffix not in FORMATS:
-        raise InputError.at(path, f"a chart ({', '.join(f'.{name}' for name in FORMATS)})", f".{suffix}")
+    if f".{suffix}" not in CHART_FORMATS:
+        raise InputError.at(path, f"a chart ({', '.join(CHART_FORMATS)})", f".{suffix}")
     if suffix != "svg":
         with _matplotlib():
             import matplotlib.backend_bases  # noqa: F401
