@@ -14,6 +14,7 @@ from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
 from srn.media import exchange
+from srn.media.limits import LARGEST_COORDINATE
 from srn.media.result_reading import coco_face
 from srn.media.results import coco_annotations
 
@@ -191,9 +192,13 @@ class Face:
             points, visibility, confidence = (values[name] for name in ("landmarks", "visibility", "confidence"))
             box, score = Box(*values["box"]), values["score"]
             rest = values.get("track_id"), values.get("inside"), values.get("state", "seen")
-            return cls(points, visibility, confidence, box, score, scheme, *rest)
+            face = cls(points, visibility, confidence, box, score, scheme, *rest)
         except (KeyError, TypeError) as error:
             raise InputError.at("face", "a dictionary made by Face.to_dict", str(error)) from error
+        farthest = np.abs(face.landmarks).max(initial=0)
+        if farthest > LARGEST_COORDINATE:
+            raise InputError.at("face", f"points within {LARGEST_COORDINATE:g} pixels", f"{farthest:g}")
+        return face
 
 
 def _read_only_copy(name: str, values: Any, kind: type[np.floating | np.bool_]) -> npt.NDArray[Any]:
