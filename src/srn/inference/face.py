@@ -14,7 +14,6 @@ from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
 from srn.media import exchange
-from srn.media.limits import LARGEST_COORDINATE
 from srn.media.result_reading import coco_face
 from srn.media.results import coco_annotations
 
@@ -195,9 +194,9 @@ class Face:
             face = cls(points, visibility, confidence, box, score, scheme, *rest)
         except (KeyError, TypeError) as error:
             raise InputError.at("face", "a dictionary made by Face.to_dict", str(error)) from error
-        farthest = np.abs(face.landmarks).max(initial=0)
-        if farthest > LARGEST_COORDINATE:
-            raise InputError.at("face", f"points within {LARGEST_COORDINATE:g} pixels", f"{farthest:g}")
+        with np.errstate(over="ignore"):
+            if not np.isfinite(face.landmarks * 1000).all():  # rounded, as `to_dict` does, they would not be finite
+                raise InputError.at("face", "points as `to_dict` writes them", f"{np.abs(face.landmarks).max():g}")
         return face
 
 
