@@ -2,11 +2,12 @@
 
     python benchmarks/measure_small_faces.py DATA
 
-DATA holds `unlabelled_faces/lfw` (none of its pictures is a test picture) and `300W/`. Scenes are made of LFW faces of
-one height, forehead to chin, at random places on an enlarged strip of a training picture beside its face. Heights are
-those of the built-in finder's box in the whole LFW picture, so they are exact to a few per cent. Pictures without a
-face are parts of the 300W test pictures beside the annotated face; bystanders are left in, so the faces found there are
-an upper limit of the false ones.
+DATA holds `unlabelled_faces/lfw` (none of its pictures is a test picture), `real_occluders_unlabelled/masks` and
+`300W/`. Scenes are made of faces of one height, forehead to chin, at random places on an enlarged strip of a training
+picture beside its face. Heights are those of the built-in finder's box in the whole picture, so they are exact to a few
+per cent; people in real masks are those who are found there. Pictures without a face are parts of the 300W test
+pictures beside the annotated face; bystanders are left in, so the faces found there are an upper limit of the false
+ones.
 """
 
 from __future__ import annotations
@@ -29,20 +30,34 @@ from srn.media.pts import read_pts
 
 SIZES = ((640, 480), (1600, 1200), (4000, 3000))  # width, height
 HEIGHTS = (16, 20, 24, 32, 48, 72)
+CELL = 1.7  # side of the place of a face in a scene, in heights of the face
+LFW, REAL_MASKS = "unlabelled_faces/lfw", "real_occluders_unlabelled/masks"
+KINDS: dict[str, dict[str, bool]] = {
+    "plain": {}, "masked": {"mask": True}, "behind a large face": {"front": True}, "in real masks": {},
+}  # fmt: skip
 FIRST, EVERY = 1, 12  # the proposal network was trained on every third face of LFW, from the first on: on none of these
 
 
-def lfw_faces(data: Path, finder: CenterFaceFinder, count: int, first: int = FIRST) -> list[tuple[ImageArray, Box]]:
-    """Read LFW pictures that show one sure face, with its box."""
+def single_faces(
+    data: Path, finder: CenterFaceFinder, count: int, folder: str = LFW, first: int = FIRST, every: int = EVERY
+) -> list[tuple[ImageArray, Box]]:
+    """Read pictures of a folder that show one sure face, with its box."""
     faces = []
-    for path in sorted((data / "unlabelled_faces" / "lfw").glob("*.webp"))[first::EVERY]:
+    for path in sorted((data / folder).glob("*.webp"))[first::every]:
         image = read_image(path)
         found = finder.find(image)
         if len(found) == 1 and found[0].score > 0.6:
             faces.append((image, found[0].box))
         if len(faces) == count:
             return faces
-    raise SrnError(f"{data}: expected {count} pictures with one face in unlabelled_faces/lfw, found {len(faces)}")
+    raise SrnError(f"{data}: expected {count} pictures with one face in {folder}, found {len(faces)}")
+
+
+def cut_close(image: ImageArray, box: Box) -> tuple[ImageArray, Box]:
+    """Cut a picture to the surroundings of its face that have room in a scene."""
+    reach = 0.5 * CELL * box.height
+    (x0, y0), (x1, y1) = np.maximum(box.center - reach, 0).astype(int), (box.center + reach).astype(int)
+    return np.ascontiguousarray(image[y0:y1, x0:x1]), Box(*(box.as_array() - [x0, y0, x0, y0]))
 
 
 def masked(image: ImageArray, box: Box, rng: np.random.Generator) -> ImageArray:
@@ -66,7 +81,7 @@ def scene(
 ) -> tuple[ImageArray, list[Box]]:
     """Place up to 40 faces in a background of `size` (width, height), behind a large one if `front`."""
     image = cv2.resize(background, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
-    cell = int(1.7 * height)
+    cell = int(CELL * height)
     places = rng.permutation((size[0] // cell) * (size[1] // cell))[:40]
     boxes = []
     for place in places.tolist():
@@ -92,25 +107,24 @@ def recalled(found: Sequence[FoundFace], boxes: Sequence[Box]) -> int:
     return sum(any(face.box.iou(box) >= 0.4 for face in found if not face.doubtful) for box in boxes)
 
 
-def crowds(data: Path, finder: CenterFaceFinder, scenes: int) -> Iterator[str]:
+def crowds(data: Path, finder: CenterFaceFinder, scenes: int, kinds: Sequence[str]) -> Iterator[str]:
     """Yield the table of recall by the size of the picture and of the faces."""
-    faces = lfw_faces(data, finder, 120)
+    plain = single_faces(data, finder, 120)
+    real = (
+        [cut_close(*face) for face in single_faces(data, finder, 100, REAL_MASKS)] if "in real masks" in kinds else []
+    )
     backgrounds = list(beside_faces(data, ("lfpw/trainset", "helen/trainset"), 29, least=60))
     yield "| picture | faces | " + " | ".join(f"{height} px" for height in HEIGHTS) + " | ms |"
     yield "|---" * (len(HEIGHTS) + 3) + "|"
-    kinds: tuple[tuple[str, dict[str, bool]], ...] = (
-        ("plain", {}),
-        ("masked", {"mask": True}),
-        ("behind a large face", {"front": True}),
-    )
     for size in SIZES:
-        for name, options in kinds:
+        for name in kinds:
+            faces = real if name == "in real masks" else plain
             cells, spent = [], []
             for height in HEIGHTS:
                 rng, hits, total = np.random.default_rng(height), 0, 0
                 for number in range(scenes):
                     background = backgrounds[(number * 31 + height) % len(backgrounds)]
-                    image, boxes = scene(faces, background, size, height, rng, **options)
+                    image, boxes = scene(faces, background, size, height, rng, **KINDS[name])
                     start = time.process_time()
                     found = finder.find(image)
                     spent.append(time.process_time() - start)
@@ -137,7 +151,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the tables."""
     finder = CenterFaceFinder(threads=arguments.threads)
     print("; ".join(f"{name}: {value}" for name, value in provenance(arguments.threads).items()))
-    for line in crowds(arguments.data, finder, arguments.scenes):
+    for line in crowds(arguments.data, finder, arguments.scenes, arguments.kinds):
         print(line, flush=True)
     pictures, found, spent = 0, 0, 0.0
     for image in beside_faces(arguments.data, ("helen/testset", "lfpw/testset", "ibug"), 1, least=100):
@@ -152,6 +166,7 @@ def parser() -> argparse.ArgumentParser:
     made = argument_parser(__doc__)
     made.add_argument("data", type=Path, help="folder that holds unlabelled_faces/ and 300W/")
     made.add_argument("--scenes", type=int, default=6, help="scenes of each kind (default: 6)")
+    made.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS], help="kinds of scenes (default: all)")
     return made
 
 
