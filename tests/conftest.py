@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -235,3 +238,16 @@ def true_localizer() -> Callable[..., FakeLocalizer]:
         return FakeLocalizer(answer)
 
     return build
+
+
+@contextlib.contextmanager
+def chromium(*arguments: str) -> Iterator[Any]:
+    """Open a browser with arguments of its command line; without one the test is skipped."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        pytest.skip("no chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
+    with playwright.sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox", *arguments])
+        yield opened
+        opened.close()

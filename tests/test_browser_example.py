@@ -6,7 +6,6 @@ import functools
 import http.server
 import json
 import re
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +18,10 @@ import pytest
 from srn import Box, FaceLandmarker
 from srn.media.pictures import read_image
 
+from .conftest import chromium
+
 ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / "examples" / "browser" / "node_modules" / "onnxruntime-web"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 BOX = Box(73, 83, 159, 166)  # of the astronaut's face
 
 
@@ -47,13 +47,8 @@ def url() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -122,6 +122,15 @@ class MissingDependencyError(SrnError):
 _NO_NUMBER = re.compile("(?:could not convert string to float|invalid literal for int\\(\\) with base 10): (.*)")
 
 
+@contextmanager
+def noting(problems: list[str], where: str | PathLike[str] | None = None) -> Iterator[None]:
+    """Turn an error of ours in the block into a problem, which says `where` it is unless the error does."""
+    try:
+        yield
+    except SrnError as error:
+        problems.append(str(error) if where is None else f"{where}: {error}")
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of an exception's message in a user's words: only what was found, and where."""
     text = getattr(error, "strerror", None) or str(error).strip()

@@ -102,7 +102,11 @@ def test_lines_and_a_chart_that_cannot_be_written_are_both_told(
 ) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no device that is always full")
-    monkeypatch.setattr("srn.cli.track._drawn", lambda chart: "the chart")
+
+    def unwritten(chart: Any) -> None:
+        raise InputError("the chart")
+
+    monkeypatch.setattr("srn.uses.plot.TrackChart.write", unwritten)
     ran = srn("track", clip, "--json", "/dev/full", "--plot", tmp_path / "chart.png")
     assert ran.code == 1
     assert [line.partition(":")[2].split(":")[0] for line in ran.err.splitlines()[-2:]] == [" /dev/full", " the chart"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,17 @@ from srn.media.video_writing import VideoWriter
 from srn.serve.limits import Limits
 from srn.ui.app import make_page
 
+from ..conftest import chromium
 from ..serve.conftest import served
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "astronaut.jpg"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-ARGUMENTS = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
+ARGUMENTS = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium(*ARGUMENTS) as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import typer
 
 from srn.cli import options
 from srn.cli.command import finishing
-from srn.errors import DataError, InputError
+from srn.errors import DataError, InputError, noting
 from srn.files import FACES_JSON, SHEET, STANDARD_OUTPUT
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
@@ -191,22 +191,17 @@ def _write(
                     _tell_empty(batch)
     except BaseException:  # interrupted: what was found so far
         if contacts is not None and contacts.faces:
-            for line in _sheet_problems(contacts):
+            unwritten = list[str]()
+            with noting(unwritten):
+                contacts.write()
+            for line in unwritten:
                 options.note(f"failed: {line}")
         raise
-    failed += _sheet_problems(contacts)
+    if contacts is not None:
+        with noting(failed):
+            contacts.write()
     options.note(_summary(writer, drawn))
     options.exit_if_failed([*failed, *writer.problems])
-
-
-def _sheet_problems(contacts: ContactSheet | None) -> list[str]:
-    """Write the contact sheet; return what is wrong with its file, if anything."""
-    try:
-        if contacts is not None:
-            contacts.write()
-    except InputError as error:
-        return [str(error)]
-    return []
 
 
 def _tell_empty(batch: Sequence[Written | DataError]) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from srn.cli import options
 from srn.cli.command import INTERRUPTED, finishing
-from srn.errors import InputError
+from srn.errors import InputError, noting
 from srn.files import CHART, FACES_LINES, STANDARD_OUTPUT, VIDEO
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.video import TrackedVideo, track_video
@@ -115,7 +115,10 @@ def track(
             )  # fmt: skip
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)
-    problems = [one for one in (done.problem, _drawn(chart)) if one is not None]
+    problems = [] if done.problem is None else [done.problem]
+    if chart is not None:
+        with noting(problems):
+            chart.write()  # also of what was seen before another output failed
     done.interrupted &= not (window and window.closed)  # closing it is the way to end
     _report(done, problems, writer, senders, camera=sound is None)
 
@@ -130,16 +133,6 @@ def _further(
     wanted = ((UdpSender, udp), (OscSender, osc))
     senders = [kind(address, scheme) for kind, address in wanted if address is not None]
     return senders, None if plot is None else TrackChart(plot, scheme)
-
-
-def _drawn(chart: TrackChart | None) -> str | None:
-    """Write the chart, also of what was seen before another output failed; return why it cannot be written."""
-    try:
-        if chart is not None:
-            chart.write()
-    except InputError as error:
-        return str(error)
-    return None
 
 
 def _to_all(sinks: Sequence[Callable[[Record], None]]) -> Callable[[Record], None]:

@@ -100,10 +100,8 @@ def box_in(image: ImageArray, values: BoxLike) -> Box:
     return box
 
 
-def _check_kinds(weights: Any, localizer: Any, face_finder: Any, smallest: Any, max_faces: Any) -> None:
+def _check_kinds(weights: Any, localizer: Any, face_finder: Any, smallest: Any) -> None:
     """Raise `InputError` where an option of `FaceLandmarker` is of another kind than stated."""
-    if max_faces is not None:
-        check_count("max_faces", max_faces)
     localizes = callable(localizer) and not isinstance(localizer, type) and hasattr(localizer, "crop_spec")
     for name, value, expected, fits in (
         ("weights", weights, "the path of a file", isinstance(weights, str | os.PathLike)),
@@ -164,7 +162,7 @@ class FaceLandmarker:
         check_count("batch_size", batch_size)
         check_threads(threads)
         check_flag("flip_average", flip_average)
-        _check_kinds(weights, localizer, face_finder, smallest, max_faces)
+        _check_kinds(weights, localizer, face_finder, smallest)
         check_search(smallest, max_faces)
         if face_finder is not None and (smallest is not None or max_faces is not None):
             raise InputError.at("FaceLandmarker", "smallest and max_faces without a face finder of your own", "both")

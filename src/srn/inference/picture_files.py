@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TextIO
 
-from srn.errors import InputError, SrnError
+from srn.errors import InputError, SrnError, noting
 from srn.face.geometry import Float64Array
 from srn.files import (
     FACES_CSV,
@@ -217,11 +216,11 @@ class DetectionWriter:
         picture, problems = rendered.picture, [] if rendered.problem is None else [rendered.problem]
         if self._out is not None:
             if rendered.overlay is not None:
-                with _noting(problems, picture):
+                with noting(problems, picture.path):
                     write_atomically(self._overlay_of(picture), rendered.overlay)
             if self._kind == "pts":
                 for name, shape in zip(point_files(picture, self._place), rendered.shapes, strict=False):
-                    with _noting(problems, picture):
+                    with noting(problems, picture.path):
                         write_pts(self._out / name, shape)
         return Written(picture, rendered.record, problems)
 
@@ -237,7 +236,7 @@ class DetectionWriter:
             self._whole &= not one.problems
             self._count(one.picture, one.record)
             entries.append(Entry(str(one.picture.stem), one.record, not one.problems))
-            with _noting(self.problems):
+            with noting(self.problems):
                 self._write_line(one.record)
         if self._journal is not None and entries:
             try:
@@ -258,16 +257,16 @@ class DetectionWriter:
         partial, problems = error is not None, list[str]()
         lines = [line for _, line in sorted(self._lines.items())]
         records = (json.loads(line) for line in lines)
-        with _noting(problems):
+        with noting(problems):
             self._streamed.__exit__(None, None, None)
         begun = bool(lines) or not partial  # else files of an earlier run are kept
-        with _noting(problems):
+        with noting(problems):
             if isinstance(self._json_to, Path) and self._as_lines:
                 if begun and not self._live:
                     write_pictures_lines(self._json_to, lines)
             elif self._json_to is not None and not self._as_lines and (begun or not _exists(self._json_to)):
                 write_pictures_json(self._json_to, lines, partial=partial)
-        with _noting(problems):
+        with noting(problems):
             if self._out is not None and (begun or not self._table.exists()):
                 if self._kind == "csv":
                     write_pictures_csv(self._table, records)
@@ -289,12 +288,3 @@ def _is_open(target: object) -> bool:
     """Whether a path is the standard output, a pipe or a device: something that is read while it is written."""
     place = str(target)
     return is_standard_output(place) or (os.path.exists(place) and not os.path.isfile(place))
-
-
-@contextlib.contextmanager
-def _noting(problems: list[str], picture: PictureFile | None = None) -> Iterator[None]:
-    """Turn an error of the block into a problem."""
-    try:
-        yield
-    except SrnError as error:
-        problems.append(str(error) if picture is None else f"{picture.path}: {error}")

@@ -71,10 +71,6 @@ def _floats(value: float | Sequence[float] | Sequence[Sequence[float]]) -> list[
 class OscSender(UdpSender):
     """Sends the records of frames as OSC; address, losses and errors are `UdpSender`'s."""
 
-    def take(self, record: Record) -> None:
-        """Send a frame's record."""
-        for datagram in bundles(record, self.scheme):
-            try:
-                self._socket.send(datagram)
-            except OSError:  # as for the datagrams of JSON
-                self.lost += 1
+    def datagrams(self, record: Record) -> Iterator[bytes]:
+        """Return the datagrams of a frame's record."""
+        return bundles(record, self.scheme)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
@@ -105,10 +105,13 @@ class UdpSender:
         except ValueError as error:  # of a name that no host can have
             raise InputError.at(address, "a host that is known here", "a name that no host can have") from error
 
+    def datagrams(self, record: Record) -> Iterable[bytes]:
+        """Return the datagrams of a frame's record."""
+        return datagrams({**record, "faces": [with_uses(face, self.scheme) for face in record["faces"]]})
+
     def take(self, record: Record) -> None:
         """Send a frame's record."""
-        faces: Sequence[Record] = [with_uses(face, self.scheme) for face in record["faces"]]
-        for datagram in datagrams({**record, "faces": faces}):
+        for datagram in self.datagrams(record):
             try:
                 self._socket.send(datagram)
             except OSError:  # refused by this machine, or a full buffer: the next frame is worth more
