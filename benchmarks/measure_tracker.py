@@ -30,7 +30,7 @@ from cascade_follower import CascadeFollower
 from made_clips import animate_picture, masked_clip, passed_clip
 from results import argument_parser, markdown_page, markdown_table, provenance, write_results
 from srn import FaceLandmarker
-from srn.cli.options import progress_bar
+from srn.cli.options import progress
 from srn.datasets.catalogue import open_faces
 from srn.datasets.clip import Clip, Picture
 from srn.datasets.sample import Sample
@@ -285,11 +285,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wardrobe = MaskWardrobe.load(templates) if templates.is_dir() else None
     sets, missing = clip_sets(options.data, wardrobe, options.clips, options.frames, options.tracks)
     results: dict[str, list[VideoEvaluation]] = {}
-    with tempfile.TemporaryDirectory() as folder, progress_bar("clips") as progress:
+    with tempfile.TemporaryDirectory() as folder, progress("clips") as begin:
         rows = followers(ExportedNetworks(Path(folder), options.threads), options.picture, options.tracker)
         for name, clips in sets.items():
-            task = progress.add_task(name, total=len(clips))
-            results[name] = evaluate_followers(rows, clips, progress=functools.partial(progress.advance, task))
+            results[name] = evaluate_followers(rows, clips, progress=begin(name, len(clips)))
     content = {
         **provenance(options.threads),
         "picture_weights": weights_facts(options.picture),

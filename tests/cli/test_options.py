@@ -68,14 +68,14 @@ def test_long_work_prints_lines_without_a_terminal(
     """The clock goes on by 2 seconds at each step: a line is due at every third."""
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with options.progress_bar("faces") as progress:
-        step = options.steps_of(progress)("evaluating", 6)
+    with options.progress("faces") as begin:
+        step = begin("evaluating", 6)
         for _ in range(6):
             clock[0] += 2
             step()
-        unbounded = progress.add_task("masking", total=None)
+        unbounded = begin("masking", None)
         clock[0] += 6
-        progress.update(unbounded, advance=1)
+        unbounded()
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(",")[0] for line in lines] == [
         "evaluating: 3 of 6 faces", "evaluating: 6 of 6 faces", "masking: 1 faces",

@@ -110,13 +110,13 @@ def test_the_digest_tells_packs_apart(samples: list[Sample], pack: FacePack) -> 
 
 def test_a_bad_picture_is_named_and_the_others_packed(tmp_path: Path, samples: list[Sample]) -> None:
     (tmp_path / "1.png").write_bytes(b"broken")
-    calls: list[tuple[int, int]] = []
-    packed, problems = pack_faces(samples, progress=lambda done, total: calls.append((done, total)))
+    calls: list[int] = []
+    packed, problems = pack_faces(samples, progress=lambda: calls.append(1))
     assert packed.names.tolist() == ["ibug/0", "ibug/0", "afw/2"]
     (problem,) = problems
     assert problem.startswith(f"{tmp_path / '1.png'}: expected a picture")
     assert problem.endswith("; left out")
-    assert calls == [(n, 4) for n in range(5)]
+    assert len(calls) == 4
 
 
 def test_nothing_to_pack(tmp_path: Path, samples: list[Sample], face: Shape) -> None:

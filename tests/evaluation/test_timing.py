@@ -44,18 +44,18 @@ def test_processor_time_is_counted() -> None:
 
 def test_steps_take_turns_until_the_time_is_over() -> None:
     order: list[str] = []
-    shares: list[float] = []
+    gained: list[int] = []
 
     def work(name: str) -> None:
         order.append(name)
         time.sleep(0.021)
 
     steps = [Step("a", name, functools.partial(work, name)) for name in "xy"]
-    found = take_turns(steps, 0.3, shares.append)
+    found = take_turns(steps, 0.3, gained.append)
     assert order == ["x", "y"] * (1 + len(found[0].seconds))  # the first runs do not count
     assert len(found[0].seconds) == len(found[1].seconds) > LEAST_ROUNDS
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
+    assert min(gained) >= 0
+    assert sum(gained) == 100
 
 
 def test_a_ratio_is_the_median_over_rounds_with_its_interval() -> None:

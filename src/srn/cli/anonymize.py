@@ -182,7 +182,8 @@ def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile],
     if not pictures:
         return problems
     everything = Choice(min_confidence=0)
-    with options.paced("pictures", len(pictures)) as advance:
+    with options.progress("pictures") as begin:
+        step = begin("", len(pictures))
         for batch in detect_pictures(landmarker, pictures, everything, finish, tell=options.note):
             for one in batch:
                 if isinstance(one, InputError):
@@ -190,7 +191,7 @@ def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile],
                     continue
                 faces += one[1]
                 bare += [one[0]] * (not one[1])
-            advance(len(batch))
+            step(len(batch))
     whole = len(pictures) - len(problems)
     options.note(f"{options.counted(faces, 'place')} covered in {options.counted(whole, 'picture')}")
     if bare:
@@ -214,9 +215,8 @@ def _cover_one_video(
     done = CoveredVideo()
     ending = finishing() if last else contextlib.nullcontext()  # after it nothing can be interrupted any more
     try:
-        with contextlib.closing(reader), writer, ending, options.progress_bar("frames") as progress:
-            task = progress.add_task("covering", total=reader.length)
-            done = cover_video(reader, landmarker, writer, cover, progress=lambda: progress.advance(task))
+        with contextlib.closing(reader), writer, ending, options.progress("frames") as begin:
+            done = cover_video(reader, landmarker, writer, cover, progress=begin("covering", reader.length))
     except InputError as error:  # the file cannot be completed
         done.problem = done.problem or str(error)
     options.note(f"{target}: {options.counted(len(done.tracks), 'face')} in {options.counted(done.frames, 'frame')}")

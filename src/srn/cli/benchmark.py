@@ -57,14 +57,10 @@ def benchmark(
     steps = bench.steps()
     if against is not None:
         steps += bench.against("against", NAMES, against)
-    with tempfile.TemporaryDirectory() as folder, options.progress_bar("per cent") as progress:
+    with tempfile.TemporaryDirectory() as folder, options.progress("per cent") as begin:
         steps += () if quick else _of_iterations(bench, Path(folder))
-        task = progress.add_task("timing", total=100)
         default = QUICK_SECONDS if quick else SECONDS
-        found = run_benchmark(
-            bench, steps, default if seconds is None else seconds,
-            lambda share: progress.update(task, completed=round(100 * share)),
-        )  # fmt: skip
+        found = run_benchmark(bench, steps, default if seconds is None else seconds, begin("timing", 100))
     if json_file is not None:
         write_json(json_file, found.to_dict())
     _show(found)

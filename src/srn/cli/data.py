@@ -43,11 +43,8 @@ def load_faces(
         return dataset.packed, []
     for line in dataset.report.lines():
         options.say(line, options.messages)
-    with options.progress_bar("faces") as progress:
-        task = progress.add_task("packing", total=len(dataset.samples))
-        pack, problems = dataset.to_pack(
-            quality=quality, progress=lambda done, _: progress.update(task, completed=done)
-        )
+    with options.progress("faces") as begin:
+        pack, problems = dataset.to_pack(quality=quality, progress=begin("packing", len(dataset.samples)))
     for line in problems:
         options.say(line, options.messages)
     if keep is not None:
@@ -109,13 +106,9 @@ def check(
     """
     with options.messages.status("reading annotations"):
         dataset = open_faces(data, kind=kind, pictures=pictures, allow_empty=True)
-    with options.progress_bar("faces") as progress:
-        task = progress.add_task("reading pictures", total=None)
-        found = validate(
-            dataset,
-            read_pictures=not quick,
-            progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
+    with options.progress("faces") as begin:
+        step = begin("reading pictures", len(dataset.clips or dataset.samples))
+        found = validate(dataset, read_pictures=not quick, progress=step)
     for lines in (found.summary, found.notes, found.shortfalls, found.pictures, found.problems):
         shown = lines if everything else lines[:SHOWN_LINES]
         for line in shown:

@@ -182,11 +182,12 @@ def _write(
     """Write all batches, tell the outcome, and exit with its code unless it is success."""
     failed = listing.problems
     try:
-        with writer, finishing(), options.paced("pictures", len(listing.pictures), writer.pictures) as advance:
+        with writer, finishing(), options.progress("pictures") as begin:
+            step = begin("", len(listing.pictures), writer.pictures)
             for batch in batches:
                 failed += [str(one) for one in batch if isinstance(one, DataError)]
                 writer.add([one for one in batch if not isinstance(one, DataError)])
-                advance(len(batch))
+                step(len(batch))
                 if verbose:
                     _tell_empty(batch)
     except BaseException:  # interrupted: what was found so far

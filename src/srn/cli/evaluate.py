@@ -178,8 +178,8 @@ Measure = Callable[..., tuple[Evaluation, bool]]
 def _measured_by(opened: Opened, weights: Path, measure: Measure, samples: Sequence[Sample]) -> Evaluation:
     """Measure weights beside the predictions of other tools."""
     landmarker = opened(weights)
-    with options.progress_bar("faces") as progress:
-        step = options.steps_of(progress)("evaluating", len(samples))
+    with options.progress("faces") as begin:
+        step = begin("evaluating", len(samples))
         return measure(landmarker, samples, digest=weights_digest(landmarker, weights), progress=step)[0]
 
 
@@ -189,8 +189,7 @@ def _evaluate_pictures(
 ) -> None:  # fmt: skip
     landmarker = opened(weights)
     faces = open_faces(folders, split="test", scheme=landmarker.localizer.scheme)
-    with options.progress_bar("faces") as progress:
-        steps = options.steps_of(progress)
+    with options.progress("faces") as steps:
         other = None
         if compare is not None:  # first: a mistake in its name should not cost the other's minutes
             rival, step = opened(compare), steps("evaluating the other", len(faces.samples))
@@ -240,8 +239,8 @@ def _evaluate_videos(
         return
     landmarker = opened(weights)
     clips, problems = read_clips(folders, landmarker.localizer.scheme)
-    with options.progress_bar("clips") as progress:
-        step = options.steps_of(progress)("evaluating", len(clips))
+    with options.progress("clips") as begin:
+        step = begin("evaluating", len(clips))
         results = evaluate_followers(standard_followers(landmarker), clips, normalizer=normalizer, progress=step)
     if json_file is not None:
         write_video_evaluations(json_file, results, landmarker)

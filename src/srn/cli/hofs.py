@@ -114,10 +114,10 @@ def synthesize(
         pack, problems = load_faces(options.joined_data(data, old_data))
         source = AnimatedClips(pack, spec, frames, seed=seed, count=clips)
     written = 0
-    with options.progress_bar("clips") as bar:
-        task = bar.add_task("occluding", total=len(source))
+    with options.progress("clips") as begin:
+        step = begin("occluding", len(source))
         for _ in write_clips(hard_clips(policy, source, range(len(source)), seed=seed, problems=problems), out):
             written += 1
-            bar.advance(task)
+            step()
     options.say(f"{options.counted(written, 'clip')} in {out}")
     options.exit_if_failed(problems)

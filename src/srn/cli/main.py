@@ -99,8 +99,8 @@ def main() -> None:
         options.fail("interrupted")
         sys.exit(INTERRUPTED)
     except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        options.fail(f"{place}{first_line(error)}")
+        gone = "current folder" if isinstance(error, FileNotFoundError) else "standard output"  # `os.getcwd`, `print`
+        options.fail(f"{error.filename or gone}: {first_line(error)}")
         sys.exit(2)
     except Exception as error:
         if os.environ.get("SRN_TRACEBACK"):

@@ -68,11 +68,9 @@ def mask(
     videos = recognize(dataset) == "300vw"
     faces = open_faces(dataset, split=None if videos else split, scheme=scheme_by_name(scheme))
     make = functools.partial(mask_clips, faces.clips) if faces.clips else functools.partial(mask_samples, faces.samples)
-    with options.progress_bar("faces") as progress:
-        task = progress.add_task("masking", total=len(faces.samples))
-        problems = make(
-            folder, kind=kind, wardrobe=wardrobe, seed=seed, misfit=misfit, progress=lambda: progress.advance(task)
-        )
+    with options.progress("faces") as begin:
+        step = begin("masking", len(faces.samples))
+        problems = make(folder, kind=kind, wardrobe=wardrobe, seed=seed, misfit=misfit, progress=step)
     noun = "masked frame" if faces.clips else "masked face"
     options.say(f"{options.counted(len(faces.samples) - len(problems), noun)} in {folder}")
     options.exit_if_failed([*faces.report.problems, *problems])

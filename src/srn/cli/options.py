@@ -7,7 +7,7 @@ import functools
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -248,106 +248,51 @@ class needs_extra:
             raise MissingDependencyError.for_extra(error.name, self.extra, self.what) from error
 
 
-def progress_bar(unit: str) -> Progress:
-    """Make a progress bar on standard error; where that is no terminal, a line every few seconds."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TaskID,
-        TaskProgressColumn,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    class Lines(Progress):
-        """Tells of a task in lines: no bar is drawn."""
-
-        _shown = time.monotonic()
-
-        def advance(self, task_id: TaskID, advance: float = 1) -> None:
-            super().advance(task_id, advance)
-            self._tell(task_id)
-
-        def update(self, task_id: TaskID, **values: Any) -> None:
-            super().update(task_id, **values)
-            self._tell(task_id)
-
-        def _tell(self, task_id: TaskID) -> None:
-            now, task = time.monotonic(), self._tasks[task_id]
-            if now < self._shown + LINE_EVERY:
-                return
-            self._shown = now
-            count = f"{task.completed:.0f}" + ("" if task.total is None else f" of {task.total:.0f}")
-            left = None if task.total is None else task.total - task.completed
-            pace = _pace(task.completed, left, task.elapsed or 0)
-            note(f"{task.description}: {count} {unit}, {pace}")
-
-    is_terminal = _console(True).is_terminal
-    return (Progress if is_terminal else Lines)(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn(unit),
-        TaskProgressColumn(show_speed=True),
-        TimeRemainingColumn(compact=True),
-        console=_console(True),
-        transient=True,
-        disable=not is_terminal,
-    )
+Begin = Callable[..., Callable[..., None]]
+"""Begins a task, by its name, its length if that is known, and how many steps are done before. The result counts one
+more step, or as many as it is given."""
 
 
 @contextmanager
-def paced(unit: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show how many of many things are done, how many a second, and the time left; give what counts further ones.
+def progress(unit: str) -> Iterator[Begin]:
+    """Show on standard error how far tasks are, of things named in the plural; give what begins a task.
 
-    On a terminal it is a bar, otherwise a line every few seconds, both on standard error.
-
-    Args:
-        unit: the things, in the plural.
-        done: how many are done before.
+    On a terminal a task has a bar, otherwise a line every few seconds. One of a single step has neither.
     """
-    start, shown, count = time.monotonic(), time.monotonic(), done
-    if total <= 1:
-        yield lambda number: None
-        return
-    if not sys.stderr.isatty():
+    told = time.monotonic()
+    with ExitStack() as stack:
 
-        def print_line(number: int) -> None:
-            nonlocal count, shown
-            count, now = count + number, time.monotonic()
-            if now >= shown + LINE_EVERY:
-                shown = now
-                note(f"{count} of {total} {unit}, {_pace(count - done, total - count, now - start)}")
+        @functools.cache
+        def bars() -> Progress:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        yield print_line
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+            named, paced = TextColumn("{task.description}"), TextColumn("{task.fields[pace]}")
+            columns = (named, BarColumn(), MofNCompleteColumn(), TextColumn(unit), paced)
+            return stack.enter_context(Progress(*columns, console=_console(True), transient=True))
 
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn(unit), TextColumn("{task.fields[pace]}")
-    with Progress(*columns, console=_console(True), transient=True) as bar:
-        task = bar.add_task("", total=total, completed=done, pace="")
+        def begin(name: str, total: int | None, done: int = 0) -> Callable[..., None]:
+            start, count = time.monotonic(), done
+            if total is not None and total <= 1:
+                return lambda number=1: None
+            task = bars().add_task(name, total=total, completed=done, pace="") if sys.stderr.isatty() else None
 
-        def advance(number: int) -> None:
-            nonlocal count
-            count += number
-            pace = _pace(count - done, total - count, time.monotonic() - start)
-            bar.update(task, completed=count, pace=pace)
+            def step(number: int = 1) -> None:
+                nonlocal count, told
+                count, now = count + number, time.monotonic()
+                pace = _pace(count - done, None if total is None else total - count, now - start)
+                if task is not None:
+                    bars().update(task, completed=count, pace=pace)
+                elif now >= told + LINE_EVERY:
+                    told = now
+                    of_all = "" if total is None else f" of {total}"
+                    note(f"{name}{': ' if name else ''}{count}{of_all} {unit}, {pace}")
 
-        yield advance
+            return step
+
+        yield begin
 
 
 def _pace(done: float, left: float | None, seconds: float) -> str:
     rate = done / max(seconds, 1e-3)
     rest = "" if not rate or left is None else f", {datetime.timedelta(seconds=round(left / rate))} left"
     return f"{rate:.{1 if rate < 100 else 0}f} a second{rest}"
-
-
-def steps_of(progress: Progress) -> Callable[[str, int], Callable[[], None]]:
-    """Return what begins a task, given its name and length; calling the result advances it."""
-
-    def begin(name: str, total: int) -> Callable[[], None]:
-        task = progress.add_task(name, total=total)
-        return lambda: progress.advance(task)
-
-    return begin

@@ -106,17 +106,15 @@ def reproduce(
     networks = [_network(variant, path, opened) for variant, path in _files(weights)]
     found, notes = ({}, []) if runs is None else find_runs(runs)
     trained = [_network(variant, path, opened, path.parent.name) for variant, path in found.items()]
-    with options.progress_bar("faces") as progress, tempfile.TemporaryDirectory() as temporary:
+    with options.progress("faces") as begin, tempfile.TemporaryDirectory() as temporary:
         kept = Path(temporary) if no_cache else cache_folder or default_folder().parent
-        masking = progress.add_task("masking", total=None, visible=False)
         masked = MaskedVersions(
             kept / "masked", templates=templates, kind=kind or ("surgical_blue" if templates is not None else DRAWN),
-            seed=seed, misfit=misfit, progress=lambda: progress.update(masking, advance=1, visible=True),
+            seed=seed, misfit=misfit, progress=begin,
         )  # fmt: skip
         work = Reproduction(
             DataFolder(folder, limit=limit, mask=masked), networks, trained, inits=init or ["gt-box", "bbs"],
-            cache=options.open_cache(cache_folder, no_cache, fresh), progress=options.steps_of(progress),
-            tell=options.note,
+            cache=options.open_cache(cache_folder, no_cache, fresh), progress=begin, tell=options.note,
         )  # fmt: skip
         outcomes, lines = publish(work, wanted, out, facts(), notes)
     for outcome in outcomes:

@@ -104,14 +104,13 @@ def track(
     target = json_file or (None if out or plot or show or udp or osc else STANDARD_OUTPUT)
     done = TrackedVideo()
     try:
-        with contextlib.ExitStack() as stack, finishing(), options.progress_bar("frames") as progress:
+        with contextlib.ExitStack() as stack, finishing(), options.progress("frames") as begin:
             stack.enter_context(contextlib.closing(reader))
             sinks = [stack.enter_context(json_lines(target)), *(one.take for one in (*senders, chart) if one)]
             _ = [stack.enter_context(one) for one in (writer, *senders, window) if one is not None]
-            task = progress.add_task("tracking", total=min(filter(None, (reader.length, frames)), default=None))
             done = track_video(
                 reader, tracker, write_record=_to_all(sinks), writer=window or writer, trace_s=trace, limit=frames,
-                progress=lambda: progress.advance(task),
+                progress=begin("tracking", min(filter(None, (reader.length, frames)), default=None)),
             )  # fmt: skip
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)

@@ -78,7 +78,7 @@ class Dataset:
         return dataclasses.replace(self, samples=[self.samples[index] for index in kept])
 
     def to_pack(
-        self, *, quality: int = PACK_QUALITY, progress: Callable[[int, int], None] | None = None
+        self, *, quality: int = PACK_QUALITY, progress: Callable[[], None] = lambda: None
     ) -> tuple[FacePack, list[str]]:
         """Return the pack that the faces come from, or else a new one, as `pack_faces` does."""
         if self.packed is not None:

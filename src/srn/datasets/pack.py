@@ -145,7 +145,7 @@ def pack_faces(
     *,
     spec: CropSpec = PACK_CROP,
     quality: int = PACK_QUALITY,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[], None] = lambda: None,
 ) -> tuple[FacePack, list[str]]:
     """Crop every face with its context.
 
@@ -153,7 +153,7 @@ def pack_faces(
         samples: faces of one scheme.
         spec: size of the crops and of the tight landmark box in them.
         quality: JPEG quality.
-        progress: called with (faces done, faces in all).
+        progress: called after each face.
 
     Returns:
         The pack, and one line for each picture that could not be read.
@@ -167,9 +167,8 @@ def pack_faces(
     kept: list[Sample] = []
     landmarks, codes, problems = [], [], []
     last_path, image = None, None
-    for done, sample in enumerate(samples):
-        if progress is not None:
-            progress(done, len(samples))
+    for sample in samples:
+        progress()
         try:
             if sample.path != last_path or image is None:  # several faces of one picture: read it once
                 image, last_path = sample.load(), sample.path
@@ -182,8 +181,6 @@ def pack_faces(
         kept.append(sample)
     if not kept:
         raise DataError.at("face pack", "at least one readable picture", f"{len(problems)} that are not")
-    if progress is not None:
-        progress(len(samples), len(samples))
     names = np.array([f"{sample.subset}/{sample.path.stem}" for sample in kept])
     occluded = None
     if any(sample.occluded is not None for sample in samples):

@@ -55,11 +55,8 @@ class Scan:
     problems: tuple[str, ...]
 
 
-def scan(samples: Sequence[Sample], progress: Callable[[int, int], None] | None = None) -> Scan:
-    """Read the picture of every face, once for consecutive faces of one picture.
-
-    `progress` is called with (faces done, faces in all).
-    """
+def scan(samples: Sequence[Sample], progress: Callable[[], None] = lambda: None) -> Scan:
+    """Read the picture of each face, once for consecutive faces of one picture; `progress` is called for each face."""
     digests, problems = [], []
     outside = np.zeros(len(samples), np.int64)
     thumbnails = np.zeros((len(samples), THUMBNAIL.size**2), np.float32)
@@ -78,8 +75,7 @@ def scan(samples: Sequence[Sample], progress: Callable[[int, int], None] | None 
             # A point may lie on the outer half of the border's pixels: they reach from -0.5 to size - 0.5.
             last = np.array(image.shape[1::-1]) - 0.5
             outside[index] = ((sample.landmarks < -0.5) | (sample.landmarks > last)).any(axis=1).sum()
-        if progress is not None:
-            progress(index + 1, len(samples))
+        progress()
     return Scan(tuple(digests), thumbnails, outside, tuple(problems))
 
 
@@ -137,11 +133,11 @@ class Validation:
 
 
 def validate(
-    dataset: Dataset, *, read_pictures: bool = True, progress: Callable[[int, int], None] | None = None
+    dataset: Dataset, *, read_pictures: bool = True, progress: Callable[[], None] = lambda: None
 ) -> Validation:
     """Validate a dataset, with every picture decoded (of a video, its first annotated frame) unless told otherwise.
 
-    `progress` is called with (pictures done, pictures in all).
+    `progress` is called after each of these pictures.
     """
     report = dataset.report
     pictures, broken = _check_pictures(dataset, progress) if read_pictures else ([], [])
@@ -164,13 +160,13 @@ def _summary(dataset: Dataset) -> list[str]:
     return lines
 
 
-def _check_pictures(dataset: Dataset, progress: Callable[[int, int], None] | None) -> tuple[list[str], list[str]]:
+def _check_pictures(dataset: Dataset, progress: Callable[[], None]) -> tuple[list[str], list[str]]:
     """Return lines about the pictures, and lines about those that do not decode."""
     starts = list(range(len(dataset.samples)))
     if dataset.clips:
         starts = [sum(map(len, dataset.clips[:k])) for k in range(len(dataset.clips))]
     samples = [dataset.samples[index] for index in starts]
-    found = scan(samples, progress=progress)
+    found = scan(samples, progress)
     lines = []
     if found.outside.any():
         faces = int((found.outside > 0).sum())

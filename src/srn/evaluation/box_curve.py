@@ -55,7 +55,7 @@ def box_curve(
     shifts: Sequence[float] = SHIFTS,
     scales: Sequence[float] = SCALES,
     seed: int = 0,
-    progress: Callable[[], None] | None = None,
+    progress: Callable[[], None] = lambda: None,
 ) -> BoxCurve:
     """Measure a landmarker with shifted and with scaled ground-truth boxes. `progress` is called after every face."""
     errors: dict[tuple[str, float], list[float]] = {}
@@ -67,8 +67,7 @@ def box_curve(
         boxes |= {("scale", factor): truth.adjusted(np.zeros(2), (factor, factor)) for factor in scales}
         for key, face in zip(boxes, landmarker.detect(image, boxes.values()), strict=True):
             errors.setdefault(key, []).append(metrics.nme(face.landmarks, sample.landmarks, size))
-        if progress is not None:
-            progress()
+        progress()
     return BoxCurve(
         {share: float(np.mean(errors["shift", share])) for share in shifts},
         {factor: float(np.mean(errors["scale", factor])) for factor in scales},

@@ -128,7 +128,7 @@ def cached_evaluate(
     init: Initialization = "gt-box",
     normalizer: str = "interocular",
     threshold: float = FAILURE_THRESHOLD,
-    progress: Callable[[], None] | None = None,
+    progress: Callable[[], None] = lambda: None,
     tell: Callable[[str], object] = lambda line: None,
 ) -> tuple[Evaluation, bool]:
     """Evaluate by `protocol.evaluate`, or return the result of an earlier call.

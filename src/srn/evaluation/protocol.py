@@ -25,7 +25,7 @@ def evaluate(
     *,
     init: Initialization = "gt-box",
     normalizer: str = "interocular",
-    progress: Callable[[], None] | None = None,
+    progress: Callable[[], None] = lambda: None,
     tell: Callable[[str], object] = lambda line: None,
 ) -> Evaluation:
     """Localize every annotated face and measure its error.
@@ -57,8 +57,7 @@ def evaluate(
         found = _localized(landmarker, images, [[] if box is None else [box] for box in boxes], tell)
         for sample, faces in zip(readable, found, strict=True):
             results.append(_measured(sample, faces[0], localizer, normalizer) if faces else _missed(sample))
-            if progress is not None:
-                progress()
+            progress()
     if not results:
         raise InputError.at("evaluation", "at least one annotated face in a readable picture", "none")
     return Evaluation(tuple(results), normalizer, init, localizer.name, tuple(problems), localizer.scheme)

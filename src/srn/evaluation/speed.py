@@ -110,7 +110,7 @@ class Benchmark:
 
 
 def run_benchmark(
-    bench: Bench, steps: Sequence[Step], seconds: float, progress: Callable[[float], None] | None = None
+    bench: Bench, steps: Sequence[Step], seconds: float, progress: Callable[[int], None] = lambda per_cent: None
 ) -> Benchmark:
     """Time steps, some of them those of a `Bench`; see `take_turns` for `seconds` and `progress`."""
     before = load_average()

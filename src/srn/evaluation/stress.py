@@ -105,7 +105,7 @@ def stress_test(
     samples: Sequence[Sample],
     *,
     normalizer: str = "interocular",
-    progress: Callable[[], None] | None = None,
+    progress: Callable[[], None] = lambda: None,
 ) -> Stress:
     """Measure recall and error of faces under every stress. `progress` is called after every face."""
     rows: dict[tuple[str, float], list[tuple[float, float, float]]] = {}
@@ -118,8 +118,7 @@ def stress_test(
                     size = metrics.NORMALIZERS[normalizer](face.landmarks, truth.scheme)
                     errors = _errors(landmarker, face, size, find=stress != "shift")
                     rows.setdefault((stress, value), []).append(errors)
-        if progress is not None:
-            progress()
+        progress()
     points = {
         stress: [_point(value, rows[stress, value]) for value in values if (stress, value) in rows]
         for stress, (_, _, values) in STRESSES.items()

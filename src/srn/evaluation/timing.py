@@ -67,23 +67,26 @@ class Timing:
         return {**names, **times, "rounds": len(self.seconds)}
 
 
-def take_turns(steps: Sequence[Step], seconds: float, progress: Callable[[float], None] | None = None) -> list[Timing]:
+def take_turns(
+    steps: Sequence[Step], seconds: float, progress: Callable[[int], None] = lambda per_cent: None
+) -> list[Timing]:
     """Time steps in rounds, each step once in every round.
 
     Args:
         steps: the steps; each runs once beforehand, because a first run allocates.
         seconds: time for all rounds; `LEAST_ROUNDS` are run in any case.
-        progress: is called with the share that is done.
+        progress: is called with the per cent of the time that have passed since the call before, 100 in all.
     """
     for step in steps:
         step.run()
     found: list[list[tuple[float, float]]] = [[] for _ in steps]
-    begin, rounds = time.perf_counter(), 0
+    begin, rounds, told = time.perf_counter(), 0, 0
     while rounds < LEAST_ROUNDS or time.perf_counter() - begin < seconds:
         for step, times in zip(steps, found, strict=True):
             times.append(_turn(step))
-            if progress is not None:
-                progress(min(1.0, (time.perf_counter() - begin) / max(seconds, 1e-9)))
+            done = round(100 * min(1.0, (time.perf_counter() - begin) / max(seconds, 1e-9)))
+            progress(done - told)
+            told = done
         rounds += 1
     return [Timing(step, *np.array(times).T) for step, times in zip(steps, found, strict=True)]
 

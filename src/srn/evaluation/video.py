@@ -121,7 +121,7 @@ def evaluate_followers(
     clips: Iterable[Clip],
     *,
     normalizer: str = "interocular",
-    progress: Callable[[], None] | None = None,
+    progress: Callable[[], None] = lambda: None,
 ) -> list[VideoEvaluation]:
     """Run followers over clips of one face each and return one evaluation per follower.
 
@@ -137,8 +137,7 @@ def evaluate_followers(
         for run, follower in zip(runs, followers, strict=True):
             track = follower(held)
             run.append((score_track(track, held, normalizer), track.seconds))
-        if progress is not None:
-            progress()
+        progress()
     if not all(runs):
         raise InputError.at("evaluation of video", "at least one clip", "none")
     evaluations = []

@@ -31,8 +31,6 @@ from srn.synthesis.wardrobe import MaskWardrobe
 DRAWN, MIXED = "drawn", "mixed"
 CLIP_MANIFEST = "masks.csv"
 
-Progress = Callable[[], None]
-
 
 def masked_picture(
     sample: Sample, kind: str, wardrobe: MaskWardrobe | None, rng: np.random.Generator, misfit: float = 0.0
@@ -89,7 +87,7 @@ def mask_samples(
     wardrobe: MaskWardrobe | None = None,
     seed: int = 0,
     misfit: float = 0.0,
-    progress: Progress | None = None,
+    progress: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Write the masked version of annotated faces: `OUT/<subset>/<stem>.jpg` and `.pts`, and `OUT/manifest.csv`.
 
@@ -114,8 +112,7 @@ def mask_samples(
             image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
             row = (sample.subset, (folder / name).name, mask, seed, misfit)
             writer.picture(folder / name, image, sample.landmarks, visible, row)
-        if progress is not None:
-            progress()
+        progress()
     writer.write_table()
     return problems
 
@@ -128,7 +125,7 @@ def mask_clips(
     wardrobe: MaskWardrobe | None = None,
     seed: int = 0,
     misfit: float = 0.0,
-    progress: Progress | None = None,
+    progress: Callable[[], None] = lambda: None,
 ) -> list[str]:
     """Write the masked version of videos in 300VW's extracted layout: `OUT/<id>/imgs/*.jpg` and `OUT/<id>/annot/*.pts`.
 
@@ -145,8 +142,7 @@ def mask_clips(
         folder = Path(out) / clip.name
         if _is_finished(folder / CLIP_MANIFEST, len(clip), kind, seed, misfit):
             for _ in range(len(clip)):
-                if progress is not None:
-                    progress()
+                progress()
             continue
         writer = _new_table(folder / CLIP_MANIFEST, ("frame", "mask", "kind", "seed", "misfit"))
         for sample, number in zip(clip.samples(), clip.numbers.tolist(), strict=True):
@@ -155,8 +151,7 @@ def mask_clips(
                 image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
                 row = (frame_name(number), mask, kind, seed, misfit)
                 writer.frame(folder, number, image, sample.landmarks, visible, row)
-            if progress is not None:
-                progress()
+            progress()
         writer.write_table()
     return problems
 
@@ -189,7 +184,7 @@ class MaskedVersions:
         folder: parent of the masked sets; each is named by the hash of its faces, templates and options.
         templates: folder of mask templates; not needed for drawn masks.
         kind, seed, misfit: as in `mask_samples`.
-        progress: called after each face masked.
+        progress: begins masking, by a name and a number of faces; the result is called after each.
     """
 
     folder: Path
@@ -197,7 +192,7 @@ class MaskedVersions:
     kind: str = DRAWN
     seed: int = 0
     misfit: float = 0.0
-    progress: Progress | None = None
+    progress: Callable[[str, int], Callable[[], None]] = lambda name, faces: lambda: None
 
     def __call__(self, dataset: Dataset) -> Dataset:
         """Return the masked version of a dataset; its report tells which pictures could not be read."""
@@ -208,7 +203,7 @@ class MaskedVersions:
             wardrobe = None if self.templates is None else MaskWardrobe.load(self.templates)
             report.problems += mask_samples(
                 dataset.samples, out, kind=self.kind, wardrobe=wardrobe, seed=self.seed, misfit=self.misfit,
-                progress=self.progress,
+                progress=self.progress("masking", len(dataset.samples)),
             )  # fmt: skip
         visible = read_visible(out)
         samples = [

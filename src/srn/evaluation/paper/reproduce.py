@@ -54,7 +54,7 @@ class Reproduction:
         *,
         cache: EvaluationCache | None = None,
         inits: Sequence[str] = ("gt-box",),
-        progress: Callable[[str, int], Callable[[], None]] | None = None,
+        progress: Callable[[str, int], Callable[[], None]] = lambda name, faces: lambda: None,
         tell: Callable[[str], object] = lambda line: None,
     ) -> None:
         self.data, self.cache, self._progress, self._tell = data, cache, progress, tell
@@ -72,7 +72,7 @@ class Reproduction:
         key = (id(network), faces.kind.name, faces.label, init)
         if key not in self._evaluations:
             name = f"{faces.kind.title}, {network.variant}, {init}"
-            step = None if self._progress is None else self._progress(name, len(faces.samples))
+            step = self._progress(name, len(faces.samples))
             result, _ = cached_evaluate(
                 network.landmarker, faces.samples, cache=self.cache, digest=network.digest, init=init, progress=step,
                 tell=lambda line: self._tell(f"{faces.kind.title}, {init} boxes: {line}"),
