@@ -215,6 +215,13 @@ PICTURE, JSON = b"\xff\xd8\xff\xe0 and so on", b'{"images":[]}'
         (FACES_JSON, PICTURE, False, False),
         (FACES_JSON, b"\x89PNG\r\n\x1a\n", False, False),
         (FACES_JSON, b"\0\0\0\x18ftypmp42", False, False),
+        (FACES_JSON, b"P6\n2 2\n255\n", False, False),
+        (FACES_JSON, b"\0\0\0\x0cjP  \r\n", False, False),
+        (FACES_JSON, b"\0\0\0\x08wide\0\0\0\0mdat", False, False),
+        (FACES_JSON, b"\0\0\x01\xba!\0", False, False),
+        (FACES_JSON, b"FLV\x01\x05", False, False),
+        (FACES_JSON, b"OggS\0\x02", False, False),
+        (FACES_JSON, (b"G@\x11" + bytes(185)) * 2, False, False),
         (FACES_JSON, b'{"a.jpg": [[1, 2, 3, 4]]}', False, True),
         (FACES_JSON, b"a letter", False, True),
         (FACES_CSV, b"path,face,point,x,y,visibility,confidence\n", True, True),
@@ -224,6 +231,7 @@ PICTURE, JSON = b"\xff\xd8\xff\xe0 and so on", b'{"images":[]}'
         (VIDEO, PICTURE, False, False),
         (CHART, b'<?xml version="1.0" encoding="UTF-8"?>\n<svg>', True, True),
         (CHART, b"\x89PNG\r\n\x1a\n, a photograph", False, True),
+        (CHART, PICTURE, False, False),
         (PACK, b"PK\x03\x04", True, True),
         (PACK, b"a letter", False, True),
     ],
@@ -271,9 +279,22 @@ def test_two_outputs_are_two_files(tmp_path: Path) -> None:
         check_outputs([Output("--a", one, FACES_JSON), Output("--b", tmp_path / "x" / ".." / "a.json", FACES_JSON)], [])
 
 
+def test_no_output_lies_below_another(tmp_path: Path) -> None:
+    file = Output("--json", tmp_path / "a", FACES_JSON)
+    for other in (Output("--out", tmp_path / "a"), Output("--out", tmp_path / "a" / "b" / "c"),
+                  Output("--plot", tmp_path / "a" / "b.svg", CHART)):  # fmt: skip
+        for outputs in ([file, other], [other, file]):
+            with pytest.raises(
+                InputError, match=f"{other.name}: expected a folder that can be made, found .*of --json"
+            ):
+                check_outputs(outputs, [])
+    check_outputs([file, Output("--out", tmp_path), Output("--plot", tmp_path / "b.svg", CHART)], [])
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("circle", "found .*circle: Too many levels of symbolic links"),
         ("folder", "a file for JSON of faces, found .*folder, a folder"),
         ("file/a.json", "found .*Not a directory"),
         ("x" * 256, "found .*File name too long"),
@@ -282,6 +303,7 @@ def test_two_outputs_are_two_files(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
     with pytest.raises(InputError, match=message):
         check_outputs([Output("--json", tmp_path / name, FACES_JSON)], [])
     with pytest.raises(

@@ -5,9 +5,13 @@ from __future__ import annotations
 import doctest
 import importlib
 import inspect
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -212,6 +216,20 @@ def test_a_finder_and_a_localizer_of_ones_own() -> None:
     (face,) = landmarker.detect(np.zeros((90, 100, 3), np.uint8))
     assert face.score == 0.8
     assert face.confidence is None
+
+
+def test_nothing_is_reported_to_the_makers_of_onnx_runtime(tmp_path: Path) -> None:
+    """Where it reports, it keeps a number of the machine in the user's cache folder."""
+    own = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    homes = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(tmp_path))
+    source = str(Path(__file__).resolve().parents[1] / "src")
+    program = "import srn.inference.sessions, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], env={**own, **homes, "PYTHONPATH": source}, check=True,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ran.stdout == "1\n"
+    assert not list(tmp_path.rglob("*"))
 
 
 def test_version_and_typing_marker() -> None:

@@ -17,6 +17,7 @@ Examples:
 """
 
 import importlib as _importlib
+import os as _os
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
@@ -35,6 +36,10 @@ if _typing.TYPE_CHECKING:
     from srn.media.pictures import read_image
 
 __version__ = "0.1.0"
+
+# From 1.29 on ONNX Runtime reports to its makers over the network, and keeps a number of the machine in the user's
+# cache folder, unless this is set before it is imported.
+_os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # To use.
 __all__ = ["Face", "FaceLandmarker", "FaceTracker", "Faces", "__version__", "draw_faces", "read_image"]

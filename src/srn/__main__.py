@@ -13,8 +13,20 @@ def _leave(number: int, frame: FrameType | None) -> None:
     os._exit(130)
 
 
+def _open_closed_streams() -> None:
+    """Lead standard streams that are closed (`>&-`) nowhere: the next files to be opened would take their places."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free: this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
 def main() -> None:
     """Run the command line. Ctrl-C ends it in one line also while it loads its libraries and after its work."""
+    _open_closed_streams()
     heeds = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # it is ignored under nohup
     if heeds:
         signal.signal(signal.SIGINT, _leave)  # until a command has begun: half-loaded libraries raise anything

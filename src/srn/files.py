@@ -66,8 +66,13 @@ NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]", is_text=False)
 WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
 PACK = _kind("a pack", rb"PK\x03\x04", is_text=False)
 _HEAD_BYTES = 256
+# JPEG, PNG, GIF, BMP, TIFF, WebP and AVI, JPEG 2000 and XL, PNM, PSD, EXR; MP4 and QuickTime, Matroska, MPEG (also as
+# transport streams), FLV, WMV, Ogg, MXF.
 _PICTURE_OR_VIDEO = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF|.{4}ftyp|\x1aE\xdf\xa3", re.DOTALL
+    rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0{4}|II[*+]\0|MM\0[*+]|RIFF|.{4}(jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a"
+    rb"|P[1-7]\s|8BPS|v/1\x01|.{4}(ftyp|moov|mdat|wide)|\x1aE\xdf\xa3|\0\0\x01[\xb3\xba]|(.{4})?G.{187}(.{4})?G"
+    rb"|FLV\x01|0&\xb2u|OggS|\x06\x0e\+4",
+    re.DOTALL,
 )
 
 
@@ -97,6 +102,7 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path], *, force: b
     files = {_identity(path) for path in read if path.is_file()}
     folders = [path.resolve() for path in read if path.is_dir()]
     taken: dict[Path, str] = {}
+    within: dict[Path, str] = {}  # the folders that outputs need
     for output in outputs:
         if output.kind is not None:
             _check_file(output, output.kind, files, folders, force=force)
@@ -105,6 +111,10 @@ def check_outputs(outputs: Iterable[Output], inputs: Iterable[Path], *, force: b
         place = output.path.resolve()
         if output.kind is not None and taken.setdefault(place, output.name) != output.name:
             raise InputError.at(output.name, f"another file than that of {taken[place]}", str(output.path))
+        within.setdefault(place if output.kind is None else place.parent, output.name)
+    for folder, name in within.items():
+        for place in taken.keys() & {folder, *folder.parents}:
+            raise InputError.at(name, "a folder that can be made", f"{place}, the file of {taken[place]}")
 
 
 def _identity(path: Path) -> tuple[int, int]:
@@ -123,10 +133,10 @@ def _check_file(
     if os.path.isdir(path):
         raise InputError.at(name, f"a file for {kind.words}", f"{path}, a folder")
     try:
-        os.lstat(path)
+        os.stat(path)
     except FileNotFoundError:
         pass
-    except OSError as error:  # a name that is too long, a file in the place of a folder
+    except OSError as error:  # a name that is too long, a file in the place of a folder, links in a circle
         raise InputError.at(name, "a file that can be written", f"{path}: {error.strerror}") from error
     if os.path.isfile(path):
         if _identity(path) in files:
@@ -146,7 +156,7 @@ def _check_kind(output: Output, kind: FileKind, folders: Sequence[Path], *, forc
         found = "a file of another kind (--force replaces it)"
         if any(output.path.resolve().is_relative_to(folder) for folder in folders):
             found = "a file of another kind in a folder that is read"
-        elif _PICTURE_OR_VIDEO.match(head) and kind not in (CHART, BOX_CURVE):
+        elif _PICTURE_OR_VIDEO.match(head) and not (kind in (CHART, BOX_CURVE) and COVERED.head.match(head)):
             found = "a picture or a video"
         elif force:
             return

@@ -142,3 +142,22 @@ def test_what_is_not_needed_is_not_imported(program: str, absent: str) -> None:
         env={**os.environ, "PYTHONPATH": str(source)},
     )  # fmt: skip
     assert ran.stdout.split() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams by the shell")
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
+    """It would get what libraries print."""
+    ask = "os.open('new', os.O_CREAT)"
+    code = f"import os, sys, srn.cli.main as c, srn.__main__ as m; c.main = lambda: os._exit({ask}); m.main()"
+    ran = subprocess.run(["sh", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, code], cwd=tmp_path, check=False)
+    assert ran.returncode > 2
+
+
+def test_a_current_folder_that_is_gone_is_named(
+    srn: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jpg").touch()
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert srn("detect", "../a.jpg").mistake == "current folder: No such file or directory"

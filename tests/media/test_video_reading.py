@@ -293,6 +293,12 @@ def test_a_camera(monkeypatch: pytest.MonkeyPatch) -> None:
         open_video(7)
 
 
+@pytest.mark.parametrize("number", [-1, 1 << 31, 10**20])
+def test_a_number_of_no_camera(number: int) -> None:
+    with pytest.raises(DataError, match=f"camera {number}: expected a camera of this machine, found none"):
+        open_video(number)
+
+
 def test_a_picture_is_called_one(tmp_path: Path, drawn: Callable[..., Picture]) -> None:
     write_image(tmp_path / "a.jpg", drawn(0))
     with pytest.raises(DataError, match=r"a\.jpg: expected a video .* found a picture: see srn detect$"):

@@ -300,8 +300,9 @@ class Camera(_Capture):
 
     def __init__(self, index: int) -> None:
         self.index = index
-        super().__init__(cv2.VideoCapture(index))
-        if not self._capture.isOpened():
+        if 0 <= index < 1 << 31:  # OpenCV takes -1 for any camera, and no larger number
+            super().__init__(cv2.VideoCapture(index))
+        if not (hasattr(self, "_capture") and self._capture.isOpened()):
             raise DataError.at(f"camera {index}", "a camera of this machine", "none of that number")
 
     def __iter__(self) -> Iterator[TimedFrame]:
