@@ -13,7 +13,7 @@ import pytest
 
 from srn.datasets.catalogue import open_faces, recognize
 from srn.datasets.kinds import KINDS
-from srn.datasets.sample import SPLITS
+from srn.datasets.sample import SPLITS, sources_of
 from srn.datasets.three_hundred_w import read_300w, read_300w_private, read_masked_300w
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
@@ -261,7 +261,7 @@ def test_a_pack_is_opened_like_a_dataset(tmp_path: Path, face: Shape) -> None:
     for index, sample in enumerate(opened.samples):
         np.testing.assert_array_equal(sample.load(), pack.image(index))
         np.testing.assert_array_equal(sample.landmarks, pack.landmarks[index])
-    assert len(opened.sources) == 2
+    assert len(sources_of(opened.samples)) == 2
     same, problems = opened.to_pack()
     assert (same.digest(), problems) == (pack.digest(), [])
     with pytest.raises(InputError, match="expected a pack alone, which is complete, found other faces beside it"):

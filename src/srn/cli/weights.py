@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from srn.face.weights import CATALOGUE, KnownWeights
+from srn.face.weights import CATALOGUE
 
 
 def weights(
@@ -22,21 +22,10 @@ def weights(
 
     Example: `srn weights`
     """
-    rows = [(one, *_place(one)) for one in CATALOGUE]
     if as_json:
-        print(
-            json.dumps(
-                [dataclasses.asdict(one) | {"state": state, "path": path} for one, state, path in rows], indent=1
-            )
-        )
+        print(json.dumps([dataclasses.asdict(one) | one.facts() for one in CATALOGUE], indent=1))
         return
     width = max(len(one.name) for one in CATALOGUE)
-    for one, state, _ in rows:
+    for one in CATALOGUE:
+        state = one.facts()["state"]
         print(f"{one.name:<{width}}  {one.sha256[:12]}  {one.size / 1e6:4.1f} MB  {state:<8}  {one.recipe}")
-
-
-def _place(one: KnownWeights) -> tuple[str, str | None]:
-    path = one.path()
-    if path is None:
-        return "not here", None
-    return ("whole" if one.is_whole(path) else "changed"), str(path)

@@ -16,7 +16,7 @@ from srn.datasets.kinds import KINDS, DatasetKind, Request
 from srn.datasets.pack import PACK_QUALITY, FacePack, pack_faces
 from srn.datasets.plain import home_of, is_single_folder, split_of
 from srn.datasets.report import ReadingReport
-from srn.datasets.sample import SPLITS, TEST, TRAIN, PictureSource, Sample
+from srn.datasets.sample import SPLITS, TEST, TRAIN, Sample
 from srn.errors import DataError, InputError
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.media.listing import unreadable, unreadable_below
@@ -64,11 +64,6 @@ class Dataset:
         if name not in self.parts:
             raise InputError.at(self.root, f"one of the parts {', '.join(self.parts) or '(none)'}", repr(name))
         return [self.samples[index] for index in self.parts[name]]
-
-    @property
-    def sources(self) -> dict[Path, PictureSource]:
-        """Readers of the pictures that are no files of their own."""
-        return {sample.path: sample.source for sample in self.samples if sample.source is not None}
 
     def limited(self, count: int | None) -> Dataset:
         """Return at most `count` of the faces, evenly spread; all where None."""

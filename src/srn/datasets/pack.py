@@ -143,15 +143,13 @@ class FacePack:
 def pack_faces(
     samples: Sequence[Sample],
     *,
-    spec: CropSpec = PACK_CROP,
     quality: int = PACK_QUALITY,
     progress: Callable[[], None] = lambda: None,
 ) -> tuple[FacePack, list[str]]:
-    """Crop every face with its context.
+    """Crop every face with its context (`PACK_CROP`).
 
     Args:
         samples: faces of one scheme.
-        spec: size of the crops and of the tight landmark box in them.
         quality: JPEG quality.
         progress: called after each face.
 
@@ -175,7 +173,7 @@ def pack_faces(
         except DataError as error:
             problems.append(f"{error}; left out")
             continue
-        crop = CropGeometry.from_box(sample.box, spec)
+        crop = CropGeometry.from_box(sample.box, PACK_CROP)
         codes.append(np.frombuffer(encode_image(crop.crop(image), ".jpg", quality), np.uint8))
         landmarks.append(crop.to_crop(sample.landmarks).astype(np.float32))
         kept.append(sample)
@@ -186,7 +184,7 @@ def pack_faces(
     if any(sample.occluded is not None for sample in samples):
         none = np.zeros(landmarks[0].shape[0], bool)
         occluded = np.stack([none if sample.occluded is None else sample.occluded for sample in kept])
-    return FacePack(kept[0].scheme, np.stack(landmarks), names, spec, *_joined(codes), occluded), problems
+    return FacePack(kept[0].scheme, np.stack(landmarks), names, PACK_CROP, *_joined(codes), occluded), problems
 
 
 def _joined(codes: Sequence[npt.NDArray[np.uint8]]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:

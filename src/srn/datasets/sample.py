@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -60,3 +60,8 @@ class Sample:
     def load(self) -> ImageArray:
         """Return the picture, (H, W, 3) uint8 RGB."""
         return read_image(self.path) if self.source is None else self.source()
+
+
+def sources_of(samples: Iterable[Sample]) -> dict[Path, PictureSource]:
+    """Return the readers of the pictures that are no files of their own."""
+    return {sample.path: sample.source for sample in samples if sample.source is not None}

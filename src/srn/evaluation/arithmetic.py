@@ -6,9 +6,8 @@ import json
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -28,14 +27,14 @@ _PRODUCT = (
 )
 
 
-def product_step(group: str, *, threads: int | None = None, device: Device = "cpu") -> Step:
+def product_step(*, threads: int | None, device: Device) -> Step:
     """Make a step that multiplies two matrices of side 512 in ONNX Runtime, on the threads or device of a network.
 
-    The step's unit is one product, of `PRODUCT_FLOP` operations.
+    It is the group `floor`. The step's unit is one product, of `PRODUCT_FLOP` operations.
     """
     session = open_session(_PRODUCT, "matrix product", "an ONNX model", threads=threads, device=device)
     a, b = np.random.default_rng(0).random((2, PRODUCT_SIDE, PRODUCT_SIDE), np.float32)
-    return Step(group, "matrix product, 512", lambda: session.run(None, {"a": a, "b": b}), unit="product")
+    return Step("floor", "matrix product, 512", lambda: session.run(None, {"a": a, "b": b}), unit="product")
 
 
 def multiply_adds(content: bytes) -> dict[str, int]:
@@ -59,14 +58,12 @@ def multiply_adds(content: bytes) -> dict[str, int]:
         arguments = event.get("args", {})
         if event.get("cat") == "Node" and arguments.get("output_type_shape"):
             kind = arguments["op_name"]
-            inputs, outputs = (_shapes(arguments[f"{end}_type_shape"]) for end in ("input", "output"))
+            # Each tensor is described as `{type: shape}`.
+            inputs, outputs = (
+                [next(iter(one.values())) for one in arguments[f"{end}_type_shape"]] for end in ("input", "output")
+            )
             found[kind] += _count(kind, inputs, outputs[0])
     return {kind: count for kind, count in found.most_common() if count}
-
-
-def _shapes(described: Sequence[Mapping[str, Any]]) -> list[list[int]]:
-    """Return the shapes of tensors, each described as `{type: shape}`."""
-    return [next(iter(one.values())) for one in described]
 
 
 def _count(kind: str, inputs: Sequence[Sequence[int]], output: Sequence[int]) -> int:

@@ -40,10 +40,10 @@ class BoxCurve:
         }
 
 
-def direction_of(sample: Sample, seed: int) -> tuple[float, float]:
-    """Return the unit vector of a face's shifts, drawn by its name and the seed, the same for every share."""
+def direction_of(sample: Sample) -> tuple[float, float]:
+    """Return the unit vector of a face's shifts, drawn by its name, the same for every share."""
     name = f"{sample.subset}/{sample.path.stem}"
-    angle = np.random.default_rng([seed, zlib.crc32(os.fsencode(name))]).uniform(0, 2 * np.pi)
+    angle = np.random.default_rng([0, zlib.crc32(os.fsencode(name))]).uniform(0, 2 * np.pi)
     return float(np.cos(angle)), float(np.sin(angle))
 
 
@@ -52,9 +52,6 @@ def box_curve(
     samples: Sequence[Sample],
     *,
     normalizer: str = "interocular",
-    shifts: Sequence[float] = SHIFTS,
-    scales: Sequence[float] = SCALES,
-    seed: int = 0,
     progress: Callable[[], None] = lambda: None,
 ) -> BoxCurve:
     """Measure a landmarker with shifted and with scaled ground-truth boxes. `progress` is called after every face."""
@@ -62,15 +59,15 @@ def box_curve(
     for sample in samples:
         image, truth = sample.load(), sample.box
         size = metrics.NORMALIZERS[normalizer](sample.landmarks, sample.scheme)
-        direction = np.array(direction_of(sample, seed))
-        boxes = {("shift", share): truth.adjusted(direction * share * truth.size) for share in shifts}
-        boxes |= {("scale", factor): truth.adjusted(np.zeros(2), (factor, factor)) for factor in scales}
+        direction = np.array(direction_of(sample))
+        boxes = {("shift", share): truth.adjusted(direction * share * truth.size) for share in SHIFTS}
+        boxes |= {("scale", factor): truth.adjusted(np.zeros(2), (factor, factor)) for factor in SCALES}
         for key, face in zip(boxes, landmarker.detect(image, boxes.values()), strict=True):
             errors.setdefault(key, []).append(metrics.nme(face.landmarks, sample.landmarks, size))
         progress()
     return BoxCurve(
-        {share: float(np.mean(errors["shift", share])) for share in shifts},
-        {factor: float(np.mean(errors["scale", factor])) for factor in scales},
+        {share: float(np.mean(errors["shift", share])) for share in SHIFTS},
+        {factor: float(np.mean(errors["scale", factor])) for factor in SCALES},
         normalizer,
         landmarker.localizer.name,
     )

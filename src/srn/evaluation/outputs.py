@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from srn.datasets.sample import Sample
+from srn.datasets.sample import Sample, sources_of
 from srn.errors import InputError
 from srn.evaluation.box_curve import BoxCurve, box_curve
 from srn.evaluation.provenance import command_line
@@ -127,7 +127,7 @@ def _write_page(measured: Measured, folder: Path, steps: Steps) -> Path:
         box_curve=_box_curve(measured, some, steps),
         box_curve_faces=len(some),
         speed=measure_speed(measured.landmarker, (samples[0].load(), samples[0].box)),
-        sources={sample.path: sample.source for sample in samples if sample.source is not None},
+        sources=sources_of(samples),
         problems=measured.problems,
         stress=measured.stress,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,24 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.datasets.clip import Clip
-from srn.datasets.sample import Sample
+from srn.datasets.sample import Sample, sources_of
 from srn.errors import DataError
 from srn.evaluation.followers import Track
-from srn.evaluation.protocol import best_match
+from srn.evaluation.protocol import best_match, error_of, found_face, missed_face
 from srn.evaluation.provenance import command_line
 from srn.evaluation.report.chart_file import write_charts
 from srn.evaluation.report.evaluation_charts import ced_chart
 from srn.evaluation.report.page import Report, write_report
-from srn.evaluation.results import (
-    CONFIDENT_WITHIN,
-    FAILURE_THRESHOLD,
-    Evaluation,
-    FaceResult,
-    check_normalizer,
-    compare_evaluations,
-)
+from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, FaceResult, check_normalizer, compare_evaluations
 from srn.evaluation.video import VideoEvaluation, score_track
-from srn.face import metrics
 from srn.face.geometry import Box
 from srn.files import write_json
 from srn.media.pictures import IMAGE_SUFFIXES
@@ -178,33 +170,13 @@ def _mean_shapes(samples: Sequence[Sample]) -> list[Float64Array | None]:
 
 
 def _result(sample: Sample, face: Record | None, mean_shape: Float64Array | None, normalizer: str) -> FaceResult:
-    size = metrics.NORMALIZERS[normalizer](sample.landmarks, sample.scheme)
-    mean_error = np.nan if mean_shape is None else metrics.nme(mean_shape, sample.landmarks, size)
-    missed = FaceResult(
-        sample.path,
-        sample.subset,
-        np.inf,
-        mean_error,
-        target_landmarks=sample.landmarks,
-        attributes=sample.attributes,
-    )
+    missed = missed_face(sample, np.nan if mean_shape is None else error_of(mean_shape, sample, normalizer))
     if face is None:
         return missed
-    landmarks = np.asarray(face["landmarks"], np.float64)
-    distances = np.linalg.norm(landmarks - sample.landmarks, axis=-1)
     seen, sure = (
         None if face[name] is None else np.asarray(face[name], np.float32) for name in ("visibility", "confidence")
     )
-    return replace(
-        missed,
-        nme=metrics.nme(landmarks, sample.landmarks, size),
-        landmarks=landmarks,
-        point_errors=distances / size,
-        near=distances < CONFIDENT_WITHIN * sample.box.size,
-        visibility=seen,
-        confidence=sure,
-        occluded=sample.occluded,
-    )
+    return found_face(missed, sample, np.asarray(face["landmarks"], np.float64), seen, sure, normalizer)
 
 
 def score_clips(path: Path, clips: Sequence[Clip], *, normalizer: str = "interocular") -> VideoEvaluation:
@@ -286,7 +258,7 @@ def write_scores(
         write_charts(ced, ced_chart(evaluations if others else first.parts()))
     if report is None:
         return []
-    sources = {sample.path: sample.source for sample in samples if sample.source is not None}
+    sources = sources_of(samples)
     pages = []
     for name, one in evaluations.items():
         page = Report(one, command_line(), datetime.now().astimezone(), sources=sources, problems=problems)

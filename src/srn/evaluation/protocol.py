@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError, first_line, is_out_of_memory
 from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation, FaceResult, Initialization, check_normalizer
 from srn.face import metrics
-from srn.face.geometry import Box, CropGeometry, ImageArray
+from srn.face.geometry import Box, CropGeometry, Float64Array, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.face import Face, Faces
 from srn.inference.landmarker import FaceLandmarker
@@ -56,7 +58,7 @@ def evaluate(
         boxes = [_box_of(s, image, init, landmarker) for s, image in zip(readable, images, strict=True)]
         found = _localized(landmarker, images, [[] if box is None else [box] for box in boxes], tell)
         for sample, faces in zip(readable, found, strict=True):
-            results.append(_measured(sample, faces[0], localizer, normalizer) if faces else _missed(sample))
+            results.append(_measured(sample, faces[0], localizer, normalizer) if faces else missed_face(sample))
             progress()
     if not results:
         raise InputError.at("evaluation", "at least one annotated face in a readable picture", "none")
@@ -98,27 +100,44 @@ def best_match(boxes: Sequence[Box], truth: Box) -> int | None:
     return best if best is not None and overlaps[best] >= MINIMAL_OVERLAP else None
 
 
-def _missed(sample: Sample) -> FaceResult:
-    target, attributes = sample.landmarks, sample.attributes
-    return FaceResult(sample.path, sample.subset, np.inf, np.inf, target_landmarks=target, attributes=attributes)
-
-
 def _measured(sample: Sample, face: Face, localizer: Localizer, normalizer: str) -> FaceResult:
-    size = metrics.NORMALIZERS[normalizer](sample.landmarks, sample.scheme)
     crop = CropGeometry.from_box(face.box, localizer.crop_spec)
     mean_shape = crop.to_picture(localizer.crop_spec.place(localizer.mean_shape))
-    distances = np.linalg.norm(face.landmarks - sample.landmarks, axis=-1)
+    missed = missed_face(sample, error_of(mean_shape, sample, normalizer))
+    return found_face(missed, sample, face.landmarks, face.visibility, face.confidence, normalizer)
+
+
+def missed_face(sample: Sample, mean_shape_nme: float = np.inf) -> FaceResult:
+    """Return the result of a face that was not found."""
+    target, attributes = sample.landmarks, sample.attributes
     return FaceResult(
-        sample.path,
-        sample.subset,
-        nme=metrics.nme(face.landmarks, sample.landmarks, size),
-        mean_shape_nme=metrics.nme(mean_shape, sample.landmarks, size),
-        landmarks=face.landmarks,
+        sample.path, sample.subset, np.inf, mean_shape_nme, target_landmarks=target, attributes=attributes
+    )
+
+
+def found_face(
+    missed: FaceResult,
+    sample: Sample,
+    landmarks: Float64Array,
+    visibility: npt.NDArray[np.float32] | None,
+    confidence: npt.NDArray[np.float32] | None,
+    normalizer: str,
+) -> FaceResult:
+    """Complete the result of a face that would be missed by what was found of it."""
+    size = metrics.NORMALIZERS[normalizer](sample.landmarks, sample.scheme)
+    distances = np.linalg.norm(landmarks - sample.landmarks, axis=-1)
+    return replace(
+        missed,
+        nme=error_of(landmarks, sample, normalizer),
+        landmarks=landmarks,
         point_errors=distances / size,
         near=distances < CONFIDENT_WITHIN * sample.box.size,
-        visibility=face.visibility,
-        confidence=face.confidence,
+        visibility=visibility,
+        confidence=confidence,
         occluded=sample.occluded,
-        target_landmarks=sample.landmarks,
-        attributes=sample.attributes,
     )
+
+
+def error_of(shape: Float64Array, sample: Sample, normalizer: str) -> float:
+    """Return the error of a shape (N, 2) of an annotated face, picture pixels."""
+    return metrics.nme(shape, sample.landmarks, metrics.NORMALIZERS[normalizer](sample.landmarks, sample.scheme))

@@ -158,9 +158,9 @@ class Evaluation:
             "auc": metrics.auc(self.errors, self.threshold),
         }
 
-    def intervals(self, *, seed: int = 0) -> ErrorIntervals:
+    def intervals(self) -> ErrorIntervals:
         """Compute bootstrap 95 % intervals of NME, failure rate and AUC."""
-        return error_intervals(self.errors, self.threshold, seed=seed)
+        return error_intervals(self.errors, self.threshold)
 
     def component_summary(self) -> dict[str, dict[str, float | int]] | None:
         """Compute the mean error of each facial component over the faces found.
@@ -305,7 +305,7 @@ def _by(result: FaceResult, scheme: LandmarkScheme, old: str, new: str) -> FaceR
     )
 
 
-def compare_evaluations(first: Evaluation, second: Evaluation, *, seed: int = 0) -> PairedComparison:
+def compare_evaluations(first: Evaluation, second: Evaluation) -> PairedComparison:
     """Compare two evaluations of the same faces, e.g. with other weights or boxes, or a set and its masked version.
 
     Faces are paired by picture name and subset; faces without a partner are left out.
@@ -319,7 +319,7 @@ def compare_evaluations(first: Evaluation, second: Evaluation, *, seed: int = 0)
     common = [key for key in ours if key in theirs]
     if not common:
         raise InputError.at("paired comparison", "evaluations of the same faces", "no face in common")
-    return compare_errors(np.array([ours[key] for key in common]), np.array([theirs[key] for key in common]), seed=seed)
+    return compare_errors(np.array([ours[key] for key in common]), np.array([theirs[key] for key in common]))
 
 
 def _errors_by_face(evaluation: Evaluation) -> dict[tuple[str, str, int], float]:

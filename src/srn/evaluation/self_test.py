@@ -59,15 +59,9 @@ def environment(threads: int | None = None) -> dict[str, Any]:
         "load_average": load_average(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),
         "providers": onnxruntime.get_available_providers(),
-        "weights": [_weights(one) for one in CATALOGUE],
+        "weights": [{"name": one.name, "sha256": one.sha256, **one.facts()} for one in CATALOGUE],
         "extras": extras(),
     }
-
-
-def _weights(one: Any) -> dict[str, Any]:
-    path = one.path()
-    state = "not here" if path is None else "whole" if one.is_whole(path) else "changed"
-    return {"name": one.name, "sha256": one.sha256, "path": None if path is None else str(path), "state": state}
 
 
 def extras() -> dict[str, dict[str, str | None]]:
@@ -95,7 +89,8 @@ def self_test(open_landmarker: Callable[[], FaceLandmarker]) -> list[Check]:
             checks.append(Check(name, False, first_line(error)))
 
     folder = resources.files("srn") / "weights"
-    wrong = [name for name, digest in PINNED.items() if _digest(Path(str(folder / name))) != digest]
+    files = {name: Path(str(folder / name)) for name in PINNED}
+    wrong = [name for name, path in files.items() if not path.is_file() or file_digest(path) != PINNED[name]]
     words = f"missing or changed: {', '.join(wrong)}" if wrong else f"{len(PINNED)} files, by hash"
     checks.append(Check("the networks are those that were shipped", not wrong, words))
     opened: list[FaceLandmarker] = []
@@ -110,10 +105,6 @@ def self_test(open_landmarker: Callable[[], FaceLandmarker]) -> list[Check]:
         check("a grey picture has no face", lambda: _nothing(opened[0]))
         check("time of the portrait", lambda: _time(opened[0]))
     return checks
-
-
-def _digest(path: Path) -> str:
-    return file_digest(path) if path.is_file() else ""
 
 
 def _portrait(landmarker: FaceLandmarker) -> tuple[bool, str]:

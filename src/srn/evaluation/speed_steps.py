@@ -101,7 +101,7 @@ class Bench:
         batches = QUICK_BATCHES if self.quick else BATCHES if self.device == "cpu" else (*BATCHES, *DEVICE_BATCHES)
         on_cpu = self.device == "cpu"
         return [
-            product_step("floor", threads=self.threads, device=self.device),
+            product_step(threads=self.threads, device=self.device),
             *self.of_picture("picture", self.landmarker),
             *(self.view("batch", f"{n} at once", self.localizer, n, None if n == 1 else "1 at once") for n in batches),
             *(self._of_arithmetic() if on_cpu else []),

@@ -16,6 +16,7 @@ Float64Array = npt.NDArray[np.float64]
 
 LEVEL = 0.95
 RESAMPLES = 2000
+SIGN_PATTERNS = 20_000
 
 _EXACT_UP_TO = 12
 """Up to this many faces, all sign patterns (4096) are tried instead of drawn."""
@@ -180,7 +181,7 @@ class PairedComparison:
         }
 
 
-def sign_flip_p_value(differences: FloatArray, *, resamples: int = 20_000, seed: int = 0) -> float:
+def sign_flip_p_value(differences: FloatArray, *, seed: int = 0) -> float:
     """Test paired differences (F,) by a two-sided sign-flip permutation test.
 
     The value is the share of sign patterns with as large a mean. For more than `_EXACT_UP_TO` faces patterns are drawn,
@@ -196,9 +197,9 @@ def sign_flip_p_value(differences: FloatArray, *, resamples: int = 20_000, seed:
         patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
         return float((np.abs((1 - 2 * patterns) @ values) >= limit).mean())
     rng = np.random.default_rng(seed)
-    blocks = (1 - 2 * rng.integers(2, size=(rows, count)) for rows in _blocks(count, resamples))
+    blocks = (1 - 2 * rng.integers(2, size=(rows, count)) for rows in _blocks(count, SIGN_PATTERNS))
     hits = sum(int((np.abs(signs @ values) >= limit).sum()) for signs in blocks)
-    return (1 + hits) / (1 + resamples)
+    return (1 + hits) / (1 + SIGN_PATTERNS)
 
 
 def compare_errors(first: FloatArray, second: FloatArray, *, seed: int = 0) -> PairedComparison:

@@ -96,7 +96,7 @@ def stressed(sample: Sample, image: ImageArray, stress: str, value: float) -> St
     elif stress == "blur" and value:
         image = cv2.GaussianBlur(image, (0, 0), value / 100 * box.size).astype(np.uint8)
     elif stress == "shift":
-        box = box.adjusted(np.array(direction_of(sample, 0)) * value / 100 * box.size)
+        box = box.adjusted(np.array(direction_of(sample)) * value / 100 * box.size)
     return StressedFace(image, landmarks, box)
 
 

@@ -138,9 +138,9 @@ def reliability(
     return mean, share, count
 
 
-def expected_calibration_error(confidence: FloatArray, correct: npt.NDArray[np.bool_], bins: int = 10) -> float:
+def expected_calibration_error(confidence: FloatArray, correct: npt.NDArray[np.bool_]) -> float:
     """Return the mean distance between confidence and share correct over the bins of `reliability`, by their counts."""
-    mean, share, count = reliability(confidence, correct, bins)
+    mean, share, count = reliability(confidence, correct)
     filled = count > 0
     return float((np.abs(mean - share)[filled] * count[filled]).sum() / count.sum())
 

@@ -56,6 +56,12 @@ class KnownWeights:
         """Read a file and return whether it is that of the catalogue, bit for bit."""
         return hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256
 
+    def facts(self) -> dict[str, str | None]:
+        """Return `path`, None if they are not on this machine, and `state`: `whole`, `changed` or `not here`."""
+        path = self.path()
+        state = "not here" if path is None else "whole" if self.is_whole(path) else "changed"
+        return {"state": state, "path": None if path is None else str(path)}
+
 
 CATALOGUE = (
     KnownWeights("robust", PINNED["robust.onnx"], 11_133_186, 2_330_000, "preset robust: the default", "full"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from srn.errors import InputError
 from srn.face.localizer import Localizer
 from srn.face.metrics import interocular
 from srn.hofs.scenes import NOWHERE, Place, Scenes
+from srn.inference.engines import check_choice
 from srn.training.loss import MINIMAL_INTEROCULAR
 
 RewardKind = Literal["nme", "squared", "degradation"]
@@ -39,8 +40,7 @@ class OcclusionWorld:
     def __init__(
         self, scenes: Scenes, localizer: Localizer, *, reward: RewardKind = "nme", batch_size: int = 64
     ) -> None:
-        if reward not in get_args(RewardKind):
-            raise InputError.at("reward", f"one of {', '.join(get_args(RewardKind))}", repr(reward))
+        check_choice("reward", reward, RewardKind)
         for name, own, given in (
             ("landmarks", scenes.source.scheme.name, localizer.scheme.name),
             ("crops", str(scenes.source.spec), str(localizer.crop_spec)),

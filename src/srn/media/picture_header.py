@@ -106,9 +106,9 @@ def _pnm(content: bytes) -> _Sizes:
         yield int(match[1]), int(match[2])
 
 
-def _after(mark: bytes, skip: int) -> Callable[[bytes], _Sizes]:
-    """Return a reader of the sizes behind every place of a mark."""
-    return lambda content: _unpacked(">II", content, (m.end() + skip for m in re.finditer(re.escape(mark), content)))
+def _after(mark: bytes) -> Callable[[bytes], _Sizes]:
+    """Return a reader of the sizes four bytes behind every place of a mark."""
+    return lambda content: _unpacked(">II", content, (m.end() + 4 for m in re.finditer(re.escape(mark), content)))
 
 
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], _Sizes]], ...] = (
@@ -120,6 +120,6 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], _Sizes]], ...] 
     (lambda content: content[:2] == b"BM", _bmp),
     (lambda content: _PNM.match(content, 0, _PNM_HEADER) is not None, _pnm),
     # JPEG 2000, in a file of boxes or bare: the code stream begins with the marker of its sizes.
-    (lambda content: content[4:8] == b"jP  " or content[:4] == b"\xff\x4f\xff\x51", _after(b"\xff\x4f\xff\x51", 4)),
-    (lambda content: content[4:8] == b"ftyp", _after(b"ispe", 4)),  # AVIF and HEIC
+    (lambda content: content[4:8] == b"jP  " or content[:4] == b"\xff\x4f\xff\x51", _after(b"\xff\x4f\xff\x51")),
+    (lambda content: content[4:8] == b"ftyp", _after(b"ispe")),  # AVIF and HEIC
 )

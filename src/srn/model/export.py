@@ -155,11 +155,11 @@ def _session(content: bytes) -> onnxruntime.InferenceSession:
 
 
 @torch.no_grad()
-def parity(network: StructuralRelationNetwork, content: bytes, batches: tuple[int, ...] = (1, 3)) -> float:
-    """Largest difference of a landmark (crop pixels) between a torch network and ONNX bytes, over some batch sizes."""
+def parity(network: StructuralRelationNetwork, content: bytes) -> float:
+    """Largest difference of a landmark (crop pixels) between a torch network and ONNX bytes, in two batches."""
     session = _session(content)
     worst = 0.0
-    for batch in batches:
+    for batch in (1, 3):
         example = _inputs(network, batch, seed=batch)
         got = session.run(None, {name: t.numpy() for name, t in zip(INPUTS, example, strict=True)})
         for ours, theirs in zip(_outputs(network, example), got, strict=True):

@@ -48,8 +48,8 @@ def soft_argmax(heatmaps: Tensor, stride: int) -> Tensor:
     return torch.stack([(weights.sum(2) * x).sum(-1), (weights.sum(3) * y).sum(-1)], dim=-1)
 
 
-def heatmap_loss(heatmaps: Tensor, target_shape: Tensor, stride: int, sigma: float = 1.0) -> Tensor:
-    """Mean divergence of the heat maps' softmax from a Gaussian of `sigma` cells about each true point, a scalar.
+def heatmap_loss(heatmaps: Tensor, target_shape: Tensor, stride: int) -> Tensor:
+    """Mean divergence of the heat maps' softmax from a Gaussian of one cell about each true point, a scalar.
 
     The soft arg max alone trains the mean of a heat map and leaves its form open: a map with two peaks can have the
     right mean. Points outside the map are left out. Heat maps (B, N, H, W), true shapes (B, N, 2) in crop pixels.
@@ -57,9 +57,7 @@ def heatmap_loss(heatmaps: Tensor, target_shape: Tensor, stride: int, sigma: flo
     height, width = heatmaps.shape[-2:]
     cells = (target_shape.float() - (stride - 1) / 2) / stride
     log_x, log_y = (
-        torch.log_softmax(
-            -(torch.arange(size, device=heatmaps.device) - cells[..., axis, None]).square() / (2 * sigma**2), -1
-        )
+        torch.log_softmax(-(torch.arange(size, device=heatmaps.device) - cells[..., axis, None]).square() / 2, -1)
         for axis, size in ((0, width), (1, height))
     )
     # The target is a product over x and y, so no map of it is made: sum t log t splits, and sum t = 1.

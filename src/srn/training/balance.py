@@ -14,15 +14,15 @@ LEAST, MOST = 0.5, 4.0
 """Bounds of a weight before scaling to a mean of 1, so that a single odd annotation cannot fill the batches."""
 
 
-def aligned_shapes(shapes: npt.NDArray[np.floating], rounds: int = 5) -> npt.NDArray[np.complex128]:
+def aligned_shapes(shapes: npt.NDArray[np.floating]) -> npt.NDArray[np.complex128]:
     """Remove position, size and rotation from shapes (F, N, 2) by generalized Procrustes analysis: (F, N), x + iy.
 
-    In each of the rounds all are fitted to their mean, of unit length, by least squares.
+    In each of five rounds all are fitted to their mean, of unit length, by least squares.
     """
     points = shapes[..., 0].astype(np.float64) + 1j * shapes[..., 1]
     points = points - points.mean(axis=1, keepdims=True)
     mean = points[0] / np.linalg.norm(points[0])
-    for _ in range(rounds):
+    for _ in range(5):
         # The complex factor a that minimizes |a z - m|^2 rotates and scales at once.
         factors = (points.conj() @ mean) / np.maximum((np.abs(points) ** 2).sum(axis=1), 1e-12)
         aligned = points * factors[:, None]

@@ -29,6 +29,8 @@ from srn.training.device_augmentation import DeviceAugmentation, check_on_device
 from srn.training.loss import LossTerms, cascade_loss
 from srn.training.stream import FaceOccluder, FaceStream, PictureStream
 
+_BATCH = 32
+
 
 class Score(NamedTuple):
     """Result of a validation; the jitter is that of clips (`srn.face.metrics`)."""
@@ -120,7 +122,7 @@ def _device_augmentation(config: TrainConfig, device: torch.device) -> DeviceAug
 
 @torch.no_grad()
 def predict_pack(
-    network: StructuralRelationNetwork, pack: FacePack, device: torch.device, batch_size: int = 32
+    network: StructuralRelationNetwork, pack: FacePack, device: torch.device
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Run a network on packed faces: crops (F, S, S, 3), predicted and true shapes (F, N, 2) in crop pixels."""
     rng = np.random.default_rng(0)
@@ -128,8 +130,8 @@ def predict_pack(
     faces = [augment(pack.image(i), pack.landmarks[i], spec, pack.scheme, none, rng) for i in range(len(pack))]
     images = np.stack([face.image for face in faces])
     shapes = [
-        network(torch.from_numpy(images[i : i + batch_size]).permute(0, 3, 1, 2).to(device).float() / 255).shapes[:, -1]
-        for i in range(0, len(images), batch_size)
+        network(torch.from_numpy(images[i : i + _BATCH]).permute(0, 3, 1, 2).to(device).float() / 255).shapes[:, -1]
+        for i in range(0, len(images), _BATCH)
     ]
     return images, torch.cat(shapes).float().cpu().numpy(), np.stack([face.landmarks for face in faces])
 

@@ -121,6 +121,6 @@ def _write(image: ImageArray, text: str, place: tuple[int, int], color: tuple[in
     cv2.putText(image, text.encode("ascii", "replace").decode(), place, _FONT, size, color, 1, cv2.LINE_AA)
 
 
-def _short(name: str, most: int = 22) -> str:
+def _short(name: str) -> str:
     """Shorten a name in its middle: both ends tell pictures apart."""
-    return name if len(name) <= most else f"{name[: most // 2 - 1]}..{name[-(most - most // 2 - 1) :]}"
+    return name if len(name) <= 22 else f"{name[:10]}..{name[-10:]}"

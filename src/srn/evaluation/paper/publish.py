@@ -10,6 +10,7 @@ import numpy as np
 
 from srn.datasets.catalogue import Dataset
 from srn.datasets.kinds import KINDS
+from srn.datasets.sample import sources_of
 from srn.errors import InputError
 from srn.evaluation.paper import tabulate
 from srn.evaluation.paper.outcome import Outcome
@@ -170,8 +171,8 @@ def sheets(work: Reproduction, dataset: str, *, clips: bool = False) -> tuple[di
             notes.append(f"no data: {title} test videos")
             continue
         some = replace(shown, label=f"{faces.label} sheet").limited(SHEET_FACES)
-        results = work.evaluate(network, some, "gt-box").results
-        tiles = [draw_result(r, scheme, truth=False, source=some.sources.get(r.path)) for r in results]
+        results, sources = work.evaluate(network, some, "gt-box").results, sources_of(some.samples)
+        tiles = [draw_result(r, scheme, truth=False, source=sources.get(r.path)) for r in results]
         if any(tile is not None for tile in tiles):
             drawn[faces.label or title] = sheet([tile for tile in tiles if tile is not None])
     return drawn, notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast, get_args
+from typing import cast
 
 import cv2
 import numpy as np
@@ -23,6 +23,7 @@ from srn.evaluation.results import Evaluation, Initialization, compare_evaluatio
 from srn.evaluation.speed import measure_speed
 from srn.evaluation.statistics import Interval
 from srn.face.scheme import LandmarkScheme
+from srn.inference.engines import check_choice
 from srn.inference.landmarker import FaceLandmarker
 
 Sets = Mapping[str, list[Dataset] | str]
@@ -58,7 +59,9 @@ class Reproduction:
         tell: Callable[[str], object] = lambda line: None,
     ) -> None:
         self.data, self.cache, self._progress, self._tell = data, cache, progress, tell
-        self.inits = tuple(_initialization(name) for name in inits)
+        for name in inits:
+            check_choice("face boxes", name, Initialization)
+        self.inits = tuple(cast(Initialization, name) for name in inits)
         self.networks, self.ablations = by_variant(networks), by_variant(ablations)
         self._evaluations: dict[tuple[int, str, str, str], Evaluation] = {}
 
@@ -193,12 +196,6 @@ def scheme_of(dataset: str) -> LandmarkScheme:
     scheme = KINDS[dataset].scheme
     assert scheme is not None, dataset
     return scheme
-
-
-def _initialization(name: str) -> Initialization:
-    if name not in get_args(Initialization):
-        raise InputError.at("face boxes", f"one of {', '.join(get_args(Initialization))}", repr(name))
-    return cast(Initialization, name)
 
 
 def _face_key(path: Path, landmarks: np.ndarray) -> tuple[str, bytes]:
