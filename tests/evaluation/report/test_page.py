@@ -22,6 +22,8 @@ from srn.face.metrics import interocular, nme
 from srn.face.scheme import IBUG_68
 from srn.media.pictures import decode_image, write_image
 
+from ...conftest import chromium
+
 Shape = npt.NDArray[np.float64]
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -194,3 +196,24 @@ def test_a_sheet() -> None:
     assert (page[15, 15] == 6).all()
     assert (page[:, 11] == 255).all()
     assert sheet(tiles[:2], gap=2).shape == (10, 22, 3)
+
+
+def test_charts_can_be_read_on_a_telephone(report: Report, tmp_path: Path) -> None:
+    """Text is 10 pixels high or more, and none is cut off, at the widths of a telephone and of a desk."""
+    page_file = write_report(report, tmp_path)
+    with chromium() as browser:
+        for width in (390, 1280):
+            page = browser.new_page(viewport={"width": width, "height": 900})
+            page.goto(page_file.as_uri())
+            charts = page.evaluate(_CHARTS)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert len(charts) == 5  # errors, components, two of boxes, confidence
+            assert all(chart["size"] >= 10 and chart["beyond"] < 1 for chart in charts), charts
+
+
+_CHARTS = """[...document.querySelectorAll("svg.chart")].filter((svg) => svg.checkVisibility()).map((svg) => {
+  const whole = svg.getBoundingClientRect(), texts = [...svg.querySelectorAll("text")];
+  const over = texts.map((text) => text.getBoundingClientRect()).map((area) =>
+    Math.max(whole.left - area.left, area.right - whole.right, whole.top - area.top, area.bottom - whole.bottom));
+  return { size: parseFloat(getComputedStyle(texts[0]).fontSize) * svg.getScreenCTM().a, beyond: Math.max(...over) };
+})"""

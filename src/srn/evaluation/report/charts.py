@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 
 import numpy as np
 
-from srn.evaluation.report.markup import Markup, element
+from srn.evaluation.report.markup import Markup, element, joined
 from srn.face.geometry import FloatArray
 
 COLORS = 7
@@ -21,6 +22,8 @@ DASHES: tuple[tuple[int, ...], ...] = ((), (7, 4), (2, 3), (9, 3, 2, 3))
 """Line patterns: lengths of dashes and gaps."""
 
 WIDTH = 640
+NARROW = 360
+"""Width of a drawing for a telephone, where text of 13 pixels stays as large."""
 HEIGHT = 330
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 276
 """Edges of the plot: margins at the left and right, positions of its top and bottom."""
@@ -102,18 +105,20 @@ class BarChart:
     description: str
     unit: str
     bars: Sequence[Bar]
+    width: int = WIDTH
 
     def svg(self) -> Markup:
-        left, step, thick, top = 150, 30, 16, 8
+        left, right = (100, self.width - 60) if self.width <= NARROW else (150, self.width - 80)
+        step, thick, top = 30, 16, 8
         bottom = top + step * len(self.bars)
         finite = [v for bar in self.bars for v in (bar.value, bar.high) if v is not None and np.isfinite(v)]
         span = max([*finite, 1e-9]) * 1.02
 
         def px(value: float) -> float:
-            return left + value / span * (WIDTH - left - 80)
+            return left + value / span * (right - left)
 
         body = []
-        for tick in nice_ticks(0, span):
+        for tick in nice_ticks(0, span, min(6, self.width // 70)):
             body.append(element("line", class_="grid", x1=px(tick), x2=px(tick), y1=top, y2=bottom))
             body.append(_text(_number(tick), px(tick), bottom + 18))
         for index, bar in enumerate(self.bars):
@@ -128,8 +133,8 @@ class BarChart:
                 ends = "".join(f"M{px(v):.1f} {middle - 4:.1f}v8" for v in (bar.low, bar.high))
                 body.append(element("path", class_="whisker", d=f"M{px(bar.low):.1f} {middle:.1f}H{end:.1f}{ends}"))
             body.append(_text(f"{bar.value:.2f}", end + 8, y + thick - 4, "start", strong=True))
-        body.append(_text(self.unit, (left + WIDTH - 80) / 2, bottom + 38))
-        return _svg(WIDTH, bottom + 46, self.title, self.description, body)
+        body.append(_text(self.unit, (left + right) / 2, bottom + 38))
+        return _svg(self.width, bottom + 46, self.title, self.description, body)
 
 
 class _Plot:
@@ -173,7 +178,7 @@ class _Plot:
         if chart.diagonal:
             ends = f"M{self.px(self.x0):.1f} {self.py(self.y0):.1f}L{self.px(self.x1):.1f} {self.py(self.y1):.1f}"
             parts.append(element("path", class_="dash", d=ends))
-        name = f"clip-{zlib.crc32(os.fsencode(chart.title + chart.description))}"
+        name = f"clip-{zlib.crc32(os.fsencode(f'{chart.title}{chart.description}{chart.width}'))}"
         inner = element("rect", x=_LEFT, y=_TOP - 4, width=self.right - _LEFT + 4, height=_BOTTOM - _TOP + 6)
         parts.append(element("clipPath", inner, id=name))
         for index, line in enumerate(chart.lines):
@@ -213,15 +218,22 @@ class _Plot:
             entries.append((self.chart.columns.name, square))
         if not entries:
             return [], HEIGHT
-        parts, x, y = [], _LEFT, _BOTTOM + 62
+        left = _LEFT if self.chart.width > NARROW else 4
+        parts, x, y = [], left, _BOTTOM + 62
         for name, symbol in entries:
             width = round(34 + 7.2 * len(name))
-            if x > _LEFT and x + width > self.right:
-                x, y = _LEFT, y + 20
-            label = _text(name, 28, 4, "start", strong=True)
+            if x > left and x + width > self.right:
+                x, y = left, y + 20
+            label = _text(name, 28, 4, "start", strong=True, most=self.chart.width - x - 32)
             parts.append(element("g", symbol, label, transform=f"translate({x} {y})"))
             x += width + 14
         return parts, y + 14
+
+
+def on_a_page(chart: LineChart | BarChart) -> Markup:
+    """Return the drawing twice, for wide pages and for telephones; `page.css` shows one of them."""
+    narrow = replace(chart, width=NARROW)
+    return joined([element("div", chart.svg(), class_="wide"), element("div", narrow.svg(), class_="narrow")])
 
 
 def nice_ticks(low: float, high: float, wanted: int = 6) -> list[float]:
@@ -258,9 +270,13 @@ def _number(value: float) -> str:
 
 
 def _text(
-    text: str, x: float, y: float, anchor: str = "middle", *, strong: bool = False, transform: str | None = None
-) -> Markup:
-    place = {"x": float(x), "y": float(y), "text_anchor": anchor, "transform": transform}
+    text: str, x: float, y: float, anchor: str = "middle", *, strong: bool = False, transform: str | None = None,
+    most: float = math.inf,
+) -> Markup:  # fmt: skip
+    """Write a text; one that would be wider than `most`, as far as that can be told, is squeezed."""
+    place: dict[str, object] = {"x": float(x), "y": float(y), "text_anchor": anchor, "transform": transform}
+    if 7.2 * len(text) > most:
+        place |= {"textLength": float(most), "lengthAdjust": "spacingAndGlyphs"}
     return element("text", text, class_="strong" if strong else None, **place)
 
 

@@ -16,7 +16,7 @@ from srn.datasets.sample import PictureSource
 from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.provenance import versions_text
 from srn.evaluation.report import pictures
-from srn.evaluation.report.charts import asset
+from srn.evaluation.report.charts import asset, on_a_page
 from srn.evaluation.report.evaluation_charts import (
     NORMALIZER_NAMES,
     box_charts,
@@ -80,7 +80,9 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
 
 def render(report: Report) -> str:
     result = report.evaluation
-    curve = figure(ced_chart(result.parts()).svg(), "Share of faces up to an error. Higher and further left is better.")
+    curve = figure(
+        on_a_page(ced_chart(result.parts())), "Share of faces up to an error. Higher and further left is better."
+    )
     sections = {
         "numbers": ("Numbers", _numbers(result)),
         "curve": ("Cumulative errors", curve),
@@ -180,7 +182,7 @@ def _components(result: Evaluation) -> Markup:
     chart, summary = component_chart(result), result.component_summary()
     if chart is None or summary is None:
         return Markup()
-    content = figure(chart.svg(), "Whiskers are 95 % intervals over faces. Left and right are the picture's.")
+    content = figure(on_a_page(chart), "Whiskers are 95 % intervals over faces. Left and right are the picture's.")
     if not any("nme_occluded" in values for values in summary.values()):
         return content
     keys = ("nme", "nme_visible", "nme_occluded")
@@ -263,7 +265,7 @@ def _tile(result: FaceResult, evaluation: Evaluation, sources: Mapping[Path, Pic
 def _boxes(curve: BoxCurve | None, faces: int) -> Markup:
     if curve is None:
         return Markup()
-    charts = [figure(chart.svg(), chart.title) for chart in box_charts({"": curve})]
+    charts = [figure(on_a_page(chart), chart.title) for chart in box_charts({"": curve})]
     note = f"The tight boxes of {faces} faces, shifted in a random direction, and scaled."
     return joined([element("p", note), element("div", *charts, class_="pair")])
 
@@ -273,7 +275,7 @@ def _stress(stress: Stress | None) -> Markup:
         return Markup()
     content = []
     for name, points in stress.points.items():
-        charts = [figure(chart.svg(), chart.title) for chart in stress_charts(name, points)]
+        charts = [figure(on_a_page(chart), chart.title) for chart in stress_charts(name, points)]
         rows = [
             [
                 f"{p.value:g}",
@@ -295,7 +297,7 @@ def _confidence(result: Evaluation) -> Markup:
         f"A point's confidence is the probability of an error below {CONFIDENT_WITHIN * 100:g} % of the face's size. "
         "A calibrated confidence follows the dashed line; the expected calibration error is the mean distance from it."
     )
-    return figure(chart.svg(), caption)
+    return figure(on_a_page(chart), caption)
 
 
 def _speed(speed: Speed | None) -> Markup:
