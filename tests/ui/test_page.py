@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the page needs FastAPI: pip install 'srn[ui]'")
 
 from srn import FaceLandmarker
+from srn.evaluation.speed_steps import portrait
 from srn.media.pictures import read_image
 from srn.media.video_writing import VideoWriter
 from srn.serve.limits import Limits
@@ -37,7 +38,7 @@ def url(robust_weights: Path) -> Iterator[str]:
     def opened(name: str | None = None) -> FaceLandmarker:
         return FaceLandmarker(name, threads=1)
 
-    with served(make_page(opened(), opened, Limits())) as client:
+    with served(make_page(opened(), opened, Limits(), portrait())) as client:
         yield f"http://127.0.0.1:{client.port}"
 
 
@@ -205,6 +206,22 @@ def test_the_camera(page: Any) -> None:
     assert page.is_visible("#drop")
 
 
+def test_the_example_needs_no_file(page: Any) -> None:
+    assert page.inner_text("#none") == "None yet."
+    page.click("#example")
+    page.wait_for_selector("#faces li")
+    assert page.inner_text("#message") == "1 face"
+    assert page.is_hidden("#none")
+
+
+def test_a_broken_video_is_told(page: Any, tmp_path: Path) -> None:
+    """The reason is the last word."""
+    (tmp_path / "a.mp4").write_bytes(b"no video" * 99)
+    page.set_input_files("#file", tmp_path / "a.mp4")
+    page.get_by_text("a.mp4: expected a video").wait_for()
+    assert page.is_disabled("#accuracy")  # nothing there changes a video
+
+
 def test_what_is_no_picture_is_told(page: Any, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no picture")
     page.set_input_files("#file", tmp_path / "a.jpg")
@@ -216,3 +233,5 @@ def test_a_phones_width(page: Any) -> None:
     with_portrait(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.locator("#stage").bounding_box()["width"] <= 390
+    page.locator("[data-save=json]").scroll_into_view_if_needed()
+    assert page.locator("#stage").bounding_box()["y"] >= 0  # the picture stays in sight

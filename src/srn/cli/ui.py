@@ -27,6 +27,7 @@ def ui(
     Example: `srn ui`
     """
     with options.needs_extra("ui", "srn ui"):
+        from srn.evaluation.speed_steps import portrait
         from srn.inference.landmarker import FaceLandmarker
         from srn.serve.limits import Limits
         from srn.serve.run import listening, run, url_of
@@ -35,7 +36,7 @@ def ui(
     def opened(name: Path | str | None) -> FaceLandmarker:
         return options.open_landmarker(None if name is None else Path(name), "balanced", False, engine, None)
 
-    app = make_page(opened(weights), opened, Limits())
+    app = make_page(opened(weights), opened, Limits(), portrait())
     socket = listening("127.0.0.1", port)
     url = url_of(socket)
 

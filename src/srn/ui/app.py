@@ -103,8 +103,10 @@ class Lines(StreamingResponse):
 class Desk:
     """What the page's routes share: landmarkers by weights, and the trackers of cameras."""
 
-    def __init__(self, service: Service, open_weights: Callable[[str], FaceLandmarker]) -> None:
-        self.service, self._open_weights = service, open_weights
+    def __init__(
+        self, service: Service, open_weights: Callable[[str], FaceLandmarker], example: Path | None = None
+    ) -> None:
+        self.service, self.example, self._open_weights = service, example, open_weights
         self._others: dict[str, FaceLandmarker] = {}
         self._videos = 0
         self._trackers: OrderedDict[str, tuple[FaceTracker, threading.Lock]] = OrderedDict()
@@ -122,6 +124,7 @@ class Desk:
             "version": srn.__version__,
             "weights": self.localizer.name,
             "others": here,
+            "example": self.example is not None,
             "scheme": scheme_record(self.localizer.scheme),
             "limits": {"megabytes": limits.megabytes, "video_megabytes": VIDEO_MEGABYTES, "frames": VIDEO_FRAMES},
         }
@@ -228,16 +231,22 @@ def exported(content: bytes, kind: str, scheme: LandmarkScheme) -> bytes:
         return path.read_bytes()
 
 
-def make_page(landmarker: FaceLandmarker, open_weights: Callable[[str], FaceLandmarker], limits: Limits) -> FastAPI:
+def make_page(
+    landmarker: FaceLandmarker,
+    open_weights: Callable[[str], FaceLandmarker],
+    limits: Limits,
+    example: Path | None = None,
+) -> FastAPI:
     """Make the application: the service for this machine, with the page on it.
 
     Args:
         landmarker: finds the faces.
         open_weights: opens other weights of the catalogue, for pictures side by side.
         limits: of requests.
+        example: a JPEG file that the page offers to those who have no picture at hand.
     """
     app = make_app(landmarker, limits)
-    desk = Desk(app.state.service, open_weights)
+    desk = Desk(app.state.service, open_weights, example)
     app.add_middleware(PageHeaders)
     _add_files(app)
     _add_questions(app, desk)
@@ -261,6 +270,13 @@ def _add_files(app: FastAPI) -> None:
 
 def _add_questions(app: FastAPI, desk: Desk) -> None:
     limits = desk.service.limits
+
+    if desk.example is not None:
+        picture = desk.example.read_bytes()
+
+        @app.get("/example.jpg", include_in_schema=False)
+        async def example() -> Response:
+            return Response(picture, media_type="image/jpeg")
 
     @app.get("/page/info", include_in_schema=False)
     async def info() -> dict[str, Any]:

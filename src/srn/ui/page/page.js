@@ -55,8 +55,10 @@ function show(part) {
   $("stages").hidden = part !== "stages";
   $("player").hidden = part !== "player";
   $("hide").disabled = part !== "stages";
+  $("looks").disabled = part === "player";
   $("another").hidden = part === "drop";
   $("save").hidden = true;
+  $("none").hidden = part !== "drop";
   if (part !== "player") player.stop();
   if (part !== "stages") stage.reset();
   $("faces").replaceChildren();
@@ -222,11 +224,13 @@ stage.canvas.addEventListener("pointermove", (event) => {
   stage.draw(info.scheme, settings());
 });
 
-stage.canvas.addEventListener("pointerup", () => {
-  if (!held) return;
-  held = null;
-  changed();
-});
+for (const kind of ["pointerup", "pointercancel"]) {
+  stage.canvas.addEventListener(kind, () => {
+    if (!held) return;
+    held = null;
+    changed();
+  });
+}
 stage.canvas.addEventListener("pointerleave", () => ($("tip").hidden = true));
 
 const changed = attempt(async () => {
@@ -287,6 +291,10 @@ $("another").addEventListener("click", () => {
   show("drop");
   tell("");
 });
+$("example").addEventListener("click", attempt(async () => {
+  const answer = await fetch("example.jpg");
+  open(new File([await answer.blob()], "example.jpg", { type: "image/jpeg" }));
+}));
 $("camera").addEventListener("click", attempt(async () => {
   asked.file();
   if (!navigator.mediaDevices) throw new Error("this browser gives no camera to this page");
@@ -341,6 +349,7 @@ for (const button of document.querySelectorAll("[data-save]")) {
 attempt(async () => {
   info = await (await fetch("page/info")).json();
   $("facts").textContent = `Facial landmarks that hold under occlusion. ${info.weights}, srn ${info.version}. Nothing leaves this machine.`;
+  $("example").hidden = !info.example;
   for (const name of info.others) $("other").append(new Option(name, name));
   $("legend").textContent = `Filled points can be seen, rings are hidden (visibility below ${HIDDEN}), faint ones are doubtful (confidence below ${DOUBTFUL}). Point at one to read its numbers.`;
   document.body.dataset.ready = "yes";

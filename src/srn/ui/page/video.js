@@ -19,6 +19,7 @@ export class Player {
     cancelAnimationFrame(this.running);
     this.video.srcObject?.getTracks().forEach((track) => track.stop());
     this.video.srcObject = null;
+    if (this.video.src) URL.revokeObjectURL(this.video.src);
     this.video.removeAttribute("src");
     this.video.load();
     this.frames = [];
@@ -48,7 +49,7 @@ export class Player {
     const answer = await fetch(`page/video?name=${encodeURIComponent(file.name)}`, { method: "POST", body: file, signal: this.request.signal });
     if (!answer.ok) throw new Error((await answer.json()).error);
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-    let rest = "", length = null;
+    let rest = "", length = null, problem = "";
     for (;;) {
       const { value, done } = await reader.read();
       if (done) break;
@@ -56,14 +57,15 @@ export class Player {
       rest = lines.pop();
       for (const line of lines) {
         const record = JSON.parse(line);
-        if (record.error) this.tell(record.error, true);
-        else if (record.done) this.tell(`${this.frames.length} frames tracked. Play it; click the chart to jump.`);
+        if (record.error) problem = record.error;
         else if (record.faces) this.frames.push(record);
-        else length = record.length;
+        else if (!record.done) length = record.length;
       }
-      if (this.frames.length && rest !== null) this.tell(`${this.frames.length}${length ? ` of ${length}` : ""} frames tracked`);
+      if (this.frames.length) this.tell(`${this.frames.length}${length ? ` of ${length}` : ""} frames tracked`);
     }
-    this.tell(`${this.frames.length} frames tracked. Play it; click the chart to jump.`);
+    const tracked = `${this.frames.length} frames tracked. Play it; click the chart to jump.`;
+    if (problem) this.tell(this.frames.length ? `${tracked} (${problem})` : problem, true);
+    else this.tell(tracked);
   }
 
   async openCamera(scheme) {
