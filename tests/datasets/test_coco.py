@@ -39,7 +39,7 @@ def write(path: Path, annotations: list[dict[str, Any]], images: int = 2) -> Pat
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     for number in range(2):
-        write_image(tmp_path / "images" / f"{number}.png", np.full((9, 9, 3), number, np.uint8))
+        write_image(tmp_path / "images" / f"{number}.png", np.full((90, 90, 3), number, np.uint8))
     return tmp_path / "images"
 
 

@@ -216,7 +216,7 @@ def test_the_real_annotations_joined_with_real_pictures(shared_data: Path) -> No
 def test_all_real_annotations_with_a_picture_each(shared_data: Path, tmp_path: Path, faces: Faces) -> None:
     """Every annotation file reads: each gets a place in a replica of COFW's file."""
     _, phis, _ = faces
-    grey = np.zeros((2, 3), np.uint8)
+    grey = np.zeros((99, 150), np.uint8)
     file = write_mat(tmp_path / "COFW_test.mat", "test", [grey] * 507, phis[:1].repeat(507, axis=0), None)
     samples, report = read_cofw68(shared_data / "COFW68_annotations", file)
     assert len(samples) == 507
@@ -226,7 +226,7 @@ def test_all_real_annotations_with_a_picture_each(shared_data: Path, tmp_path: P
     assert np.median(overlaps) > 0.7  # boxes like those of 300W
     hidden = np.mean([sample.occluded for sample in samples])
     assert hidden == pytest.approx(0.23, abs=0.03)  # "the average occlusion is over 23 %" (of the 29 points)
-    assert samples[0].load().shape == (2, 3, 3)
+    assert samples[0].load().shape == (99, 150, 3)
 
 
 def test_pictures_beside_the_annotations(shared_data: Path, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_pictures_beside_the_annotations(shared_data: Path, tmp_path: Path) -> N
         shutil.copy(source / "test_annotations" / f"{number}_points.mat", home / "test_annotations")
     (home / "test_annotations" / "2_points.mat").write_bytes(b"broken")
     for number in (1, 2):
-        write_image(home / f"{number}.png", np.full((8, 8, 3), number, np.uint8))
+        write_image(home / f"{number}.png", np.full((90, 90, 3), number, np.uint8))
     samples, report = read_cofw68(tmp_path)
     assert [(s.path.name, s.detector_box, s.scheme) for s in samples] == [("1.png", None, IBUG_68)]
     np.testing.assert_array_equal(samples[0].load(), read_image(home / "1.png"))

@@ -79,13 +79,23 @@ def test_pictures_that_do_not_decode(tmp_path: Path, rng: np.random.Generator, f
     assert list(duplicates(scanned, [1], [0, 2])) == []  # nothing is known of them
 
 
+def test_a_face_outside_its_picture_is_named_beside_one_inside(
+    tmp_path: Path, rng: np.random.Generator, face: Shape
+) -> None:
+    inside = sample(tmp_path / "a.png", someone(rng), face * 40 + [40, 60])
+    scanned = scan([replace(inside, landmarks=inside.landmarks + 1e9), inside])
+    (problem,) = scanned.problems
+    assert problem.startswith(f"{tmp_path / 'a.png'}: expected a face in the picture of 160 x 200 pixels, found one at")
+    assert [bool(digest) for digest in scanned.digests] == [False, True]
+
+
 def test_faces_of_one_picture_read_it_once(tmp_path: Path, rng: np.random.Generator, face: Shape) -> None:
     first = sample(tmp_path / "a.png", someone(rng), face * 40 + [40, 60])
     reads = []
 
     def source() -> Picture:
         reads.append(1)
-        return np.zeros((20, 20, 3), np.uint8)
+        return np.zeros((90, 90, 3), np.uint8)
 
     twice = [replace(first, source=source), replace(first, source=source)]
     scanned = scan(twice)

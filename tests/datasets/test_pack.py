@@ -119,6 +119,15 @@ def test_a_bad_picture_is_named_and_the_others_packed(tmp_path: Path, samples: l
     assert len(calls) == 4
 
 
+def test_a_face_outside_its_picture_is_named_and_another_of_it_packed(samples: list[Sample]) -> None:
+    away = dataclasses.replace(samples[0], landmarks=samples[0].landmarks * 1e9)
+    packed, problems = pack_faces([samples[0], away, samples[0]])
+    assert len(packed) == 2
+    (problem,) = problems
+    assert ": expected a face in the picture of " in problem
+    assert problem.endswith("; left out")
+
+
 def test_nothing_to_pack(tmp_path: Path, samples: list[Sample], face: Shape) -> None:
     with pytest.raises(DataError, match="expected faces of one landmark scheme, found no face"):
         pack_faces([])

@@ -30,7 +30,7 @@ def shape(rng: np.random.Generator) -> Shape:
 @pytest.fixture
 def root(tmp_path: Path, shape: Shape) -> Path:
     for name in ("0--Parade/a b.jpg", "1--Handshaking/c.jpg"):
-        write_image(tmp_path / "WFLW_images" / name, np.zeros((8, 8, 3), np.uint8))
+        write_image(tmp_path / "WFLW_images" / name, np.zeros((9, 9, 3), np.uint8))
     for split, lines in {
         "train": [line(shape, "0--Parade/a b.jpg"), line(shape + 1, "0--Parade/a b.jpg", "0 1 0 0 0 1")],
         "test": [line(shape + 2, "1--Handshaking/c.jpg", "1 0 0 1 1 0")],
@@ -47,7 +47,7 @@ def test_both_lists(root: Path, shape: Shape) -> None:
     for k, sample in enumerate(samples):
         np.testing.assert_allclose(sample.landmarks, shape + k, atol=1e-6)
         assert (sample.scheme, sample.detector_box) == (WFLW_98, Box(1, 2, 30, 40))
-        assert sample.load().shape == (8, 8, 3)
+        assert sample.load().shape == (9, 9, 3)
     assert [sorted(sample.attributes) for sample in samples] == [
         [],
         ["blur", "expression"],

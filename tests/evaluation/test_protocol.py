@@ -14,6 +14,7 @@ import pytest
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
 from srn.errors import InputError
+from srn.evaluation.outputs import Measured
 from srn.evaluation.protocol import evaluate
 from srn.evaluation.results import Evaluation, FaceResult
 from srn.face.geometry import Box
@@ -165,6 +166,21 @@ def test_a_bad_picture_is_left_out_and_named(
     assert problem.startswith(f"{samples[1].path}: expected a picture")
     with pytest.raises(InputError, match="at least one annotated face in a readable picture"):
         evaluate(landmarker(true_localizer(truths)), samples[1:2])
+
+
+def test_faces_and_boxes_outside_their_picture_are_left_out_and_named(
+    true_localizer: Any, samples: list[Sample], truths: dict[int, Shape]
+) -> None:
+    """One of two faces of a picture; and no chart of the others looks at it again."""
+    first, second, third = samples
+    away = dataclasses.replace(first, landmarks=first.landmarks + 1e9)
+    lost = dataclasses.replace(second, detector_box=Box(900, 900, 990, 990))
+    every = [away, first, lost, third]
+    result = evaluate(landmarker(true_localizer(truths)), every, init="bbs")
+    assert [face.path for face in result.results] == [first.path, third.path]
+    for problem, path in zip(result.problems, (first.path, second.path), strict=True):
+        assert problem.startswith(f"{path}: expected a face in the picture of 256 x 256 pixels, found one at (")
+    assert Measured(result, landmarker(true_localizer(truths)), every).readable == [first, third]
 
 
 def test_settings_that_do_not_fit(true_localizer: Any, samples: list[Sample], truths: dict[int, Shape]) -> None:

@@ -168,8 +168,7 @@ def pack_faces(
     for sample in samples:
         progress()
         try:
-            if sample.path != last_path or image is None:  # several faces of one picture: read it once
-                image, last_path = sample.load(), sample.path
+            image, last_path = sample.load(image if sample.path == last_path else None), sample.path
         except DataError as error:
             problems.append(f"{error}; left out")
             continue

@@ -57,9 +57,23 @@ class Sample:
         """The tight box of the landmarks, which is the ground-truth box of the protocols."""
         return Box.around(self.landmarks)
 
-    def load(self) -> ImageArray:
-        """Return the picture, (H, W, 3) uint8 RGB."""
-        return read_image(self.path) if self.source is None else self.source()
+    def load(self, picture: ImageArray | None = None) -> ImageArray:
+        """Return the picture, (H, W, 3) uint8 RGB; `picture` is it, where it was loaded with another of its faces.
+
+        Raises:
+            DataError: it cannot be read, or the face lies outside it.
+        """
+        if picture is None:
+            picture = read_image(self.path) if self.source is None else self.source()
+        self.check_box(self.box, picture)
+        return picture
+
+    def check_box(self, box: Box, picture: ImageArray) -> None:
+        """Raise `DataError` where a box of the face lies outside its picture, or is of a senseless size."""
+        height, width = picture.shape[:2]
+        if not box.is_in(width, height):
+            found = f"one at ({', '.join(f'{value:g}' for value in box.as_array())})"
+            raise DataError.at(self.path, f"a face in the picture of {width} x {height} pixels", found)
 
 
 def sources_of(samples: Iterable[Sample]) -> dict[Path, PictureSource]:

@@ -57,23 +57,25 @@ class Scan:
 
 def scan(samples: Sequence[Sample], progress: Callable[[], None] = lambda: None) -> Scan:
     """Read the picture of each face, once for consecutive faces of one picture; `progress` is called for each face."""
-    digests, problems = [], []
+    digests, problems = list[str](), list[str]()
     outside = np.zeros(len(samples), np.int64)
     thumbnails = np.zeros((len(samples), THUMBNAIL.size**2), np.float32)
-    path, image, digest = None, None, ""
+    path, digest = None, ""
+    image: ImageArray | None = None
     for index, sample in enumerate(samples):
-        if sample.path != path:
-            path, image, digest = sample.path, None, ""
-            try:
-                image = sample.load()
-                digest = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-            except DataError as error:
-                problems.append(str(error))
-        digests.append(digest)
-        if image is not None:
-            thumbnails[index] = thumbnail(image, sample)
+        try:
+            read = sample.load(image if sample.path == path else None)
+            if read is not image:
+                digest = hashlib.sha256(repr(read.shape).encode() + read.tobytes()).hexdigest()
+            path, image = sample.path, read
+        except DataError as error:
+            problems += [str(error)] * (problems[-1:] != [str(error)])  # once for all faces of a picture
+            digests.append("")
+        else:
+            digests.append(digest)
+            thumbnails[index] = thumbnail(read, sample)
             # A point may lie on the outer half of the border's pixels: they reach from -0.5 to size - 0.5.
-            last = np.array(image.shape[1::-1]) - 0.5
+            last = np.array(read.shape[1::-1]) - 0.5
             outside[index] = ((sample.landmarks < -0.5) | (sample.landmarks > last)).any(axis=1).sum()
         progress()
     return Scan(tuple(digests), thumbnails, outside, tuple(problems))

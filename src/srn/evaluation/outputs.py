@@ -49,9 +49,10 @@ class Measured:
 
     @property
     def readable(self) -> list[Sample]:
-        """The faces whose pictures could be read."""
-        read = {result.path for result in self.evaluation.results}
-        return [sample for sample in self.samples if sample.path in read]
+        """The faces that could be measured: a picture may hold others."""
+        known = [(one.path, one.target_landmarks) for one in self.evaluation.results]
+        read = {(path, None if points is None else points.tobytes()) for path, points in known}
+        return [one for one in self.samples if (one.path, one.landmarks.tobytes()) in read]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the content of the JSON file."""

@@ -49,13 +49,16 @@ def evaluate(
     for first in range(0, len(samples), at_once):
         readable: list[Sample] = []
         images: list[ImageArray] = []
+        boxes: list[Box | None] = []
         for sample in samples[first : first + at_once]:
             try:
-                images.append(sample.load())
-                readable.append(sample)
+                image = sample.load()
+                boxes.append(_box_of(sample, image, init, landmarker))
             except DataError as error:
                 problems.append(f"{error}; left out")
-        boxes = [_box_of(s, image, init, landmarker) for s, image in zip(readable, images, strict=True)]
+            else:
+                images.append(image)
+                readable.append(sample)
         found = _localized(landmarker, images, [[] if box is None else [box] for box in boxes], tell)
         for sample, faces in zip(readable, found, strict=True):
             results.append(_measured(sample, faces[0], localizer, normalizer) if faces else missed_face(sample))
@@ -87,6 +90,7 @@ def _box_of(sample: Sample, image: ImageArray, init: Initialization, landmarker:
     if init == "bbs":
         if sample.detector_box is None:
             raise InputError.at(sample.path, "a box in the dataset's bbs folder", "none")
+        sample.check_box(sample.detector_box, image)
         return sample.detector_box
     boxes = [face.box for face in landmarker.find(image)]
     best = best_match(boxes, sample.box)

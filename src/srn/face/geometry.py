@@ -82,6 +82,11 @@ class Box:
         (x, y), half_width, half_height = self.center + offset, self.width * scale[0] / 2, self.height * scale[1] / 2
         return Box(float(x - half_width), float(y - half_height), float(x + half_width), float(y + half_height))
 
+    def is_in(self, width: int, height: int) -> bool:
+        """Tell whether a face box reaches into a picture of this size, and is from 1 pixel to 20 of its sides large."""
+        meets = self.x0 <= width - 1 and self.x1 >= 0 and self.y0 <= height - 1 and self.y1 >= 0
+        return meets and 1 <= self.size <= 20 * max(width, height)
+
     def iou(self, other: Box) -> float:
         """Return the intersection over union with another box, in [0, 1]."""
         width = min(self.x1, other.x1) - max(self.x0, other.x0)
