@@ -6,7 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -236,6 +236,42 @@ class Held(WhiteSquares):
         return super().find(image)
 
 
+class Counted(Held):
+    """Notes the widths of the pictures that it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widths: list[int] = []
+
+    def find(self, image: np.ndarray) -> list[FoundFace]:
+        self.widths.append(image.shape[1])
+        return super().find(image)
+
+
+def test_who_goes_while_waiting_is_not_detected(robust_weights: Path, serve: Serve) -> None:
+    finder = Counted()
+    landmarker = FaceLandmarker(robust_weights, face_finder=finder, threads=1)
+    client = serve(make_app(landmarker))
+    wide = encode_image(np.zeros((120, 300, 3), np.uint8), ".png")
+    head = f"POST /detect HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(wide)}\r\n\r\n".encode()
+
+    def until(reached: Callable[[], bool]) -> None:
+        assert any(reached() for _ in range(2000))
+
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/detect", picture(30))
+        assert finder.begun.wait(20)
+        with socket.create_connection(("127.0.0.1", client.port)) as leaving:
+            leaving.sendall(head + wide)
+            until(lambda: client.get("/health").json()["waiting"] == 1)
+        until(lambda: 'srn_requests_total{status="400"} 1.0' in client.get("/metrics").text)
+        finder.release.set()
+        assert first.result().status == 200
+    assert client.post("/detect", picture(30)).status == 200  # after whatever waited
+    assert 200 in finder.widths
+    assert 300 not in finder.widths
+
+
 def test_a_full_queue_and_a_slow_network(robust_weights: Path, serve: Serve) -> None:
     """While one request is held up, the next is told to come again; one that waits too long ends."""
     held = Held()
@@ -264,6 +300,15 @@ def test_what_is_in_progress_is_answered_before_the_end(robust_weights: Path) ->
             assert held.begun.wait(20)
             threading.Timer(0.2, held.release.set).start()
         assert len(asked.result()["faces"]) == 1
+
+
+def test_more_faces_than_the_most_are_told(robust_weights: Path, serve: Serve) -> None:
+    landmarker = FaceLandmarker(robust_weights, face_finder=WhiteSquares(), threads=1)
+    landmarker.max_faces = 1  # as it is with the finder of the package
+    client = serve(make_app(landmarker))
+    assert detected(client, picture(30), min_confidence=0)["max_faces"] == 1
+    assert "max_faces" not in detected(client, encode_image(np.zeros((120, 200, 3), np.uint8), ".png"))
+    assert "max_faces" not in detected(client, picture(30), box="30,30,90,90")
 
 
 def test_memory_is_bounded(landmarker: FaceLandmarker) -> None:

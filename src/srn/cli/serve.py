@@ -31,7 +31,7 @@ def serve(
     weights: options.Weights = None,
     flip_average: options.Flip = False,
     smallest: options.Smallest = None,
-    max_faces: options.MaxFaces = None,
+    max_faces: options.MaxFaces = 256,
     max_megabytes: Megabytes = 20.0,
     max_megapixels: Megapixels = 50.0,
     queue: Queue = 256,

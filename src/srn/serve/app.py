@@ -24,7 +24,7 @@ from srn.inference.landmarker import FaceLandmarker, as_box
 from srn.inference.views import Accuracy
 from srn.media.pictures import decode_image, decoded_bytes
 from srn.media.results import compact, picture_record
-from srn.serve.body import Upload, read_upload
+from srn.serve.body import CLIENT_GONE, Upload, gone, read_upload
 from srn.serve.guard import LOOPBACK_HOSTS, KnownHosts, refusal, shown
 from srn.serve.limits import Limits, Refused
 from srn.serve.metrics import Metrics
@@ -105,11 +105,13 @@ class Service:
             take(size)
             yield upload
 
-    async def faces(self, upload: Upload, accuracy: Accuracy, choice: Choice, boxes: Sequence[Any] | None) -> Any:
+    async def faces(
+        self, request: Request, upload: Upload, accuracy: Accuracy, choice: Choice, boxes: Sequence[Any] | None
+    ) -> Any:
         """Return the record of a picture: see `picture_record`.
 
         Raises:
-            Refused: the picture is none, or takes too long.
+            Refused: the picture is none, or takes too long, or its sender has gone.
         """
         try:
             image = await run_in_threadpool(decode_image, upload.content, upload.name)
@@ -117,22 +119,36 @@ class Service:
             raise Refused(415, str(error)) from error
         except MemoryError as error:
             raise Refused(503, NO_MEMORY) from error
-        found = await self._detected(Wish(image, accuracy, boxes))
+        found = await self._detected(Wish(image, accuracy, boxes), request)
         kept, left_out = choice.kept(found, boxed=boxes is not None)
         self.metrics.faces.inc(len(kept))
         record = picture_record(upload.path, image.shape[:2], kept.to_dict())
-        return {**record, "left_out": left_out} if left_out else record
+        if left_out:
+            record["left_out"] = left_out
+        if boxes is None and len(found) == self.landmarker.max_faces:  # there may be more
+            record["max_faces"] = self.landmarker.max_faces
+        return record
 
-    async def _detected(self, wish: Wish) -> Faces:
+    async def _detected(self, wish: Wish, request: Request) -> Faces:
+        """Wait for the faces of a picture. Where its sender goes before it is begun, it is never begun."""
+        answer = asyncio.wrap_future(self.pool.submit(wish))
+        left = asyncio.ensure_future(gone(request))
+        either: set[asyncio.Future[Any]] = {answer, left}
         try:
             async with asyncio.timeout(self.limits.seconds):
-                return await asyncio.wrap_future(self.pool.submit(wish))
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise Refused(400, CLIENT_GONE)
+            return answer.result()
         except TimeoutError as error:
             raise Refused(503, f"no answer within {self.limits.seconds:g} seconds: come again") from error
         except Exception as error:
             if is_out_of_memory(error):
                 raise Refused(503, NO_MEMORY) from error
             raise
+        finally:
+            left.cancel()
+            answer.cancel()
 
 
 def make_app(
@@ -242,7 +258,7 @@ async def _detect(
 ) -> Any:  # fmt: skip
     async with service.upload(request) as upload:
         boxes = None if box is None else [as_box(text.split(",")) for text in box]  # type: ignore[arg-type]
-        return await service.faces(upload, accuracy, Choice(None, min_score, min_confidence), boxes)
+        return await service.faces(request, upload, accuracy, Choice(None, min_score, min_confidence), boxes)
 
 
 _BODY = {

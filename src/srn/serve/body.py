@@ -17,6 +17,7 @@ from srn.errors import first_line
 from srn.serve.limits import Limits, Refused
 
 FIELD = "file"
+CLIENT_GONE = "the client has gone"
 FORM_OVERHEAD = 10_000  # bytes of a form beside its file
 
 
@@ -71,7 +72,13 @@ async def receive(request: Request, limits: Limits, keep: Callable[[bytes], obje
     except TimeoutError as error:
         raise Refused(408, f"the body did not arrive within {limits.seconds:g} seconds") from error
     except ClientDisconnect as error:
-        raise Refused(400, "the client has gone") from error
+        raise Refused(400, CLIENT_GONE) from error
+
+
+async def gone(request: Request) -> None:
+    """Wait until the sender of a request, whose body was read, closes the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _receive(request: Request, most: int, limits: Limits, keep: Callable[[bytes], object]) -> None:
