@@ -179,13 +179,20 @@ def test_a_form_that_does_not_fit_gives_one_clear_line(change: dict[str, Any], m
     assert message in str(caught.value)
 
 
-@pytest.mark.parametrize("text", [None, "", "{", "[]", '"text"', "3"])
-def test_a_file_that_holds_no_settings(text: str | None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (None, "No such file or directory"), ("", "a mistake in line 1, column 1"), ("{", "a mistake in line 1"),
+        ("[]", "Outer: expected an object"), ('"text"', "Outer: "), ("3", "Outer: "),
+        ("[" * 99999, "too many brackets"),
+    ],
+)  # fmt: skip
+def test_a_file_that_holds_no_settings(text: str | None, found: str, tmp_path: Path) -> None:
     path = tmp_path / "outer.json"
     if text is not None:
         path.write_text(text)
 
-    with pytest.raises(InputError, match=f"^{path}: expected an outer.json, found"):
+    with pytest.raises(InputError, match=f"^{path}: expected an outer.json, found {found}"):
         Outer.load(path)
 
 

@@ -25,7 +25,7 @@ from typing import (
     get_type_hints,
 )
 
-from srn.errors import InputError
+from srn.errors import InputError, first_line
 from srn.files import write_json
 
 
@@ -112,7 +112,7 @@ class Settings:
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (OSError, ValueError, RecursionError, InputError) as error:
-            raise InputError.at(path, cls.file_kind, f"{type(error).__name__}: {error}") from error
+            raise InputError.at(path, cls.file_kind, first_line(error)) from error
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srn.datasets.manifest import read_visible
+from srn.datasets.manifest import MANIFEST, read_visible
 from srn.datasets.pts_folder import read_pts_folder
 from srn.datasets.report import ReadingReport
 from srn.datasets.three_hundred_vw import read_300vw
@@ -176,6 +176,29 @@ def test_a_table_never_stands_beside_pictures_of_another_run(videos: Path, tmp_p
         assert list(out.rglob("*.csv")) == ([] if out == stills else [moving / clip / CLIP_MANIFEST])
         make(out, seed=5)
         assert files(out) == whole
+
+
+@pytest.mark.parametrize(
+    ("kind", "templates", "message"),
+    [
+        ("silk", MaskWardrobe({"cloth": {}}, {}), "mask kind: expected one of cloth, found 'silk'"),
+        ("patterned", MaskWardrobe({"cloth": {}}, {}), "mask kind: expected one of cloth, found 'patterned'"),
+        (MIXED, None, "--templates: expected a folder of mask templates for the kind 'mixed', found none"),
+    ],
+)
+def test_a_kind_that_is_none_costs_no_older_set(
+    videos: Path, tmp_path: Path, kind: str, templates: MaskWardrobe | None, message: str
+) -> None:
+    clips, _ = read_300vw(videos)
+    for make, table in (
+        (partial(mask_samples, clips[0].samples()), tmp_path / "out" / MANIFEST),
+        (partial(mask_clips, clips), tmp_path / "out" / "first" / CLIP_MANIFEST),
+    ):
+        table.parent.mkdir(parents=True, exist_ok=True)
+        table.write_text("older")
+        with pytest.raises(InputError, match=message):
+            make(tmp_path / "out", kind=kind, wardrobe=templates)
+        assert table.read_text() == "older"
 
 
 def test_a_frame_that_cannot_be_read_is_named_and_left_out(videos: Path, tmp_path: Path) -> None:

@@ -68,11 +68,17 @@ def _templates(kind: str, wardrobe: MaskWardrobe | None) -> MaskWardrobe:
     return wardrobe
 
 
-@contextlib.contextmanager
-def _noting(problems: list[str], kind: str, wardrobe: MaskWardrobe | None) -> Iterator[None]:
-    """Turn an error of the block, which masks one picture, into a problem. Missing templates concern all pictures."""
+def _check_kind(kind: str, wardrobe: MaskWardrobe | None) -> None:
+    """Raise `InputError`, before anything is written, where a kind of masks cannot be painted on any picture."""
     if kind != DRAWN:
-        _templates(kind, wardrobe)
+        templates = _templates(kind, wardrobe)
+        if kind != MIXED:
+            templates.check(kind)
+
+
+@contextlib.contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    """Turn an error of the block, which masks one picture, into a problem."""
     try:
         yield
     except InputError as error:
@@ -99,6 +105,7 @@ def mask_samples(
     Returns:
         One line for each picture that could not be read.
     """
+    _check_kind(kind, wardrobe)
     folder = Path(out)
     writer = _new_table(folder / MANIFEST, ("subset", "stem", "mask", "seed", "misfit"))
     problems, taken = list[str](), dict[str, int]()
@@ -108,7 +115,7 @@ def mask_samples(
         if taken[name] > 1:  # a further face of one picture
             name = f"{name}_{taken[name]}"
         rng = np.random.default_rng([seed, *os.fsencode(name)])
-        with _noting(problems, kind, wardrobe):
+        with _noting(problems):
             image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
             row = (sample.subset, (folder / name).name, mask, seed, misfit)
             writer.picture(folder / name, image, sample.landmarks, visible, row)
@@ -137,6 +144,7 @@ def mask_clips(
     Returns:
         One line for each frame that could not be read.
     """
+    _check_kind(kind, wardrobe)
     problems: list[str] = []
     for clip in clips:
         folder = Path(out) / clip.name
@@ -147,7 +155,7 @@ def mask_clips(
         writer = _new_table(folder / CLIP_MANIFEST, ("frame", "mask", "kind", "seed", "misfit"))
         for sample, number in zip(clip.samples(), clip.numbers.tolist(), strict=True):
             rng = np.random.default_rng([seed, *os.fsencode(clip.name)])  # anew for each frame: the same mask again
-            with _noting(problems, kind, wardrobe):
+            with _noting(problems):
                 image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
                 row = (frame_name(number), mask, kind, seed, misfit)
                 writer.frame(folder, number, image, sample.landmarks, visible, row)

@@ -70,6 +70,11 @@ class MaskWardrobe:
         """Return the kinds that `template` accepts, with `patterned` where there are patterns."""
         return (*sorted(self.kinds), *((PATTERNED,) if self.textures else ()))
 
+    def check(self, kind: str) -> None:
+        """Raise `InputError` unless `template` accepts a kind."""
+        if kind not in self.choices():
+            raise InputError.at("mask kind", f"one of {', '.join(self.choices())}", repr(kind))
+
     def template(self, kind: str, side: str, rng: np.random.Generator) -> MaskTemplate:
         """Return the template of a kind for one of `SIDES`; `patterned` is a surgical or cloth one in a random pattern.
 
@@ -81,8 +86,7 @@ class MaskWardrobe:
             base = self.template(bases[int(rng.integers(len(bases)))], side, rng)
             texture = sorted(self.textures)[int(rng.integers(len(self.textures)))]
             return patterned(base, self.textures[texture], f"{base.name}+{texture}")
-        if kind not in self.kinds:
-            raise InputError.at("mask kind", f"one of {', '.join(self.choices())}", repr(kind))
+        self.check(kind)
         views = self.kinds[kind]
         return views.get(side) or views.get(SIDES[0]) or next(iter(views.values()))
 
