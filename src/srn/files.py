@@ -43,10 +43,11 @@ class FileKind(NamedTuple):
     words: str
     head: re.Pattern[bytes]
     is_text: bool = True  # and may go to the standard output
+    is_named: bool = True  # by the user, who may have another kind replaced
 
 
-def _kind(words: str, head: bytes, *, is_text: bool = True) -> FileKind:
-    return FileKind(words, re.compile(head, re.DOTALL), is_text)
+def _kind(words: str, head: bytes, *, is_text: bool = True, is_named: bool = True) -> FileKind:
+    return FileKind(words, re.compile(head, re.DOTALL), is_text, is_named)
 
 
 FACES_JSON = _kind("JSON of faces", rb'\{"images":|\{"path":')
@@ -65,6 +66,8 @@ VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False)
 NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]", is_text=False)
 WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
 PACK = _kind("a pack", rb"PK\x03\x04", is_text=False)
+REPORT = _kind("a report page of srn", rb"<!doctype html>.{0,220}<title>Landmarks on ", is_named=False)
+TABLES = _kind("the tables of srn reproduce", rb"# The paper's tables, measured again", is_named=False)
 _HEAD_BYTES = 256
 # JPEG, PNG, GIF, BMP, TIFF, WebP and AVI, JPEG 2000 and XL, PNM, PSD, EXR; MP4 and QuickTime, Matroska, MPEG (also as
 # transport streams), FLV, WMV, Ogg, MXF.
@@ -153,12 +156,12 @@ def _check_kind(output: Output, kind: FileKind, folders: Sequence[Path], *, forc
         head = file.read(_HEAD_BYTES)
         if not head or kind.head.match(head):
             return
-        found = "a file of another kind (--force replaces it)"
+        found = "a file of another kind" + " (--force replaces it)" * kind.is_named
         if any(output.path.resolve().is_relative_to(folder) for folder in folders):
             found = "a file of another kind in a folder that is read"
         elif _PICTURE_OR_VIDEO.match(head) and not (kind in (CHART, BOX_CURVE) and COVERED.head.match(head)):
             found = "a picture or a video"
-        elif force:
+        elif force and kind.is_named:
             return
         raise InputError.at(output.name, f"a new file, or {kind.words}", f"{output.path}, {found}")
 

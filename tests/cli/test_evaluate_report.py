@@ -44,7 +44,7 @@ def test_report(srn: Run, knowing: Any, root: Path, tmp_path: Path) -> None:
     assert again.code == 0  # its own page is replaced
     (tmp_path / "index.html").write_text("<title>My site</title>")
     other = srn("evaluate", root / "300W" / "ibug", "--report", tmp_path)
-    assert "--report: expected a folder without another index.html" in other.mistake
+    assert "--report: expected a new file, or a report page of srn" in other.mistake
 
 
 def test_sets_of_one_name_are_told_apart(srn: Run, knowing: Any, root: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.files import TABLES
 from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
@@ -44,6 +45,7 @@ def test_a_table(reproduce: Run, knowing: Any, tmp_path: Path) -> None:
         "README.md", "table4.md", "table4.csv", "table4.json", "table4_curves.svg",
     }  # fmt: skip
     page = (tmp_path / "out" / "README.md").read_text()
+    assert TABLES.head.match(page.encode())  # the next run replaces it
     assert "- command: srn reproduce " in page
     assert "- hardware: " in page
     assert "| MDM [8] | 8.87 |" in page
@@ -85,7 +87,10 @@ def test_mistakes(reproduce: Run, knowing: Any, srn: Run, tmp_path: Path) -> Non
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("# My project")
     taken = srn("reproduce", tmp_path, "table4", "--out", tmp_path / "mine").mistake
-    assert taken.startswith("--out: expected a folder without another README.md")
+    assert taken == (
+        "--out: expected a new file, or the tables of srn reproduce, "
+        f"found {tmp_path / 'mine' / 'README.md'}, a file of another kind"
+    )
     away = srn("reproduce", "table4", "--data", tmp_path / "nowhere", "--out", tmp_path / "o", "--weights", "robust")
     alone = srn("reproduce", "table4", "--out", tmp_path / "o")
     assert alone.mistake == "DATA WHAT: expected a folder of datasets, and what to measure, found only 'table4'"

@@ -102,4 +102,4 @@ def test_a_report_that_would_take_the_place_of_a_file(srn: Run, root: Path, tmp_
     assert json.loads((tmp_path / "report" / "a.json").read_text())
     (tmp_path / "report" / "index.html").write_text("<h1>My page</h1>")
     one = ("--predictions", tmp_path / "b.json", "--report", tmp_path / "report")
-    assert "--report: expected a folder without another index.html" in srn("evaluate", root, *one).mistake
+    assert "--report: expected a new file, or a report page of srn" in srn("evaluate", root, *one).mistake

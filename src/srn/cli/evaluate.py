@@ -18,16 +18,14 @@ from srn.cli.evaluation_tables import (
     print_stress,
     print_videos,
 )
-from srn.cli.scoring import score_pictures, score_videos
+from srn.cli.scoring import check_reports, score_pictures, score_videos
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
 from srn.errors import InputError
 from srn.evaluation.cache import cached_evaluate, file_digest, weights_digest
 from srn.evaluation.followers import standard_followers
 from srn.evaluation.outputs import Measured, with_stress, write_outputs
-from srn.evaluation.pages import check_page
 from srn.evaluation.report.chart_file import check_chart
-from srn.evaluation.report.page import PAGE, TITLE
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, Initialization
 from srn.evaluation.video import evaluate_followers, read_clips, write_video_evaluations
 from srn.files import BOX_CURVE, CHART, NUMBERS_JSON
@@ -166,7 +164,7 @@ def evaluate(
         score_pictures(folders, predictions, files, beside, normalizer=normalizer, threshold=threshold)
         return
     if report_folder is not None:
-        check_page("--report", report_folder / PAGE, TITLE)
+        check_reports(report_folder)
     files = {"numbers": json_file, "ced": ced, "reliability": reliability, "boxes": box_curve, "report": report_folder}
     _evaluate_pictures(folders, opened, measure, weights, compare, stress, files)
 

@@ -16,7 +16,6 @@ from srn.cli.data import load_faces
 from srn.datasets.folder import DataFolder
 from srn.errors import InputError, printable
 from srn.evaluation.cache import default_folder, weights_digest
-from srn.evaluation.pages import check_page
 from srn.evaluation.paper import tabulate
 from srn.evaluation.paper.networks import Network, find_runs
 from srn.evaluation.paper.outcome import Outcome
@@ -24,6 +23,7 @@ from srn.evaluation.paper.publish import check_targets, publish
 from srn.evaluation.paper.reproduce import Reproduction
 from srn.evaluation.provenance import facts
 from srn.face.weights import CATALOGUE
+from srn.files import TABLES, Output, check_outputs
 from srn.inference.landmarker import FaceLandmarker
 from srn.synthesis.masked import DRAWN, MaskedVersions
 
@@ -96,7 +96,7 @@ def reproduce(
     Example: `srn reproduce datasets table4 table2 --out results`
     """
     folder, wanted = _parsed(words if old_data is None else [str(old_data), *words])
-    check_page("--out", out / "README.md", tabulate.TITLE)
+    check_outputs([Output("--out", out / "README.md", TABLES)], ())
     runs = runs or (out / "runs" if train else None)
     if train:
         _train(wanted, folder, runs or out, budget, seed, preset, device)

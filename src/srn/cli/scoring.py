@@ -10,7 +10,6 @@ from srn.cli.evaluation_tables import counted_frames, print_errors, print_flags,
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
 from srn.errors import InputError
-from srn.evaluation.pages import check_page
 from srn.evaluation.predictions import (
     missing_lines,
     read_predictions,
@@ -19,10 +18,10 @@ from srn.evaluation.predictions import (
     tool_name,
     write_scores,
 )
-from srn.evaluation.report.page import PAGE, TITLE
+from srn.evaluation.report.page import PAGE
 from srn.evaluation.results import Evaluation
 from srn.evaluation.video import read_clips
-from srn.files import Output, check_outputs, write_json
+from srn.files import REPORT, Output, check_outputs, write_json
 
 Measure = Callable[[Sequence[Sample]], Evaluation]
 """Measures weights of srn on faces."""
@@ -43,7 +42,7 @@ def score_pictures(
     """
     if files["report"] is not None:
         names = unique([tool_name(path) for path in predictions])
-        _check_reports(files["report"], names if len(names) > 1 or beside is not None else ["."])
+        check_reports(files["report"], names if len(names) > 1 or beside is not None else ["."])
     faces = open_faces(folders, split="test")
     if not faces.samples:
         raise InputError.at(folders[0], "annotated pictures", "none (videos: --video)")
@@ -74,11 +73,10 @@ def score_pictures(
     options.exit_if_failed(problems)
 
 
-def _check_reports(folder: Path, names: Sequence[str]) -> None:
+def check_reports(folder: Path, names: Sequence[str] = (".",)) -> None:
     """Raise an error before any work if a report would take the place of something else."""
-    check_outputs([Output("--report", folder / name) for name in names], ())
-    for name in names:
-        check_page("--report", folder / name / PAGE, TITLE)
+    places = [Output("--report", folder / name) for name in names]
+    check_outputs([*places, *(Output("--report", place.path / PAGE, REPORT) for place in places)], ())
 
 
 def unique(names: Sequence[str]) -> list[str]:

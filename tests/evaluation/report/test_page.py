@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.errors import InputError
 from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.report.page import BEST, WORST, Report, render, write_report
 from srn.evaluation.report.pictures import TILE, draw_result, sheet
@@ -20,6 +21,7 @@ from srn.evaluation.results import Evaluation, FaceResult
 from srn.evaluation.speed import Speed
 from srn.face.metrics import interocular, nme
 from srn.face.scheme import IBUG_68
+from srn.files import REPORT, Output, check_outputs
 from srn.media.pictures import decode_image, write_image
 
 from ...conftest import chromium
@@ -105,6 +107,20 @@ def test_the_page_holds_everything(report: Report) -> None:
     ):
         assert section in headings
     assert {a["href"] for a in page.all("a")} == {f"#{s['id']}" for s in page.all("section")}
+
+
+def test_only_its_own_page_is_replaced(report: Report, tmp_path: Path) -> None:
+    """The user did not name the file in the folder, so --force does not name it either."""
+    page = write_report(report, tmp_path)
+    check_outputs([Output("--report", page, REPORT)], ())
+    page.write_text("<title>Landmarks on Mars</title>")
+    for force in (False, True):
+        with pytest.raises(InputError, match=r"or a report page of srn, found .*index.html, a file of another kind$"):
+            check_outputs([Output("--report", page, REPORT)], (), force=force)
+    page.unlink()
+    page.mkdir()
+    with pytest.raises(InputError, match=r"expected a file for a report page of srn, found .*, a folder"):
+        check_outputs([Output("--report", page, REPORT)], ())
 
 
 def test_nothing_comes_from_outside(report: Report) -> None:

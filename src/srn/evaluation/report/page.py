@@ -36,8 +36,6 @@ from srn.inference.drawing import COMPONENT_COLORS
 from srn.media.pictures import encode_image
 
 PAGE = "index.html"
-TITLE = "<title>Landmarks on "
-"""By which the program knows its own page."""
 WORST, BEST = 10, 5
 
 INIT_NAMES = {
