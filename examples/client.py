@@ -30,6 +30,8 @@ def ask(url: str, picture: bytes, token: str | None = None, tries: int = 5) -> A
             if error.code not in BUSY or not left:
                 raise SystemExit(f"{error.code}: {reason}") from error
             time.sleep(float(error.headers.get("Retry-After", 1)))
+        except urllib.error.URLError as error:
+            raise SystemExit(f"{url}: {error.reason}; is `srn serve` running?") from error
     raise AssertionError("the last try returns or ends the program")
 
 

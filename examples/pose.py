@@ -22,7 +22,7 @@ def main(words: list[str] | None = None) -> None:
     image = drawn = read_image(given.picture)
     for number, face in enumerate(FaceLandmarker().detect(image), 1):
         pose = head_pose(face)
-        print(f"face {number}: yaw {pose.yaw:.0f}, pitch {pose.pitch:.0f}, roll {pose.roll:.0f} degrees")
+        print(f"face {number}: yaw {pose.yaw:z.0f}, pitch {pose.pitch:z.0f}, roll {pose.roll:z.0f} degrees")
         drawn = draw_pose(drawn, face, pose)
     cv2.imwrite(given.out, drawn[..., ::-1])
 

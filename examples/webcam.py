@@ -14,7 +14,7 @@ import contextlib
 
 import cv2
 
-from srn import FaceLandmarker, TrackPainter
+from srn import FaceLandmarker, SrnError, TrackPainter
 from srn.media.video_reading import open_video
 
 
@@ -47,4 +47,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SrnError as error:  # such as no camera
+        raise SystemExit(str(error)) from None

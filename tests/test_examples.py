@@ -161,6 +161,8 @@ def test_client(desk: Path, service: str, portraits: list[Any], capsys: pytest.C
     assert np.abs(np.array([found[1], found[2]], float) - portraits[1].landmarks[30]).max() < 2
     with pytest.raises(SystemExit, match="401: expected the header"):
         client.main(["portrait.jpg", "--url", service])
+    with pytest.raises(SystemExit, match="Connection refused; is `srn serve` running"):
+        client.main(["portrait.jpg", "--url", "http://127.0.0.1:1"])
 
 
 def test_the_notebook(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -202,6 +202,7 @@ def test_health_metrics_and_documentation(client: Client, landmarker: FaceLandma
     assert counters["srn_requests_in_progress"] == "0.0"
     page = client.get("/docs").text
     assert "POST /detect" in page
+    assert "<code>srn detect --help</code>" in page
     assert "http://" not in page.replace("http://127.0.0.1", "")  # nothing comes from elsewhere
     assert client.get("/openapi.json").json()["paths"].keys() == {"/detect", "/health", "/metrics"}
     assert client.get("/other").json() == {"error": "GET /other: Not Found"}
