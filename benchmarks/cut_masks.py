@@ -16,14 +16,13 @@ import argparse
 import csv
 import io
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from results import argument_parser, exit_code
+from results import argument_parser, program
 from srn import Face, FaceLandmarker
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
@@ -139,10 +138,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Cut; 2 on the user's mistake."""
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

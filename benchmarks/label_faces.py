@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from results import argument_parser, exit_code
+from results import argument_parser, program
 from srn import Face, FaceLandmarker
 from srn.errors import InputError
 from srn.face.geometry import Box
@@ -107,9 +107,7 @@ def run(options: argparse.Namespace) -> None:
             print(f"{len(rows)} of {len(pictures)}, {share:.1%} kept", flush=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

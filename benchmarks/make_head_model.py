@@ -15,14 +15,13 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from results import exit_code
+from results import program
 from srn.errors import DataError
 from srn.face.scheme import IBUG_68
 from srn.files import write_json
@@ -124,10 +123,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the model; 2 on the user's mistake."""
-    return exit_code(make, parser().parse_args(arguments))
-
+main = program(make, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -31,10 +31,10 @@ import torch
 from measure_weights import masked_version
 from results import (
     argument_parser,
-    exit_code,
     markdown_page,
     markdown_table,
     paired_difference,
+    program,
     provenance,
     write_results,
 )
@@ -191,13 +191,9 @@ def run(options: argparse.Namespace) -> None:
     columns = ["arm", "the paper, masked Full", *(cell for key in SETS for cell in (key, "difference"))]
     table = markdown_table(columns, [row(name, result) for name, result in results.items()])
     write_results(options.out, "hierarchy", content, markdown_page("The hierarchy, ablated", content, notes, table))
-    print(table)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

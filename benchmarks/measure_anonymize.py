@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from measure_weights import masked_version
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker, Faces
 from srn.datasets.catalogue import open_faces
 from srn.datasets.clip import Clip
@@ -180,7 +180,6 @@ def measure_eyes(options: argparse.Namespace, cautious: FaceLandmarker, usual: F
     shares = {f"{name}, {way}": [round(share, 4) for share, _ in faces] for (name, way), faces in measured.items()}
     page = markdown_page("Covered eyes", facts, notes, table)
     write_results(options.out, "anonymize_eyes", {**facts, "shares": shares}, page)
-    print(table)
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -215,7 +214,6 @@ def measure(options: argparse.Namespace) -> None:
         "shares": {f"{n}, {w}": [round(f.face, 4) for f in faces] for (n, w), faces in measured.items()},
     }
     write_results(options.out, "anonymize", content, markdown_page("Covered faces", facts, notes, table))
-    print(table)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -227,10 +225,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; 2 on the user's mistake."""
-    return exit_code(measure, parser().parse_args(arguments))
-
+main = program(measure, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

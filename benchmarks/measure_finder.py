@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 import srn.inference
-from results import argument_parser, exit_code, provenance
+from results import argument_parser, program, provenance
 from srn.errors import SrnError
 from srn.face.geometry import Box
 from srn.files import write_atomically
@@ -197,10 +197,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 2 on the user's mistake."""
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -13,6 +13,7 @@ import argparse
 import csv
 import dataclasses
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ from hofs_clips import (
 )
 from hofs_page import page, plot_heat_maps, plot_learning
 from hofs_table9 import ARMS, table_9
-from results import provenance, write_results
+from results import program, provenance, write_results
 from srn.datasets.pack import mean_shape
 from srn.datasets.three_hundred_vw import read_300vw
 from srn.evaluation.statistics import ratio_intervals
@@ -193,8 +194,8 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """Measure, and write the page."""
     study = open_study(options)
     sets = open_sets(options, study)
     content = measure(options, study, sets)
@@ -207,8 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )  # fmt: skip
     plot(options, study, sets[0], content)
     write_results(options.out, options.name, content, page(content))
-    print(page(content))
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

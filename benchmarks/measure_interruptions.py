@@ -21,15 +21,15 @@ import random
 import shutil
 import signal
 import statistics
+import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from interrupted import Ended, Strike, Tree, faults, forked, prepared, remains, run_srn, tree, unequal
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn.errors import InputError
 from srn.evaluation.provenance import commit
 from srn.media.pictures import write_image
@@ -293,15 +293,18 @@ def _load_libraries() -> None:
     gc.freeze()  # or every process would look through all of it, and copy its memory
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--moments", type=int, default=51, help="moments of each command (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--commands", nargs="+", choices=COMMANDS, help="these alone")
-    parser.add_argument("--keep", action="store_true", help="keep the rows of an earlier run for the other commands")
-    parser.add_argument("--folder", type=Path, help="working folder, kept with all faulty trials; a temporary one")
-    return exit_code(run, parser.parse_args(arguments))
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argument_parser(__doc__)
+    made.add_argument("--moments", type=int, default=51, help="moments of each command (default: %(default)s)")
+    made.add_argument("--seed", type=int, default=0)
+    made.add_argument("--commands", nargs="+", choices=COMMANDS, help="these alone")
+    made.add_argument("--keep", action="store_true", help="keep the rows of an earlier run for the other commands")
+    made.add_argument("--folder", type=Path, help="working folder, kept with all faulty trials; a temporary one")
+    return made
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

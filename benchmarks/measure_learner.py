@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ from hofs_clips import (
     study_parser,
     walk_policy,
 )
-from results import markdown_page, markdown_table, provenance, write_results
+from results import markdown_page, markdown_table, program, provenance, write_results
 from srn.hofs.baselines import best_trajectory, greedy_trajectory
 from srn.hofs.clips import AnimatedClips
 from srn.hofs.config import AgentConfig
@@ -169,15 +170,16 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """Measure, and write the page."""
     rows, notes = measure(options)
     content = {**provenance(options.threads), "weights": options.weights.name}
     notes += [options.note] if options.note else []
     page = markdown_page("HOFS: variants of the learner", content, notes, markdown_table(("learner", "reached"), rows))
     write_results(options.out, "hofs_learner", None, page)
-    print(page)
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

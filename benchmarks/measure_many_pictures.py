@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from measure_recovery import Portrait, background
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn.errors import InputError
 from srn.media.pictures import write_image
 
@@ -307,19 +307,22 @@ def run(options: argparse.Namespace) -> None:
         write_results(options.out, NAME, content, page(content))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argument_parser(__doc__)
-    parser.add_argument("pictures", type=Path, help="folder of pictures")
-    parser.add_argument("--other", type=Path, help="Python of the other installation; this one if left out")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="rows of the part speed")
-    parser.add_argument("--repeats", type=int, default=2, help="runs over all pictures (default: %(default)s)")
-    parser.add_argument("--starts", type=int, default=7, help="runs of each start (default: %(default)s)")
-    parser.add_argument("--killed", type=int, default=KILLED_PICTURES, help="pictures of the killed run")
-    parser.add_argument("--set", help="what the pictures are, in words")
-    parser.add_argument("--seed", type=int, default=0)
-    return exit_code(run, parser.parse_args(arguments))
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argument_parser(__doc__)
+    made.add_argument("pictures", type=Path, help="folder of pictures")
+    made.add_argument("--other", type=Path, help="Python of the other installation; this one if left out")
+    made.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    made.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS), help="rows of the part speed")
+    made.add_argument("--repeats", type=int, default=2, help="runs over all pictures (default: %(default)s)")
+    made.add_argument("--starts", type=int, default=7, help="runs of each start (default: %(default)s)")
+    made.add_argument("--killed", type=int, default=KILLED_PICTURES, help="pictures of the killed run")
+    made.add_argument("--set", help="what the pictures are, in words")
+    made.add_argument("--seed", type=int, default=0)
+    return made
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.cbook import get_sample_data
 
-from results import argument_parser, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.pictures import read_image
 
@@ -75,12 +76,8 @@ def measure(landmarker: FaceLandmarker, options: argparse.Namespace) -> dict[str
             "minutes": round((time.monotonic() - begin) / 60, 1)}  # fmt: skip
 
 
-def main(arguments: list[str] | None = None) -> int:
-    parser = argument_parser(__doc__)
-    parser.add_argument("--calls", type=int, default=100_000, help="calls (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=30, help="stop after this time (default: %(default)s)")
-    parser.add_argument("--weights", type=Path, help="weights; the shipped ones if left out")
-    options = parser.parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """Measure, and write the page."""
     landmarker = FaceLandmarker(options.weights, threads=options.threads, accuracy="fast")
     content = measure(landmarker, options)
     rows = [[f"{call:,}", f"{memory:.1f}"] for call, memory in content["resident_mb"]]
@@ -89,10 +86,20 @@ def main(arguments: list[str] | None = None) -> int:
         " tenth time noise, which is also tried in four turns",
         f"{content['minutes']:.0f} minutes",
     ]
-    page = markdown_page("Memory over many calls", content, notes, markdown_table(["calls", "resident MB"], rows))
-    write_results(options.out, "memory", content, page)
-    return 0
+    table = markdown_table(["calls", "resident MB"], rows)
+    write_results(options.out, "memory", content, markdown_page("Memory over many calls", content, notes, table))
 
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argument_parser(__doc__)
+    made.add_argument("--calls", type=int, default=100_000, help="calls (default: %(default)s)")
+    made.add_argument("--minutes", type=float, default=30, help="stop after this time (default: %(default)s)")
+    made.add_argument("--weights", type=Path, help="weights; the shipped ones if left out")
+    return made
+
+
+main = program(run, parser)
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from make_head_model import Renderings, read_renderings
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker, read_image
 from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
@@ -111,7 +111,6 @@ def measure(options: argparse.Namespace) -> None:
     page = markdown_page("Head pose", facts, notes, table, "## Weights of the points",
                          "On the photographs that made the model, with masks drawn:", weighting)  # fmt: skip
     write_results(options.out, "pose", content, page)
-    print(table, weighting, sep="\n\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -121,10 +120,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; 2 on the user's mistake."""
-    return exit_code(measure, parser().parse_args(arguments))
-
+main = program(measure, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
@@ -100,9 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> None:
     """Measure, write and print the page."""
-    every = open_faces(options.data / "300W", split=options.split).samples
-    chosen = np.linspace(0, len(every) - 1, min(options.faces, len(every))).round().astype(int)
-    samples = [every[k] for k in chosen]
+    samples = open_faces(options.data / "300W", split=options.split).limited(options.faces).samples
     with tempfile.TemporaryDirectory() as folder:
         mask_samples(samples, folder, seed=1)
         masked = list(open_faces([Path(folder) / subset for subset in sorted({one.subset for one in samples})]).samples)
@@ -115,13 +113,9 @@ def run(options: argparse.Namespace) -> None:
     notes = (*NOTES, f"the {options.split} split of 300W", *(f"left out: {line}" for line in left_out))
     page = markdown_page("Runtimes and precisions, compared", content, notes, markdown_table(COLUMNS, rows))
     write_results(options.out, "precision" if options.split == "train" else "precision_test", content, page)
-    print(page, end="")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

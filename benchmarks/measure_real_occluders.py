@@ -24,9 +24,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.errors import InputError
+from srn.evaluation.statistics import ratio_intervals
 from srn.face.geometry import Box, FloatArray, ImageArray, flip_points
 from srn.face.metrics import interocular, roc_auc
 from srn.face.scheme import LandmarkScheme
@@ -132,9 +133,8 @@ def _mirrored(box: Box, image: ImageArray) -> Box:
 
 def interval(values: npt.NDArray[np.float64]) -> list[float]:
     """Return the mean of a value of each face, and its 95 % interval."""
-    rng = np.random.default_rng(0)
-    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLES)]
-    return [float(values.mean()), *map(float, np.quantile(means, (0.025, 0.975)))]
+    (mean,) = ratio_intervals(values, np.ones_like(values))
+    return [mean.value, mean.low, mean.high]
 
 
 def told_apart(covered: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> list[float]:
@@ -212,15 +212,17 @@ def _number(values: Sequence[float]) -> str:
     return "{:.3f} ({:.3f}-{:.3f})".format(*values)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; 2 on the user's mistake."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("data", type=Path, help="folder of the data sets")
-    parser.add_argument("--weights", nargs="+", default=["robust"], help="names or files (default: the shipped ones)")
-    parser.add_argument("--faces", type=int, help="pictures of each occluded set (default: all)")
-    parser.add_argument("--others", type=int, default=600, help="pictures of other people (default: %(default)s)")
-    return exit_code(run, parser.parse_args(arguments))
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argument_parser(__doc__)
+    made.add_argument("data", type=Path, help="folder of the data sets")
+    made.add_argument("--weights", nargs="+", default=["robust"], help="names or files (default: the shipped ones)")
+    made.add_argument("--faces", type=int, help="pictures of each occluded set (default: all)")
+    made.add_argument("--others", type=int, default=600, help="pictures of other people (default: %(default)s)")
+    return made
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,7 +21,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from results import argument_parser, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.datasets.pack import FacePack
 from srn.errors import InputError
@@ -210,9 +210,8 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """Measure, and write the page."""
     torch.set_num_threads(options.threads)
     pack = FacePack.load(options.pack)
     training, validation = split_validation(pack, TrainConfig().validation)
@@ -238,8 +237,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     table = markdown_table(("recipe", "faces seen", *CONDITIONS), [row(result) for result in results])
     write_results(options.out, options.name, content, markdown_page("Recipes side by side", content, notes, table))
-    return 0
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.cbook import get_sample_data
 
-from results import argument_parser, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import Box, FaceLandmarker, FaceTracker
 from srn.face.geometry import similarity, transform_points
 from srn.inference.face import Face, Faces
@@ -288,9 +288,8 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """Measure, and write the page."""
     portrait, landmarker = Portrait(), FaceLandmarker(threads=options.threads)
     events = recovery(landmarker, portrait)
     costs = [cost(landmarker, portrait, faces) for faces in (1, 5)]
@@ -301,11 +300,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "cost": [vars(one) for one in costs],
         "peak_memory_mb": memory(landmarker, portrait, options.long),
     }
-    text = page(content, events, costs)
-    write_results(options.out, "tracking", content, text)
-    print(text, end="")
-    return 0
+    write_results(options.out, "tracking", content, page(content, events, costs))
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.evaluation.timing import load_average
 from srn.media.pictures import decode_image, encode_image, read_image
@@ -193,9 +193,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -21,7 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from results import argument_parser, exit_code, provenance
+from results import argument_parser, program, provenance
 from srn.errors import SrnError
 from srn.face.geometry import Box, ImageArray
 from srn.inference.face_finder import CenterFaceFinder, FoundFace
@@ -170,10 +170,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 2 on the user's mistake."""
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

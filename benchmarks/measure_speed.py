@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn.errors import InputError, MissingDependencyError
 from srn.evaluation.speed import Benchmark, run_benchmark
 from srn.evaluation.speed_steps import PLACES, Bench
@@ -218,9 +218,7 @@ def run(options: argparse.Namespace) -> None:
         "medians of the rounds; in brackets the 95 % interval of a ratio over them",
         floor_line(found),
     )
-    page = markdown_page("Speed, measured", content, notes, *parts)
-    write_results(options.out, "speed", content, page)
-    print(page, end="")
+    write_results(options.out, "speed", content, markdown_page("Speed, measured", content, notes, *parts))
 
 
 def _settings(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -236,10 +234,7 @@ def _settings(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[s
             "threads": options.threads, **weights}  # fmt: skip
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

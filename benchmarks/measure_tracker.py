@@ -28,7 +28,7 @@ import numpy as np
 
 from cascade_follower import CascadeFollower
 from made_clips import animate_picture, masked_clip, passed_clip
-from results import argument_parser, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.cli.options import progress
 from srn.datasets.catalogue import open_faces
@@ -277,9 +277,8 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """Measure, and write the page."""
     cv2.setNumThreads(options.threads)
     templates = options.data / "occluders" / "masks"
     wardrobe = MaskWardrobe.load(templates) if templates.is_dir() else None
@@ -297,11 +296,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "not_there": missing,
         "sets": {name: [e.to_dict() for e in evaluations] for name, evaluations in results.items()},
     }
-    text = page(content, sets, results)
-    write_results(options.out, "video", content, text)
-    print(text, end="")
-    return 0
+    write_results(options.out, "video", content, page(content, sets, results))
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,17 +11,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
-from srn.errors import SrnError
 from srn.evaluation.protocol import best_match
 from srn.evaluation.stress import STRESSES, stressed, surroundings
 from srn.face.geometry import Box
@@ -32,13 +30,6 @@ NOTES = (
     "inter-ocular, accuracy `balanced`, not mirrored; a face that is missed counts as an infinite error",
     "ms: processor time of `detect`, mean",
 )
-
-
-def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
-    """Take `count` samples at even distances."""
-    if len(samples) < count:
-        raise SrnError(f"expected at least {count} faces, found {len(samples)}")
-    return [samples[k] for k in np.linspace(0, len(samples) - 1, count).round().astype(int)]
 
 
 def errors(landmarker: FaceLandmarker, sample: Sample, degrees: float) -> tuple[float, float, float]:
@@ -60,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, print and write the table."""
     landmarker = FaceLandmarker(threads=arguments.threads)
     split = "train" if arguments.training else "test"
-    samples = spread(open_faces(arguments.data / "300W", split=split).samples, arguments.faces)
+    samples = open_faces(arguments.data / "300W", split=split).limited(arguments.faces).samples
     turns: list[dict[str, Any]] = []
     for degrees in STRESSES["turn"].values:
         table = np.array([errors(landmarker, sample, degrees) for sample in samples])
@@ -87,10 +78,9 @@ def run(arguments: argparse.Namespace) -> None:
         for one in turns
     ]
     content = {**provenance(arguments.threads), "faces": len(samples), "split": split, "turns": turns}
-    page = markdown_page("Faces turned in the plane", content, NOTES, markdown_table(COLUMNS, rows))
     if not arguments.training:
+        page = markdown_page("Faces turned in the plane", content, NOTES, markdown_table(COLUMNS, rows))
         write_results(arguments.out, "turned", content, page)
-    print(page, end="")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -102,10 +92,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark; 2 on the user's mistake."""
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from measure_weights import masked_version
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.datasets.catalogue import open_faces
 from srn.datasets.pack import FacePack
@@ -296,10 +296,7 @@ def run(options: argparse.Namespace) -> None:
     write_results(options.out, "views", content, markdown_page("Views that pay", content, NOTES, *parts))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    return exit_code(run, parser().parse_args(arguments))
-
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import torch
 
 from occlusion_flags import TRAINING, YARDSTICK, Flags, read_flags, stacked
-from results import argument_parser, exit_code, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.datasets.pack import FacePack
 from srn.errors import InputError
@@ -119,17 +119,18 @@ def measure(options: argparse.Namespace) -> None:
     )
     told = ", ".join(f"{name} {count}" for name, count in counts.items())
     write_results(options.out, "visibility", content, markdown_page("Real occlusion", facts, (told, *NOTES), table))
-    print(table)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; 2 on the user's mistake."""
-    parser = argument_parser(__doc__)
-    parser.add_argument("pack", type=Path, help="training faces, made by srn data pack")
-    parser.add_argument("flags", type=Path, help="hand-made flags as JSON")
-    parser.add_argument("--weights", nargs="+", default=["robust"], metavar="FILE", help="default: the shipped ones")
-    return exit_code(measure, parser.parse_args(arguments))
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = argument_parser(__doc__)
+    made.add_argument("pack", type=Path, help="training faces, made by srn data pack")
+    made.add_argument("flags", type=Path, help="hand-made flags as JSON")
+    made.add_argument("--weights", nargs="+", default=["robust"], metavar="FILE", help="default: the shipped ones")
+    return made
 
+
+main = program(measure, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from results import argument_parser, markdown_page, markdown_table, provenance, write_results
+from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.datasets.catalogue import open_faces
 from srn.datasets.pack import pack_faces
@@ -169,9 +169,8 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the benchmark."""
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """Measure, and write the page."""
     best = FaceLandmarker(options.weights, accuracy="best", flip_average=True, threads=options.threads)
     measured = evaluations(best, options.data)
     table = {key: one.summary() for name, whole in measured.items() for key, one in parts(name, whole).items()}
@@ -197,9 +196,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "## The confidence", CONFIDENCE_NOTE, confidence_rows,
     )  # fmt: skip
     write_results(options.out, "weights", content, page)
-    print(page, end="")
-    return 0
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

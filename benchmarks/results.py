@@ -33,14 +33,23 @@ def argument_parser(description: str | None, *, threads: int = 1) -> argparse.Ar
     return parser
 
 
-def exit_code(run: Callable[[argparse.Namespace], None], options: argparse.Namespace) -> int:
-    """Run a benchmark; 2, with one line on the standard error stream, on the user's mistake."""
-    try:
-        run(options)
-    except SrnError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
+def program(
+    run: Callable[[argparse.Namespace], object], parser: Callable[[], argparse.ArgumentParser]
+) -> Callable[..., int]:
+    """Make the function `main` of a benchmark, which takes the words of a command line, `sys.argv`'s if left out.
+
+    It returns 2, with one line on the standard error stream, on the user's mistake.
+    """
+
+    def main(arguments: Sequence[str] | None = None) -> int:
+        try:
+            run(parser().parse_args(arguments))
+        except SrnError as error:
+            print(error, file=sys.stderr)
+            return 2
+        return 0
+
+    return main
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -78,11 +87,11 @@ def markdown_page(title: str, content: Mapping[str, Any], notes: Iterable[str], 
 
 
 def write_results(folder: Path, name: str, content: Mapping[str, Any] | None, page: str) -> None:
-    """Write `page` as NAME.md and `content`, where there is any, as NAME.json."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write `page` as NAME.md and `content`, where there is any, as NAME.json; print the page."""
     if content is not None:
         write_json(folder / f"{name}.json", content)
     write_atomically(folder / f"{name}.md", page)
+    print(page, end="")
 
 
 def paired_difference(

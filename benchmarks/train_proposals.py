@@ -24,6 +24,7 @@ from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
 from torch import nn
 
+from results import program
 from srn.errors import SrnError
 from srn.face.geometry import Box
 from srn.inference.face_finder import CenterFaceFinder
@@ -229,23 +230,19 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train and write the network; 2 on the user's mistake."""
-    options = parser().parse_args(arguments)
+def run(options: argparse.Namespace) -> None:
+    """Train and write the network."""
     torch.manual_seed(options.seed)
-    try:
-        (faces, backgrounds), textures = read_faces(options.data), options.data / "occluders" / "textures"
-        fabrics = [read_image(path) for path in sorted(textures.glob("*.*"))]
-        if not (faces and backgrounds and fabrics):
-            raise SrnError(f"{options.data}: expected pictures in unlabelled_faces/lfw, 300W and occluders/textures")
-    except SrnError as error:
-        print(error, file=sys.stderr)
-        return 2
+    (faces, backgrounds), textures = read_faces(options.data), options.data / "occluders" / "textures"
+    fabrics = [read_image(path) for path in sorted(textures.glob("*.*"))]
+    if not (faces and backgrounds and fabrics):
+        raise SrnError(f"{options.data}: expected pictures in unlabelled_faces/lfw, 300W and occluders/textures")
     network = proposal_network()
     train(network, Scenes(faces, backgrounds, fabrics, np.random.default_rng(options.seed)), options.steps)
     export(network, options.out)
-    return 0
 
+
+main = program(run, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -31,8 +31,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from occlusion_flags import TRAINING, Flags, read_flags, stacked
+from results import program
 from srn.datasets.pack import FacePack
-from srn.errors import InputError, SrnError
+from srn.errors import InputError
 from srn.face.weights import find_weights
 from srn.model.checkpoint import adapted, save_network
 from srn.model.export import load_weights
@@ -220,15 +221,7 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Train; 2 on the user's mistake."""
-    try:
-        train(parser().parse_args(arguments))
-    except SrnError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
+main = program(train, parser)
 
 if __name__ == "__main__":
     sys.exit(main())

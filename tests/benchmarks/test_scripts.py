@@ -27,7 +27,7 @@ from srn.media.pts import write_pts
 SCRIPTS = sorted(
     path.stem
     for path in (Path(__file__).parents[2] / "benchmarks").glob("*.py")
-    if "def main(" in path.read_text(encoding="utf-8")
+    if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
 )
 
 
