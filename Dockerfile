@@ -1,5 +1,5 @@
 # The service on the CPU. docker build -t srn . ; docker run -p 8000:8000 -e SRN_TOKEN=secret srn
-# Not built where it was written: there was no Docker. Its commands were run by hand.
+# Not built where it was written: there was no Docker. Its commands were run by hand, with Python 3.12.
 FROM python:3.12-slim
 
 RUN useradd --create-home --shell /usr/sbin/nologin srn

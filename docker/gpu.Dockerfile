@@ -1,13 +1,15 @@
 # The service on an NVIDIA GPU. docker build -f docker/gpu.Dockerfile -t srn-gpu . ; docker run --gpus all -p 8000:8000 -e SRN_TOKEN=secret srn-gpu
-# Not built and not run where it was written: there was neither Docker nor a GPU.
+# Not built where it was written: there was neither Docker nor a GPU. Its commands were run by hand, with Python 3.12; the
+# service then says that CUDA's libraries are missing, and ends.
 FROM nvidia/cuda:12.6.3-cudnn-runtime-ubuntu24.04
 
 RUN apt-get update && apt-get install -y --no-install-recommends python3-venv && rm -rf /var/lib/apt/lists/* \
     && useradd --create-home --shell /usr/sbin/nologin srn
 COPY . /source
-# onnxruntime-gpu takes the place of onnxruntime: both hold the same module.
-RUN python3 -m venv /opt/srn && /opt/srn/bin/pip install --no-cache-dir '/source[serve]' \
-    && /opt/srn/bin/pip uninstall -y onnxruntime && /opt/srn/bin/pip install --no-cache-dir onnxruntime-gpu && rm -rf /source
+# onnxruntime-gpu takes the place of onnxruntime: both hold the same module. From 1.27 on it is built for CUDA 13.
+RUN python3 -m venv /opt/srn \
+    && /opt/srn/bin/pip install --no-cache-dir --constraint /source/constraints.txt '/source[serve]' \
+    && /opt/srn/bin/pip uninstall -y onnxruntime && /opt/srn/bin/pip install --no-cache-dir 'onnxruntime-gpu<1.27' && rm -rf /source
 USER srn
 EXPOSE 8000
 HEALTHCHECK CMD /opt/srn/bin/python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=5)"
