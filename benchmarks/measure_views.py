@@ -182,10 +182,11 @@ def measure(landmarker: FaceLandmarker, counter: Remembering, some: Sequence[Cas
     errors: dict[str, list[float]] = {}
     counts: dict[str, list[int]] = {}
     for case in some:
-        counter.views, box = 0, case.box
+        counter.views = 0
+        box: Box | FoundFace | None = case.box
         if box is None:
-            found = [face.box for face in landmarker.find(case.image)]
-            match = best_match(found, Box.around(case.landmarks))
+            found = landmarker.find(case.image)
+            match = best_match([face.box for face in found], Box.around(case.landmarks))
             box = None if match is None else found[match]
         listed = errors.setdefault(case.condition, [])
         if box is not None:

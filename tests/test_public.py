@@ -36,10 +36,11 @@ Box(x0: float, y0: float, x1: float, y1: float) -> None
     center: npt.NDArray[np.float64]
     height: float
     iou(self, other: Box) -> float
+    is_in(self, width: int, height: int) -> bool
     size: float
     width: float
 BoxFit(dx: float = 0.0, dy: float = 0.0, sx: float = 1.0, sy: float = 1.0) -> None
-    apply(self, box: Box, turn: int = 0) -> Box
+    apply(self, box: Box, turn: int = 0, tilt: float = 0.0) -> Box
 CropSpec(size: int, face_size: float) -> None
     center: float
     place(self, mean_shape: FloatArray) -> npt.NDArray[np.float64]
@@ -75,7 +76,7 @@ Faces(faces: Iterable[Face] = ()) -> None
     to_normalized(self, height: int, width: int) -> list[list[dict[str, float | None]]]
     to_pandas(self) -> Any
     to_supervision(self) -> Any
-FoundFace(box: Box, score: float, doubtful: bool = False, turn: int = 0) -> None
+FoundFace(box: Box, score: float, doubtful: bool = False, turn: int = 0, tilt: float = 0.0) -> None
     angle: float
 InputError
     at(where: str | PathLike[str], expected: str, found: str) -> Self

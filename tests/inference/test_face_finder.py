@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from srn.inference.face_finder import (
 )
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts
+
+from ..conftest import turn_picture
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -218,6 +221,37 @@ class TestTurned:
         assert finder.find(np.full((400, 400, 3), 128, np.uint8)) == []
 
 
+class TestTilt:
+    def angle(self, finder: CenterFaceFinder, image: ImageArray) -> float:
+        (face,) = finder.find(np.ascontiguousarray(image))
+        assert face.angle == pytest.approx(face.tilt - face.turn * np.pi / 2)
+        return float(np.rad2deg(face.angle))
+
+    @pytest.mark.parametrize("degrees", [-115, -20, -10, 10, 25, 110])
+    def test_a_turned_picture_is_to_be_turned_back(
+        self, finder: CenterFaceFinder, portrait: ImageArray, degrees: float
+    ) -> None:
+        turned, _ = turn_picture(portrait, np.zeros((1, 2)), degrees)
+        change = self.angle(finder, turned) - self.angle(finder, portrait)
+        assert (change + degrees + 180) % 360 - 180 == pytest.approx(0, abs=7)
+
+    @pytest.mark.parametrize("degrees", [0, 20])
+    def test_a_mirrored_picture_is_turned_the_other_way(
+        self, finder: CenterFaceFinder, portrait: ImageArray, degrees: float
+    ) -> None:
+        turned, _ = turn_picture(portrait, np.zeros((1, 2)), degrees)
+        assert self.angle(finder, turned[:, ::-1]) == pytest.approx(-self.angle(finder, turned), abs=3)
+
+    def test_the_size_of_the_picture_does_not_matter(self, finder: CenterFaceFinder, portrait: ImageArray) -> None:
+        small = cv2.resize(portrait, None, fx=0.3, fy=0.3, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        assert self.angle(finder, small) == pytest.approx(self.angle(finder, portrait), abs=2)
+
+    def test_without_turns_an_upside_down_face_is_not_tilted(self, portrait: ImageArray) -> None:
+        found = CenterFaceFinder(turned=False, threads=1, threshold=0.1).find(portrait[::-1, ::-1].copy())
+        assert found
+        assert found[0].angle == 0
+
+
 class TestMistakes:
     def test_missing_file(self, tmp_path: Path) -> None:
         with pytest.raises(WeightsError, match=r"absent\.onnx: expected CenterFace's ONNX file, found No such file"):
@@ -251,10 +285,11 @@ class TestMistakes:
             CenterFaceFinder(**options)  # type: ignore[arg-type]
 
 
-def yunet_like(path: Path) -> None:
+def yunet_like(path: Path, points: Sequence[float] = (0.0,) * 10) -> None:
     """Write an ONNX file with YuNet's input and outputs that sees a face wherever a 32 x 32 cell is bright all over.
 
     Only the coarsest of the three strides answers; a face's box is one cell large and starts half a cell before it.
+    Its five `points`, x and y in turns, are in cells from there.
     """
     pytest.importorskip("onnx")
     from onnx import TensorProto, helper
@@ -274,7 +309,9 @@ def yunet_like(path: Path) -> None:
             helper.make_node("Mul", [f"r{stride}", f"g{stride}"], [names[1]]),
             helper.make_node("Mul", [f"r{stride}", f"z{stride}"], [f"n{stride}"]),
             helper.make_node("Concat", [f"n{stride}"] * 4, [names[2]], axis=2),
-            helper.make_node("Concat", [f"n{stride}"] * 10, [names[3]], axis=2),
+            helper.make_node("Concat", [f"n{stride}"] * 10, [f"k{stride}"], axis=2),
+            helper.make_node("Constant", [], [f"five{stride}"], value_floats=list(points)),
+            helper.make_node("Add", [f"k{stride}", f"five{stride}"], [names[3]]),
         ]
         outputs += [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, None, channels])
@@ -309,6 +346,20 @@ class TestYuNet:
         (face,) = finder.find(image.repeat(2, axis=0).repeat(2, axis=1))
         np.testing.assert_allclose(face.box.as_array(), np.array([96, 32, 160, 96]) - 0.5)
         assert finder.find(np.zeros((1, 1, 3), np.uint8)) == []
+        assert (face.turn, face.tilt) == (0, 0.0)  # all five points in one place
+
+    @pytest.mark.parametrize(("degrees", "turn", "tilt"), [(20, 0, -20), (-100, 3, 10)])
+    def test_its_five_points_tell_how_the_face_lies(
+        self, tmp_path: Path, degrees: float, turn: int, tilt: float
+    ) -> None:
+        angle = np.deg2rad(degrees)
+        upright = np.array([[-0.2, -0.2], [0.2, -0.2], [0, 0], [-0.15, 0.2], [0.15, 0.2]])
+        points = upright @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        yunet_like(tmp_path / "model.onnx", points.ravel().tolist())
+        image = np.zeros((96, 128, 3), np.uint8)
+        image[32:64, 64:96] = 255
+        (face,) = YuNetFinder(tmp_path / "model.onnx", size=128).find(image)
+        assert (face.turn, np.rad2deg(face.tilt)) == (turn, pytest.approx(tilt, abs=0.5))
 
 
 @pytest.mark.skipif(not (DATA / "300W").is_dir(), reason="the 300W pictures are not here (../shared/data/300W)")
@@ -351,6 +402,17 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(box.as_array(), [17, 34, 27, 54])
 
 
+def test_the_box_of_a_tilted_face_by_hand() -> None:
+    # The face lies rotated clockwise by 30 degrees: 4 pixels below its middle are 2 to the left of it.
+    fit = BoxFit(dx=0.0, dy=0.1, sx=0.5, sy=0.5)
+    box = fit.apply(Box(10, 20, 30, 60), tilt=-np.pi / 6)
+    np.testing.assert_allclose(box.as_array() - [15, 30, 25, 50], np.tile([-2, 2 * np.sqrt(3)], 2))
+    # Half a right angle is as much of one quarter turn as it is of the other.
+    square = Box(10, 20, 50, 60)
+    one, other = fit.apply(square, 1, np.pi / 4), fit.apply(square, 0, -np.pi / 4)
+    np.testing.assert_allclose(one.as_array(), other.as_array())
+
+
 def test_default_leaves_the_box() -> None:
     assert BoxFit().apply(Box(1, 2, 3, 5)) == Box(1, 2, 3, 5)
 
@@ -376,6 +438,7 @@ def test_a_bare_finder_gets_the_fit_of_centerface() -> None:
     finder: FaceFinder = OwnFinder()
     assert default_fit(finder) == measured_fits()["centerface"]
     (found,) = LandmarkBoxFinder(finder).find(PICTURE)
+    assert (found.turn, found.tilt, found.angle) == (0, 0.0, 0.0)  # not told
     assert found == FoundFace(measured_fits()["centerface"].apply(Box(10, 20, 30, 60)), 0.9, doubtful=True)
 
 
@@ -384,8 +447,9 @@ def test_a_bare_finder_gets_the_fit_of_centerface() -> None:
     [
         None, "face", 3, [None], [(1, 2, 3, 4)], np.zeros((1, 5)), [FoundFace(Box(0, 0, 1, 1), float("nan"))],
         [FoundFace((0, 0, 1, 1), 0.5)], [FoundFace(Box(0, 0, 1, 1), "high")],  # type: ignore[arg-type]
+        [FoundFace(Box(0, 0, 1, 1), 0.5, tilt=float("inf"))], [FoundFace(Box(0, 0, 1, 1), 0.5, turn="left")],  # type: ignore[arg-type]
     ],
-    ids=["None", "text", "number", "None in it", "tuple", "array", "NaN", "no box", "no score"],
+    ids=["None", "text", "number", "None in it", "tuple", "array", "NaN", "no box", "no score", "no tilt", "no turn"],
 )  # fmt: skip
 def test_what_a_finder_returns_is_checked(found: Any) -> None:
     class Careless:

@@ -5,12 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srn.face.geometry import Box
-from srn.inference.found_boxes import decode_centerface, merge_overlaps, parts_of_faces, turned_back
+from srn.face.geometry import Box, Float64Array, fit_similarity
+from srn.inference.found_boxes import (
+    LARGEST_TILT,
+    decode_centerface,
+    merge_overlaps,
+    parts_of_faces,
+    rotations,
+    tilt_beside,
+    turned_back,
+)
+from srn.inference.runtime import open_localizer
+
+
+@pytest.fixture(scope="module")
+def five() -> Float64Array:
+    """(5, 2): eyes, nose tip and corners of the mouth of the shipped weights' mean shape, in face units."""
+    mean = open_localizer(None, threads=1).mean_shape.astype(np.float64)
+    return np.array([mean[36:42].mean(axis=0), mean[42:48].mean(axis=0), mean[30], mean[48], mean[54]])
 
 
 class TestDecoding:
-    def test_equals_a_plain_loop(self) -> None:
+    def test_equals_a_plain_loop(self, five: Float64Array) -> None:
         rng = np.random.default_rng(1)
         heat = rng.uniform(0, 1, (5, 7)).astype(np.float32)
         scale = rng.normal(1, 0.5, (2, 5, 7)).astype(np.float32)
@@ -19,6 +35,7 @@ class TestDecoding:
         expected_boxes: list[list[float]] = []
         expected_scores: list[float] = []
         expected_turns: list[int] = []
+        expected_angles: list[float] = []
         for row in range(5):
             for column in range(7):
                 if heat[row, column] > 0.6:
@@ -32,18 +49,59 @@ class TestDecoding:
                     down, right = points[3] + points[4] - points[0] - points[1]
                     # Turning a picture counter-clockwise turns the direction (down, right) into (-right, down).
                     expected_turns.append(int(np.argmax([down, -right, -down, right])))
+                    fitted = fit_similarity(points[:, ::-1], five)
+                    expected_angles.append(np.arctan2(fitted[1, 0], fitted[0, 0]))
         assert len(expected_boxes) > 5
-        boxes, scores, turns = decode_centerface(heat, scale, offset, landmarks, 0.6)
+        boxes, scores, turns, upright = decode_centerface(heat, scale, offset, landmarks, 0.6)
         np.testing.assert_allclose(boxes, np.array(expected_boxes), rtol=1e-12)
         np.testing.assert_array_equal(scores, expected_scores)
         np.testing.assert_array_equal(turns, expected_turns)
         assert set(expected_turns) == {0, 1, 2, 3}
+        np.testing.assert_allclose(np.angle(upright * np.exp(-1j * np.array(expected_angles))), 0, atol=1e-3)
 
     def test_nothing_above_the_threshold(self) -> None:
         zeros = np.zeros((2, 3, 4), np.float32)
-        boxes, scores, turns = decode_centerface(zeros[0], zeros, zeros, np.zeros((10, 3, 4), np.float32), 0.5)
+        boxes, *others = decode_centerface(zeros[0], zeros, zeros, np.zeros((10, 3, 4), np.float32), 0.5)
         assert boxes.shape == (0, 4)
-        assert scores.shape == turns.shape == (0,)
+        assert [values.shape for values in others] == [(0,)] * 3
+
+
+class TestRotations:
+    @pytest.mark.parametrize("degrees", [-170, -91, -30, 0, 7, 45, 120])
+    def test_a_turned_face_is_turned_back(self, five: Float64Array, degrees: float) -> None:
+        angle = np.deg2rad(degrees)
+        turned = five * 80 @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]) + [300, 200]
+        mirrored = turned[[1, 0, 2, 4, 3]] * [-1, 1]
+        found, other = np.rad2deg(np.angle(rotations(np.stack([turned, mirrored]))))
+        assert (found, other) == (pytest.approx(-degrees, abs=0.05), pytest.approx(degrees, abs=0.05))
+
+    def test_the_mean_of_several_is_that_of_their_points(self, five: Float64Array, rng: np.random.Generator) -> None:
+        points, weights = five * 50 + rng.normal(0, 6, (4, 5, 2)), rng.uniform(0.1, 1, 4)
+        together = rotations(np.average(points, axis=0, weights=weights)[None])[0]
+        assert np.average(rotations(points), weights=weights) == pytest.approx(together)
+
+    def test_points_in_one_place_lie_upright(self) -> None:
+        assert rotations(np.full((1, 5, 2), 3.0)).tolist() == [0]
+        assert tilt_beside(0, 0j) == 0
+
+    @pytest.mark.parametrize(
+        ("turn", "degrees", "left"),
+        [
+            (0, 20, 20),
+            (0, -20, -20),
+            (1, -75, 15),
+            (3, 75, -15),
+            (2, 170, -10),
+            (0, 60, 45),
+            (1, -150, -45),
+            (0, 100, 0),
+        ],
+    )
+    def test_what_quarter_turns_leave(self, turn: int, degrees: float, left: float) -> None:
+        """Counter-clockwise turns rotate by less than 0, x to y."""
+        tilt = tilt_beside(turn, 3 * np.exp(1j * np.deg2rad(degrees)))
+        assert np.rad2deg(tilt) == pytest.approx(left)
+        assert abs(tilt) <= LARGEST_TILT
 
 
 class TestMerging:
@@ -58,21 +116,23 @@ class TestMerging:
             dtype=float,
         )
         scores = np.array([0.5, 0.8, 0.4, 0.7])
-        merged, kept = merge_overlaps(boxes, scores, 0.2)
+        upright = np.array([1, 1j, -1, 5])
+        merged, rotated, kept = merge_overlaps(boxes, upright, scores, 0.2)
         np.testing.assert_allclose(merged, np.array([[0, 0, 10, (10 * 0.8 + 12 * 0.4) / 1.2], [100, 0, 110, 10]]))
+        np.testing.assert_allclose(rotated, [(1j * 0.8 - 0.4) / 1.2, 1])
         np.testing.assert_array_equal(kept, [1, 0])
-        assert len(merge_overlaps(boxes, scores, 0.3)[0]) == 3
+        assert len(merge_overlaps(boxes, upright, scores, 0.3)[0]) == 3
 
     @pytest.mark.parametrize("max_iou", [0.0, 1.0])
     def test_ends_at_the_extremes(self, max_iou: float) -> None:
         boxes = np.tile([0.0, 0.0, 5.0, 5.0], (4, 1))
-        merged, _ = merge_overlaps(boxes, np.full(4, 0.5), max_iou)
+        merged, *_ = merge_overlaps(boxes, np.ones(4, complex), np.full(4, 0.5), max_iou)
         assert len(merged) == (1 if max_iou == 0 else 4)
 
     def test_nothing_in_nothing_out(self) -> None:
-        merged, kept = merge_overlaps(np.empty((0, 4)), np.empty(0), 0.3)
+        merged, rotated, kept = merge_overlaps(np.empty((0, 4)), np.empty(0, complex), np.empty(0), 0.3)
         assert merged.shape == (0, 4)
-        assert kept.shape == (0,)
+        assert rotated.shape == kept.shape == (0,)
 
 
 def test_parts_of_a_face_are_no_faces() -> None:

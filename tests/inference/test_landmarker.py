@@ -21,13 +21,14 @@ from srn.face.geometry import Box, CropSpec, flip_points
 from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face, Faces
+from srn.inference.face_boxes import as_box
 from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder, default_fit
-from srn.inference.landmarker import FaceLandmarker, as_box
+from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracks import TrackerConfig
 from srn.inference.views import Accuracy
 from srn.media.pictures import read_image
 
-from ..conftest import Portrait, turn_picture
+from ..conftest import Portrait, crop_to_picture, turn_picture
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -288,6 +289,51 @@ def test_a_finder_of_one_s_own_needs_no_fit(true_localizer: Any, face: Shape) ->
         coordinates(0)
     )
     assert found.box == default_fit(finder).apply(Box(60, 60, 160, 180))
+
+
+# --- how a found face lies
+
+
+@pytest.mark.parametrize(("turn", "tilt"), [(0, 20), (0, -35), (1, 15), (3, -40)])
+def test_the_first_crop_shows_a_found_face_upright(true_localizer: Any, face: Shape, turn: int, tilt: float) -> None:
+    """The picture is turned counter-clockwise by quarters, then clockwise by the tilt: the face lies otherwise."""
+    truth = turned(face, 80, 90 * turn - tilt, 130, 120)
+    found = FoundFace(Box(90, 80, 170, 160), 0.9, turn=turn, tilt=np.deg2rad(tilt))
+    localizer = true_localizer({0: truth})
+    landmarker = FaceLandmarker(
+        localizer=localizer, face_finder=LandmarkBoxFinder(FixedFinder({0: [found]}), BoxFit()), accuracy="fast"
+    )
+    landmarker.detect(coordinates())
+    to_picture = crop_to_picture(localizer.crops[0])
+    in_crop = (truth - to_picture[:, 2]) @ np.linalg.inv(to_picture[:, :2]).T
+    np.testing.assert_allclose(in_crop - in_crop.mean(axis=0), (face - face.mean(axis=0)) * FACE_SIZE, atol=0.5)
+
+
+def test_a_found_face_may_be_given_as_a_box(true_localizer: Any, face: Shape) -> None:
+    found = [FoundFace(Box(60, 60, 160, 180), 0.9, turn=1, tilt=0.3), FoundFace(Box(70, 80, 190, 190), 0.5, tilt=-0.2)]
+    localizer = true_localizer({0: turned(face, 80, 70, 110, 120)})
+    finder = LandmarkBoxFinder(FixedFinder({0: found}), BoxFit())
+    landmarker = FaceLandmarker(localizer=localizer, face_finder=finder)
+    faces = landmarker.detect(coordinates())
+    crops = localizer.crops[:]
+    assert landmarker.detect(coordinates(), landmarker.find(coordinates())) == faces
+    np.testing.assert_array_equal(localizer.crops[len(crops) :], crops)
+    (plain,) = landmarker.detect(coordinates(), [found[0].box])
+    assert (plain.box, plain.score) == (found[0].box, 1.0)
+    assert [one.score for one in faces] == [0.9, 0.5]
+    assert as_box(found[0]) == found[0].box
+    with pytest.raises(InputError, match="face box: expected a face box of at least 1 pixel in the picture"):
+        landmarker.detect(coordinates(), [FoundFace(Box(400, 0, 500, 100), 0.9)])
+
+
+def test_the_landmarks_of_a_believed_face_tell_its_tilt(fake_localizer: Any, face: Shape) -> None:
+    lying = turned(face, 60, 25, 47.5, 47.5)
+    localizer = fake_localizer(lambda crop: (lying, np.ones(68), np.full(68, 0.005)))
+    doubtful = FoundFace(Box(90, 90, 150, 150), 0.3, doubtful=True, turn=3, tilt=0.1)
+    finder = LandmarkBoxFinder(FixedFinder({0: [doubtful]}), BoxFit())
+    (believed,) = FaceLandmarker(localizer=localizer, face_finder=finder, accuracy="fast").find(coordinates())
+    assert (believed.doubtful, believed.turn) == (False, 3)
+    assert believed.tilt == pytest.approx(0.1 - np.deg2rad(25), abs=1e-3)
 
 
 # --- the second view

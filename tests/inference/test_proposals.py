@@ -56,7 +56,8 @@ def test_no_search_exceeds_the_bound() -> None:
 
 def test_nothing_is_proposed_within_a_larger_face() -> None:
     portrait = read_image(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
-    searched = Found(0.1, np.empty((0, 4)), np.empty(0), np.empty(0, np.intp), np.ones((15, 13), np.float32))
+    nothing = np.empty((0, 4)), np.empty(0), np.empty(0, np.intp), np.empty(0, complex)
+    searched = Found(0.1, *nothing, np.ones((15, 13), np.float32))
     network = ProposalNetwork(threads=1)
     face = np.array([[0.0, 300.0, 300.0, 600.0]])
     (scale, parts), *_ = network.parts(portrait, 24, 100, searched, np.empty((0, 4)))

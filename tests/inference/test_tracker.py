@@ -626,7 +626,7 @@ def test_the_pixels_steady_a_face_in_fast_motion(robust_weights: Path) -> None:
     """A portrait that is shaken by up to a tenth of its face from frame to frame, localized by the shipped weights."""
     portrait = read_image(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
     tool = FaceLandmarker(robust_weights, threads=1)
-    truth = tool.detect(portrait)[0].landmarks
+    truth = FaceLandmarker(robust_weights, accuracy="best", flip_average=True, threads=1).detect(portrait)[0].landmarks
     rng = np.random.default_rng(4)
     places = np.cumsum(np.clip(rng.normal(0, 0.05, (30, 2)), -0.1, 0.1), axis=0) * Box.around(truth).size
     turns = np.cumsum(rng.normal(0, np.deg2rad(1.5), 30))

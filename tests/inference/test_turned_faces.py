@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -49,6 +49,18 @@ def test_a_weak_face_is_tried_in_all_turns_and_the_surest_counts(brow: int) -> N
     assert face.turn == (-brow) % 4
     np.testing.assert_allclose(face.box.as_array(), FACE.as_array())
     assert face.score == (0.5 if brow == 0 else 0.9)  # an upright face stays as it was found
+
+
+def test_the_tilt_of_a_turned_face_is_that_of_the_search_that_shows_it_upright() -> None:
+    class Tilted(MarkedSearch):
+        def __call__(self, image: ImageArray, scale: float = 1.0) -> list[FoundFace]:
+            return [replace(face, tilt=0.1 + face.turn) for face in super().__call__(image, scale)]
+
+    (face,) = righted(picture(), [FoundFace(FACE, 0.8, turn=1, tilt=0.7)], Tilted(3), 0.3)
+    assert (face.turn, face.tilt) == (1, 0.1)
+    assert face.angle == pytest.approx(0.1 - np.pi / 2)
+    unseen = Tilted(scores=(0.0, 0.4, 0.4, 0.4))
+    assert righted(picture(), [FoundFace(FACE, 0.6, turn=2, tilt=0.7)], unseen, 0.3) == [FoundFace(FACE, 0.6)]
 
 
 def test_a_turn_that_its_landmarks_show_costs_one_search() -> None:

@@ -15,6 +15,7 @@ from srn.face import metrics
 from srn.face.geometry import Box, CropGeometry, Float64Array, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.face import Face, Faces
+from srn.inference.face_finder import FoundFace
 from srn.inference.landmarker import FaceLandmarker
 
 MINIMAL_OVERLAP = 0.4
@@ -49,7 +50,7 @@ def evaluate(
     for first in range(0, len(samples), at_once):
         readable: list[Sample] = []
         images: list[ImageArray] = []
-        boxes: list[Box | None] = []
+        boxes: list[Box | FoundFace | None] = []
         for sample in samples[first : first + at_once]:
             try:
                 image = sample.load()
@@ -69,7 +70,10 @@ def evaluate(
 
 
 def _localized(
-    landmarker: FaceLandmarker, images: list[ImageArray], boxes: list[list[Box]], tell: Callable[[str], object]
+    landmarker: FaceLandmarker,
+    images: list[ImageArray],
+    boxes: list[list[Box | FoundFace]],
+    tell: Callable[[str], object],
 ) -> list[Faces]:
     at_once = landmarker.batch_size
     try:
@@ -83,7 +87,9 @@ def _localized(
     return found
 
 
-def _box_of(sample: Sample, image: ImageArray, init: Initialization, landmarker: FaceLandmarker) -> Box | None:
+def _box_of(
+    sample: Sample, image: ImageArray, init: Initialization, landmarker: FaceLandmarker
+) -> Box | FoundFace | None:
     """The box that localization starts from; None if the face finder misses the face."""
     if init == "gt-box":
         return sample.box
@@ -92,9 +98,9 @@ def _box_of(sample: Sample, image: ImageArray, init: Initialization, landmarker:
             raise InputError.at(sample.path, "a box in the dataset's bbs folder", "none")
         sample.check_box(sample.detector_box, image)
         return sample.detector_box
-    boxes = [face.box for face in landmarker.find(image)]
-    best = best_match(boxes, sample.box)
-    return None if best is None else boxes[best]
+    found = landmarker.find(image)
+    best = best_match([face.box for face in found], sample.box)
+    return None if best is None else found[best]
 
 
 def best_match(boxes: Sequence[Box], truth: Box) -> int | None:

@@ -16,6 +16,7 @@ from srn.evaluation.protocol import best_match
 from srn.evaluation.statistics import finite_or_none
 from srn.face import metrics
 from srn.face.geometry import Box, Float64Array, ImageArray, similarity, transform_points
+from srn.inference.face_finder import FoundFace
 from srn.inference.landmarker import FaceLandmarker
 
 STRESS_FACES = 40
@@ -139,16 +140,16 @@ def surroundings(sample: Sample) -> tuple[ImageArray, Sample]:
 def _errors(landmarker: FaceLandmarker, face: StressedFace, size: float, *, find: bool) -> tuple[float, float, float]:
     """Error and mean confidence from the given box; error from the finder's: infinite if missed, NaN if not sought."""
 
-    def localized(box: Box) -> tuple[float, float]:
+    def localized(box: Box | FoundFace) -> tuple[float, float]:
         (own,) = landmarker.detect(face.image, [box])
         confidence = np.nan if own.mean_confidence is None else own.mean_confidence
         return metrics.nme(own.landmarks, face.landmarks, size), confidence
 
     if not find:
         return *localized(face.box), np.nan
-    boxes = [found.box for found in landmarker.find(face.image)]
-    best = best_match(boxes, Box.around(face.landmarks))
-    return *localized(face.box), np.inf if best is None else localized(boxes[best])[0]
+    found = landmarker.find(face.image)
+    best = best_match([one.box for one in found], Box.around(face.landmarks))
+    return *localized(face.box), np.inf if best is None else localized(found[best])[0]
 
 
 def _point(value: float, rows: Sequence[tuple[float, float, float]]) -> StressPoint:

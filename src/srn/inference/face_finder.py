@@ -23,6 +23,7 @@ from srn.face.localizer import Float32Array
 from srn.inference.engines import Device
 from srn.inference.found_boxes import (
     SURE,
+    ComplexArray,
     Found,
     IntArray,
     decode_centerface,
@@ -30,6 +31,8 @@ from srn.inference.found_boxes import (
     merge_overlaps,
     parts_of_faces,
     resized,
+    rotations,
+    tilt_beside,
     to_picture,
 )
 from srn.inference.inputs import as_image, check_fractions, check_search, checked_sizes, found_by, is_finder
@@ -58,18 +61,20 @@ class FoundFace:
 
     The box is in picture pixels, in the finder's own convention, and may extend beyond the picture. Of a doubtful face
     the score is below the finder's threshold: its landmarks decide whether it is a face. Turned counter-clockwise by
-    `turn` quarter turns, the picture shows the face about upright.
+    `turn` quarter turns, the picture shows the face about upright; turned further by `tilt` (radians, x to y, so
+    clockwise), it shows it quite upright.
     """
 
     box: Box
     score: float
     doubtful: bool = False
     turn: int = 0
+    tilt: float = 0.0
 
     @property
     def angle(self) -> float:
         """Rotation of the picture that shows the face upright, in radians, x to y."""
-        return -self.turn * math.pi / 2
+        return self.tilt - self.turn * math.pi / 2
 
 
 class FaceFinder(Protocol):
@@ -155,19 +160,25 @@ class CenterFaceFinder(Reopened):
     def _faces(self, found: Sequence[Found]) -> list[FoundFace]:
         """Merge what the searches have found, best first; faces below the threshold only if there is no other."""
         for least in (self.threshold, self.least):
-            boxes, scores, turns = self._merged(found, least)
+            boxes, scores, turns, upright = self._merged(found, least)
             kept = (boxes[:, 3] - boxes[:, 1] >= (self.smallest or 0)) & ~parts_of_faces(boxes, scores)
             if kept.any():
                 break
-        rows = zip(boxes[kept].tolist(), scores[kept].tolist(), turns[kept].tolist(), strict=True)
-        return [FoundFace(Box(*box), score, score <= self.threshold, turn) for box, score, turn in rows]
+        rows = zip(*(values[kept].tolist() for values in (boxes, scores, turns, upright)), strict=True)
+        return [
+            FoundFace(Box(*box), score, score <= self.threshold, turn, tilt_beside(turn, rotation))
+            for box, score, turn, rotation in rows
+        ]
 
-    def _merged(self, found: Sequence[Found], least: float) -> tuple[Float64Array, Float64Array, IntArray]:
-        """Merge the boxes of all searches with scores above `least`: best first, with their scores and turns."""
-        boxes, scores, turns = (np.concatenate(parts) for parts in zip(*(part[1:4] for part in found), strict=True))
-        boxes, scores, turns = (values[scores > least] for values in (boxes, scores, turns))
-        boxes, kept = merge_overlaps(boxes, scores, self.max_iou)
-        return boxes, scores[kept], turns[kept] * self.turned
+    def _merged(
+        self, found: Sequence[Found], least: float
+    ) -> tuple[Float64Array, Float64Array, IntArray, ComplexArray]:
+        """Merge the boxes of all searches with scores above `least`: best first, and what `Found` says of them."""
+        columns = zip(*((part.boxes, part.scores, part.turns, part.upright) for part in found), strict=True)
+        boxes, scores, turns, upright = (np.concatenate(parts) for parts in columns)
+        boxes, scores, turns, upright = (values[scores > least] for values in (boxes, scores, turns, upright))
+        boxes, upright, kept = merge_overlaps(boxes, upright, scores, self.max_iou)
+        return boxes, scores[kept], turns[kept] * self.turned, upright
 
     def _faces_in(self, image: ImageArray) -> list[FoundFace]:
         return self._faces(self._reduced(image, self.sizes, []))
@@ -192,8 +203,8 @@ class CenterFaceFinder(Reopened):
         """Search parts of the picture closely: around faces of few pixels, weak ones, and where small ones may be."""
         last = found[-1]
         enough = self.max_faces is not None and self._certain(found) >= self.max_faces
-        known, known_scores, _ = self._merged(found, self.threshold)
-        boxes, scores, _ = self._merged(found, UNSURE)
+        known, known_scores, *_ = self._merged(found, self.threshold)
+        boxes, scores, *_ = self._merged(found, UNSURE)
         unsure = boxes[(scores <= self.threshold) & (not enough)]
         near = np.vstack([unsure, known if last.scale <= 0.5 else known[:0]])  # enlarging helps weak ones only
         near = near[(near[:, 3] - near[:, 1]) * last.scale < REFINED]
@@ -210,7 +221,7 @@ class CenterFaceFinder(Reopened):
             for region in regions:
                 close = self._find_in(image, region, scale)
                 yield close
-                boxes, scores, _ = self._merged([close], UNSURE)
+                boxes, scores, *_ = self._merged([close], UNSURE)
                 weak = (scores <= self.threshold) & ((boxes[:, 3] - boxes[:, 1]) * scale < CLOSEST)
                 for part in joined(boxes[weak] + MARGIN / (4 * scale) * SIDES, 2 * scale, image.shape):
                     yield _beside(known, self._find_in(image, part, 2 * scale), self.max_iou)
@@ -223,7 +234,7 @@ class CenterFaceFinder(Reopened):
         beyond = np.array([x0, y0, -x1, -y1]) - boxes * [1, 1, -1, -1]  # of each side, in pixels
         cut = (beyond > -CUT / scale) & (np.array(region) != [0, 0, width, height])
         kept = ~cut.any(axis=1) & ((boxes[:, 3] - boxes[:, 1]) * scale < LARGEST_CLOSE)
-        return found._replace(boxes=boxes[kept], scores=found.scores[kept], turns=found.turns[kept])
+        return found._replace(boxes=boxes).select(kept)
 
     def _find_at(self, image: ImageArray, scale: float) -> Found:
         """Search a picture resized by `scale`."""
@@ -233,14 +244,15 @@ class CenterFaceFinder(Reopened):
         padded = np.zeros((1, 3, -(-height // 32) * 32, -(-width // 32) * 32), dtype=np.float32)
         padded[0, :, :height, :width] = reduced.transpose(2, 0, 1)
         heat, size, offset, landmarks = (output[0] for output in self._session.run(OUTPUTS, {"image": padded}))
-        boxes, scores, turns = decode_centerface(heat[0], size, offset, landmarks, min(self.least, UNSURE))
-        return Found(scale, to_picture(boxes, ratio), scores, turns, heat[0, : -(-height // 4), : -(-width // 4)])
+        boxes, scores, turns, upright = decode_centerface(heat[0], size, offset, landmarks, min(self.least, UNSURE))
+        heat = heat[0, : -(-height // 4), : -(-width // 4)]
+        return Found(scale, to_picture(boxes, ratio), scores, turns, upright / scale, heat)
 
 
 def _beside(known: Float64Array, found: Found, max_iou: float) -> Found:
     """Leave out boxes that overlap those already known (K, 4): they were found at a resolution that suits them."""
     new = np.array([iou_with(box, known).max(initial=0) <= max_iou for box in found.boxes], bool)
-    return found._replace(boxes=found.boxes[new], scores=found.scores[new], turns=found.turns[new])
+    return found.select(new)
 
 
 def largest_faces(faces: list[FoundFace], count: int | None) -> list[FoundFace]:
@@ -289,7 +301,11 @@ class YuNetFinder(Reopened):
         rows = rows[np.argsort(-rows[:, -1], kind="stable")]
         rows = rows[(rows[:, 2] > 0) & (rows[:, 3] > 0)]
         boxes = to_picture(np.hstack([rows[:, :2], rows[:, :2] + rows[:, 2:4]]), ratio)
-        return [FoundFace(Box(*box.tolist()), float(row[-1])) for box, row in zip(boxes, rows, strict=True)]
+        found = []
+        for box, row, rotation in zip(boxes, rows, rotations(rows[:, 4:14].reshape(-1, 5, 2)).tolist(), strict=True):
+            turn = round(-float(np.angle(rotation)) / (math.pi / 2)) % 4
+            found.append(FoundFace(Box(*box.tolist()), float(row[-1]), False, turn, tilt_beside(turn, rotation)))
+        return found
 
     def _detect(self, image: ImageArray) -> Float32Array:
         """(K, 15): x, y, width, height, five points, score."""
@@ -323,10 +339,14 @@ class BoxFit:
         if not (self.sx > 0 and self.sy > 0):
             raise InputError.at("box fit", expected, f"{self.sx:g}, {self.sy:g}")
 
-    def apply(self, box: Box, turn: int = 0) -> Box:
-        """Return the landmark box for a finder's box, both in picture pixels; `turn` is the face's (`FoundFace`)."""
+    def apply(self, box: Box, turn: int = 0, tilt: float = 0.0) -> Box:
+        """Return the landmark box for a finder's box, both in picture pixels; `turn`, `tilt` are those of `FoundFace`.
+
+        A tilted face's box is centred on the face's own tight box, which is tilted likewise and of the same size.
+        """
         width, height = (box.width, box.height) if turn % 2 == 0 else (box.height, box.width)
-        x, y = self.dx * width, self.dy * height
+        along, down, cos, sin = self.dx * width, self.dy * height, math.cos(tilt), math.sin(tilt)
+        x, y = cos * along + sin * down, cos * down - sin * along
         for _ in range(turn):
             x, y = -y, x
         return box.adjusted(np.array([x, y]), (self.sx, self.sy) if turn % 2 == 0 else (self.sy, self.sx))
@@ -367,7 +387,7 @@ class LandmarkBoxFinder:
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB; their landmark boxes in picture pixels, best score first."""
         faces = found_by(self.finder, image, FoundFace)
-        return [replace(found, box=self.fit.apply(found.box, found.turn)) for found in faces]
+        return [replace(found, box=self.fit.apply(found.box, found.turn, found.tilt)) for found in faces]
 
 
 def _read_bytes(where: str | os.PathLike[str] | Traversable, expected: str) -> bytes:

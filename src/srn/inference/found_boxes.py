@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, TypeAlias
 
 import cv2
@@ -12,27 +13,40 @@ from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.localizer import Float32Array
 
 IntArray: TypeAlias = npt.NDArray[np.intp]
+ComplexArray: TypeAlias = npt.NDArray[np.complex128]
 
 SURE = 0.55  # score of a face, even within a larger one
+LARGEST_TILT = math.pi / 4  # beyond it the next quarter turn is nearer
+# Eyes, nose tip and corners of the mouth (x + iy) of an upright face: of the mean shape of 300W's training faces, which
+# the shipped weights hold, about their middle, in face units.
+_UPRIGHT = np.array([-0.2073 - 0.2315j, 0.2073 - 0.2315j, 0.0118j, -0.1838 + 0.2256j, 0.1838 + 0.2256j])
 
 
 class Found(NamedTuple):
     """What one search found, in a picture resized by `scale`: K boxes in picture pixels.
 
     `boxes` (K, 4), `scores` (K,); `turns` (K,): quarter turns, counter-clockwise, of the picture that show the face
-    upright, as its landmarks lie. `heat` (h, w) is the probability that a face is centred in a cell of 4 x 4 pixels.
+    upright, as its landmarks lie; `upright` (K,): its rotation likewise, as `rotations` gives it. `heat` (h, w) is the
+    probability that a face is centred in a cell of 4 x 4 pixels.
     """
 
     scale: float
     boxes: Float64Array
     scores: Float64Array
     turns: IntArray
+    upright: ComplexArray
     heat: Float32Array
+
+    def select(self, kept: npt.NDArray[np.bool_]) -> Found:
+        """Return the same search with some of its boxes, by a mask (K,)."""
+        return self._replace(
+            boxes=self.boxes[kept], scores=self.scores[kept], turns=self.turns[kept], upright=self.upright[kept]
+        )
 
 
 def decode_centerface(
     heat: Float32Array, scale: Float32Array, offset: Float32Array, landmarks: Float32Array, threshold: float
-) -> tuple[Float64Array, Float64Array, IntArray]:
+) -> tuple[Float64Array, Float64Array, IntArray, ComplexArray]:
     """Read boxes out of CenterFace's maps: one for each cell of 4 x 4 pixels with a probability above the threshold.
 
     Args:
@@ -42,37 +56,61 @@ def decode_centerface(
         landmarks: (10, h, w) y and x of eyes, nose and corners of the mouth, from the box's corner in its sides.
 
     Returns:
-        Boxes (K, 4), edges in input pixels counted from the corner, scores (K,), and turns (K,) as in `Found`, in
-        reading order.
+        Boxes (K, 4), edges in input pixels counted from the corner, scores (K,), turns (K,) and rotations (K,) as in
+        `Found`, in reading order.
     """
     cells = np.argwhere(heat > threshold)  # (K, 2): row, column
     rows, columns = cells.T
     center = (cells + offset[:, rows, columns].T.astype(np.float64) + 0.5) * 4
     half = np.exp(scale[:, rows, columns].T.astype(np.float64)) * 2
     boxes = np.hstack([(center - half)[:, ::-1], (center + half)[:, ::-1]])
-    points = landmarks[:, rows, columns].T.reshape(-1, 5, 2)
-    down, right = ((points[:, 3:].mean(axis=1) - points[:, :2].mean(axis=1)) * half).T  # from the eyes to the mouth
+    points = landmarks[:, rows, columns].T.reshape(-1, 5, 2) * (2 * half)[:, None]
+    down, right = (points[:, 3:].mean(axis=1) - points[:, :2].mean(axis=1)).T  # from the eyes to the mouth
     turns = np.where(np.abs(right) > np.abs(down), np.where(right < 0, 1, 3), np.where(down < 0, 2, 0))
-    return boxes, heat[rows, columns].astype(np.float64), turns
+    return boxes, heat[rows, columns].astype(np.float64), turns, rotations(points[..., ::-1])
 
 
-def merge_overlaps(boxes: FloatArray, scores: FloatArray, max_iou: float) -> tuple[Float64Array, IntArray]:
+def rotations(points: FloatArray) -> ComplexArray:
+    """Return how a picture is rotated to show faces upright, as complex numbers (K,): the angle, x to y, is theirs.
+
+    It is that of the least-squares similarity to a face that looks ahead, and the mean of several is that of the mean
+    of their points. `points` (K, 5, 2), x and y: eyes, nose tip, corners of the mouth, of both the left one first.
+    """
+    across = points[..., 0] + 1j * points[..., 1]
+    return np.asarray((across - across.mean(axis=-1, keepdims=True)).conj() @ _UPRIGHT, np.complex128)
+
+
+def tilt_beside(turn: int, rotation: complex) -> float:
+    """Return what quarter turns, counter-clockwise, leave of a rotation: radians, x to y, of at most `LARGEST_TILT`.
+
+    It is 0 where more than another quarter turn is left: the points do not show a face that lies so.
+    """
+    tilt = float(np.angle(rotation * 1j**turn))
+    return 0.0 if abs(tilt) > math.pi / 2 else min(max(tilt, -LARGEST_TILT), LARGEST_TILT)
+
+
+def merge_overlaps(
+    boxes: FloatArray, upright: ComplexArray, scores: FloatArray, max_iou: float
+) -> tuple[Float64Array, ComplexArray, IntArray]:
     """Suppress boxes (K, 4) greedily; each box kept becomes the mean of those that agree with it.
 
     Neighbouring cells and other picture sizes detect the same face again. The mean of the boxes with an IoU of at
     least 1/2, weighted by their scores, varies less than the best box alone. A box that overlaps a better one by more
-    than `max_iou` is dropped. Returns the means, best first, and the places of the best boxes in `boxes`.
+    than `max_iou` is dropped. Returns the means, best first, those of `upright` (K,), and the places of the best boxes
+    in `boxes`.
     """
     order = np.argsort(-scores, kind="stable")
-    kept, merged = [], []
+    kept, merged, rotated = [], [], []
     while order.size:
         overlap = iou_with(boxes[order[0]], boxes[order])
         agree = order[overlap >= 0.5]
         kept.append(order[0])
         merged.append(np.average(boxes[agree], axis=0, weights=scores[agree]))
+        rotated.append(np.average(upright[agree], weights=scores[agree]))
         overlap[0] = np.inf  # the box itself leaves the list for every max_iou
         order = order[overlap <= max_iou]
-    return np.array(merged, dtype=np.float64).reshape(-1, 4), np.array(kept, dtype=np.intp)
+    means = np.array(merged, dtype=np.float64).reshape(-1, 4)
+    return means, np.array(rotated, dtype=np.complex128), np.array(kept, dtype=np.intp)
 
 
 def parts_of_faces(boxes: Float64Array, scores: Float64Array) -> npt.NDArray[np.bool_]:

@@ -110,7 +110,7 @@ def check_flag(name: str, value: Any) -> None:
 
 
 def found_by(finder: Any, image: ImageArray, kind: type[_Found]) -> list[_Found]:
-    """Return the faces, of a kind with a box and a score, that a finder of the user's finds in a picture.
+    """Return the faces, of a kind with a box, score, turn and tilt, that a finder of the user's finds in a picture.
 
     Raises:
         InputError: it returns something else.
@@ -118,9 +118,10 @@ def found_by(finder: Any, image: ImageArray, kind: type[_Found]) -> list[_Found]
     found = finder.find(image)
     faces = list(found) if isinstance(found, Iterable) and not isinstance(found, str) else [found]
     for face in faces:
-        box, score = getattr(face, "box", None), getattr(face, "score", None)
-        if not (isinstance(face, kind) and isinstance(box, Box) and isinstance(score, Real) and math.isfinite(score)):
-            expected = f"a list of {kind.__name__}, each with a Box and a score"
+        numbers = [getattr(face, name, None) for name in ("score", "turn", "tilt")]
+        fits = isinstance(face, kind) and isinstance(getattr(face, "box", None), Box)
+        if not (fits and all(isinstance(value, Real) and math.isfinite(value) for value in numbers)):
+            expected = f"a list of {kind.__name__}, each with a Box and a score, its turn and tilt numbers"
             raise InputError.at(f"{type(finder).__name__}.find", expected, repr(face)[:100])
     return faces
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from numbers import Real
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from srn.errors import InputError, check_count, is_out_of_memory, shown
 from srn.face.geometry import Box, CropGeometry, ImageArray
@@ -18,6 +17,7 @@ from srn.face.localizer import Localizer
 from srn.inference.cores import check_threads
 from srn.inference.engines import Device, Precision, Runtime, check_choice
 from srn.inference.face import Face, Faces
+from srn.inference.face_boxes import BoxLike, Task
 from srn.inference.face_finder import (
     CenterFaceFinder,
     FaceFinder,
@@ -58,46 +58,6 @@ TURNS = (np.pi / 2, np.pi, -np.pi / 2)  # radians, x to y
 # The finder tells how most faces lie. One that it took to lie otherwise has a first view of no confidence.
 UNSURE_FOUND = 0.3  # mean confidence of it from which a found face lies as the finder says
 SMALLEST_TURNED = 16.0  # size of a found face, pixels, below which no turn makes it sure
-
-LARGEST_BOX = 20  # size of a caller's face box, in longer sides of the picture
-
-BoxLike = Box | Sequence[float] | npt.NDArray[np.floating]
-
-
-class _Task(NamedTuple):
-    """A face to localize; `number` is the index of its picture."""
-
-    number: int
-    image: ImageArray
-    box: Box
-    score: float
-    found: bool = False  # by the face finder
-    angle: float = 0.0  # by which the picture is rotated to show the face upright, radians, x to y
-
-
-def as_box(values: BoxLike) -> Box:
-    """Convert four numbers x0, y0, x1, y1 to a `Box`; anything else is an `InputError`."""
-    if isinstance(values, Box):
-        return values
-    try:
-        if isinstance(values, str | bytes | Mapping):
-            raise TypeError
-        x0, y0, x1, y1 = (float(v) for v in values)
-    except (TypeError, ValueError) as error:
-        raise InputError.at("face box", "four numbers x0, y0, x1, y1", shown(values)) from error
-    return Box(x0, y0, x1, y1)
-
-
-def box_in(image: ImageArray, values: BoxLike) -> Box:
-    """Convert a face box as `as_box` does; one outside the picture (H, W, 3), or of a senseless size, is an error."""
-    box, (height, width) = as_box(values), image.shape[:2]
-    meets = box.x0 <= width - 1 and box.x1 >= 0 and box.y0 <= height - 1 and box.y1 >= 0
-    if not (meets and 1 <= box.size <= LARGEST_BOX * max(height, width)):
-        expected = (
-            f"a face box of at least 1 pixel in the picture of {width} x {height}, at most {LARGEST_BOX} times it"
-        )
-        raise InputError.at("face box", expected, f"({', '.join(f'{value:g}' for value in box.as_array())})")
-    return box
 
 
 def _check_kinds(weights: Any, localizer: Any, face_finder: Any, smallest: Any) -> None:
@@ -209,20 +169,22 @@ class FaceLandmarker:
             self._finder = LandmarkBoxFinder(finder)
         found = self._finder.find(image)
         if (fit := self._scheme_fit) is not None:
-            found = [replace(face, box=fit.apply(face.box, face.turn)) for face in found]
+            found = [replace(face, box=fit.apply(face.box, face.turn, face.tilt)) for face in found]
         doubtful = [face for face in found if face.doubtful][:DOUBTFUL_FACES]
         believed = []
         if doubtful:
             # Without turns and with two views at most: the limits were measured so.
-            tasks = [_Task(0, image, face.box, face.score, angle=face.angle) for face in doubtful]
+            tasks = [Task.of_found(0, image, face) for face in doubtful]
             views = self._viewed(tasks, self._first_view(tasks), most=2)
             for face, view in zip(doubtful, views, strict=True):
                 if view.confidence is None:
                     continue
                 sure = float(view.mean_confidence[0])
                 if sure >= max(BELIEVED_CONFIDENCE, BELIEVED_TOGETHER - face.score):
-                    # What hides a face misleads the finder's box more than the landmarks.
-                    believed.append(replace(face, box=Box.around(view.shapes[0]), doubtful=False))
+                    # What hides a face misleads the finder more than the landmarks.
+                    lies = _angle(self.looker.geometry_of_shape(view.shapes[0]))
+                    tilt = math.remainder(lies + face.turn * math.pi / 2, math.tau)
+                    believed.append(replace(face, box=Box.around(view.shapes[0]), doubtful=False, tilt=tilt))
         faces = sorted([face for face in found if not face.doubtful] + believed, key=lambda face: -face.score)
         return largest_faces(faces, self.max_faces)
 
@@ -238,6 +200,7 @@ class FaceLandmarker:
 
         Args:
             boxes: tight landmark boxes (brows to chin) in picture pixels, x0, y0, x1, y1, instead of the face finder's.
+                Faces that `find` has found may stand among them; they are localized as those that `detect` finds.
 
         Returns:
             The faces, best score first, or in the order of `boxes`.
@@ -263,12 +226,12 @@ class FaceLandmarker:
         if given is not None and len(given) != len(pictures):
             raise InputError.at("boxes", f"a list for each of {len(pictures)} pictures", f"{len(given)} lists")
         given = None if given is None else [box_list(f"boxes[{k}]", group) for k, group in enumerate(given)]
-        tasks: list[_Task] = []
+        tasks: list[Task] = []
         for number, image in enumerate(pictures):
             if given is None:
-                tasks += [_Task(number, image, face.box, face.score, True, face.angle) for face in self.find(image)]
+                tasks += [Task.of_found(number, image, face) for face in self.find(image)]
             else:
-                tasks += [_Task(number, image, box_in(image, values), 1.0) for values in given[number]]
+                tasks += [Task.of_given(number, image, values) for values in given[number]]
         faces: list[list[Face]] = [[] for _ in pictures]
         for task, view in zip(tasks, self._localize_in_batches(tasks), strict=True):
             faces[task.number].append(self._face(task, view))
@@ -309,7 +272,7 @@ class FaceLandmarker:
             self.looker, self.find, config or TrackerConfig(**given), passes=passes, frame_rate=frame_rate
         )
 
-    def _localize_in_batches(self, tasks: Sequence[_Task]) -> list[View]:
+    def _localize_in_batches(self, tasks: Sequence[Task]) -> list[View]:
         """Localize faces, `batch_size` at a time; where memory ends, that is halved, and the batch tried again."""
         views: list[View] = []
         while len(views) < len(tasks):
@@ -322,7 +285,7 @@ class FaceLandmarker:
                 self.batch_size = len(batch) // 2
         return views
 
-    def _localize(self, tasks: Sequence[_Task]) -> list[View]:
+    def _localize(self, tasks: Sequence[Task]) -> list[View]:
         """Localize B >= 1 faces; the view of each is that of the crop's turn which is surest."""
         first_views = self._first_view(tasks)
         views = self._viewed(tasks, first_views)
@@ -345,11 +308,11 @@ class FaceLandmarker:
                         views[k] = view
         return views
 
-    def _first_view(self, tasks: Sequence[_Task], angle: float = 0.0) -> View:
+    def _first_view(self, tasks: Sequence[Task], angle: float = 0.0) -> View:
         """View faces in the crops of their boxes, turned further by `angle`."""
         return self._view(tasks, [self.looker.geometry_of_box(task.box, task.angle + angle) for task in tasks])
 
-    def _viewed(self, tasks: Sequence[_Task], first: View, most: int = MOST_VIEWS) -> list[View]:
+    def _viewed(self, tasks: Sequence[Task], first: View, most: int = MOST_VIEWS) -> list[View]:
         """View B >= 1 faces again, as often as pays; returns the combined view of each."""
         views, faces = [first], list(range(len(tasks)))
         results = [first.select([k]) for k in faces]
@@ -376,14 +339,19 @@ class FaceLandmarker:
     def _again(self, views: int, displacement: float, result: View) -> bool:
         return is_viewed_again(self.accuracy, views, displacement, float(result.mean_confidence[0]))
 
-    def _view(self, tasks: Sequence[_Task], geometries: Sequence[CropGeometry]) -> View:
+    def _view(self, tasks: Sequence[Task], geometries: Sequence[CropGeometry]) -> View:
         return self.looker.view([task.image for task in tasks], geometries)
 
-    def _face(self, task: _Task, view: View) -> Face:
+    def _face(self, task: Task, view: View) -> Face:
         visibility, confidence = chosen(view.visibility, 0), chosen(view.confidence, 0)
-        cos, sin = view.geometries[0].matrix[:, 0]
         # `BoxFit` knows how the finder took the face to lie; if it lies otherwise, its box is that of its landmarks.
-        mistaken = task.found and math.cos(math.atan2(sin, cos) - task.angle) < math.sqrt(0.5)
+        mistaken = task.found and math.cos(_angle(view.geometries[0]) - task.angle) < math.sqrt(0.5)
         box = Box.around(view.shapes[0]) if mistaken else task.box
         face = Face(view.shapes[0], visibility, confidence, box, task.score, self.localizer.scheme)
         return face.within(*task.image.shape[:2])
+
+
+def _angle(geometry: CropGeometry) -> float:
+    """Return the angle by which a crop rotates the picture, in radians, x to y."""
+    cos, sin = geometry.matrix[:, 0].tolist()
+    return math.atan2(sin, cos)

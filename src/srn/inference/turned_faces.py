@@ -32,6 +32,8 @@ class TurnedFace(Protocol):
     def score(self) -> float: ...
     @property
     def turn(self) -> int: ...
+    @property
+    def tilt(self) -> float: ...
 
 
 FaceT = TypeVar("FaceT", bound=TurnedFace)
@@ -53,7 +55,7 @@ def righted(image: ImageArray, faces: Sequence[FaceT], search: Search[FaceT], ma
     for number, face in enumerate(faces):
         best = number < TRIED
         if face.turn or (unsure and best and face.score >= SUSPECTED):
-            face = _placed(image, face, search, ALL if best else (face.turn,)) or replace(face, turn=0)
+            face = _placed(image, face, search, ALL if best else (face.turn,)) or replace(face, turn=0, tilt=0.0)
         if all(face.box.iou(other.box) <= max_iou for other in found):
             found.append(face)
     return sorted(found, key=lambda face: -face.score)

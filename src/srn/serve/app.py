@@ -20,7 +20,8 @@ import srn
 from srn.errors import DataError, InputError, SrnError, first_line, is_out_of_memory
 from srn.inference.batch import Choice
 from srn.inference.face import Faces
-from srn.inference.landmarker import FaceLandmarker, as_box
+from srn.inference.face_boxes import as_box
+from srn.inference.landmarker import FaceLandmarker
 from srn.inference.views import Accuracy
 from srn.media.pictures import decode_image, decoded_bytes
 from srn.media.results import compact, picture_record

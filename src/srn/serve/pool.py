@@ -13,7 +13,8 @@ import numpy as np
 
 from srn.face.geometry import ImageArray
 from srn.inference.face import Faces
-from srn.inference.landmarker import BoxLike, FaceLandmarker
+from srn.inference.face_boxes import BoxLike
+from srn.inference.landmarker import FaceLandmarker
 from srn.inference.views import Accuracy
 
 TOGETHER = 16

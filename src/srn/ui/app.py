@@ -141,10 +141,10 @@ class Desk:
     def detect_by(self, weights: str, upload: Upload, accuracy: Accuracy, min_confidence: float | None) -> Any:
         """Return the record of a picture by other weights."""
         landmarker, image = self.other(weights), decode_image(upload.content, upload.name)
-        boxes = [found.box for found in self.service.landmarker.find(image)]  # the same faces side by side
+        faces = self.service.landmarker.find(image)  # the same faces side by side
         with self._lock:
             landmarker.accuracy = accuracy
-            (found,) = landmarker.detect_batch([image], [boxes])
+            (found,) = landmarker.detect_batch([image], [faces])
         kept, _ = Choice(None, 0.0, min_confidence).kept(found)
         return {**picture_record(upload.path, image.shape[:2], kept.to_dict()), "weights": landmarker.localizer.name}
 
