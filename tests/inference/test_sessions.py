@@ -60,7 +60,9 @@ def test_cuda_without_its_provider(machine: Callable[..., list[list[str]]], tiny
 def test_cuda_whose_libraries_do_not_load(machine: Callable[..., list[list[str]]], tiny_weights: Path) -> None:
     """ONNX Runtime would run on the processor, and say nothing."""
     machine([CUDA, CPU], [CPU])
-    with pytest.raises(InputError, match=f"expected CUDA and cuDNN of the versions .*, found {CUDA}, which does not start"):
+    with pytest.raises(
+        InputError, match=f"expected CUDA and cuDNN of the versions .*, found {CUDA}, which does not start"
+    ):
         open_localizer(tiny_weights, device="cuda")
 
 

@@ -95,7 +95,7 @@ def open_session(
         let_interruption_pass(error)
         raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
     if wanted[0] not in session.get_providers():  # ONNX Runtime falls back to the CPU without an error
-        needs = "CUDA and cuDNN of the versions that it was built for" if wanted[0] == CUDA_PROVIDER else "its libraries"
+        needs = "CUDA and cuDNN of the versions it was built for" if wanted[0] == CUDA_PROVIDER else "its libraries"
         raise InputError.at("execution provider", needs, f"{wanted[0]}, which does not start")
     return session
 
