@@ -19,7 +19,7 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from srn.cli import options
-from srn.errors import SrnError, is_interruption, with_causes
+from srn.errors import DataError, SrnError, is_interruption, with_causes
 from srn.files import FileKind, Output, check_outputs
 
 INTERRUPTED = 130  # exit code after Ctrl-C and SIGTERM
@@ -44,7 +44,9 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
             for name, (option, kind, apart) in marks.items()
             if (value := values[name]) is not None
         ]
-        check_outputs(outputs, _paths(value for name, value in values.items() if name not in marks), force=force)
+        inputs = {name: value for name, value in values.items() if name not in marks}
+        _check_inputs(value for name, value in inputs.items() if name != "paths")  # of which each is named, if odd
+        check_outputs(outputs, _paths(inputs.values()), force=force)
         for name in gathered:
             values[name] = options.Engine(**{field: values.pop(field) for field in options.Engine._fields})
         with quiet_libraries(), _interruptible():
@@ -110,6 +112,17 @@ def _marked(name: str, parts: tuple[Any, ...]) -> tuple[str, FileKind | None, bo
     option = name.upper() if isinstance(info, ArgumentInfo) else f"--{name.replace('_', '-')}"
     option = info.default if isinstance(info.default, str) else option  # where typer keeps a name of an annotation
     return (option, mark, False) if isinstance(mark, FileKind) else (option, None, mark.apart)
+
+
+def _check_inputs(values: Iterable[Any]) -> None:
+    """Raise `DataError` where a pipe or a device is given in the place of a file: it may never end, or never begin.
+
+    Those that the shell opened (`<(command)`) have a writer. What is given as text may be a stream.
+    """
+    for path in _paths(value for value in values if not isinstance(value, str)):
+        is_open = path.parent in (Path("/dev/fd"), Path("/proc/self/fd")) or path == Path("/dev/stdin")
+        if os.path.exists(path) and not (is_open or os.path.isfile(path) or os.path.isdir(path)):
+            raise DataError.at(path, "a file or a folder", "a pipe or a device")
 
 
 def _paths(values: Iterable[Any]) -> Iterator[Path]:

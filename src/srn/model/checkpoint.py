@@ -37,7 +37,10 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[
     Raises:
         WeightsError: the file is missing, broken, or does not have the digest stored in it. Older files have none.
     """
-    with WeightsError.reading(path, "a safetensors file"):
+    expected = "a safetensors file"
+    if os.path.exists(path) and not os.path.isfile(path):  # a pipe would hold the process in foreign code
+        raise WeightsError.at(path, expected, "a folder, a pipe or a device")
+    with WeightsError.reading(path, expected):
         with safe_open(os.fspath(path), framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = dict(file.metadata() or {})
