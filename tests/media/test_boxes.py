@@ -69,7 +69,8 @@ def test_csv(tmp_path: Path, text: str) -> None:
     [
         ("b.csv", "path,x0,y0,x1,y1\na.jpg,1,2,30,40\nb.jpg,1,2,x,4\n", "line 3", "1 2 x 4"),
         ("b.csv", "a.jpg,1,2,3\n", "line 1", "1 2 3"),
-        ("b.csv", "a.jpg\n", "line 1", "nothing"),
+        ("b.csv", "a.jpg\n", "line 1", "only 'a.jpg'"),
+        ("b.csv", "a.jpg;1;2;3;4\n", "line 1", "only 'a.jpg;1;2;3;4'"),  # of a spreadsheet
         ("b.csv", "a.jpg,1,2,3,4,5\n", "line 1", "1 2 3 4 5"),
         ("b.csv", "a.jpg,10,2,3,4\n", "line 1", "10 2 3 4"),
         ("b.csv", "a.jpg,1,2,nan,4\n", "line 1", "1 2 nan 4"),
@@ -94,6 +95,7 @@ def test_a_bad_box_is_named_with_its_line(tmp_path: Path, name: str, text: str, 
     [
         ('{"a": [[1,2', "expected JSON, found a mistake in line 1, column 12"),
         ("[[1, 2, 3, 4]]", "found a list"),
+        ('{"a.jpg": [[1, 2, 3, 4]], "a.jpg": []}', "expected JSON, found the name 'a.jpg' twice"),
         ('{"images": [{"path": "a.jpg"}]}', "picture 1: expected a 'path' and 'faces' with a 'box', as srn detect"),
         ('{"images": [{"file_name": "a.jpg"}]}', "found no 'path'"),
         ('{"a.jpg": {"box": [1, 2, 3, 4]}}', 'expected an object {"picture"'),
@@ -112,6 +114,15 @@ def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match=r"b\.csv: expected a readable file of boxes"):
         read_boxes(tmp_path / "b.csv")
+
+
+@pytest.mark.parametrize("name", ["a\u2028b.jpg", "a\x85b.jpg", "a\x0bb.jpg", "a\nb.jpg"])
+def test_any_line_end_may_stand_in_a_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "b.csv").write_text(f'"{name}",1,2,30,40\n', newline="")
+    record = json.dumps({"path": name, "faces": [{"box": [1, 2, 30, 40]}]}, ensure_ascii=False)
+    (tmp_path / "b.jsonl").write_text(f"{record}\n\n", newline="")
+    for file in ("b.csv", "b.jsonl"):
+        assert read_boxes(tmp_path / file) == {name: [Box(1, 2, 30, 40)]}
 
 
 def test_boxes_are_found_by_path_before_name() -> None:

@@ -149,6 +149,7 @@ def test_pictures_without_a_face_in_any_form(tmp_path: Path) -> None:
     ("name", "content", "found"),
     [
         ("a.json", '{"a.jpg": 5}', "a.json: a.jpg: expected points"),
+        ("a.json", '{"a.jpg": [[1, 2]], "a.jpg": [[3, 4]]}', "found the name 'a.jpg' twice"),
         ("a.json", '{"a.jpg": [[1, NaN]]}', "a.json: a.jpg: expected finite points"),
         ("a.json", '{"a.jpg": [[1, 2], [3]]}', "a.json: a.jpg: expected finite points"),
         ("a.json", '{"a.jpg": [[1, -1e308]]}', "found a point at 1e+308"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import unicodedata
@@ -23,15 +24,24 @@ _Row: TypeAlias = tuple[str, str, Sequence[object] | None]
 
 def _json_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
     with DataError.reading(path, "JSON"):
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=named_once)
     return _rows_of(content, path)
+
+
+def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object: of two values of one name Python would keep the last."""
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the name {max(names, key=names.count)!r} twice")
+    return dict(pairs)
 
 
 def _jsonl_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
     records = []
-    for number, line in enumerate(text.splitlines(), 1):
-        with DataError.reading(f"{path}: line {number}", "a JSON object"):
-            records.append(json.loads(line))
+    for number, line in enumerate(text.split("\n"), 1):  # other line ends may stand in names
+        if line.strip():
+            with DataError.reading(f"{path}: line {number}", "a JSON object"):
+                records.append(json.loads(line))
     return _rows_of({"images": records}, path)
 
 
@@ -60,7 +70,9 @@ def _of_records(records: Iterable[Any], path: str | os.PathLike[str]) -> dict[st
 
 def _csv_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
     with DataError.reading(path, "a CSV table"):
-        for number, row in enumerate(csv.reader(text.splitlines()), 1):
+        reader = csv.reader(io.StringIO(text, newline=None))
+        for row in reader:
+            number = reader.line_num
             if not "".join(row).strip() or (number == 1 and row[1:2] and row[1].strip() == "x0"):  # or the header
                 continue
             yield f"{path}: line {number}", row[0], row[1:]
@@ -91,18 +103,18 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
     for where, picture, values in _ROWS.get(Path(path).suffix.lower(), _csv_rows)(text, path):
         of_picture = boxes.setdefault(picture, [])
         if values is not None:
-            of_picture.append(_box(where, values))
+            of_picture.append(_box(where, picture, values))
     return boxes
 
 
-def _box(where: str, values: Sequence[object]) -> Box:
+def _box(where: str, picture: str, values: Sequence[object]) -> Box:
     try:
         x0, y0, x1, y1 = (float(str(value)) for value in values)
         if max(map(abs, (x0, y0, x1, y1))) > LARGEST_COORDINATE:
             raise InputError.at(where, f"pixels up to {LARGEST_COORDINATE:g}", "more")
         return Box(x0, y0, x1, y1)
     except (ValueError, InputError) as error:
-        found = " ".join(str(value) for value in values)[:200] or "nothing"
+        found = " ".join(str(value) for value in values)[:200] or f"only {picture[:200]!r}"
         raise DataError.at(where, "four numbers x0 < x1, y0 < y1 as 'x0, y0, x1, y1'", found) from error
 
 

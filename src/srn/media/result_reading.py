@@ -18,6 +18,7 @@ import numpy as np
 
 from srn.errors import DataError, MissingDependencyError
 from srn.files import STANDARD_OUTPUT
+from srn.media.boxes import named_once
 from srn.media.limits import LARGEST_COORDINATE, check_bytes
 from srn.media.listing import is_shadow
 from srn.media.pts import read_pts
@@ -81,7 +82,7 @@ def _of_file(path: Path) -> Named:
         with DataError.reading(path, f"predictions: {FORMATS}"):
             check_bytes(path, path.stat().st_size)
             if suffix == ".json":
-                content = json.loads(path.read_bytes())
+                content = json.loads(path.read_bytes(), object_pairs_hook=named_once)
         if suffix == ".json":
             yield from _of_content(content, path)
         elif suffix == ".jsonl":
