@@ -64,11 +64,11 @@ class Observation:
     found: list[FoundFace]
     seconds: float
 
-    def match(self, fit: BoxFit) -> Box | None:
-        """Give the finder's own box that overlaps the target best after the fit; None below `MATCH_IOU`."""
-        overlaps = [fit.apply(face.box).iou(self.target) for face in self.found]
+    def match(self, fit: BoxFit) -> FoundFace | None:
+        """Give the found face whose box overlaps the target best after the fit; None below `MATCH_IOU`."""
+        overlaps = [fit.apply(face.box, face.turn, face.tilt).iou(self.target) for face in self.found]
         best = int(np.argmax(overlaps)) if overlaps else -1
-        return self.found[best].box if best >= 0 and overlaps[best] >= MATCH_IOU else None
+        return self.found[best] if best >= 0 and overlaps[best] >= MATCH_IOU else None
 
 
 def low_resolution(data: Path) -> set[str]:
@@ -103,7 +103,7 @@ def fit_boxes(observations: Sequence[Observation]) -> BoxFit:
     """Alternate matching and medians of shift and scale until the fit stays."""
     fit = BoxFit()
     for _ in range(20):
-        pairs = [(box, seen.target) for seen in observations if (box := seen.match(fit)) is not None]
+        pairs = [(face.box, seen.target) for seen in observations if (face := seen.match(fit)) is not None]
         if not pairs:
             raise SrnError(f"no face was found with an IoU of at least {MATCH_IOU}: nothing to fit")
         ratios = []
@@ -121,11 +121,11 @@ def residuals(observations: Sequence[Observation], fit: BoxFit) -> npt.NDArray[n
     """Give fitted minus true left, top, right, bottom (K, 4) of K matched faces, over the true width or height."""
     rows = [np.empty((0, 4))]
     for seen in observations:
-        box = seen.match(fit)
-        if box is not None:
+        face = seen.match(fit)
+        if face is not None:
             target = seen.target
             size = np.array([target.width, target.height, target.width, target.height])
-            rows.append(((fit.apply(box).as_array() - target.as_array()) / size)[None])
+            rows.append(((fit.apply(face.box, face.turn, face.tilt).as_array() - target.as_array()) / size)[None])
     return np.concatenate(rows)
 
 
