@@ -17,6 +17,7 @@ from srn.face.geometry import Box
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
 from srn.media.pictures import write_image
 from srn.media.pts import read_pts
+from srn.media.result_reading import read_results
 
 Shape = npt.NDArray[np.float64]
 
@@ -109,6 +110,18 @@ def test_every_broken_annotation_has_a_line(tmp_path: Path, pictures: Path, face
         f"{start}9: bbox: expected a box: x, y, width > 0, height > 0, found 1 2 0 4",
     ]
     assert report.problems == expected
+
+
+def test_two_pictures_of_one_id_are_told(tmp_path: Path, pictures: Path, face: Shape) -> None:
+    path = write(tmp_path / "a.json", [annotation(7, 1, face * 50 + 60)])
+    content = json.loads(path.read_text())
+    same = dict(content["images"][1])
+    path.write_text(json.dumps(content | {"images": [*content["images"], same]}))
+    assert len(read_coco(path, IBUG_68, ReadingReport())) == 1
+    path.write_text(json.dumps(content | {"images": [*content["images"], same | {"file_name": "0.png"}]}))
+    for read in (lambda: read_coco(path, IBUG_68, ReadingReport()), lambda: read_results(path)):
+        with pytest.raises(DataError, match="found another picture of the id 1"):
+            read()
 
 
 @pytest.mark.parametrize(

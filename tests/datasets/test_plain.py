@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from srn.datasets.report import ReadingReport
 from srn.errors import DataError
 from srn.face.geometry import Box
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
-from srn.media.pictures import write_image
+from srn.media.pictures import encode_image, write_image
 from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
@@ -139,6 +140,20 @@ def test_a_table_with_subsets_and_hidden_points(tmp_path: Path, face: Shape) -> 
         f"{start}6: {expected}, found no 'x5'; left out",
         f"{start}7: expected points with a width and a height, found all in one line; left out",
     ]
+
+
+def test_a_table_of_names_that_are_not_utf_8(tmp_path: Path, face: Shape) -> None:
+    name = os.fsdecode(b"caf\xe9")
+    (tmp_path / f"{name}.png").write_bytes(encode_image(PIXELS, ".png"))
+    values = {"picture": f"{name}.png"} | {
+        f"{axis}{i}": f"{value:.3f}"
+        for i, point in enumerate(face * 9)
+        for axis, value in zip("xy", point, strict=True)
+    }
+    (tmp_path / "t.csv").write_bytes(os.fsencode(f"{','.join(values)}\n{','.join(values.values())}\n"))
+    samples, report = read_plain(tmp_path)
+    assert [sample.path.name for sample in samples] == [f"{name}.png"]
+    assert report.problems == []
 
 
 @pytest.mark.parametrize("name", ["../a.png", "{folder}/a.png", "x/../../a.png", "..\\\\a.png", ""])

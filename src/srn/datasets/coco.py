@@ -98,7 +98,10 @@ def _content(file: Path) -> tuple[dict[Any, str], list[dict[str, Any]]]:
     """Return the pictures' names by `id`, and the annotations of single faces."""
     with DataError.reading(file, "COCO annotations ('images', 'annotations')"):
         content = json.loads(file.read_bytes())
-        names = {image["id"]: str(image["file_name"]) for image in content["images"]}
+        names: dict[Any, str] = {}
+        for image in content["images"]:
+            if names.setdefault(image["id"], str(image["file_name"])) != str(image["file_name"]):
+                raise ValueError(f"another picture of the id {image['id']}")
         return names, [a for a in content["annotations"] if not a.get("iscrowd")]
 
 

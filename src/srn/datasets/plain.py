@@ -92,7 +92,7 @@ def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> lis
     """Read the faces of a CSV table, line by line; raise `DataError` where it is missing or lacks a column."""
     n = scheme.n_points
     with DataError.reading(file, "a table of landmarks (.csv)"):
-        rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8-sig"))))
+        rows = list(csv.reader(io.StringIO(_text(file))))
     header = [name.strip() for name in rows[0]] if rows else []
     needed = ["picture", *(f"{axis}{i}" for i in range(n) for axis in "xy")]
     missing = [name for name in needed if name not in header]
@@ -126,11 +126,15 @@ def _pts_folders(root: Path) -> list[Path]:
     return sorted(folder for folder in found if BOXES_FOLDER not in folder.relative_to(root).parts)
 
 
+def _text(table: Path) -> str:
+    return table.read_text(encoding="utf-8-sig", errors="surrogateescape")  # names keep bytes that are not UTF-8
+
+
 def _is_table(path: Path) -> bool:
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
             header = {name.strip() for name in file.readline(1 << 20).split(",")}
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return False
     return {"picture", "x0", "y0"} <= header
 
@@ -159,7 +163,7 @@ def _count_points(folders: Sequence[Path], coco: Sequence[Path], tables: Sequenc
                 if annotation.get("keypoints"):
                     return len(annotation["keypoints"]) // 3
     for path in tables:
-        header = path.read_text(encoding="utf-8-sig").splitlines()[0].split(",")
+        header = _text(path).splitlines()[0].split(",")
         return sum(name.strip()[:1] == "x" and name.strip()[1:].isdecimal() for name in header)
     return None
 

@@ -175,7 +175,8 @@ def _of_coco(content: Mapping[str, Any], path: Path) -> Named:
     images = content.get("images")
     for number, image in enumerate(images if isinstance(images, list) else [], 1):
         with DataError.reading(f"{path}: image {number}", "'id' and 'file_name'"):
-            names[image["id"]] = str(image["file_name"])
+            if names.setdefault(image["id"], str(image["file_name"])) != str(image["file_name"]):
+                raise ValueError(f"another picture of the id {image['id']}")
     if not names:
         raise DataError.at(path, "COCO 'images' with 'id' and 'file_name' beside the 'annotations'", "none")
     yield from ((name, []) for name in names.values())
