@@ -135,6 +135,26 @@ def test_videos_of_any_suffix_and_what_is_no_video(srn: Run, finding: dict[str, 
     }  # fmt: skip
 
 
+def test_no_folder_hides_what_is_in_another(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    """Beside a folder of videos alone, the pictures of the others were left as they are, without a word."""
+    picture(tmp_path / "pictures" / "a.jpg")
+    for name in ("videos", "far"):
+        video(tmp_path / name / "b.mp4")
+    (tmp_path / "videos" / "c.psd").write_bytes(b"8BPS")
+    (tmp_path / "videos" / "link").symlink_to(tmp_path / "far")
+    (tmp_path / "empty").mkdir()
+    for number, order in enumerate((["pictures", "videos", "empty"], ["empty", "videos", "pictures"])):
+        out = tmp_path / f"out{number}"
+        ran = srn("anonymize", *(tmp_path / name for name in order), "--out", out)
+        assert ran.code == 1
+        assert {path.name for path in out.iterdir()} == {"a_covered.jpg", "b_covered.mp4"}
+        assert ran.err.splitlines()[2:] == [
+            f"of a format that is not read, and not covered: {tmp_path / 'videos' / 'c.psd'}",
+            f"links to folders, which are not followed, and not covered: {tmp_path / 'videos' / 'link'}",
+            f"failed: {tmp_path / 'empty'}: expected pictures or videos to cover, found none",
+        ]
+
+
 def test_the_picture_below_an_exif_thumbnail_is_covered_and_the_thumbnail_is_gone(
     srn: Run, finding: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -291,7 +311,8 @@ def test_one_that_cannot_be_written_ends_no_other(
 def test_mistakes(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
     assert "no such file" in srn("anonymize", tmp_path / "none.jpg", "--out", tmp_path / "out").mistake
     (tmp_path / "empty").mkdir()
-    assert "a folder with pictures" in srn("anonymize", tmp_path / "empty", "--out", tmp_path / "out").mistake
+    ran = srn("anonymize", tmp_path / "empty", "--out", tmp_path / "out")
+    assert ran.mistake == f"{tmp_path / 'empty'}: expected pictures or videos to cover, found none"
     assert not (tmp_path / "out").exists()
 
 

@@ -88,6 +88,9 @@ def anonymize(
         problems += _cover_one_video(landmarker, source, target, chosen, sound=sound, last=last)
     if work.listing.unread:
         options.note(f"of a format that is not read, and not covered: {options.some(work.listing.unread)}")
+    links = [path for path in work.listing.others if os.path.isdir(path)]
+    if links:
+        options.note(f"links to folders, which are not followed, and not covered: {options.some(links, None)}")
     options.exit_if_failed(problems)
 
 
@@ -106,13 +109,10 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
     """Sort the given files and those of the folders into pictures and videos; what lies in `out` is left out.
 
     Raises:
-        DataError: a path does not exist, or holds neither.
+        DataError: a path does not exist, or all of them hold neither.
     """
     suffixes = FOURCC if find_pyav() is None else CODECS
     videos: list[tuple[Path, Path]] = []
-    pictures: list[PictureFile] = []
-    joined = Listing([], [], [], [])
-    broken: list[str] = []
     taken: set[Path] = set()
 
     def add_video(source: Path, name: Path) -> None:
@@ -127,27 +127,28 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
     files = [path for path in paths if not _is_video(path)]
     for path in (path for path in paths if path not in files):
         add_video(path, Path(path.name))
-    folders = [path for path in files if path.is_dir()]
-    for folder in folders:
+    listing = pictures_in(files, empty=True)
+    pictures = [picture for picture in listing.pictures if not _below(picture.path, out)]
+    empty: list[DataError] = []
+    for folder in (path for path in files if path.is_dir()):
+        before = len(videos) + len(listing.problems)
         for file in sorted(folder.rglob("*")):
             if _below(file, out) or is_shadow(file) or is_remains(file):
                 continue
             if file.suffix.lower() not in SOUND_SUFFIXES and _is_video(file):
                 add_video(file, file.relative_to(folder))
             elif file.suffix.lower() in VIDEO_SUFFIXES and not file.is_dir():
-                broken.append(str(DataError.at(file, "a video that can be read", "none by its first bytes")))
-    try:
-        joined = pictures_in(files) if files else joined
-    except DataError:
-        if not videos and not broken:
-            raise
-        rest = [path for path in files if not path.is_dir()]
-        joined = pictures_in(rest) if rest else joined
-    pictures = [picture for picture in joined.pictures if not _below(picture.path, out)]
-    joined.problems.extend(broken)
-    if not (pictures or videos or broken):
-        raise DataError.at(files[0], "pictures or videos to cover", "only those of --out")
-    return _Work(pictures, videos, joined)
+                problem = DataError.at(file, "a video that can be read", "none by its first bytes")
+                listing.problems.append(str(problem))
+        if len(videos) + len(listing.problems) == before and not any(
+            picture.path.is_relative_to(folder) for picture in pictures
+        ):
+            found = "none" if len(pictures) == len(listing.pictures) else "only those of --out"
+            empty.append(DataError.at(folder, "pictures or videos to cover", found))
+    if empty and not (pictures or videos or listing.problems):
+        raise empty[0]
+    listing.problems.extend(map(str, empty))
+    return _Work(pictures, videos, listing)
 
 
 def _is_video(path: Path) -> bool:

@@ -45,10 +45,13 @@ class Listing(NamedTuple):
     others: list[Path]
 
 
-def pictures_in(paths: Iterable[Path]) -> Listing:
+def pictures_in(paths: Iterable[Path], *, empty: bool = False) -> Listing:
     """List the pictures of files and folders (with the folders inside), without overlays of earlier runs.
 
     Shadow files of macOS (`._a.jpg`) and remains of interrupted runs are passed over.
+
+    Args:
+        empty: whether folders may contain no picture.
 
     Raises:
         DataError: a path does not exist, or a folder contains no picture.
@@ -58,7 +61,7 @@ def pictures_in(paths: Iterable[Path]) -> Listing:
     for path in paths:
         if os.path.isdir(path):  # unlike Path's, it takes any name
             inside = _walk(path, listing)
-            if not inside:
+            if not inside and not empty:
                 found = listing.problems[-1].rpartition("found ")[2] if listing.problems else "none"
                 raise DataError.at(path, "a folder with pictures", found)
             relative = [(picture, picture.relative_to(path)) for picture in inside]
