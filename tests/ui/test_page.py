@@ -235,3 +235,8 @@ def test_a_phones_width(page: Any) -> None:
     assert page.locator("#stage").bounding_box()["width"] <= 390
     page.locator("[data-save=json]").scroll_into_view_if_needed()
     assert page.locator("#stage").bounding_box()["y"] >= 0  # the picture stays in sight
+    page.select_option("#other", "robust")  # two of them would cover everything else
+    page.wait_for_selector("#second-caption:not(:empty)")
+    page.locator("[data-save=json]").scroll_into_view_if_needed()
+    assert page.locator("#stage").bounding_box()["y"] < 0
+    page.click("#another", timeout=5_000)
