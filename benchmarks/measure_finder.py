@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ from srn.inference.face_finder import (
     YuNetFinder,
     default_fit,
 )
+from srn.inference.looker import Looker
+from srn.inference.runtime import open_localizer
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts
 
@@ -52,17 +55,18 @@ BOX_FIT_FILE = Path(srn.inference.__path__[0]) / "box_fit.json"
 HEADER = (
     f"{'faces of':22} {'n':>5}  {'recall':>6}  "
     + "  ".join(f"{side + ' %':>13}" for side in SIDES)
-    + f"  {'found':>6}  {'ms':>6}"
+    + f"  {'tilt':>4}  {'off':>4}  {'found':>6}  {'ms':>6}"
 )
 
 
 @dataclass(frozen=True)
 class Observation:
-    """An annotated face, and all faces found in its picture."""
+    """An annotated face, and all faces found in its picture. `angle` shows it upright, as `FoundFace.angle` does."""
 
     target: Box
     found: list[FoundFace]
     seconds: float
+    angle: float = 0.0
 
     def match(self, fit: BoxFit) -> FoundFace | None:
         """Give the found face whose box overlaps the target best after the fit; None below `MATCH_IOU`."""
@@ -82,7 +86,7 @@ def low_resolution(data: Path) -> set[str]:
 
 def observe(finder: FaceFinder, data: Path, folder: str, step: int) -> list[Observation]:
     """Run the finder over every `step`-th annotated picture of a folder."""
-    omitted = low_resolution(data)
+    omitted, looker = low_resolution(data), Looker(open_localizer(None, threads=1))
     stems = [path.with_suffix("") for path in sorted((data / folder).glob("*.pts"))]
     stems = [stem for stem in stems if f"{folder}/{stem.name}" not in omitted][::step]
     if not stems:
@@ -95,7 +99,9 @@ def observe(finder: FaceFinder, data: Path, folder: str, step: int) -> list[Obse
         image = read_image(picture)
         start = time.perf_counter()
         found = finder.find(image)
-        observations.append(Observation(Box.around(read_pts(f"{stem}.pts")), found, time.perf_counter() - start))
+        seconds, points = time.perf_counter() - start, read_pts(f"{stem}.pts")
+        (cos, sin), target = looker.geometry_of_shape(points).matrix[:, 0], Box.around(points)
+        observations.append(Observation(target, found, seconds, math.atan2(sin, cos)))
     return observations
 
 
@@ -129,6 +135,13 @@ def residuals(observations: Sequence[Observation], fit: BoxFit) -> npt.NDArray[n
     return np.concatenate(rows)
 
 
+def tilts(observations: Sequence[Observation], fit: BoxFit) -> npt.NDArray[np.float64]:
+    """Give how far K matched faces lie from upright, and how far off the finder's angle is: degrees (K, 2)."""
+    matched = [(seen.angle, face.angle) for seen in observations if (face := seen.match(fit)) is not None]
+    true, found = np.array(matched).reshape(-1, 2).T
+    return np.abs(np.rad2deg(np.stack([np.angle(np.exp(1j * true)), np.angle(np.exp(1j * (found - true)))], axis=1)))
+
+
 def statistics(observations: Sequence[Observation], fit: BoxFit) -> dict[str, object]:
     """Summarize recall and residuals for `box_fit.json`."""
     errors = residuals(observations, fit)
@@ -141,13 +154,17 @@ def statistics(observations: Sequence[Observation], fit: BoxFit) -> dict[str, ob
 
 
 def row(name: str, observations: Sequence[Observation], fit: BoxFit) -> str:
-    """Format recall, mean and standard deviation of each side in per cent, faces a picture, and milliseconds."""
+    """Format recall, each side in per cent, median tilt and its error in degrees, faces a picture, milliseconds."""
     errors = residuals(observations, fit) * 100
     sides = "  ".join(f"{mean:+5.1f} +- {std:4.1f}" for mean, std in zip(errors.mean(0), errors.std(0), strict=True))
     milliseconds = 1e3 * float(np.median([seen.seconds for seen in observations]))
     faces = float(np.mean([len(seen.found) for seen in observations]))
     recall = 100 * len(errors) / len(observations)
-    return f"{name:22} {len(observations):5}  {recall:6.1f}  {sides}  {faces:6.2f}  {milliseconds:6.1f}"
+    tilt, off = np.median(tilts(observations, fit), axis=0)
+    return (
+        f"{name:22} {len(observations):5}  {recall:6.1f}  {sides}  {tilt:4.1f}  {off:4.1f}"
+        f"  {faces:6.2f}  {milliseconds:6.1f}"
+    )
 
 
 def write_fit(path: Path, name: str, fit: BoxFit, facts: dict[str, object]) -> None:
