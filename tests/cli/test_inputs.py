@@ -10,6 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from srn.cli.data import load_faces
+from srn.datasets.pack import pack_faces
+from srn.datasets.sample import Sample
+from srn.face.scheme import IBUG_68
 from srn.media.pictures import write_image
 
 
@@ -53,3 +57,16 @@ def test_boxes_from_another_command(srn: Callable[..., Any], tmp_path: Path, kno
     finally:
         os.close(out)
     assert (ran.code, ran.err) == (0, "1 face in 1 picture\n")
+
+
+def test_a_run_goes_on_with_its_own_faces_and_says_so(
+    tmp_path: Path, face: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_image(tmp_path / "a.png", np.zeros((99, 99, 3), np.uint8))
+    kept, _ = pack_faces([Sample(tmp_path / "a.png", face * 50 + 50, IBUG_68, "mine")])
+    kept.save(tmp_path / "faces.npz")
+    pack, problems = load_faces([tmp_path / "others"], tmp_path / "faces.npz", reuse=True)
+    assert (pack.digest(), problems) == (kept.digest(), [])
+    assert capsys.readouterr().err == f"{tmp_path / 'faces.npz'}: the faces of the run, as it began, are used\n"
+    load_faces([], tmp_path / "faces.npz", reuse=True)
+    assert capsys.readouterr().err == ""

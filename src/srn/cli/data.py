@@ -37,6 +37,8 @@ def load_faces(
     cannot be used.
     """
     if reuse and keep is not None and keep.exists():
+        if data:  # which may be other faces by now
+            options.note(f"{keep}: the faces of the run, as it began, are used")
         return FacePack.load(keep), []
     dataset = open_faces(options.joined_data(data), split=split)
     if dataset.packed is not None:
