@@ -46,7 +46,8 @@ def command_line(called: str | None = None) -> typer.Typer:
     """Make the command line with all commands, or with the one that is called and the names of the others."""
     app = typer.Typer(
         name="srn",
-        help="Occlusion-robust facial landmarks: detect, track, evaluate, train.",
+        help="Occlusion-robust facial landmarks: detect, track, evaluate, train.\n\n"
+        "To begin: `srn detect portrait.jpg --out drawn`, or `srn ui` to try it in the browser.",
         no_args_is_help=True,
         add_completion=False,  # `srn completion` prints the script
         rich_markup_mode="markdown",
