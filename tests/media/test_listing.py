@@ -38,6 +38,14 @@ def test_stems_are_unique(tmp_path: Path) -> None:
     assert stems(pictures_in([tmp_path / "a.bmp", tmp_path / "in" / "a.png"]).pictures) == ["a", "a_2"]
 
 
+def test_names_that_are_one_file_elsewhere_are_told_apart(tmp_path: Path) -> None:
+    """Windows and macOS write `A.pts` and `a.pts`, or one accent in two forms, into one file."""
+    for folder, name in (("1", "A.jpg"), ("2", "a.png"), ("3", "\u00e9.png"), ("4", "e\u0301.png")):
+        made(tmp_path / folder, name)
+    found = stems(pictures_in([tmp_path / folder for folder in "1234"]).pictures)
+    assert found == ["A", "a_2", "\u00e9", "e\u0301_2"]
+
+
 def test_overlays_of_an_earlier_run_are_left_out(tmp_path: Path) -> None:
     made(tmp_path, "a.jpg", "a_landmarks.jpg", "tall_landmarks.png")
     # The first is an overlay of a.jpg; the last is a picture of that name, for there is no "tall" beside it.

@@ -17,7 +17,7 @@ from srn.files import COVERED, OVERLAY, VIDEO, Output, check_outputs, write_atom
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.ffmpeg import find_pyav, is_container, quiet
-from srn.media.listing import Listing, PictureFile, is_remains, is_shadow, pictures_in
+from srn.media.listing import Listing, PictureFile, is_remains, is_shadow, pictures_in, same_file
 from srn.media.pictures import IMAGE_SUFFIXES, encode_image
 from srn.media.video_reading import open_video
 from srn.media.video_writing import CODECS, FOURCC, VideoWriter
@@ -113,15 +113,15 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
     """
     suffixes = FOURCC if find_pyav() is None else CODECS
     videos: list[tuple[Path, Path]] = []
-    taken: set[Path] = set()
+    taken: set[str] = set()
 
     def add_video(source: Path, name: Path) -> None:
         suffix = name.suffix.lower() if name.suffix.lower() in suffixes else ".mp4"
         stem, number = name.with_suffix(""), 1
-        while (target := out / f"{stem}{SUFFIX}{suffix}") in taken:
+        while same_file(target := out / f"{stem}{SUFFIX}{suffix}") in taken:
             number += 1
             stem = name.with_name(f"{name.stem}_{number}")
-        taken.add(target)
+        taken.add(same_file(target))
         videos.append((source, target))
 
     files = [path for path in paths if not _is_video(path)]

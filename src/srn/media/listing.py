@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import unicodedata
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -57,7 +58,7 @@ def pictures_in(paths: Iterable[Path], *, empty: bool = False) -> Listing:
         DataError: a path does not exist, or a folder contains no picture.
     """
     listing = Listing([], [], [], [])
-    taken: set[Path] = set()
+    taken: set[str] = set()
     for path in paths:
         if os.path.isdir(path):  # unlike Path's, it takes any name
             inside = _walk(path, listing)
@@ -71,12 +72,17 @@ def pictures_in(paths: Iterable[Path], *, empty: bool = False) -> Listing:
             raise DataError.at(path, "a picture or a folder", "no such file")
         for picture, name in relative:
             stem, number = name.with_suffix(""), 1
-            while stem in taken:  # `a.jpg` and `a.png` must not overwrite each other's results
+            while same_file(stem) in taken:  # `a.jpg` and `a.png` must not overwrite each other's results
                 number += 1
                 stem = name.with_name(f"{name.stem}_{number}")
-            taken.add(stem)
+            taken.add(same_file(stem))
             listing.pictures.append(PictureFile(picture, stem))
     return listing
+
+
+def same_file(path: Path) -> str:
+    """Return a text that is the same for names of which Windows and macOS make one file: `A.jpg` and `a.jpg`."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def _walk(root: Path, listing: Listing) -> list[Path]:
