@@ -52,6 +52,16 @@ def forget_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scheme_module, "SCHEMES", MappingProxyType(known))
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """PyTorch sums in the same order whatever the machine: for tests that compare runs bit by bit."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of the real data sets; a test that wants them is skipped where they are absent."""

@@ -26,6 +26,8 @@ from srn.model.checkpoint import save_network
 from srn.model.config import preset
 from srn.model.network import StructuralRelationNetwork
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def write_face(picture: Path, points: Path, landmarks: npt.NDArray[np.float64], seed: int) -> None:
     picture.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +80,6 @@ def test_the_composition_keeps_every_occluded_face() -> None:
     chosen = composed(hidden)
     assert set(range(0, 40, 4)) <= set(chosen.tolist())
     assert len(chosen) == len(set(chosen.tolist())) == 10 + round(10 * 84 / 147)
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    """Small tensors on one thread: several would wait for each other."""
-    torch = pytest.importorskip("torch")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -15,6 +15,10 @@ import pytest
 from srn.cli import main as command_line
 from srn.cli import options
 from srn.media.pictures import write_image
+from srn.media.pts import write_pts
+from srn.media.video_writing import VideoWriter
+
+from ..conftest import coordinate_picture
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,27 @@ def knowing(
     return localizer
 
 
-@pytest.fixture
-def coordinate_file() -> Callable[..., Path]:
-    """Writes a picture whose red is x, whose green is y and whose blue says which it is."""
+def coordinate_file(path: Path, blue: int = 0, size: tuple[int, int] = (256, 256)) -> Path:
+    """Write a `coordinate_picture`, whose blue says which it is."""
+    write_image(path, coordinate_picture(*size, blue), quality=100)
+    return path
 
-    def write(path: Path, blue: int = 0, size: tuple[int, int] = (256, 256)) -> Path:
-        y, x = np.mgrid[: size[1], : size[0]]
-        write_image(path, np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8), quality=100)
+
+@pytest.fixture
+def annotated_file(truths: dict[int, npt.NDArray[np.float64]]) -> Callable[[Path, int], Path]:
+    """Writes a picture of `coordinate_file` and, beside it, the landmarks of its face."""
+
+    def write(path: Path, blue: int) -> Path:
+        coordinate_file(path, blue)
+        write_pts(path.with_suffix(".pts"), truths[blue])
         return path
 
     return write
+
+
+def grey_video(path: Path, frames: int, rate: float = 30.0, size: tuple[int, int] = (160, 120)) -> Path:
+    """A video in which nothing happens."""
+    with VideoWriter(path, rate) as video:
+        for k in range(frames):
+            video.write(np.full((size[1], size[0], 3), 90, np.uint8), k / rate)
+    return path

@@ -21,9 +21,10 @@ from srn.inference.face import Face, Faces
 from srn.inference.face_finder import FoundFace
 from srn.media.pictures import read_image, write_image
 from srn.media.video_reading import open_video
-from srn.media.video_writing import VideoWriter
 from srn.uses import anonymize
 from srn.uses.cover import FILL
+
+from .conftest import grey_video
 
 Run = Callable[..., Any]
 Shape = npt.NDArray[np.float64]
@@ -73,10 +74,7 @@ def picture(path: Path, value: int = 120) -> Path:
 
 def video(path: Path, count: int = 6) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with VideoWriter(path, 10.0) as writer:
-        for k in range(count):
-            writer.write(np.full((SIZE, SIZE, 3), 120, np.uint8), k / 10)
-    return path
+    return grey_video(path, count, 10.0, (SIZE, SIZE))
 
 
 def centre(path: Path) -> list[int]:

@@ -11,9 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from srn.evaluation import speed_steps
 from srn.media.pictures import write_image
 
 Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def little_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round, one frame to track, and no other runtime (`tests/evaluation/test_speed_steps.py` has all)."""
+    monkeypatch.setattr("srn.evaluation.timing.LEAST_ROUNDS", 1)
+    monkeypatch.setattr("srn.evaluation.speed_steps.CYCLE", 1)
+    monkeypatch.setattr("srn.evaluation.speed_steps.ARITHMETIC", speed_steps.ARITHMETIC[:2])
 
 
 def test_a_quick_run_with_a_pair(srn: Run, tiny_weights: Path, tmp_path: Path) -> None:
@@ -47,7 +56,6 @@ def test_a_quick_run_with_a_pair(srn: Run, tiny_weights: Path, tmp_path: Path) -
 def test_iterations_are_cut_off(srn: Run, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Without --quick all parts are there; a network of one iteration has none to leave out."""
     monkeypatch.setattr("srn.evaluation.speed_steps.BATCHES", (1,))
-    monkeypatch.setattr("srn.evaluation.speed_steps.CYCLE", 1)
     ran = srn("benchmark", "--seconds", "0", "--threads", "1", "--weights", tiny_weights, "--json", tmp_path / "b.json")
     assert ran.code == 0, ran.err
     groups = {step["group"] for step in json.loads((tmp_path / "b.json").read_text(encoding="utf-8"))["steps"]}

@@ -31,6 +31,8 @@ from srn.media.pts import write_pts
 from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
 
+from .conftest import coordinate_file, grey_video
+
 Run = Callable[..., Any]
 Shape = npt.NDArray[np.float64]
 
@@ -44,15 +46,13 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: Shape, coordinate_file: Callable[..., Path]) -> Path:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: Shape) -> Path:
     """The working folder: pictures, an annotated set, a video, a box file, a letter, and weights."""
     coordinate_file(tmp_path / "a.png").rename(tmp_path / "a.jpg")
     for name in ("b.jpg", "set/c.jpg"):
         write_image(tmp_path / name, np.full((200, 200, 3), 120, np.uint8))
     write_pts(tmp_path / "set" / "c.pts", face * 80 + 100)
-    with VideoWriter(tmp_path / "v.mp4", 30.0) as video:
-        for k in range(8):
-            video.write(np.full((120, 160, 3), 90, np.uint8), k / 30)
+    grey_video(tmp_path / "v.mp4", 8)
     (tmp_path / "boxes.json").write_text('{"a.jpg": [[60, 60, 140, 140]]}')
     (tmp_path / "letter.txt").write_text("Dear reader")
     (tmp_path / "w.onnx").write_bytes(b"\x08\x08")

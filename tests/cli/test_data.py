@@ -15,12 +15,14 @@ from srn.datasets.kinds import KINDS
 from srn.datasets.pack import FacePack
 from srn.media.pts import write_pts
 
+from .conftest import coordinate_file
+
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def root(tmp_path: Path, coordinate_file: Callable[..., Path], face: Shape) -> Path:
+def root(tmp_path: Path, face: Shape) -> Path:
     for index, name in enumerate(("afw/a", "afw/b", "helen/trainset/c", "ibug/d")):
         coordinate_file(tmp_path / "300W" / f"{name}.jpg", 50 * index)
         write_pts(tmp_path / "300W" / f"{name}.pts", face * 100 + 128 - index)

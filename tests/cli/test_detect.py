@@ -24,6 +24,8 @@ from srn.inference.batch import detect_pictures
 from srn.media.pictures import read_image, write_image
 from srn.media.pts import read_pts
 
+from .conftest import coordinate_file
+
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]
 File = Callable[..., Path]
@@ -39,7 +41,7 @@ def box_around(shape: Shape) -> list[float]:
 
 
 @pytest.fixture
-def three(tmp_path: Path, coordinate_file: File, truths: dict[int, Shape]) -> Path:
+def three(tmp_path: Path, truths: dict[int, Shape]) -> Path:
     """A folder with three pictures, one in a folder inside, and their boxes in `boxes.json` beside it."""
     for name, blue in (("a.png", 0), ("b.PNG", 100), ("in/c.png", 200)):
         coordinate_file(tmp_path / "faces" / name, blue)
@@ -131,7 +133,7 @@ def test_csv_where_the_weights_say_less(srn: Run, knowing: Any, three: Path, tmp
     assert srn("detect", three / "a.png", *arguments).code == 0
     lines = (tmp_path / "landmarks.csv").read_text().splitlines()
     assert len(lines) == 69
-    assert all(line.endswith(",,") for line in lines[1:])
+    assert all(line.endswith(", ") for line in lines[1:])
 
 
 def test_several_paths_keep_their_order(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
@@ -139,7 +141,7 @@ def test_several_paths_keep_their_order(srn: Run, knowing: Any, three: Path, tmp
     assert [Path(image["path"]).name for image in json.loads(ran.out)["images"]] == ["b.PNG", "c.png", "a.png"]
 
 
-def test_more_pictures_than_one_batch(srn: Run, knowing: Any, coordinate_file: File, tmp_path: Path) -> None:
+def test_more_pictures_than_one_batch(srn: Run, knowing: Any, tmp_path: Path) -> None:
     for index in range(19):
         coordinate_file(tmp_path / "many" / f"{index:02}.png", (0, 100, 200)[index % 3])
     boxes = boxes_file(tmp_path / "b.json", {f"{i:02}.png": [[70, 70, 180, 190]] for i in range(19)})
@@ -343,9 +345,7 @@ def test_the_accuracy_is_heard(srn: Run, knowing: Any, three: Path, tmp_path: Pa
 # --- nothing is written over
 
 
-def test_pictures_of_one_stem(
-    srn: Run, knowing: Any, coordinate_file: File, tmp_path: Path, truths: dict[int, Shape]
-) -> None:
+def test_pictures_of_one_stem(srn: Run, knowing: Any, tmp_path: Path, truths: dict[int, Shape]) -> None:
     first = coordinate_file(tmp_path / "x" / "a.png", 0)
     second = coordinate_file(tmp_path / "x" / "a.bmp", 100)
     third = coordinate_file(tmp_path / "y" / "a.png", 200)
@@ -360,7 +360,7 @@ def test_pictures_of_one_stem(
 
 
 def test_further_faces_keep_off_other_pictures_names(
-    srn: Run, knowing: Any, coordinate_file: File, tmp_path: Path, truths: dict[int, Shape]
+    srn: Run, knowing: Any, tmp_path: Path, truths: dict[int, Shape]
 ) -> None:
     """A second face of `a` must not take the file of the picture `a_2`."""
     pictures = [coordinate_file(tmp_path / "a.png", 0), coordinate_file(tmp_path / "a_2.png", 100)]
@@ -488,7 +488,7 @@ def test_what_is_left_out_is_told(
     assert ran.err.splitlines()[0] == line.format(tmp_path / "many.json")
 
 
-def test_lines_go_to_jsonl(srn: Run, knowing: Any, tmp_path: Path, coordinate_file: Any, truths: Any) -> None:
+def test_lines_go_to_jsonl(srn: Run, knowing: Any, tmp_path: Path, truths: Any) -> None:
     """To a file of any name and to the standard output the same line for each picture."""
     picture = coordinate_file(tmp_path / "a.png")
     box = [*truths[0].min(axis=0).tolist(), *truths[0].max(axis=0).tolist()]
@@ -504,7 +504,7 @@ def test_lines_go_to_jsonl(srn: Run, knowing: Any, tmp_path: Path, coordinate_fi
     assert both == f"--jsonl: expected no --json beside it, found {tmp_path / 'c.json'}"
 
 
-def test_parquet_has_the_rows_of_csv(srn: Run, knowing: Any, tmp_path: Path, coordinate_file: Any, truths: Any) -> None:
+def test_parquet_has_the_rows_of_csv(srn: Run, knowing: Any, tmp_path: Path, truths: Any) -> None:
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
     picture = coordinate_file(tmp_path / "a.png")

@@ -16,16 +16,17 @@ from srn.face.metrics import NORMALIZERS
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts, write_pts
 
+from .conftest import coordinate_file
+
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def root(tmp_path: Path, coordinate_file: Callable[..., Path], truths: dict[int, Shape]) -> Path:
+def root(tmp_path: Path, annotated_file: Callable[..., Path], truths: dict[int, Shape]) -> Path:
     """Two folders with three annotated faces, and detector boxes for those of the first."""
     for name, blue in (("one/a", 0), ("one/b", 100), ("two/c", 200)):
-        coordinate_file(tmp_path / "set" / f"{name}.png", blue)
-        write_pts(tmp_path / "set" / f"{name}.pts", truths[blue])
+        annotated_file(tmp_path / "set" / f"{name}.png", blue)
         if name.startswith("one"):
             (x0, y0), (x1, y1) = truths[blue].min(axis=0), truths[blue].max(axis=0)
             write_pts(tmp_path / "set" / "bbs" / f"{name}.pts", np.array([[x0, y0], [x0, y1], [x1, y1], [x1, y0]]) + 4)
@@ -115,9 +116,7 @@ def test_two_networks_on_the_same_faces(
     assert f"{pair['difference'] * 100:+.2f} points on 3 faces" in line
 
 
-def test_videos(
-    srn: Run, biased: dict[int, float], coordinate_file: Callable[..., Path], truths: dict[int, Shape], tmp_path: Path
-) -> None:
+def test_videos(srn: Run, biased: dict[int, float], truths: dict[int, Shape], tmp_path: Path) -> None:
     """Six frames that are the same: a constant error does not shake, and nobody finds a face in a gradient."""
     for frame in range(1, 7):
         coordinate_file(tmp_path / "videos" / "clip" / "imgs" / f"{frame:06d}.png", 0)

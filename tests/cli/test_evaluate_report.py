@@ -12,18 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.media.pts import write_pts
+from .conftest import coordinate_file
 
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def root(tmp_path: Path, coordinate_file: Callable[..., Path], truths: dict[int, Shape]) -> Path:
+def root(tmp_path: Path, annotated_file: Callable[..., Path]) -> Path:
     """The same subset name in two datasets."""
     for name, blue in (("300W/ibug/a", 0), ("300W/ibug/b", 100), ("masked/ibug/a", 0)):
-        coordinate_file(tmp_path / f"{name}.png", blue)
-        write_pts(tmp_path / f"{name}.pts", truths[blue])
+        annotated_file(tmp_path / f"{name}.png", blue)
     (tmp_path / "300W" / "bbs").mkdir()
     (tmp_path / "masked" / "bbs").mkdir()
     return tmp_path
@@ -90,7 +89,7 @@ def test_a_localizer_that_is_of_no_file_is_never_kept(srn: Run, knowing: Any, ro
 
 
 def test_the_root_of_another_dataset_stands_for_its_test_set(
-    srn: Run, knowing: Any, tmp_path: Path, coordinate_file: Callable[..., Path], truths: dict[int, Shape]
+    srn: Run, knowing: Any, tmp_path: Path, truths: dict[int, Shape]
 ) -> None:
     """WFLW's 68-point list: six flags, and a test subset."""
     coordinate_file(tmp_path / "W" / "WFLW_images" / "e" / "a.png", 0)

@@ -12,6 +12,8 @@ import pytest
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
 
+from .conftest import coordinate_file
+
 
 @pytest.fixture
 def shape(face: np.ndarray) -> np.ndarray:
@@ -59,7 +61,7 @@ def test_a_kind_that_needs_templates_asks_for_them(srn: Any, tmp_path: Path, sha
 
 
 def test_names_that_are_not_utf_8_work_from_pictures_to_the_report(
-    srn: Any, knowing: Any, tmp_path: Path, truths: dict[int, np.ndarray], coordinate_file: Any
+    srn: Any, knowing: Any, tmp_path: Path, truths: dict[int, np.ndarray]
 ) -> None:
     stem = tmp_path / "faces" / os.fsdecode(b"<b>caf\xe9")
     coordinate_file(stem.with_suffix(".png"))

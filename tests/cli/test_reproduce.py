@@ -12,18 +12,16 @@ import numpy.typing as npt
 import pytest
 
 from srn.files import TABLES
-from srn.media.pts import write_pts
 
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def root(tmp_path: Path, coordinate_file: Callable[..., Path], truths: dict[int, Shape]) -> Path:
+def root(tmp_path: Path, annotated_file: Callable[..., Path]) -> Path:
     """300W with a test face of each kind."""
     for name, blue in (("ibug/a", 0), ("helen/testset/b", 100), ("lfpw/testset/c", 200)):
-        coordinate_file(tmp_path / "data" / "300W" / f"{name}.png", blue)
-        write_pts(tmp_path / "data" / "300W" / f"{name}.pts", truths[blue])
+        annotated_file(tmp_path / "data" / "300W" / f"{name}.png", blue)
     return tmp_path / "data"
 
 
@@ -127,11 +125,9 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, bool]]:
 
 
 def test_variants_are_trained_with_one_budget_and_seed(
-    reproduce: Run, knowing: Any, trainings: list[tuple[str, Any, bool]], root: Path, truths: dict[int, Shape],
-    coordinate_file: Callable[..., Path], tmp_path: Path,
-) -> None:  # fmt: skip
-    coordinate_file(root / "300W" / "afw" / "t.png", 0)
-    write_pts(root / "300W" / "afw" / "t.pts", truths[0])
+    reproduce: Run, knowing: Any, trainings: list[tuple[str, Any, bool]], root: Path, annotated_file: Any
+) -> None:
+    annotated_file(root / "300W" / "afw" / "t.png", 0)
     ran = reproduce("table7", "table8", "--train", "--budget", "640", "--seed", "5")
     assert ran.code == 0
     configs = {name: config for name, config, _ in trainings}
@@ -152,11 +148,9 @@ def test_variants_are_trained_with_one_budget_and_seed(
 
 
 def test_table_9_without_occluded_faces(
-    trainings: list[tuple[str, Any, bool]], root: Path, truths: dict[int, Shape], coordinate_file: Callable[..., Path],
-    reproduce: Run, knowing: Any,
-) -> None:  # fmt: skip
-    coordinate_file(root / "300W" / "afw" / "t.png", 0)
-    write_pts(root / "300W" / "afw" / "t.pts", truths[0])
+    reproduce: Run, knowing: Any, trainings: list[tuple[str, Any, bool]], root: Path, annotated_file: Any
+) -> None:
+    annotated_file(root / "300W" / "afw" / "t.png", 0)
     reproduce("table9", "--train", "--budget", "64")
     bare = {name: config.augmentation for name, config, _ in trainings}
     assert list(bare) == ["full", "without-occlusion"]

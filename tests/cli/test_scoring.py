@@ -11,17 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.media.pts import write_pts
-
 Shape = npt.NDArray[np.float64]
 Run = Callable[..., Any]
 
 
 @pytest.fixture
-def root(tmp_path: Path, coordinate_file: Callable[..., Path], truths: dict[int, Shape]) -> Path:
+def root(tmp_path: Path, annotated_file: Callable[..., Path]) -> Path:
     for name, blue in (("one/a", 0), ("one/b", 100)):
-        coordinate_file(tmp_path / "set" / f"{name}.png", blue)
-        write_pts(tmp_path / "set" / f"{name}.pts", truths[blue])
+        annotated_file(tmp_path / "set" / f"{name}.png", blue)
     return tmp_path / "set" / "one"
 
 

@@ -25,6 +25,8 @@ from srn.media.pictures import read_image
 from srn.media.video_reading import TimedFrame, open_video
 from srn.media.video_writing import VideoWriter
 
+from .conftest import grey_video
+
 Run = Callable[..., Any]
 Picture = npt.NDArray[np.uint8]
 Shape = npt.NDArray[np.float64]
@@ -68,11 +70,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, face: Shape) -> dict[str, Any]:
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """Twelve grey frames."""
-    path = tmp_path / "clip.mp4"
-    with VideoWriter(path, 30.0) as video:
-        for k in range(12):
-            video.write(np.full((120, 160, 3), 90, np.uint8), k / 30)
-    return path
+    return grey_video(tmp_path / "clip.mp4", 12)
 
 
 def test_lines_and_video(srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path, face: Shape) -> None:

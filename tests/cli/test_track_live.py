@@ -19,7 +19,8 @@ from srn.face.scheme import IBUG_68
 from srn.files import CHART, SHEET
 from srn.inference.batch import detect_pictures
 from srn.inference.face import Face
-from srn.media.video_writing import VideoWriter
+
+from .conftest import coordinate_file, grey_video
 
 Run = Callable[..., Any]
 
@@ -27,11 +28,7 @@ Run = Callable[..., Any]
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
     """Eight grey frames."""
-    path = tmp_path / "clip.mp4"
-    with VideoWriter(path, 10.0) as video:
-        for k in range(8):
-            video.write(np.full((120, 160, 3), 90, np.uint8), k / 10)
-    return path
+    return grey_video(tmp_path / "clip.mp4", 8, 10.0)
 
 
 @pytest.fixture
@@ -143,7 +140,7 @@ def test_a_window_that_is_closed_ends_the_run_in_order(
     assert len((tmp_path / "p.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_contact_sheet(srn: Run, knowing: Any, coordinate_file: Any, tmp_path: Path) -> None:
+def test_a_contact_sheet(srn: Run, knowing: Any, tmp_path: Path) -> None:
     for number, blue in enumerate((0, 100)):
         coordinate_file(tmp_path / "in" / f"{number}.jpg", blue)
     (tmp_path / "boxes.json").write_text('{"0.jpg": [[70, 80, 170, 180]], "1.jpg": [[73, 65, 183, 175]]}')
@@ -157,7 +154,7 @@ def test_a_contact_sheet(srn: Run, knowing: Any, coordinate_file: Any, tmp_path:
 
 
 def test_a_sheet_that_cannot_be_written_and_one_of_an_interrupted_run(
-    srn: Run, knowing: Any, coordinate_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    srn: Run, knowing: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     coordinate_file(tmp_path / "0.jpg", 0)
     (tmp_path / "boxes.json").write_text('{"0.jpg": [[70, 80, 170, 180]]}')

@@ -11,7 +11,7 @@ import pytest
 
 from srn.datasets.pack import pack_faces
 from srn.datasets.sample import Sample
-from srn.face.scheme import COFW_29, IBUG_68
+from srn.face.scheme import COFW_29, IBUG_68, LandmarkScheme
 from srn.media.pictures import write_image
 
 pytest.importorskip("torch")
@@ -78,13 +78,7 @@ def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
     """Two steps from the shipped weights on six faces; the run remembers that it is one of clips."""
     from srn.model.checkpoint import load_network
 
-    rng = np.random.default_rng(0)
-    points = rng.uniform(20, 100, (68, 2))
-    samples = []
-    for index in range(6):
-        write_image(tmp_path / f"{index}.png", rng.integers(0, 256, (120, 120, 3), dtype=np.uint8))
-        samples.append(Sample(tmp_path / f"{index}.png", points + index, IBUG_68, "toy"))
-    pack_faces(samples)[0].save(tmp_path / "faces.npz")
+    noise_pack(tmp_path, IBUG_68, 6)
     common = ("--workers", "0", "--device", "cpu", "--precision", "float32", "--out", tmp_path / "run")
     ran = srn(
         "train", "--clips", "--set", "clips.frames=2", "--set", "batch_size=4", "--faces", "4", "--set", "validation=2",
@@ -99,6 +93,17 @@ def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
     assert (tmp_path / "run" / "log.csv").read_text().count("\n") == 3
 
 
+def noise_pack(folder: Path, scheme: LandmarkScheme, count: int) -> None:
+    """Writes `faces.npz`: faces on pictures of noise."""
+    rng = np.random.default_rng(0)
+    points = rng.uniform(20, 100, (scheme.n_points, 2))
+    samples = []
+    for index in range(count):
+        write_image(folder / f"{index}.png", rng.integers(0, 256, (120, 120, 3), dtype=np.uint8))
+        samples.append(Sample(folder / f"{index}.png", points + index, scheme, "toy"))
+    pack_faces(samples)[0].save(folder / "faces.npz")
+
+
 @pytest.fixture
 def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What `srn train` would run with, given `faces.npz` of one face: the runs themselves are left out."""
@@ -111,9 +116,7 @@ def recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return tmp_path
 
     monkeypatch.setattr(start, "train", train)
-    write_image(tmp_path / "a.png", np.zeros((120, 120, 3), np.uint8))
-    points = np.random.default_rng(0).uniform(20, 100, (68, 2))
-    pack_faces([Sample(tmp_path / "a.png", points, IBUG_68, "toy")])[0].save(tmp_path / "faces.npz")
+    noise_pack(tmp_path, IBUG_68, 1)
     return configs
 
 
@@ -159,13 +162,7 @@ def test_faces_with_other_landmarks_train_from_the_shipped_weights(srn: Run, tmp
     from srn.model.checkpoint import load_network
     from srn.model.export import load_weights
 
-    rng = np.random.default_rng(0)
-    points = rng.uniform(20, 100, (29, 2))
-    samples = []
-    for index in range(4):
-        write_image(tmp_path / f"{index}.png", rng.integers(0, 256, (120, 120, 3), dtype=np.uint8))
-        samples.append(Sample(tmp_path / f"{index}.png", points + index, COFW_29, "toy"))
-    pack_faces(samples)[0].save(tmp_path / "faces.npz")
+    noise_pack(tmp_path, COFW_29, 4)
     ran = srn(
         "train", "--data", tmp_path / "faces.npz", "--initial", shipped_weights(), "--faces", "2",
         "--set", "batch_size=2", "--set", "validation=0", "--set", "learning_rate=0",

@@ -30,6 +30,8 @@ from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 from srn.media.pictures import write_image
 
+from ..conftest import coordinate_picture
+
 Shape = npt.NDArray[np.float64]
 
 
@@ -42,8 +44,7 @@ def truths(face: Shape) -> dict[int, Shape]:
 def samples(tmp_path: Path, truths: dict[int, Shape]) -> list[Sample]:
     made = []
     for blue, shape in truths.items():
-        y, x = np.mgrid[:256, :256]
-        write_image(tmp_path / "set" / f"{blue}.png", np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8))
+        write_image(tmp_path / "set" / f"{blue}.png", coordinate_picture(blue=blue))
         flags = np.arange(68) < 10 if blue else None
         marks = frozenset({"blur"} if blue else ())
         made.append(Sample(tmp_path / "set" / f"{blue}.png", shape, IBUG_68, "one", occluded=flags, attributes=marks))

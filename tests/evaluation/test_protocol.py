@@ -23,14 +23,11 @@ from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.pictures import write_image
 
+from ..conftest import coordinate_picture
+
 Shape = npt.NDArray[np.float64]
 FACE_SIZE = 60
 """Side of the face box in the fake localizer's crops."""
-
-
-def coordinates(blue: int) -> npt.NDArray[np.uint8]:
-    y, x = np.mgrid[:256, :256]
-    return np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8)
 
 
 @pytest.fixture
@@ -43,7 +40,7 @@ def truths(face: Shape) -> dict[int, Shape]:
 def samples(tmp_path: Path, truths: dict[int, Shape]) -> list[Sample]:
     made = []
     for blue, shape in truths.items():
-        write_image(tmp_path / f"{blue}.png", coordinates(blue))
+        write_image(tmp_path / f"{blue}.png", coordinate_picture(blue=blue))
         subset = "one" if blue < 200 else "two"
         box = Box(*(Box.around(shape).as_array() + [3, 0, 3, 0]).tolist())
         made.append(Sample(tmp_path / f"{blue}.png", shape, IBUG_68, subset, box))

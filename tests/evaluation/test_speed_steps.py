@@ -48,7 +48,8 @@ def test_every_step_runs_and_has_its_reference(bench: Bench) -> None:
     assert any(line.startswith("onnxruntime, int8: precision 'int8': expected the shipped") for line in bench.left_out)
 
 
-def test_the_quick_run_has_fewer_steps(tiny_weights: Path) -> None:
+def test_the_quick_run_has_fewer_steps(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srn.evaluation.speed_steps.ARITHMETIC", ())
     steps = Bench(weights=tiny_weights, threads=1, quick=True).steps()
     assert [step.count for step in steps if step.group == "batch"] == list(QUICK_BATCHES)
     assert not any(step.group in ("threads", "accuracy, end to end") for step in steps)

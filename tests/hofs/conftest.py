@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,10 @@ import torch
 from srn.face.geometry import CropSpec
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import COFW_29, LandmarkScheme
+from srn.hofs.agent import Agent
 from srn.hofs.clips import GivenClips
 from srn.hofs.config import AgentConfig
+from srn.hofs.qnet import pretrained_qnet
 from srn.hofs.scenes import Scenes
 from srn.hofs.world import OcclusionWorld
 from srn.model.config import preset
@@ -94,30 +96,24 @@ def toy_source(frames: int = 6, clips: int = 2) -> GivenClips:
     return GivenClips([plain_clip(frames)] * clips, SPEC, COFW_29, f"{clips} plain clips of {frames}")
 
 
-MakeWorld = Callable[..., OcclusionWorld]
+def toy_world(weakness: Mapping[int, float], frames: int = 16, clips: int = 1, **options: Any) -> OcclusionWorld:
+    """`toy_world({20: 8.0})`: a world whose frozen network has the given weaknesses, pixels by landmark."""
+    return OcclusionWorld(Scenes(toy_source(frames, clips), PATCH_SIZE), WeakLocalizer(weakness), **options)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in the same order whatever the machine: the tests compare runs bit by bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def toy_world() -> MakeWorld:
-    """`toy_world({20: 8.0}, frames=16)`: a world whose frozen network has the given weaknesses, pixels by landmark."""
-
-    def make(weakness: Mapping[int, float], frames: int = 16, clips: int = 1, **options: object) -> OcclusionWorld:
-        source = GivenClips([plain_clip(frames)] * clips, SPEC, COFW_29, f"{clips} plain clips")
-        return OcclusionWorld(Scenes(source, PATCH_SIZE), WeakLocalizer(weakness), **options)  # type: ignore[arg-type]
-
-    return make
+@pytest.fixture(scope="module", autouse=True)
+def repeatable(one_thread: None) -> None:
+    """Every test here runs on one thread."""
 
 
 @pytest.fixture
 def network() -> StructuralRelationNetwork:
     """`tiny_network`."""
     return tiny_network()
+
+
+@pytest.fixture
+def agent(network: StructuralRelationNetwork) -> Agent:
+    """An agent with random weights that looks through `network`."""
+    torch.manual_seed(1)
+    return Agent(pretrained_qnet(network, hidden_size=16).eval(), PATCH_SIZE)

@@ -6,24 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from srn.errors import WeightsError
 from srn.face.scheme import COFW_29
 from srn.hofs.agent import Agent
 from srn.hofs.clips import GivenClips
-from srn.hofs.qnet import pretrained_qnet
 from srn.hofs.scenes import Place, Scenes
 from srn.model.checkpoint import save_network
 from srn.model.network import StructuralRelationNetwork
 
 from .conftest import PATCH_SIZE, SPEC, plain_clip
-
-
-@pytest.fixture
-def agent(network: StructuralRelationNetwork) -> Agent:
-    torch.manual_seed(1)
-    return Agent(pretrained_qnet(network, hidden_size=16).eval(), PATCH_SIZE)
 
 
 @pytest.fixture

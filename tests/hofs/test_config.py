@@ -18,9 +18,7 @@ def test_a_description_and_back(tmp_path: Path) -> None:
     config.save(tmp_path / "config.json")
     assert AgentConfig.load(tmp_path / "config.json") == config
     (tmp_path / "config.json").write_text('{"lanes": 0}')
-    with pytest.raises(
-        InputError, match=r"expected an agent's config.json, found InputError: AgentConfig: expected a value of"
-    ):
+    with pytest.raises(InputError, match=r"expected an agent's config.json, found AgentConfig: expected a value of"):
         AgentConfig.load(tmp_path / "config.json")
 
 

@@ -17,10 +17,10 @@ from srn.face.patches import extract_patches  # noqa: E402
 from srn.hofs.environment import ENVIRONMENT, OcclusionEnv  # noqa: E402
 from srn.hofs.scenes import Place  # noqa: E402
 
-from .conftest import GREY, MakeWorld, grid_shape  # noqa: E402
+from .conftest import GREY, grid_shape, toy_world  # noqa: E402
 
 
-def test_gymnasium_finds_nothing_to_say(toy_world: MakeWorld) -> None:
+def test_gymnasium_finds_nothing_to_say() -> None:
     env = gymnasium.make(ENVIRONMENT, world=toy_world({20: 8.0}, frames=3), render_mode="rgb_array")
 
     with warnings.catch_warnings():
@@ -28,7 +28,7 @@ def test_gymnasium_finds_nothing_to_say(toy_world: MakeWorld) -> None:
         check_env(env.unwrapped)
 
 
-def test_an_episode_is_a_clip(toy_world: MakeWorld) -> None:
+def test_an_episode_is_a_clip() -> None:
     env = OcclusionEnv(toy_world({20: 8.0}, frames=4))
     _, info = env.reset(seed=0, options={"landmark": 18})
     assert (info["frame"], info["landmark"]) == (0, 18)
@@ -45,13 +45,13 @@ def test_an_episode_is_a_clip(toy_world: MakeWorld) -> None:
 
 
 @pytest.mark.parametrize(("start", "action", "reached"), [(0, 0, 28), (28, 2, 0), (5, 1, 5)])
-def test_the_landmarks_are_a_ring(toy_world: MakeWorld, start: int, action: int, reached: int) -> None:
+def test_the_landmarks_are_a_ring(start: int, action: int, reached: int) -> None:
     env = OcclusionEnv(toy_world({}))
     env.reset(seed=0, options={"landmark": start})
     assert env.step(action)[4]["landmark"] == reached
 
 
-def test_each_action_is_shown_with_its_own_occlusion(toy_world: MakeWorld) -> None:
+def test_each_action_is_shown_with_its_own_occlusion() -> None:
     world = toy_world({})
     observation, info = OcclusionEnv(world).reset(seed=3, options={"landmark": 10})
 
@@ -64,14 +64,14 @@ def test_each_action_is_shown_with_its_own_occlusion(toy_world: MakeWorld) -> No
     np.testing.assert_allclose(observation[:, 28], GREY / 255, atol=1e-6)
 
 
-def test_the_seed_decides(toy_world: MakeWorld) -> None:
+def test_the_seed_decides() -> None:
     env = OcclusionEnv(toy_world({}, clips=3))
     first, again, other = (env.reset(seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first[0], again[0])
     assert first[1] == again[1] != other[1]
 
 
-def test_what_is_shown(toy_world: MakeWorld) -> None:
+def test_what_is_shown() -> None:
     world = toy_world({})
     env = OcclusionEnv(world, render_mode="rgb_array")
     assert env.render() is None
@@ -83,7 +83,7 @@ def test_what_is_shown(toy_world: MakeWorld) -> None:
     np.testing.assert_array_equal(shown, expected)
 
 
-def test_mistakes(toy_world: MakeWorld) -> None:
+def test_mistakes() -> None:
     world = toy_world({})
     env = OcclusionEnv(world)
     with pytest.raises(InputError, match="expected a clip that goes on"):

@@ -10,10 +10,10 @@ from srn.hofs.qnet import pretrained_qnet
 from srn.hofs.scenes import Place
 from srn.model.network import StructuralRelationNetwork
 
-from .conftest import MakeWorld
+from .conftest import toy_world
 
 
-def test_kept_features_are_the_encoders(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_kept_features_are_the_encoders(network: StructuralRelationNetwork) -> None:
     """Whatever has been kept or dropped in between, a place's features are its own."""
     scenes, qnet = toy_world({}).scenes, pretrained_qnet(network)
     memory = FeatureMemory(qnet, scenes, rows=40)

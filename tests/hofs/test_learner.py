@@ -22,7 +22,7 @@ from srn.hofs.scenes import Place, Scenes
 from srn.hofs.world import OcclusionWorld
 from srn.model.network import StructuralRelationNetwork
 
-from .conftest import DECOY, PATCH_SIZE, WEAK, WEAKNESS, MakeWorld, WeakLocalizer, tiny_network, toy_config, toy_source
+from .conftest import DECOY, PATCH_SIZE, WEAK, WEAKNESS, WeakLocalizer, tiny_network, toy_config, toy_source, toy_world
 
 # --- the planted weakness
 
@@ -30,9 +30,8 @@ from .conftest import DECOY, PATCH_SIZE, WEAK, WEAKNESS, MakeWorld, WeakLocalize
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory: pytest.TempPathFactory) -> tuple[Agent, OcclusionWorld]:
     """An agent of the toy world with a weak landmark and, far from it, a decoy that pays a quarter."""
-    torch.set_num_threads(1)
     config = toy_config(
-        transitions=7200, lanes=8, warm_up=2000, batch_size=64, updates=2, replay_clips=40, exploration_rate=0.3,
+        transitions=4000, lanes=8, warm_up=1000, batch_size=64, updates=2, replay_clips=40, exploration_rate=0.3,
         learning_rate=1e-3, noise_seeds=1, hidden_size=64, pretrained=False, train_encoder=False, target_every=50,
         double_q=True, loss="huber", clip_end="time-limit",
     )  # fmt: skip
@@ -79,9 +78,7 @@ def test_it_leaves_the_decoy_where_looking_ahead_pays(taught: tuple[Agent, Occlu
 
 @pytest.mark.parametrize("loss", ["squared", "huber"])
 @pytest.mark.parametrize("clip_end", ["terminal", "time-limit"])
-def test_the_loss_is_equation_12(
-    toy_world: MakeWorld, network: StructuralRelationNetwork, loss: LossKind, clip_end: ClipEnd
-) -> None:
+def test_the_loss_is_equation_12(network: StructuralRelationNetwork, loss: LossKind, clip_end: ClipEnd) -> None:
     """One update's loss, from values computed here face by face, in units of the rewards' spread."""
     world = toy_world(WEAKNESS, frames=4)
     config = toy_config(warm_up=10_000, batch_size=8, loss=loss, clip_end=clip_end)
@@ -114,7 +111,7 @@ def started_copy(learner: Learner, value: float, spread: float) -> QNet:
     return qnet
 
 
-def test_the_unit_of_the_reward_does_not_matter(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_the_unit_of_the_reward_does_not_matter(network: StructuralRelationNetwork) -> None:
     """Errors a hundred times as large: the same steps, and values a hundred times as large."""
 
     class InPercent(OcclusionWorld):
@@ -139,7 +136,7 @@ def test_the_unit_of_the_reward_does_not_matter(toy_world: MakeWorld, network: S
         torch.testing.assert_close(large.qnet.value(features), 100 * small.qnet.value(features), rtol=1e-3, atol=1e-4)
 
 
-def test_equal_rewards_have_a_unit_too(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_equal_rewards_have_a_unit_too(network: StructuralRelationNetwork) -> None:
     config = toy_config(warm_up=0)
     learner = Learner(config, toy_world({}), new_qnet(config, network))
     learner.play()
@@ -147,9 +144,7 @@ def test_equal_rewards_have_a_unit_too(toy_world: MakeWorld, network: Structural
     assert float(learner.qnet.scale) == 1
 
 
-def test_double_q_chooses_with_one_and_values_with_the_other(
-    toy_world: MakeWorld, network: StructuralRelationNetwork
-) -> None:
+def test_double_q_chooses_with_one_and_values_with_the_other(network: StructuralRelationNetwork) -> None:
     world = toy_world(WEAKNESS, frames=4)
     config = toy_config(warm_up=10_000, target_every=1000, double_q=True)
     learner = Learner(config, world, new_qnet(config, network))
@@ -170,7 +165,7 @@ def test_double_q_chooses_with_one_and_values_with_the_other(
     assert not np.allclose(expected, highest)
 
 
-def test_double_q_needs_a_target_network_to_differ(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_double_q_needs_a_target_network_to_differ(network: StructuralRelationNetwork) -> None:
     world, values = toy_world(WEAKNESS, frames=4), []
     for double_q in (False, True):
         config = toy_config(warm_up=10_000, target_every=0, double_q=double_q)
@@ -180,7 +175,7 @@ def test_double_q_needs_a_target_network_to_differ(toy_world: MakeWorld, network
     assert torch.equal(*values)
 
 
-def test_the_target_network_follows_now_and_then(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_the_target_network_follows_now_and_then(network: StructuralRelationNetwork) -> None:
     config = toy_config(target_every=3, warm_up=0)
     learner = Learner(config, toy_world(WEAKNESS), new_qnet(config, network))
     learner.play()
@@ -193,7 +188,7 @@ def test_the_target_network_follows_now_and_then(toy_world: MakeWorld, network: 
 
 
 @pytest.mark.parametrize("trained", [True, False])
-def test_what_learns(toy_world: MakeWorld, network: StructuralRelationNetwork, trained: bool) -> None:
+def test_what_learns(network: StructuralRelationNetwork, trained: bool) -> None:
     config = toy_config(warm_up=0, train_encoder=trained)
     learner = Learner(config, toy_world(WEAKNESS), new_qnet(config, network))
     before = {name: p.detach().clone() for name, p in learner.qnet.named_parameters()}
@@ -206,7 +201,7 @@ def test_what_learns(toy_world: MakeWorld, network: StructuralRelationNetwork, t
         torch.testing.assert_close(learner.qnet.encoder.get_buffer(name), tensor)
 
 
-def test_learners_share_kept_features(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_learners_share_kept_features(network: StructuralRelationNetwork) -> None:
     """One that learns from another's experience and features takes the steps it takes with features of its own."""
     world = toy_world(WEAKNESS)
     config = toy_config(warm_up=10_000, train_encoder=False)
@@ -223,7 +218,7 @@ def test_learners_share_kept_features(toy_world: MakeWorld, network: StructuralR
     assert losses[0][0] != losses[0][2]
 
 
-def test_lanes_play_clips_to_their_end(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_lanes_play_clips_to_their_end(network: StructuralRelationNetwork) -> None:
     world = toy_world(WEAKNESS, frames=3, clips=4)
     config = toy_config(lanes=2, replay="single-queue")
     learner = Learner(config, world, new_qnet(config, network))
@@ -242,7 +237,7 @@ def test_lanes_play_clips_to_their_end(toy_world: MakeWorld, network: Structural
         assert entry.transition.reward == world.rewards([entry.transition.chosen(29)])[0]
 
 
-def test_rewards_of_all_lanes_are_one_batch(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_rewards_of_all_lanes_are_one_batch(network: StructuralRelationNetwork) -> None:
     world = toy_world(WEAKNESS, clips=8, frames=5)
     config = toy_config(lanes=6, noise_seeds=1000)
     learner = Learner(config, world, new_qnet(config, network))
@@ -251,7 +246,7 @@ def test_rewards_of_all_lanes_are_one_batch(toy_world: MakeWorld, network: Struc
     assert world.localizer.batches == [6]
 
 
-def test_a_diverging_run_says_so(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_a_diverging_run_says_so(network: StructuralRelationNetwork) -> None:
     config = toy_config(warm_up=0)
     learner = Learner(config, toy_world(WEAKNESS), new_qnet(config, network))
     learner.play()

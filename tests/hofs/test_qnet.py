@@ -14,7 +14,7 @@ from srn.model.config import preset
 from srn.model.encoder import PatchEncoder, SharedMapEncoder
 from srn.model.network import StructuralRelationNetwork
 
-from .conftest import MakeWorld, grid_shape
+from .conftest import grid_shape, toy_world
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def test_patches_need_no_statistics(network: StructuralRelationNetwork) -> None:
         torch.testing.assert_close(tensor, before[name])
 
 
-def test_the_occlusion_is_seen(toy_world: MakeWorld, network: StructuralRelationNetwork) -> None:
+def test_the_occlusion_is_seen(network: StructuralRelationNetwork) -> None:
     """Features of a landmark under the patch differ from those of the clean frame."""
     from srn.hofs.features import place_features
     from srn.hofs.scenes import NOWHERE, Place

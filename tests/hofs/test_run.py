@@ -26,18 +26,25 @@ from .conftest import WEAKNESS, WeakLocalizer, tiny_network, toy_config, toy_sou
 Train = Callable[..., Path]
 
 
+def run(folder: Path, config: AgentConfig | None = None, **options: Any) -> Path:
+    source = options.pop("source", toy_source())
+    train_agent(
+        config or toy_config(), source, options.pop("network", None) or tiny_network(), folder,
+        device="cpu", log_every=2, save_every=options.pop("save_every", 4),
+        **{"localizer": WeakLocalizer(WEAKNESS), "console": Console(file=io.StringIO()), **options},
+    )  # fmt: skip
+    return folder
+
+
 @pytest.fixture
 def train(tmp_path: Path) -> Train:
-    def run(name: str = "run", config: AgentConfig | None = None, **options: Any) -> Path:
-        source = options.pop("source", toy_source())
-        train_agent(
-            config or toy_config(), source, options.pop("network", None) or tiny_network(), tmp_path / name,
-            device="cpu", log_every=2, save_every=options.pop("save_every", 4),
-            **{"localizer": WeakLocalizer(WEAKNESS), "console": Console(file=io.StringIO()), **options},
-        )  # fmt: skip
-        return tmp_path / name
+    return lambda name="run", config=None, **options: run(tmp_path / name, config, **options)
 
-    return run
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupts."""
+    return run(tmp_path_factory.mktemp("whole"))
 
 
 def agents_of(folder: Path) -> dict[str, torch.Tensor]:
@@ -84,7 +91,7 @@ def test_an_interrupted_run_gives_the_same_numbers(
 
 @pytest.mark.parametrize("at", [0, 8, 16, 40])
 def test_ctrl_c_is_saved_with_the_row_that_it_interrupts(
-    at: int, train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    at: int, train: Train, whole: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play, said = Learner.play, io.StringIO()
 
@@ -102,7 +109,7 @@ def test_ctrl_c_is_saved_with_the_row_that_it_interrupts(
         with pytest.raises(KeyboardInterrupt):
             train("parts", console=Console(file=said), save_every=100)
     assert said.getvalue().endswith(f"saved after {at} of 48 transitions\n")
-    whole, parts = train("whole"), train("parts", resume=True)
+    parts = train("parts", resume=True)
 
     for name in (AGENT_FILE, STATE_FILE):
         (tensors, text), (others, other_text) = (load_tensors(folder / name) for folder in (whole, parts))
@@ -119,8 +126,7 @@ def test_seeds_differ_and_repeat(train: Train) -> None:
     assert not torch.equal(agents_of(first)[name], agents_of(other)[name])
 
 
-def test_a_run_made_longer(train: Train) -> None:
-    whole = train("whole")
+def test_a_run_made_longer(train: Train, whole: Path) -> None:
     train("parts", toy_config(transitions=20))
     parts = train("parts", resume=True)
     assert torch.equal(agents_of(whole)["head.1.weight"], agents_of(parts)["head.1.weight"])

@@ -12,11 +12,11 @@ from srn.hofs.clips import GivenClips
 from srn.hofs.scenes import NOWHERE, PAPER_PATCH_SIZE, Place, Scenes, next_landmark
 from srn.synthesis.animate import MovingFace
 
-from .conftest import GREY, PATCH_SIZE, SPEC, MakeWorld, grid_shape, plain_clip
+from .conftest import GREY, PATCH_SIZE, SPEC, grid_shape, plain_clip, toy_world
 
 
 @pytest.fixture
-def scenes(toy_world: MakeWorld) -> Scenes:
+def scenes() -> Scenes:
     return toy_world({}).scenes
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from srn.datasets.manifest import read_visible
 from srn.datasets.three_hundred_vw import read_300vw
@@ -16,7 +15,6 @@ from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import COFW_29
 from srn.hofs.agent import Agent
 from srn.hofs.clips import GivenClips
-from srn.hofs.qnet import pretrained_qnet
 from srn.hofs.scenes import Place, Scenes
 from srn.hofs.synthesis import (
     GreedyPolicy,
@@ -27,17 +25,10 @@ from srn.hofs.synthesis import (
     random_policy,
     write_clips,
 )
-from srn.model.network import StructuralRelationNetwork
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
 
 from .conftest import GREY, PATCH_SIZE, SPEC, grid_shape, plain_clip
-
-
-@pytest.fixture
-def agent(network: StructuralRelationNetwork) -> Agent:
-    torch.manual_seed(1)
-    return Agent(pretrained_qnet(network, hidden_size=16).eval(), PATCH_SIZE)
 
 
 def source(count: int = 3) -> GivenClips:

@@ -14,13 +14,13 @@ from srn.hofs.scenes import NOWHERE, Place, Scenes
 from srn.hofs.world import OcclusionWorld
 from srn.training.loss import MINIMAL_INTEROCULAR
 
-from .conftest import PATCH_SIZE, SPEC, MakeWorld, WeakLocalizer, grid_shape, plain_clip
+from .conftest import PATCH_SIZE, SPEC, WeakLocalizer, grid_shape, plain_clip, toy_world
 
 WEAK = {20: 8.0, 3: 2.0}
 FLOOR = MINIMAL_INTEROCULAR * SPEC.face_size
 
 
-def test_the_reward_is_the_nme(toy_world: MakeWorld) -> None:
+def test_the_reward_is_the_nme() -> None:
     rewards = toy_world(WEAK).rewards([Place(0, 0, 20, 0), Place(0, 1, 3, 0), Place(0, 0, 4, 0)])
     off = grid_shape() + [8, 0]
     assert rewards[0] == pytest.approx(nme(off, grid_shape(), FLOOR))
@@ -42,13 +42,13 @@ def test_the_corners_of_the_eyes_normalize() -> None:
     assert world.rewards([Place(0, 0, 0, 0)])[0] == pytest.approx(5 / 40)
 
 
-def test_the_squared_form(toy_world: MakeWorld) -> None:
+def test_the_squared_form() -> None:
     """Lengths in face units: (8 / 40)^2 over 0.4."""
     rewards = toy_world(WEAK, reward="squared").rewards([Place(0, 0, 20, 0), Place(0, 0, 3, 0)])
     np.testing.assert_allclose(rewards, [0.2**2 / 0.4, 0.05**2 / 0.4], rtol=1e-5)
 
 
-def test_degradation_is_against_the_clean_frame(toy_world: MakeWorld) -> None:
+def test_degradation_is_against_the_clean_frame() -> None:
     class Biased(WeakLocalizer):
         def __call__(self, crops, *rest):  # type: ignore[no-untyped-def]
             answer = super().__call__(crops, *rest)
@@ -61,14 +61,14 @@ def test_degradation_is_against_the_clean_frame(toy_world: MakeWorld) -> None:
     assert world.errors([Place(0, 0, NOWHERE, 0)])[0] == pytest.approx(1 / FLOOR, rel=1e-5)
 
 
-def test_the_table_holds_every_place(toy_world: MakeWorld) -> None:
+def test_the_table_holds_every_place() -> None:
     world = toy_world(WEAK, frames=2)
     expected = np.zeros((2, 29))
     expected[:, 20], expected[:, 3] = 8 / FLOOR, 2 / FLOOR
     np.testing.assert_allclose(world.table(0, 4), expected, atol=1e-7)
 
 
-def test_batches_do_not_change_the_numbers(toy_world: MakeWorld) -> None:
+def test_batches_do_not_change_the_numbers() -> None:
     places = [Place(clip, 0, landmark, 1) for clip in range(2) for landmark in range(29)]
     whole, parts = toy_world(WEAK, clips=2), toy_world(WEAK, clips=2, batch_size=5)
     np.testing.assert_array_equal(whole.rewards(places), parts.rewards(places))
@@ -78,7 +78,7 @@ def test_batches_do_not_change_the_numbers(toy_world: MakeWorld) -> None:
     assert parts.localizer.batches == [5] * 11 + [3]
 
 
-def test_each_place_is_computed_once(toy_world: MakeWorld) -> None:
+def test_each_place_is_computed_once() -> None:
     world = toy_world(WEAK)
     first = world.rewards([Place(0, 0, 20, 0), Place(0, 0, 20, 0), Place(0, 1, 20, 0)])
     again = world.rewards([Place(0, 1, 20, 0), Place(0, 2, 20, 0)])
@@ -89,7 +89,7 @@ def test_each_place_is_computed_once(toy_world: MakeWorld) -> None:
     assert world.network_seconds > 0
 
 
-def test_clips_and_network_must_fit(toy_world: MakeWorld) -> None:
+def test_clips_and_network_must_fit() -> None:
     scenes = toy_world({}).scenes
     with pytest.raises(InputError, match="reward: expected one of nme, squared, degradation, found 'pain'"):
         OcclusionWorld(scenes, WeakLocalizer({}), reward="pain")  # type: ignore[arg-type]

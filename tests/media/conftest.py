@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ def no_pyav(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
 
 
-def _drawn(k: int, width: int = 96, height: int = 64) -> Picture:
+def drawn(k: int, width: int = 96, height: int = 64) -> Picture:
     """Frame k: grey, with a bright block that tells the number by its place and a mark in the upper left corner."""
     image = np.full((height, width, 3), 60, np.uint8)
     image[:12, :12] = (220, 40, 40)
@@ -32,12 +31,12 @@ def _drawn(k: int, width: int = 96, height: int = 64) -> Picture:
     return image
 
 
-def _number_of(image: Picture) -> int:
+def number_of(image: Picture) -> int:
     columns = np.argwhere((image[40] > 150).all(axis=1))[:, 0]
     return round(float(columns.min()) / 2)
 
 
-def _make(
+def make(
     path: Path,
     times: list[float] | int = 20,
     *,
@@ -63,7 +62,7 @@ def _make(
         if voice is not None:
             voice.layout = "mono"
         for k, moment in enumerate(moments):
-            image = _drawn(k)
+            image = drawn(k)
             if noise:  # so that frames weigh more than headers
                 image[14:28] = np.random.default_rng(k).integers(0, 255, (14, 96, 3))
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
@@ -93,28 +92,8 @@ def _rotate(path: Path, degrees: int) -> None:
     path.write_bytes(content)
 
 
-def _frames_of(reader: VideoReader) -> list[TimedFrame]:
+def frames_of(reader: VideoReader) -> list[TimedFrame]:
     try:
         return list(reader)
     finally:
         reader.close()
-
-
-@pytest.fixture
-def drawn() -> Callable[..., Picture]:
-    return _drawn
-
-
-@pytest.fixture
-def number_of() -> Callable[[Picture], int]:
-    return _number_of
-
-
-@pytest.fixture
-def make() -> Callable[..., Path]:
-    return _make
-
-
-@pytest.fixture
-def frames_of() -> Callable[[VideoReader], list[TimedFrame]]:
-    return _frames_of

@@ -21,13 +21,11 @@ from srn.media import ffmpeg
 from srn.media.pictures import write_image
 from srn.media.video_reading import Camera, OpenCvReader, PyAvReader, TimedFrame, VideoReader, open_video
 
+from .conftest import frames_of, make, number_of
+
 av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
 
 Picture = npt.NDArray[np.uint8]
-Make = Callable[..., Path]
-Draw = Callable[..., Picture]
-Number = Callable[[Picture], int]
-Frames = Callable[[VideoReader], list[TimedFrame]]
 Read = Callable[[Path], VideoReader]
 
 READERS = pytest.mark.parametrize("read", [PyAvReader, OpenCvReader])
@@ -35,9 +33,7 @@ READERS = pytest.mark.parametrize("read", [PyAvReader, OpenCvReader])
 
 @READERS
 @pytest.mark.parametrize(("suffix", "codec"), [(".mp4", "libx264"), (".mkv", "mpeg4"), (".avi", "mpeg4")])
-def test_every_frame_in_its_order(
-    tmp_path: Path, read: Read, suffix: str, codec: str, make: Make, number_of: Number, frames_of: Frames
-) -> None:
+def test_every_frame_in_its_order(tmp_path: Path, read: Read, suffix: str, codec: str) -> None:
     base = Fraction(1, 30) if codec == "mpeg4" else Fraction(1, 12800)
     reader = read(make(tmp_path / f"a{suffix}", codec=codec, time_base=base))
     assert reader.frame_rate == pytest.approx(30, rel=0.01)
@@ -53,7 +49,7 @@ def test_every_frame_in_its_order(
 
 
 @READERS
-def test_uneven_times_are_kept(tmp_path: Path, read: Read, make: Make, frames_of: Frames) -> None:
+def test_uneven_times_are_kept(tmp_path: Path, read: Read) -> None:
     times = [0, 0.04, 0.05, 0.2, 0.21, 0.5, 0.9, 0.92]
     frames = frames_of(read(make(tmp_path / "a.mp4", times)))
     np.testing.assert_allclose([frame.time_s for frame in frames], times, atol=1e-4)
@@ -61,9 +57,7 @@ def test_uneven_times_are_kept(tmp_path: Path, read: Read, make: Make, frames_of
 
 @READERS
 @pytest.mark.parametrize(("rotation", "corner"), [(90, "lower left"), (180, "lower right"), (-90, "upper right")])
-def test_rotation_metadata_are_heeded(
-    tmp_path: Path, read: Read, rotation: int, corner: str, make: Make, frames_of: Frames
-) -> None:
+def test_rotation_metadata_are_heeded(tmp_path: Path, read: Read, rotation: int, corner: str) -> None:
     """The upper left mark of the stored frame, turned counterclockwise by the metadata."""
     image = frames_of(read(make(tmp_path / "a.mp4", 3, rotation=rotation)))[0].image
     assert image.shape == ((96, 64, 3) if abs(rotation) == 90 else (64, 96, 3))
@@ -76,9 +70,7 @@ def test_rotation_metadata_are_heeded(
 
 @READERS
 @pytest.mark.parametrize(("name", "codec"), [("a.mp4", "libx264"), ("a.mkv", "mpeg4"), ("a.avi", "mpeg4")])
-def test_a_cut_off_file_gives_what_it_has_and_one_line(
-    tmp_path: Path, read: Read, name: str, codec: str, make: Make, number_of: Number
-) -> None:
+def test_a_cut_off_file_gives_what_it_has_and_one_line(tmp_path: Path, read: Read, name: str, codec: str) -> None:
     base = Fraction(1, 30) if codec == "mpeg4" else Fraction(1, 12800)
     path = make(tmp_path / name, 44, codec=codec, time_base=base, early_header=True, noise=True)
     content = path.read_bytes()
@@ -91,7 +83,7 @@ def test_a_cut_off_file_gives_what_it_has_and_one_line(
     assert [number_of(frame.image) for frame in got[:6]] == list(range(6))
 
 
-def test_damage_in_the_middle_does_not_end_the_reading(tmp_path: Path, make: Make, number_of: Number) -> None:
+def test_damage_in_the_middle_does_not_end_the_reading(tmp_path: Path) -> None:
     path = make(tmp_path / "a.mp4", 40)
     content = bytearray(path.read_bytes())
     begin = content.index(b"mdat")
@@ -145,14 +137,14 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
         open_video(path)
 
 
-def test_pyav_is_taken_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Make) -> None:
+def test_pyav_is_taken_where_it_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "a.mp4", 3)
     assert isinstance(open_video(path), PyAvReader)
     monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
     assert isinstance(open_video(path), OpenCvReader)
 
 
-def test_frames_are_read_one_at_a_time(tmp_path: Path, make: Make, number_of: Number) -> None:
+def test_frames_are_read_one_at_a_time(tmp_path: Path) -> None:
     """Nothing is decoded far ahead: the first frames are there although the file's end is missing."""
     path = make(tmp_path / "a.mp4", 40)
     reader = PyAvReader(path)
@@ -164,7 +156,7 @@ def test_frames_are_read_one_at_a_time(tmp_path: Path, make: Make, number_of: Nu
 
 @READERS
 @pytest.mark.parametrize(("rotation", "aspect"), [(0, Fraction(16, 11)), (90, Fraction(11, 16))])
-def test_the_aspect_of_pixels(tmp_path: Path, read: Read, rotation: int, aspect: Fraction, make: Make) -> None:
+def test_the_aspect_of_pixels(tmp_path: Path, read: Read, rotation: int, aspect: Fraction) -> None:
     path = make(tmp_path / "a.mp4", 3, rotation=rotation, pixel_aspect=Fraction(16, 11))
     assert {frame.pixel_aspect for frame in read(path)} == {aspect}
 
@@ -180,7 +172,7 @@ PLAYLISTS = {
 
 @pytest.mark.parametrize("kind", PLAYLISTS)
 @pytest.mark.parametrize("read", [open_video, PyAvReader, OpenCvReader])
-def test_files_that_name_others_open_none(tmp_path: Path, kind: str, read: Read, make: Make) -> None:
+def test_files_that_name_others_open_none(tmp_path: Path, kind: str, read: Read) -> None:
     make(tmp_path / "other.mp4", 3)
     (tmp_path / "a.mp4").write_text(PLAYLISTS[kind])
     with pytest.raises(DataError, match=r"a\.mp4: expected a video that"):
@@ -188,9 +180,7 @@ def test_files_that_name_others_open_none(tmp_path: Path, kind: str, read: Read,
 
 
 @READERS
-def test_the_limit_of_pixels_holds_for_frames(
-    tmp_path: Path, read: Read, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_limit_of_pixels_holds_for_frames(tmp_path: Path, read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make(tmp_path / "a.mp4", 3)
     monkeypatch.setenv("SRN_MAX_PIXELS", "6000")
     with pytest.raises(DataError, match=r"a\.mp4: expected a picture of at most .* found 96 x 64"):
@@ -205,7 +195,7 @@ def test_addresses_need_a_flag(address: str) -> None:
         open_video(address, live=True)
 
 
-def test_a_stream_over_http(tmp_path: Path, make: Make, frames_of: Frames) -> None:
+def test_a_stream_over_http(tmp_path: Path) -> None:
     make(tmp_path / "a.mkv", 5)
     (tmp_path / "local.m3u8").write_text(f"#EXTM3U\n#EXTINF:1,\nfile://{tmp_path}/a.mkv\n#EXT-X-ENDLIST\n")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
@@ -222,7 +212,7 @@ def test_a_stream_over_http(tmp_path: Path, make: Make, frames_of: Frames) -> No
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_pipe(tmp_path: Path, make: Make, frames_of: Frames) -> None:
+def test_a_pipe(tmp_path: Path) -> None:
     content = make(tmp_path / "a.mkv", 5).read_bytes()
     os.mkfifo(tmp_path / "pipe")
     threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(content), daemon=True).start()

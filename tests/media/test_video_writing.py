@@ -13,21 +13,16 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from srn.errors import InputError
 from srn.media import ffmpeg
-from srn.media.video_reading import TimedFrame, VideoReader, open_video
+from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
 
-av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
+from .conftest import drawn, frames_of, make, number_of
 
-Picture = npt.NDArray[np.uint8]
-Make = Callable[..., Path]
-Draw = Callable[..., Picture]
-Number = Callable[[Picture], int]
-Frames = Callable[[VideoReader], list[TimedFrame]]
+av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
 
 
 def sound_packets(path: Path) -> list[tuple[float, bytes]]:
@@ -38,7 +33,7 @@ def sound_packets(path: Path) -> list[tuple[float, bytes]]:
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".webm"])
-def test_there_and_back(tmp_path: Path, suffix: str, drawn: Draw, number_of: Number, frames_of: Frames) -> None:
+def test_there_and_back(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "new" / f"a{suffix}"
     with VideoWriter(path, 30.0) as out:
         for k in range(10):
@@ -50,7 +45,7 @@ def test_there_and_back(tmp_path: Path, suffix: str, drawn: Draw, number_of: Num
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
-def test_uneven_times_survive_there_and_back(tmp_path: Path, make: Make) -> None:
+def test_uneven_times_survive_there_and_back(tmp_path: Path) -> None:
     base = Fraction(1, 12800)
     times = [0, 0.04, 0.05, 0.2, 0.21, 0.5, 0.9, 0.92]
     source = open_video(make(tmp_path / "a.mp4", times))
@@ -64,7 +59,7 @@ def test_uneven_times_survive_there_and_back(tmp_path: Path, make: Make) -> None
         assert other.streams.video[0].time_base == base
 
 
-def test_sound_is_copied_as_it_is(tmp_path: Path, make: Make) -> None:
+def test_sound_is_copied_as_it_is(tmp_path: Path) -> None:
     source = make(tmp_path / "a.mp4", 30, sound="aac", sound_s=0.4)
     with VideoWriter(tmp_path / "b.mp4", 30.0, sound_from=source) as out:
         for frame in open_video(source):
@@ -75,9 +70,7 @@ def test_sound_is_copied_as_it_is(tmp_path: Path, make: Make) -> None:
     assert len(sound_packets(source)) > 30
 
 
-def test_sound_ends_with_the_pictures_of_an_interrupted_video(
-    tmp_path: Path, make: Make, drawn: Draw, frames_of: Frames
-) -> None:
+def test_sound_ends_with_the_pictures_of_an_interrupted_video(tmp_path: Path) -> None:
     source = make(tmp_path / "a.mp4", 30, sound="aac")
 
     def interrupted() -> None:
@@ -95,9 +88,7 @@ def test_sound_ends_with_the_pictures_of_an_interrupted_video(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
-def test_sound_that_the_file_cannot_hold_is_left_out_and_told(
-    tmp_path: Path, make: Make, drawn: Draw, frames_of: Frames
-) -> None:
+def test_sound_that_the_file_cannot_hold_is_left_out_and_told(tmp_path: Path) -> None:
     source = make(tmp_path / "a.mp4", 12, sound="aac")
     with VideoWriter(tmp_path / "b.webm", 30.0, sound_from=source) as out:
         for k in range(12):
@@ -106,23 +97,21 @@ def test_sound_that_the_file_cannot_hold_is_left_out_and_told(
     assert len(frames_of(open_video(tmp_path / "b.webm"))) == 12
 
 
-def test_a_video_without_sound_is_none_the_worse(tmp_path: Path, make: Make, drawn: Draw) -> None:
+def test_a_video_without_sound_is_none_the_worse(tmp_path: Path) -> None:
     source = make(tmp_path / "a.mp4", 5)
     with VideoWriter(tmp_path / "b.mp4", 30.0, sound_from=source) as out:
         out.write(drawn(0), 0)
     assert out.sound_lost is None
 
 
-def test_odd_sizes_get_their_edge_repeated(tmp_path: Path, drawn: Draw, frames_of: Frames) -> None:
+def test_odd_sizes_get_their_edge_repeated(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", 30.0) as out:
         out.write(drawn(0, 95, 63), 0)
     assert frames_of(open_video(tmp_path / "a.mp4"))[0].image.shape == (64, 96, 3)
 
 
 @pytest.mark.parametrize("with_pyav", [True, False])
-def test_a_frame_of_another_size_is_fitted(
-    tmp_path: Path, with_pyav: bool, monkeypatch: pytest.MonkeyPatch, drawn: Draw, frames_of: Frames
-) -> None:
+def test_a_frame_of_another_size_is_fitted(tmp_path: Path, with_pyav: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not with_pyav:
         monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
     with VideoWriter(tmp_path / "a.avi", 30.0) as out:
@@ -131,7 +120,7 @@ def test_a_frame_of_another_size_is_fitted(
     assert [f.image.shape for f in frames_of(open_video(tmp_path / "a.avi"))] == [(64, 96, 3)] * 2
 
 
-def test_equal_times_are_set_apart(tmp_path: Path, drawn: Draw, number_of: Number, frames_of: Frames) -> None:
+def test_equal_times_are_set_apart(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", 30.0) as out:
         for k, moment in enumerate((0, 0, 0.1, 0.1)):
             out.write(drawn(k), moment)
@@ -139,9 +128,7 @@ def test_equal_times_are_set_apart(tmp_path: Path, drawn: Draw, number_of: Numbe
 
 
 @pytest.mark.usefixtures("no_pyav")
-def test_opencv_keeps_pace_by_repeating_and_leaving_out(
-    tmp_path: Path, drawn: Draw, number_of: Number, frames_of: Frames
-) -> None:
+def test_opencv_keeps_pace_by_repeating_and_leaving_out(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "a.mp4", 10.0, sound_from="any.mp4") as out:
         for k, moment in enumerate((5.0, 5.1, 5.4, 5.44, 5.5)):
             out.write(drawn(k), moment)
@@ -180,7 +167,7 @@ def test_without_frames_there_is_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_writing_to_a_closed_video_is_refused(tmp_path: Path, drawn: Draw) -> None:
+def test_writing_to_a_closed_video_is_refused(tmp_path: Path) -> None:
     out: Any = VideoWriter(tmp_path / "a.mp4", 30.0)
     with pytest.raises(InputError, match="opened with 'with'"):
         out.write(drawn(0), 0)
@@ -188,9 +175,7 @@ def test_writing_to_a_closed_video_is_refused(tmp_path: Path, drawn: Draw) -> No
 
 @pytest.mark.parametrize("reader", ["PyAV", "OpenCV"])
 @pytest.mark.parametrize("name", ["12:30.mp4", "file:a.mp4", "concat:a|b.mp4", "%03d.mp4", "é [red].mp4"])
-def test_any_name_is_a_file_in_and_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: Draw, name: str, reader: str
-) -> None:
+def test_any_name_is_a_file_in_and_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, reader: str) -> None:
     monkeypatch.chdir(tmp_path)
     if reader == "OpenCV":
         monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
@@ -201,7 +186,7 @@ def test_any_name_is_a_file_in_and_out(
     assert len(list(open_video(name))) == 2
 
 
-def test_a_name_that_is_not_utf_8(tmp_path: Path, drawn: Draw) -> None:
+def test_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.mp4")
     with VideoWriter(path, 30.0) as out:
         out.write(drawn(0), 0)
@@ -227,7 +212,7 @@ def test_a_full_disk_leaves_no_broken_video(tmp_path: Path, rng: np.random.Gener
 
 
 def test_an_interruption_while_a_video_is_completed_leaves_the_older_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: Draw
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Writer:
         fourcc = staticmethod(cv2.VideoWriter.fourcc)
@@ -275,7 +260,7 @@ def before_frame(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[],
 
 @pytest.mark.parametrize("frame", [1, 12, 19])
 def test_an_interruption_between_encoder_and_file_loses_no_frame(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before_frame: Any, drawn: Draw, frame: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before_frame: Any, frame: int
 ) -> None:
     before_frame(frame, lambda: os.kill(os.getpid(), signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -289,7 +274,7 @@ def test_an_interruption_between_encoder_and_file_loses_no_frame(
     assert len(list(open_video(tmp_path / "a.mp4"))) == frame
 
 
-def test_without_a_frame_an_older_video_and_a_pipe_are_kept(tmp_path: Path, before_frame: Any, drawn: Draw) -> None:
+def test_without_a_frame_an_older_video_and_a_pipe_are_kept(tmp_path: Path, before_frame: Any) -> None:
     def fail() -> None:
         raise OSError(28, "No space left on device")
 
@@ -307,7 +292,7 @@ def test_without_a_frame_an_older_video_and_a_pipe_are_kept(tmp_path: Path, befo
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".webm"])
 @pytest.mark.parametrize("with_pyav", [True, False])
 def test_the_aspect_of_pixels_is_kept(
-    tmp_path: Path, suffix: str, with_pyav: bool, drawn: Draw, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, suffix: str, with_pyav: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The video is shown as wide for its height as its source."""
     path = tmp_path / f"a{suffix}"

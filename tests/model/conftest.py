@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pytest
 import torch
 
 from srn.model.config import ModelConfig, preset
@@ -20,38 +18,25 @@ SMALL: dict[str, dict[str, Any]] = {
     "paper": {"crop_size": 64, "face_size": 40.0, "hidden_size": 16, "region_size": 12, "component_size": 10},
 }  # fmt: skip
 
-MakeConfig = Callable[..., ModelConfig]
-MakeNetwork = Callable[[ModelConfig], StructuralRelationNetwork]
 
-
-@pytest.fixture
-def small_config() -> MakeConfig:
+def small_config(name: str = "robust", **changes: Any) -> ModelConfig:
     """`small_config("robust", iterations=2)`: a preset at a fraction of its size, with changes."""
-
-    def make(name: str = "robust", **changes: Any) -> ModelConfig:
-        return preset(name, **{**SMALL[name], **changes})
-
-    return make
+    return preset(name, **{**SMALL[name], **changes})
 
 
-@pytest.fixture
-def make_network() -> MakeNetwork:
+def make_network(config: ModelConfig) -> StructuralRelationNetwork:
     """A network in evaluation mode with random but repeatable weights, statistics and mean shape."""
-
-    def make(config: ModelConfig) -> StructuralRelationNetwork:
-        mean = np.random.default_rng(1).uniform(-0.4, 0.4, (config.scheme.n_points, 2))
-        torch.manual_seed(2)
-        network = StructuralRelationNetwork(config, mean)
-        with torch.no_grad():
-            for name, tensor in network.state_dict().items():
-                if name.endswith(("running_mean", "bias")):
-                    tensor += torch.randn_like(tensor) * 0.05
-                elif name.endswith("running_var"):
-                    tensor.uniform_(0.5, 2.0)
-                elif name.endswith("norm2.weight"):  # some start at zero, as identities
-                    tensor.uniform_(0.5, 1.5)
-                elif name == "local_weight":  # starts near zero: nothing would depend on it
-                    tensor *= 20
-        return network.eval()
-
-    return make
+    mean = np.random.default_rng(1).uniform(-0.4, 0.4, (config.scheme.n_points, 2))
+    torch.manual_seed(2)
+    network = StructuralRelationNetwork(config, mean)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if name.endswith(("running_mean", "bias")):
+                tensor += torch.randn_like(tensor) * 0.05
+            elif name.endswith("running_var"):
+                tensor.uniform_(0.5, 2.0)
+            elif name.endswith("norm2.weight"):  # some start at zero, as identities
+                tensor.uniform_(0.5, 1.5)
+            elif name == "local_weight":  # starts near zero: nothing would depend on it
+                tensor *= 20
+    return network.eval()

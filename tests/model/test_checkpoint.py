@@ -18,9 +18,11 @@ from srn.model.checkpoint import FORMAT, adapted, load_network, load_tensors, ne
 from srn.model.config import preset
 from srn.model.network import StructuralRelationNetwork
 
+from .conftest import make_network, small_config
+
 
 @pytest.fixture
-def network(small_config: Any, make_network: Any) -> StructuralRelationNetwork:
+def network() -> StructuralRelationNetwork:
     return make_network(small_config("robust", hidden_size=18, without=("mu",)))
 
 
@@ -238,7 +240,7 @@ def test_the_content_is_on_the_disk_before_the_file_gets_its_name(
     assert happened == ["fsync True", "replace t"]
 
 
-def test_a_deepened_network_gives_the_same_answers_and_has_more_to_learn(small_config: Any) -> None:
+def test_a_deepened_network_gives_the_same_answers_and_has_more_to_learn() -> None:
     torch.manual_seed(0)
     shallow = StructuralRelationNetwork(
         small_config("robust", blocks=(1, 2, 1)), np.random.default_rng(0).random((68, 2))
@@ -258,7 +260,7 @@ def test_a_deepened_network_gives_the_same_answers_and_has_more_to_learn(small_c
 
 
 @pytest.mark.parametrize("changes", [{"blocks": (1, 1, 1)}, {"blocks": (2, 2, 2), "hidden_size": 24}])
-def test_a_network_cannot_be_adapted_into_another_one(small_config: Any, changes: dict[str, Any]) -> None:
+def test_a_network_cannot_be_adapted_into_another_one(changes: dict[str, Any]) -> None:
     config = small_config("robust", blocks=(1, 2, 1))
     shallow = StructuralRelationNetwork(config, np.zeros((68, 2)))
 
@@ -266,7 +268,7 @@ def test_a_network_cannot_be_adapted_into_another_one(small_config: Any, changes
         adapted(shallow, dataclasses.replace(config, **changes))
 
 
-def test_an_adapted_network_may_see_faces_in_another_size(small_config: Any) -> None:
+def test_an_adapted_network_may_see_faces_in_another_size() -> None:
     torch.manual_seed(0)
     config = small_config("robust")
     network = StructuralRelationNetwork(config, np.random.default_rng(0).random((68, 2))).eval()
@@ -280,7 +282,7 @@ def test_an_adapted_network_may_see_faces_in_another_size(small_config: Any) -> 
     torch.testing.assert_close(grown - middle, (coarse - middle) * 1.1, rtol=1e-4, atol=1e-4)
 
 
-def test_a_network_adapted_to_other_landmarks_keeps_its_encoder(small_config: Any) -> None:
+def test_a_network_adapted_to_other_landmarks_keeps_its_encoder() -> None:
     torch.manual_seed(0)
     network = StructuralRelationNetwork(small_config("robust"), np.random.default_rng(0).random((68, 2)))
     config = small_config("robust", scheme_name="wflw98")
@@ -295,7 +297,7 @@ def test_a_network_adapted_to_other_landmarks_keeps_its_encoder(small_config: An
         adapted(network, config)
 
 
-def test_a_network_with_an_hourglass_may_start_from_one_without(small_config: Any) -> None:
+def test_a_network_with_an_hourglass_may_start_from_one_without() -> None:
     network = StructuralRelationNetwork(small_config("robust"), np.random.default_rng(0).random((68, 2)))
     for norm in (m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)):
         torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -306,7 +308,7 @@ def test_a_network_with_an_hourglass_may_start_from_one_without(small_config: An
     assert any(name.startswith("hourglass.") for name in state)
 
 
-def test_a_visibility_head_leaves_the_points_and_their_expected_errors(small_config: Any, make_network: Any) -> None:
+def test_a_visibility_head_leaves_the_points_and_their_expected_errors() -> None:
     network = make_network(small_config("robust", visibility_width=0))
     headed = adapted(network, small_config("robust", visibility_width=6)).eval()
     image = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))

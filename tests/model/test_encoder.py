@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -11,6 +9,8 @@ from torch.nn import functional
 
 from srn.face.patches import extract_patches
 from srn.model.encoder import PATCH_SIZE, PatchEncoder, ResidualBlock, SharedMapEncoder
+
+from .conftest import small_config
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_patch_ends_where_it_ends(patch_encoder: PatchEncoder) -> None:
     assert not torch.allclose(patch_encoder((inside,), shape), x)
 
 
-def test_a_shared_map_has_the_strides_4_8_and_16(small_config: Any) -> None:
+def test_a_shared_map_has_the_strides_4_8_and_16() -> None:
     encoder = SharedMapEncoder(small_config("robust", crop_size=96)).eval()
 
     maps = encoder.prepare(torch.rand(2, 3, 96, 96))
@@ -111,14 +111,14 @@ def test_a_shared_map_has_the_strides_4_8_and_16(small_config: Any) -> None:
     assert (maps.fine.shape, maps.middle.shape, maps.coarse.shape) == ((2, 4, 24, 24), (2, 6, 12, 12), (2, 8, 6, 6))
 
 
-def test_a_shared_map_goes_without_batch_norm(small_config: Any) -> None:
+def test_a_shared_map_goes_without_batch_norm() -> None:
     encoder = SharedMapEncoder(small_config("robust", batch_norm=False))
     assert not [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all(conv.bias is not None for conv in encoder.modules() if isinstance(conv, torch.nn.Conv2d))
     assert all(map(torch.isfinite, (m.sum() for m in encoder.prepare(torch.rand(1, 3, 64, 64)))))
 
 
-def test_a_shared_map_is_sampled_landmark_by_landmark(small_config: Any, rng: np.random.Generator) -> None:
+def test_a_shared_map_is_sampled_landmark_by_landmark(rng: np.random.Generator) -> None:
     torch.manual_seed(0)
     encoder = SharedMapEncoder(small_config("robust")).eval()
     shapes = rng.uniform(-5, 70, size=(2, 6, 2))
@@ -142,7 +142,7 @@ def test_a_shared_map_is_sampled_landmark_by_landmark(small_config: Any, rng: np
                 torch.testing.assert_close(x[b, n, 0], expected, atol=1e-4, rtol=1e-4)
 
 
-def test_a_landmark_moved_by_a_cell_reads_what_the_cell_beside_it_read(small_config: Any) -> None:
+def test_a_landmark_moved_by_a_cell_reads_what_the_cell_beside_it_read() -> None:
     torch.manual_seed(0)
     encoder = SharedMapEncoder(small_config("robust")).eval()
     maps = encoder.prepare(torch.rand(1, 3, 64, 64))

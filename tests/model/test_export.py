@@ -23,6 +23,8 @@ from srn.model.export import FORMAT, ParityError, export_onnx, load_onnx, load_w
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
 
+from .conftest import make_network
+
 TOLERANCE = 1e-3
 """Crop pixels. A face is about a hundred of them wide."""
 
@@ -30,20 +32,6 @@ SMALL_PAPER: dict[str, Any] = {
     "crop_size": 64, "face_size": 40.0, "hidden_size": 8, "region_size": 12, "component_size": 10, "iterations": 2,
     "scheme_name": "cofw29",
 }  # fmt: skip
-
-
-def make_network(config: ModelConfig) -> StructuralRelationNetwork:
-    """Random, with statistics and biases that leave nothing out."""
-    mean = np.random.default_rng(1).uniform(-0.4, 0.4, (config.scheme.n_points, 2))
-    torch.manual_seed(2)
-    network = StructuralRelationNetwork(config, mean)
-    with torch.no_grad():
-        for name, tensor in network.state_dict().items():
-            if name.endswith(("running_mean", "bias")):
-                tensor += torch.randn_like(tensor) * 0.05
-            elif name.endswith("running_var"):
-                tensor.uniform_(0.5, 2.0)
-    return network.eval()
 
 
 @pytest.fixture(scope="module")

@@ -176,19 +176,10 @@ def numbered(module: Any, value: Callable[[int], list[float]]) -> None:
 
 
 @every_scheme
-def test_without_mu_each_landmark_gets_its_own_two_numbers(scheme: LandmarkScheme) -> None:
-    module = build(small(scheme, without=("mu",)))
-    numbered(module, lambda i: [float(i), 1000.0 + i])
-
-    residual = module(*inputs(small(scheme)))
-
-    expected = torch.tensor([[float(i), 1000.0 + i] for i in range(scheme.n_points)])
-    torch.testing.assert_close(residual, expected.expand(2, -1, -1))
-
-
-@every_scheme
-def test_mu_starts_as_the_identity_where_it_gets_both_coordinates(scheme: LandmarkScheme) -> None:
-    module = build(small(scheme, offsets_per_landmark=2))
+@pytest.mark.parametrize("changes", [{"without": ("mu",)}, {"offsets_per_landmark": 2}], ids=["no mu", "mu as made"])
+def test_each_landmark_gets_its_own_two_numbers(scheme: LandmarkScheme, changes: dict[str, Any]) -> None:
+    """Without mu, and with one that gets both coordinates: it starts as the identity."""
+    module = build(small(scheme, **changes))
     numbered(module, lambda i: [float(i), 1000.0 + i])
 
     residual = module(*inputs(small(scheme)))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,13 +12,15 @@ from srn.face.localizer import Localizer
 from srn.face.scheme import COFW_29
 from srn.model.localizer import TorchLocalizer
 
+from .conftest import make_network, small_config
+
 
 @pytest.fixture
 def crops(rng: np.random.Generator) -> np.ndarray:
     return rng.integers(0, 256, size=(3, 64, 64, 3), dtype=np.uint8)
 
 
-def test_it_is_what_its_network_is(small_config: Any, make_network: Any) -> None:
+def test_it_is_what_its_network_is() -> None:
     config = small_config("robust", scheme_name="cofw29")
     network = make_network(config).train()
 
@@ -33,9 +34,7 @@ def test_it_is_what_its_network_is(small_config: Any, make_network: Any) -> None
     assert not network.training
 
 
-def test_it_says_what_the_network_says_in_the_runtimes_units(
-    small_config: Any, make_network: Any, crops: np.ndarray
-) -> None:
+def test_it_says_what_the_network_says_in_the_runtimes_units(crops: np.ndarray) -> None:
     network = make_network(small_config("robust"))
 
     prediction = TorchLocalizer(network)(crops)
@@ -55,7 +54,7 @@ def test_it_says_what_the_network_says_in_the_runtimes_units(
         assert prediction.expected_error[b, n] == pytest.approx(2 * math.exp(log_scale), rel=1e-4)
 
 
-def test_every_input_reaches_the_network(small_config: Any, make_network: Any, crops: np.ndarray) -> None:
+def test_every_input_reaches_the_network(crops: np.ndarray) -> None:
     network = make_network(small_config("robust"))
     rng = np.random.default_rng(3)
     shape = (network.mean_initial_shape(3).numpy() + rng.normal(0, 3, (3, 68, 2))).astype(np.float32)
@@ -72,7 +71,7 @@ def test_every_input_reaches_the_network(small_config: Any, make_network: Any, c
     assert np.abs(given.shapes - without.shapes).max() > 0.1
 
 
-def test_the_paper_network_says_nothing_of_visibility(small_config: Any, make_network: Any, crops: np.ndarray) -> None:
+def test_the_paper_network_says_nothing_of_visibility(crops: np.ndarray) -> None:
     prediction = TorchLocalizer(make_network(small_config("paper")))(crops)
 
     assert prediction.shapes.shape == (3, 3, 68, 2)
@@ -80,7 +79,7 @@ def test_the_paper_network_says_nothing_of_visibility(small_config: Any, make_ne
     assert prediction.expected_error is None
 
 
-def test_a_batch_is_its_crops(small_config: Any, make_network: Any, crops: np.ndarray) -> None:
+def test_a_batch_is_its_crops(crops: np.ndarray) -> None:
     localizer = TorchLocalizer(make_network(small_config("robust")))
 
     together = localizer(crops)
@@ -89,18 +88,14 @@ def test_a_batch_is_its_crops(small_config: Any, make_network: Any, crops: np.nd
         np.testing.assert_allclose(together.shapes[i], localizer(crops[i : i + 1]).shapes[0], atol=1e-3)
 
 
-def test_crops_cut_out_of_a_larger_picture_need_no_copy(
-    small_config: Any, make_network: Any, crops: np.ndarray
-) -> None:
+def test_crops_cut_out_of_a_larger_picture_need_no_copy(crops: np.ndarray) -> None:
     localizer = TorchLocalizer(make_network(small_config("robust")))
     mirrored = crops[:, :, ::-1]  # negative strides, which torch does not know
 
     np.testing.assert_array_equal(localizer(mirrored).shapes, localizer(np.ascontiguousarray(mirrored)).shapes)
 
 
-def test_bf16_moves_points_by_a_fraction_of_a_pixel_and_answers_in_float32(
-    small_config: Any, make_network: Any, crops: np.ndarray
-) -> None:
+def test_bf16_moves_points_by_a_fraction_of_a_pixel_and_answers_in_float32(crops: np.ndarray) -> None:
     network = make_network(small_config("robust", visibility_width=0))
 
     exact = TorchLocalizer(network)(crops)

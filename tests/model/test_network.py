@@ -13,6 +13,8 @@ from srn.errors import InputError
 from srn.model.config import ModelConfig, preset
 from srn.model.network import StructuralRelationNetwork
 
+from .conftest import make_network, small_config
+
 both = pytest.mark.parametrize("name", ["paper", "robust"])
 
 
@@ -104,7 +106,7 @@ def test_shapes_of_the_layer_table_flow_through_the_paper() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["ibug68", "cofw29", "wflw98"])
-def test_the_same_network_for_every_scheme(scheme: str, small_config: Any, make_network: Any) -> None:
+def test_the_same_network_for_every_scheme(scheme: str) -> None:
     for name in ("paper", "robust"):
         config = small_config(name, scheme_name=scheme)
         network = make_network(config)
@@ -138,7 +140,7 @@ def test_what_a_preset_may_cost(name: str, parameters: float, multiply_adds: flo
 
 
 @both
-def test_a_batch_is_its_faces(name: str, small_config: Any, make_network: Any) -> None:
+def test_a_batch_is_its_faces(name: str) -> None:
     config = small_config(name)
     network = make_network(config)
     image, shape = pictures(config, 4), shapes_near(network, 4)
@@ -155,7 +157,7 @@ def test_a_batch_is_its_faces(name: str, small_config: Any, make_network: Any) -
                 torch.testing.assert_close(together.log_scale[i], alone.log_scale[0], atol=1e-4, rtol=0)
 
 
-def test_the_mean_shape_lies_in_the_face_box(small_config: Any) -> None:
+def test_the_mean_shape_lies_in_the_face_box() -> None:
     """Face units count from the centre of the box, which is the centre of the crop."""
     config = small_config("paper", crop_size=65, face_size=40.0)
     mean = zero_face(config)
@@ -171,7 +173,7 @@ def test_the_mean_shape_lies_in_the_face_box(small_config: Any) -> None:
     np.testing.assert_allclose(start[0], config.crop_spec.place(mean))
 
 
-def test_the_paper_starts_from_the_mean_shape(small_config: Any, make_network: Any) -> None:
+def test_the_paper_starts_from_the_mean_shape() -> None:
     config = small_config("paper")
     network = make_network(config)
 
@@ -183,7 +185,7 @@ def test_the_paper_starts_from_the_mean_shape(small_config: Any, make_network: A
     torch.testing.assert_close(by_itself.shapes, told.shapes, atol=1e-4, rtol=0)
 
 
-def test_robust_starts_from_a_shape_it_reads_off_the_face(small_config: Any, make_network: Any) -> None:
+def test_robust_starts_from_a_shape_it_reads_off_the_face() -> None:
     config = small_config("robust")
     network = make_network(config)
     with torch.no_grad():
@@ -200,7 +202,7 @@ def test_robust_starts_from_a_shape_it_reads_off_the_face(small_config: Any, mak
 
 
 @both
-def test_the_initial_weight_chooses_between_the_two_starts(name: str, small_config: Any, make_network: Any) -> None:
+def test_the_initial_weight_chooses_between_the_two_starts(name: str) -> None:
     config = small_config(name)
     network = make_network(config)
     image, shape = pictures(config, 3), shapes_near(network, 3)
@@ -219,7 +221,7 @@ def test_the_initial_weight_chooses_between_the_two_starts(name: str, small_conf
     torch.testing.assert_close(mixed.coarse, own.coarse)
 
 
-def test_no_state_is_a_state_of_zeros(small_config: Any, make_network: Any) -> None:
+def test_no_state_is_a_state_of_zeros() -> None:
     config = small_config("paper")
     network = make_network(config)
 
@@ -264,9 +266,7 @@ def unrolled(
 @both
 @pytest.mark.parametrize("recurrence", ["iteration", "frame"])
 @pytest.mark.parametrize("non_local", [True, False], ids=["non-local", "no non-local"])
-def test_forward_is_the_equations(
-    name: str, recurrence: str, non_local: bool, small_config: Any, make_network: Any
-) -> None:
+def test_forward_is_the_equations(name: str, recurrence: str, non_local: bool) -> None:
     config = small_config(name, recurrence=recurrence, non_local=non_local)
     network = make_network(config)
     hidden = torch.randn(2, config.hidden_size, generator=torch.Generator().manual_seed(7))
@@ -280,7 +280,7 @@ def test_forward_is_the_equations(
     torch.testing.assert_close(output.hidden, state, atol=1e-5, rtol=0)
 
 
-def test_pictures_and_video_share_their_first_iteration_only(small_config: Any, make_network: Any) -> None:
+def test_pictures_and_video_share_their_first_iteration_only() -> None:
     """Both read the same state at first; after that a picture reads its own, a frame its predecessor's."""
     config = small_config("paper")
     picture, video = make_network(config), make_network(small_config("paper", recurrence="frame"))
@@ -293,7 +293,7 @@ def test_pictures_and_video_share_their_first_iteration_only(small_config: Any, 
     assert not torch.allclose(one.shapes[:, 1], other.shapes[:, 1], atol=1e-4)
 
 
-def test_point_heads_by_hand(small_config: Any, make_network: Any) -> None:
+def test_point_heads_by_hand() -> None:
     """Both answers of each point come from its own relational features and the last state."""
     config = small_config("robust", iterations=1, non_local=False, visibility_width=0)
     network = make_network(config)
@@ -314,9 +314,7 @@ def test_point_heads_by_hand(small_config: Any, make_network: Any) -> None:
 
 
 @both
-def test_the_last_loss_reaches_every_residual_and_no_coordinates(
-    name: str, small_config: Any, make_network: Any
-) -> None:
+def test_the_last_loss_reaches_every_residual_and_no_coordinates(name: str) -> None:
     """Through the sum of residuals each arrives whole; a path through coordinates would add to it."""
     config = small_config(name)
     network = make_network(config)
@@ -335,7 +333,7 @@ def test_the_last_loss_reaches_every_residual_and_no_coordinates(
 
 
 @both
-def test_every_weight_learns(name: str, small_config: Any, make_network: Any) -> None:
+def test_every_weight_learns(name: str) -> None:
     config = small_config(name)
     network = make_network(config).train()
 
@@ -350,7 +348,7 @@ def test_every_weight_learns(name: str, small_config: Any, make_network: Any) ->
     assert [n for n in idle if not (config.non_local_softmax and n == "non_local.phi.bias")] == []
 
 
-def test_the_first_shape_gets_no_gradient_where_it_is_given(small_config: Any, make_network: Any) -> None:
+def test_the_first_shape_gets_no_gradient_where_it_is_given() -> None:
     config = small_config("paper")
     network = make_network(config)
     shape = shapes_near(network, 1).requires_grad_()
@@ -361,7 +359,7 @@ def test_the_first_shape_gets_no_gradient_where_it_is_given(small_config: Any, m
     torch.testing.assert_close(shape.grad, torch.ones_like(shape), atol=0, rtol=0)
 
 
-def test_the_visibility_head_by_hand(small_config: Any, make_network: Any) -> None:
+def test_the_visibility_head_by_hand() -> None:
     """What each point reads of the maps, of R and of the state, one point at a time."""
     network = make_network(small_config("robust", visibility_width=5, iterations=1))
     head, image = network.visibility_head, torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
@@ -378,7 +376,7 @@ def test_the_visibility_head_by_hand(small_config: Any, make_network: Any) -> No
             torch.testing.assert_close(output.visibility[0, point], expected)
 
 
-def test_samples_of_a_map_of_columns_lie_where_the_grid_says(small_config: Any, make_network: Any) -> None:
+def test_samples_of_a_map_of_columns_lie_where_the_grid_says() -> None:
     network = make_network(small_config("robust"))
     fine, middle = (torch.arange(size).float().expand(1, channels, size, size) for channels, size in ((4, 16), (6, 8)))
     sampled = network.encoder.sample((fine, middle), torch.full((1, 68, 2), 31.5))[0, 0]
@@ -389,7 +387,7 @@ def test_samples_of_a_map_of_columns_lie_where_the_grid_says(small_config: Any, 
 
 
 @pytest.mark.parametrize("changes", [{"point_heads": False}, {"encoder": "patches", "coarse_shape": False}])
-def test_a_visibility_head_needs_point_heads_and_the_shared_map(small_config: Any, changes: dict[str, Any]) -> None:
+def test_a_visibility_head_needs_point_heads_and_the_shared_map(changes: dict[str, Any]) -> None:
     if "encoder" in changes:
         changes = {**changes, "landmark_features": 256}
     with pytest.raises(InputError, match="visibility_width"):

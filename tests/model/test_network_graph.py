@@ -13,7 +13,7 @@ import torch
 from srn.model.network import StructuralRelationNetwork
 from srn.model.network_graph import NetworkGraph
 
-from .conftest import MakeConfig, MakeNetwork
+from .conftest import make_network, small_config
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "robust": {},
@@ -72,9 +72,7 @@ def outputs_of(session: onnxruntime.InferenceSession, inputs: dict[str, np.ndarr
 
 
 @pytest.mark.parametrize("variant", [*VARIANTS, *PAPER])
-def test_the_graph_gives_the_numbers_of_torch(
-    variant: str, small_config: MakeConfig, make_network: MakeNetwork
-) -> None:
+def test_the_graph_gives_the_numbers_of_torch(variant: str) -> None:
     name, changes = ("robust", VARIANTS[variant]) if variant in VARIANTS else ("paper", PAPER[variant])
     network = make_network(small_config(name, **changes))
     model = NetworkGraph(network, half=False).model()
@@ -96,7 +94,7 @@ def test_the_graph_gives_the_numbers_of_torch(
 
 
 @pytest.mark.parametrize("variant", ["robust", "hourglass", "without mu", "paper"])
-def test_every_node_is_needed(variant: str, small_config: MakeConfig, make_network: MakeNetwork) -> None:
+def test_every_node_is_needed(variant: str) -> None:
     changes = PAPER[variant] if variant == "paper" else VARIANTS[variant]
     network = make_network(small_config("paper" if variant == "paper" else "robust", **changes))
     graph = NetworkGraph(network, half=True).model().graph
@@ -109,7 +107,7 @@ def test_every_node_is_needed(variant: str, small_config: MakeConfig, make_netwo
     assert idle <= {"mean_shape"}
 
 
-def test_faces_of_a_batch_do_not_mix(small_config: MakeConfig, make_network: MakeNetwork) -> None:
+def test_faces_of_a_batch_do_not_mix() -> None:
     network = make_network(small_config("robust"))
     session = opened(NetworkGraph(network, half=False).model())
     inputs = inputs_of(network, 4)

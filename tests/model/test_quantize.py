@@ -15,7 +15,7 @@ from srn.inference.runtime import OnnxLocalizer
 from srn.model.export import ParityError, export_int8, export_onnx, load_weights
 from srn.model.network import StructuralRelationNetwork
 
-from .conftest import MakeConfig, MakeNetwork
+from .conftest import make_network, small_config
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def crops() -> np.ndarray:
 
 
 @pytest.fixture
-def network(small_config: MakeConfig, make_network: MakeNetwork) -> StructuralRelationNetwork:
+def network() -> StructuralRelationNetwork:
     return make_network(small_config("robust", iterations=2))
 
 

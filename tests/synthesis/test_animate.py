@@ -55,10 +55,10 @@ def marked_picture(landmarks: Shape, size: int, sigma: float = 2.0) -> tuple[Pic
     for index, point in enumerate(landmarks):
         if all(np.linalg.norm(point - landmarks[other]) >= 11 * sigma for other in chosen):
             chosen.append(index)
-    y, x = np.mgrid[:size, :size].astype(np.float64)
     picture = np.zeros((size, size))
     for index in chosen:
-        picture += 250 * np.exp(-((x - landmarks[index, 0]) ** 2 + (y - landmarks[index, 1]) ** 2) / (2 * sigma**2))
+        along_x, along_y = np.exp(-((np.arange(size) - landmarks[index, :, None]) ** 2) / (2 * sigma**2))
+        picture += 250 * np.outer(along_y, along_x)
     return np.repeat(picture.round().clip(0, 255).astype(np.uint8)[..., None], 3, axis=2), chosen
 
 

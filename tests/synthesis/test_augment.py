@@ -51,10 +51,10 @@ def far_apart(points: Shape, distance: float) -> list[int]:
 
 def marked_picture(landmarks: Shape, chosen: list[int]) -> Picture:
     """Black, with a soft dot at each chosen landmark: red is the same in all, green tells them apart."""
-    y, x = np.mgrid[:400, :400].astype(np.float64)
     picture = np.zeros((400, 400, 3))
     for number, index in enumerate(chosen):
-        dot = np.exp(-((x - landmarks[index, 0]) ** 2 + (y - landmarks[index, 1]) ** 2) / (2 * 3.0**2))
+        along_x, along_y = np.exp(-((np.arange(400) - landmarks[index, :, None]) ** 2) / (2 * 3.0**2))
+        dot = np.outer(along_y, along_x)
         picture += dot[..., None] * [240, 240 * (number + 1) / len(chosen), 0]
     return picture.round().clip(0, 255).astype(np.uint8)
 
@@ -334,18 +334,21 @@ def test_jitter_has_the_spread_it_says() -> None:
     density = np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     clipped = np.sqrt((np.clip(z, -2.5, 2.5) ** 2 * density).sum() * (z[1] - z[0]))
 
-    edges = np.stack([jittered_box(box, only(box_edge=0.04), draws).as_array() for _ in range(4000)]) - box.as_array()
+    def jittered(count: int, config: AugmentConfig) -> list[Box]:
+        return [jittered_box(box, config, draws) for _ in range(count)]
+
+    edges = np.stack([b.as_array() for b in jittered(4000, only(box_edge=0.04))]) - box.as_array()
     np.testing.assert_allclose(edges.mean(axis=0), 0, atol=0.2)
     np.testing.assert_allclose(edges.std(axis=0), 0.04 * side * clipped, rtol=0.06)
     assert np.abs(edges).max() <= 2.5 * 0.04 * side + 1e-9
     np.testing.assert_allclose(np.corrcoef(edges.T), np.eye(4), atol=0.06)
 
-    boxes = [jittered_box(box, only(box_shift=0.03), draws) for _ in range(2000)]
+    boxes = jittered(2000, only(box_shift=0.03))
     centers = np.stack([b.center for b in boxes]) - box.center
     np.testing.assert_allclose(centers.std(axis=0), 0.03 * side * clipped, rtol=0.08)
     np.testing.assert_allclose([b.size for b in boxes], side)
 
-    boxes = [jittered_box(box, only(box_scale=0.07), draws) for _ in range(2000)]
+    boxes = jittered(2000, only(box_scale=0.07))
     logs = np.log([b.size / side for b in boxes])
     assert logs.std() == pytest.approx(0.07 * clipped, rel=0.08)
     np.testing.assert_allclose([b.width / b.height for b in boxes], 80 / 120)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import csv
+import io
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
+from rich.console import Console
 
 from srn.datasets.pack import FacePack
 from srn.face.geometry import Box, CropGeometry, CropSpec
@@ -18,19 +20,14 @@ from srn.media.pictures import encode_image
 from srn.model.config import preset
 from srn.synthesis.config import NO_AUGMENTATION
 from srn.training.config import TrainConfig
+from srn.training.loop import Schedule, train
 
 PACK_SPEC = CropSpec(size=96, face_size=48.0)
 
-MakeConfig = Callable[..., TrainConfig]
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in the same order whatever the machine: the tests compare runs bit by bit."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+@pytest.fixture(scope="module", autouse=True)
+def repeatable(one_thread: None) -> None:
+    """Every test here runs on one thread."""
 
 
 def ellipse(x: float, y: float, width: float, height: float, degrees: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
@@ -97,19 +94,34 @@ def cofw_pack() -> FacePack:
     return make_pack(count=3, scheme=COFW_29)
 
 
-@pytest.fixture
-def toy_config() -> MakeConfig:
+def toy_config(name: str = "robust", *, model: dict[str, Any] | None = None, **changes: Any) -> TrainConfig:
     """`toy_config("robust", faces=48)`: a run of a few steps, without augmentation."""
+    sizes: dict[str, Any] = {"crop_size": 64, "face_size": 44.0, "hidden_size": 16, "region_size": 16}
+    sizes["component_size"] = 12
+    if name == "robust":
+        sizes |= {"stem_channels": 4, "map_channels": (8, 8, 8), "landmark_features": 8}
+    values: dict[str, Any] = {
+        "augmentation": NO_AUGMENTATION, "faces": 48, "batch_size": 4, "learning_rate": 3e-3, "warm_up": 8,
+        "validation": 2, "averaging": 0.9,
+    }  # fmt: skip
+    return TrainConfig(model=preset(name, **{**sizes, **(model or {})}), **{**values, **changes})
 
-    def make(name: str = "robust", *, model: dict[str, Any] | None = None, **changes: Any) -> TrainConfig:
-        sizes: dict[str, Any] = {"crop_size": 64, "face_size": 44.0, "hidden_size": 16, "region_size": 16}
-        sizes["component_size"] = 12
-        if name == "robust":
-            sizes |= {"stem_channels": 4, "map_channels": (8, 8, 8), "landmark_features": 8}
-        values: dict[str, Any] = {
-            "augmentation": NO_AUGMENTATION, "faces": 48, "batch_size": 4, "learning_rate": 3e-3, "warm_up": 8,
-            "validation": 2, "averaging": 0.9,
-        }  # fmt: skip
-        return TrainConfig(model=preset(name, **{**sizes, **(model or {})}), **{**values, **changes})
 
-    return make
+SCHEDULE = Schedule(
+    log_every=2, save_every=4, validate_every=4, workers=0, device="cpu", precision="float32", tensorboard=False
+)
+
+
+def run(config: TrainConfig, pack: FacePack, out: Path, **options: Any) -> Path:
+    """Train without a word."""
+    schedule = options.pop("schedule", SCHEDULE)
+    return train(config, pack, out, schedule=schedule, console=Console(file=io.StringIO()), **options)
+
+
+def log_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "log.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_speed(folder: Path) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if k not in ("faces_per_s", "waiting_share")} for row in log_of(folder)]

@@ -14,7 +14,7 @@ from srn.model.network import StructuralRelationNetwork
 from srn.training.averaging import average_runs
 from srn.training.config import TrainConfig
 
-from .conftest import MakeConfig
+from .conftest import toy_config
 
 
 def saved(config: TrainConfig, pack: FacePack, path: Path, seed: int) -> Path:
@@ -23,7 +23,7 @@ def saved(config: TrainConfig, pack: FacePack, path: Path, seed: int) -> Path:
     return path
 
 
-def test_the_mean_of_runs_by_hand(pack: FacePack, toy_config: MakeConfig, tmp_path: Path) -> None:
+def test_the_mean_of_runs_by_hand(pack: FacePack, tmp_path: Path) -> None:
     config = toy_config()
     one, two = (saved(config, pack, tmp_path / f"{seed}.safetensors", seed) for seed in (1, 2))
 
@@ -44,7 +44,7 @@ def test_the_mean_of_runs_by_hand(pack: FacePack, toy_config: MakeConfig, tmp_pa
     assert facts.items() <= metadata.items()
 
 
-def test_without_validation_faces_nothing_is_calibrated(pack: FacePack, toy_config: MakeConfig, tmp_path: Path) -> None:
+def test_without_validation_faces_nothing_is_calibrated(pack: FacePack, tmp_path: Path) -> None:
     config = toy_config(validation=0)
     one = saved(config, pack, tmp_path / "1.safetensors", 1)
 
@@ -55,7 +55,7 @@ def test_without_validation_faces_nothing_is_calibrated(pack: FacePack, toy_conf
     assert all(torch.equal(mean[name], parameter) for name, parameter in kept.items())
 
 
-def test_networks_of_another_architecture_have_no_mean(pack: FacePack, toy_config: MakeConfig, tmp_path: Path) -> None:
+def test_networks_of_another_architecture_have_no_mean(pack: FacePack, tmp_path: Path) -> None:
     one = saved(toy_config(), pack, tmp_path / "1.safetensors", 1)
     other = saved(toy_config(model={"hidden_size": 24}), pack, tmp_path / "2.safetensors", 2)
 

@@ -19,6 +19,7 @@ from srn.training.calibration import DRAWS, calibrate, error_ratio
 from srn.training.stream import split_validation
 from srn.training.tasks import FaceTask
 
+from .conftest import toy_config
 from .test_loop import run
 
 CPU = torch.device("cpu")
@@ -51,7 +52,7 @@ class MissedFaces(Dataset[tuple[Tensor, ...]]):
         return torch.zeros(3, 8, 8, dtype=torch.uint8), torch.tensor(landmarks, dtype=torch.float32)
 
 
-def test_the_ratio_by_hand(toy_config: Any) -> None:
+def test_the_ratio_by_hand() -> None:
     """Distances 2 and 4 pixels, expected 2 b: the mean of 2 / 2b and 4 / 2b; batches of 32 and a rest."""
     config = toy_config().model
     n = config.scheme.n_points
@@ -60,7 +61,7 @@ def test_the_ratio_by_hand(toy_config: Any) -> None:
     assert error_ratio(Misses(config, scale), MissedFaces(distances), 40, CPU) == pytest.approx(3.0, rel=1e-5)
 
 
-def test_errors_of_the_models_own_kind_have_the_ratio_of_their_scales(toy_config: Any) -> None:
+def test_errors_of_the_models_own_kind_have_the_ratio_of_their_scales() -> None:
     """The length of a radial exponential error in the plane is gamma distributed with shape 2."""
     config = toy_config().model
     distances = np.random.default_rng(0).gamma(2, 1.5, (400, config.scheme.n_points))
@@ -68,7 +69,7 @@ def test_errors_of_the_models_own_kind_have_the_ratio_of_their_scales(toy_config
     assert ratio == pytest.approx(3.0, rel=0.03)
 
 
-def test_afterwards_the_errors_are_those_expected(pack: FacePack, toy_config: Any) -> None:
+def test_afterwards_the_errors_are_those_expected(pack: FacePack) -> None:
     config = toy_config()
     torch.manual_seed(1)
     network = StructuralRelationNetwork(config.model, mean_shape(pack)).eval()
@@ -86,7 +87,7 @@ def test_afterwards_the_errors_are_those_expected(pack: FacePack, toy_config: An
     assert error_ratio(network, faces, 40, CPU) == pytest.approx(1.0, rel=1e-4)
 
 
-def test_a_run_ends_with_it(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
+def test_a_run_ends_with_it(pack: FacePack, tmp_path: Path) -> None:
     """The weights are the averaged ones of the state, but for what they expect; the state is left as it was."""
     config = toy_config(faces=32, batch_size=4, validation=4)
     weights, provenance = load_tensors(run(config, pack, tmp_path))
@@ -108,6 +109,6 @@ def test_a_run_ends_with_it(pack: FacePack, toy_config: Any, tmp_path: Path) -> 
     assert ratio == pytest.approx(expected, abs=1e-4)
 
 
-def test_without_faces_kept_nothing_is_changed(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
+def test_without_faces_kept_nothing_is_changed(pack: FacePack, tmp_path: Path) -> None:
     provenance = load_tensors(run(toy_config(faces=8, batch_size=4, validation=0), pack, tmp_path))[1]
     assert "expected_error_times" not in provenance

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from rich.console import Console
 
 from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError, SrnError
@@ -25,18 +22,16 @@ from srn.synthesis.config import NO_MOTION, MotionConfig
 from srn.training.clip_stream import ClipBatch, ClipStream, crop_steps
 from srn.training.clips import ClipTask, ClipUnroll, affine, clip_loss, track_clips, unsteadiness
 from srn.training.config import ClipConfig, TrainConfig, tracker_config
-from srn.training.loop import Schedule, train
 from srn.training.loss import cascade_loss
 from srn.training.memory import DividedBatches
 from srn.training.stream import split_validation, video_numbers
 
-SCHEDULE = Schedule(
-    log_every=2, save_every=4, validate_every=4, workers=0, device="cpu", precision="float32", tensorboard=False
-)
+from .conftest import SCHEDULE, run, toy_config, without_speed
+
 FRAMES = 3
 
 
-def toy_run(toy_config: Any, name: str = "robust", **changes: Any) -> TrainConfig:
+def toy_run(name: str = "robust", **changes: Any) -> TrainConfig:
     clips = changes.pop("clips", ClipConfig(motion=MotionConfig(), frames=FRAMES))
     config: TrainConfig = toy_config(
         name, model={"recurrence": "frame"}, batch_size=6, **{"faces": 48, "averaging": 0.9, **changes}
@@ -55,21 +50,10 @@ def batch_of(config: TrainConfig, pack: FacePack, count: int = 2, **changes: Any
     return ClipBatch(*(torch.stack(parts) for parts in zip(*(stream[p] for p in range(count)), strict=True)))
 
 
-def run(config: TrainConfig, pack: FacePack, out: Path, **options: Any) -> Path:
-    schedule = options.pop("schedule", SCHEDULE)
-    return train(config, pack, out, schedule=schedule, console=Console(file=io.StringIO()), **options)
-
-
-def log_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "log.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if k not in ("faces_per_s", "waiting_share")} for row in rows]
-
-
 # --- the tracker's network
 
 
-def test_a_tracker_has_the_picture_models_weights(pack: FacePack, toy_config: Any) -> None:
+def test_a_tracker_has_the_picture_models_weights(pack: FacePack) -> None:
     picture = network_of(toy_config(), pack).eval()
     tracker = adapted(picture, dataclasses.replace(picture.config, recurrence="frame"))
     assert (picture.config.recurrence, tracker.config.recurrence) == ("iteration", "frame")
@@ -85,8 +69,8 @@ def test_a_tracker_has_the_picture_models_weights(pack: FacePack, toy_config: An
 # --- the stream
 
 
-def test_a_clip_of_the_stream(pack: FacePack, toy_config: Any) -> None:
-    config = toy_run(toy_config)
+def test_a_clip_of_the_stream(pack: FacePack) -> None:
+    config = toy_run()
     batch = batch_of(config, pack)
     assert (batch.images.shape, batch.images.dtype) == ((2, FRAMES, 3, 64, 64), torch.uint8)
     assert (batch.landmarks.shape, batch.landmarks.dtype) == ((2, FRAMES, 68, 2), torch.float32)
@@ -95,8 +79,8 @@ def test_a_clip_of_the_stream(pack: FacePack, toy_config: Any) -> None:
     assert (batch.previous_start.shape, batch.previous_start.dtype) == ((2,), torch.bool)
 
 
-def test_the_same_position_is_the_same_clip_whatever_came_before(pack: FacePack, toy_config: Any) -> None:
-    config = toy_run(toy_config)
+def test_the_same_position_is_the_same_clip_whatever_came_before(pack: FacePack) -> None:
+    config = toy_run()
     assert config.clips is not None
     first, second = (ClipStream(pack, config.model.crop_spec, config.clips, seed=0) for _ in range(2))
     forwards = [first[p] for p in range(6)]
@@ -106,15 +90,15 @@ def test_the_same_position_is_the_same_clip_whatever_came_before(pack: FacePack,
     assert not torch.equal(other[0][0], forwards[0][0])
 
 
-def test_shares_of_the_starts(pack: FacePack, toy_config: Any) -> None:
-    config = toy_run(toy_config, clips=ClipConfig(motion=NO_MOTION, frames=2))
+def test_shares_of_the_starts(pack: FacePack) -> None:
+    config = toy_run(clips=ClipConfig(motion=NO_MOTION, frames=2))
     assert batch_of(config, pack, 8, previous_start=1.0).previous_start.all()
     assert not batch_of(config, pack, 8, previous_start=0.0).previous_start.any()
     assert 2 <= int(batch_of(config, pack, 16).previous_start.sum()) <= 14
 
 
-def test_an_occluder_gets_its_share_and_sees_clean_clips(pack: FacePack, toy_config: Any) -> None:
-    config = toy_run(toy_config, clips=ClipConfig(motion=dataclasses.replace(NO_MOTION, noise_patch=1), frames=2))
+def test_an_occluder_gets_its_share_and_sees_clean_clips(pack: FacePack) -> None:
+    config = toy_run(clips=ClipConfig(motion=dataclasses.replace(NO_MOTION, noise_patch=1), frames=2))
     assert config.clips is not None
     clean: list[bool] = []
 
@@ -133,7 +117,7 @@ def test_an_occluder_gets_its_share_and_sees_clean_clips(pack: FacePack, toy_con
     assert all(not clip[2].any() for clip, h in zip(shown, hidden, strict=True) if h)
 
 
-def test_steps_take_points_from_crop_to_crop(pack: FacePack, toy_config: Any) -> None:
+def test_steps_take_points_from_crop_to_crop(pack: FacePack) -> None:
     spec = toy_config().model.crop_spec
     framed = animate_placed(
         pack.image(0), pack.landmarks[0], spec, pack.scheme, dataclasses.replace(MotionConfig(), still=1),
@@ -171,7 +155,7 @@ def test_whole_videos_are_set_aside(pack: FacePack) -> None:
         split_validation(video_pack(pack).subset([0, 1, 2]), 2, videos=True)
 
 
-def test_clips_of_videos_are_their_frames(pack: FacePack, toy_config: Any) -> None:
+def test_clips_of_videos_are_their_frames(pack: FacePack) -> None:
     videos = video_pack(pack)
     spec = toy_config().model.crop_spec
     stream = ClipStream(videos, spec, ClipConfig(motion=NO_MOTION, frames=3, videos=True), seed=0)
@@ -189,9 +173,9 @@ def test_clips_of_videos_are_their_frames(pack: FacePack, toy_config: Any) -> No
 
 
 @pytest.mark.parametrize("name", ["robust", "paper"])
-def test_unrolled_is_frame_after_frame(pack: FacePack, toy_config: Any, name: str) -> None:
+def test_unrolled_is_frame_after_frame(pack: FacePack, name: str) -> None:
     """Against a plain loop that hands each frame of each clip to the network alone."""
-    config = toy_run(toy_config, name)
+    config = toy_run(name)
     network = network_of(config, pack).eval()
     batch = batch_of(config, pack)._replace(previous_start=torch.tensor([True, False]))
     images = batch.images.float() / 255
@@ -219,9 +203,9 @@ def test_unrolled_is_frame_after_frame(pack: FacePack, toy_config: Any, name: st
             assert output.visibility is None
 
 
-def test_the_last_frames_error_reaches_the_first_frames_pixels(pack: FacePack, toy_config: Any) -> None:
+def test_the_last_frames_error_reaches_the_first_frames_pixels(pack: FacePack) -> None:
     """Through the state alone; a start from the previous shape carries no gradient."""
-    config = toy_run(toy_config)
+    config = toy_run()
     network = network_of(config, pack).eval()
     batch = batch_of(config, pack)
     for carried in (False, True):
@@ -236,7 +220,7 @@ def test_the_last_frames_error_reaches_the_first_frames_pixels(pack: FacePack, t
 # --- the loss
 
 
-def test_an_error_that_stays_is_steady(pack: FacePack, toy_config: Any) -> None:
+def test_an_error_that_stays_is_steady(pack: FacePack) -> None:
     """The same place of the face missed by the same way in every frame costs nothing, whatever the crops do."""
     spec = toy_config().model.crop_spec
     motion = dataclasses.replace(MotionConfig(), still=0, flip=0, zoom=0, turn_deg=0, perspective=0, expression=0)
@@ -255,7 +239,7 @@ def test_an_error_that_stays_is_steady(pack: FacePack, toy_config: Any) -> None:
     assert float(unsteadiness(predicted + torch.randn(predicted.shape), target, steps, config)) > 0.02
 
 
-def test_unsteadiness_by_hand(toy_config: Any) -> None:
+def test_unsteadiness_by_hand() -> None:
     """Errors of 0, 3 and 3 pixels along x in crops that stay, eyes 30 pixels apart: (3 + 0) / 2 / 30."""
     config = toy_config().model
     target = torch.zeros(1, 3, 68, 2)
@@ -266,8 +250,8 @@ def test_unsteadiness_by_hand(toy_config: Any) -> None:
     assert float(unsteadiness(predicted, target, steps, config)) == pytest.approx(1.5 / 30, abs=1e-5)
 
 
-def test_the_clip_loss_is_the_cascade_loss_of_all_frames(pack: FacePack, toy_config: Any) -> None:
-    config = toy_run(toy_config)
+def test_the_clip_loss_is_the_cascade_loss_of_all_frames(pack: FacePack) -> None:
+    config = toy_run()
     network = network_of(config, pack).eval()
     batch = batch_of(config, pack)
     with torch.no_grad():
@@ -283,8 +267,8 @@ def test_the_clip_loss_is_the_cascade_loss_of_all_frames(pack: FacePack, toy_con
     assert steady.nme == plain.nme
 
 
-def test_clips_in_parts_have_the_gradient_of_all_together(pack: FacePack, toy_config: Any) -> None:
-    config = toy_run(toy_config)
+def test_clips_in_parts_have_the_gradient_of_all_together(pack: FacePack) -> None:
+    config = toy_run()
     assert config.clips is not None
     task, network = ClipTask(config, config.clips), network_of(config, pack).eval()  # batch norm by its kept statistics
     module, batch, said = task.module(network), batch_of(config, pack, 3), list[str]()
@@ -304,10 +288,10 @@ def test_clips_in_parts_have_the_gradient_of_all_together(pack: FacePack, toy_co
 # --- runs
 
 
-def test_it_learns_and_remembers_what_was_hidden(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
-    config = toy_run(toy_config, faces=300, warm_up=24, validation=2)
+def test_it_learns_and_remembers_what_was_hidden(pack: FacePack, tmp_path: Path) -> None:
+    config = toy_run(faces=300, warm_up=24, validation=2)
     run(config, pack, tmp_path, schedule=dataclasses.replace(SCHEDULE, log_every=10, save_every=100))
-    rows = log_of(tmp_path)
+    rows = without_speed(tmp_path)
     assert [int(row["step"]) for row in rows] == [10, 20, 30, 40, 50]
     assert [int(row["faces"]) for row in rows] == [60, 120, 180, 240, 300]
     assert float(rows[-1]["nme"]) < 0.8 * float(rows[0]["nme"])
@@ -319,8 +303,8 @@ def test_it_learns_and_remembers_what_was_hidden(pack: FacePack, toy_config: Any
     assert list((tmp_path / "sheets").glob("*.jpg"))
 
 
-def test_a_run_that_was_killed_goes_on_with_the_same_numbers(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
-    config = toy_run(toy_config)  # 8 steps of 2 clips
+def test_a_run_that_was_killed_goes_on_with_the_same_numbers(pack: FacePack, tmp_path: Path) -> None:
+    config = toy_run()  # 8 steps of 2 clips
 
     class Killed(Exception):
         pass
@@ -342,13 +326,13 @@ def test_a_run_that_was_killed_goes_on_with_the_same_numbers(pack: FacePack, toy
         TrainConfig.load(tmp_path / "cut" / "config.json"), pack, tmp_path / "cut", resume=True,
         occluder=lambda clip, rng: clip,
     )  # fmt: skip
-    assert log_of(tmp_path / "cut") == log_of(tmp_path / "hard")
+    assert without_speed(tmp_path / "cut") == without_speed(tmp_path / "hard")
     for name in ("weights.safetensors", "state.safetensors"):
         one, other = (load_tensors(tmp_path / run_name / name)[0] for run_name in ("hard", "cut"))
         assert [key for key in one if not torch.equal(one[key], other[key])] == []
 
 
-def test_a_run_starts_from_a_picture_model(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
+def test_a_run_starts_from_a_picture_model(pack: FacePack, tmp_path: Path) -> None:
     picture = network_of(toy_config(), pack)
     save_network(tmp_path / "picture.safetensors", picture)
     loaded = load_network(tmp_path / "picture.safetensors")[0]
@@ -363,8 +347,8 @@ def test_a_run_starts_from_a_picture_model(pack: FacePack, toy_config: Any, tmp_
     assert all(same)  # a rate of zero leaves them as they were
 
 
-def test_validation_is_what_the_weights_do(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
-    config = toy_run(toy_config)
+def test_validation_is_what_the_weights_do(pack: FacePack, tmp_path: Path) -> None:
+    config = toy_run()
     assert config.clips is not None
     network = network_of(config, pack).eval()
     task = ClipTask(config, config.clips)
@@ -375,8 +359,8 @@ def test_validation_is_what_the_weights_do(pack: FacePack, toy_config: Any, tmp_
     assert first.jitter is not None
 
 
-def test_tracking_batches_agree(pack: FacePack, toy_config: Any) -> None:
-    config = toy_run(toy_config)
+def test_tracking_batches_agree(pack: FacePack) -> None:
+    config = toy_run()
     network = network_of(config, pack).eval()
     rng = np.random.default_rng(0)
     spec = config.model.crop_spec
@@ -390,16 +374,16 @@ def test_tracking_batches_agree(pack: FacePack, toy_config: Any) -> None:
     np.testing.assert_allclose(whole, parts, atol=2e-3)
 
 
-def test_mistakes_are_named(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
+def test_mistakes_are_named(pack: FacePack, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="multiple of"):
-        run(dataclasses.replace(toy_run(toy_config), batch_size=8), pack, tmp_path / "b")
+        run(dataclasses.replace(toy_run(), batch_size=8), pack, tmp_path / "b")
     for wrong in ({"frames": 1}, {"previous_start": 1.5}, {"hard_share": -0.1}, {"steadiness": -1.0}):
         with pytest.raises(SrnError):
             ClipConfig(**wrong)
 
 
-def test_a_runs_description_survives_the_round_through_json(toy_config: Any, tmp_path: Path) -> None:
-    config = toy_run(toy_config)
+def test_a_runs_description_survives_the_round_through_json(tmp_path: Path) -> None:
+    config = toy_run()
     config.save(tmp_path / "config.json")
     assert TrainConfig.load(tmp_path / "config.json") == config
     plain = toy_config()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,8 @@ from srn.synthesis.augment import augment
 from srn.synthesis.config import NO_AUGMENTATION, PAPER_AUGMENTATION, AugmentConfig
 from srn.training.device_augmentation import DeviceAugmentation
 from srn.training.loop import Schedule, train
+
+from .conftest import toy_config
 
 SPEC = CropSpec(64, 44.0)
 CPU = torch.device("cpu")
@@ -113,7 +114,7 @@ def test_the_place_in_the_stream_is_the_only_source_of_chance(pack: FacePack) ->
     assert not torch.equal(one, other)
 
 
-def test_what_is_drawn_face_by_face_stays_on_the_processor(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
+def test_what_is_drawn_face_by_face_stays_on_the_processor(pack: FacePack, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^augment_on='device': expected .*, found occluders=0.4, masks=0.25$"):
         on_device(dataclasses.replace(AugmentConfig(), blur=0, low_resolution=0), pack, 1)
     config = toy_config(augment_on="device", augmentation=AugmentConfig(masks=0.5))
@@ -121,7 +122,7 @@ def test_what_is_drawn_face_by_face_stays_on_the_processor(pack: FacePack, toy_c
         train(config, pack, tmp_path / "run", schedule=Schedule(device="cpu", tensorboard=False))
 
 
-def test_a_run_augments_on_its_device(pack: FacePack, toy_config: Any, tmp_path: Path) -> None:
+def test_a_run_augments_on_its_device(pack: FacePack, tmp_path: Path) -> None:
     config = toy_config(augment_on="device", augmentation=PAPER_AUGMENTATION, faces=16)
     schedule = Schedule(log_every=2, workers=0, device="cpu", precision="float32", tensorboard=False)
     runs = [

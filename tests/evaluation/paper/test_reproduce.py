@@ -30,6 +30,8 @@ from srn.media.pictures import read_image, write_image
 from srn.media.pts import write_pts
 from srn.synthesis.masked import MaskedVersions
 
+from ...conftest import coordinate_picture
+
 Shape = npt.NDArray[np.float64]
 TABLES = published().tables
 
@@ -47,9 +49,8 @@ def data(tmp_path: Path, truths: dict[int, Shape]) -> Path:
         150: ("300W/lfpw/testset/d",),
     }  # fmt: skip
     for blue, names in places.items():
-        y, x = np.mgrid[:256, :256]
         for name in names:
-            write_image(tmp_path / f"{name}.png", np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8))
+            write_image(tmp_path / f"{name}.png", coordinate_picture(blue=blue))
             write_pts(tmp_path / f"{name}.pts", truths[blue])
     return tmp_path
 
