@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -176,6 +177,16 @@ def test_a_table_never_stands_beside_pictures_of_another_run(videos: Path, tmp_p
         assert list(out.rglob("*.csv")) == ([] if out == stills else [moving / clip / CLIP_MANIFEST])
         make(out, seed=5)
         assert files(out) == whole
+
+
+def test_a_further_face_takes_the_place_of_no_other_picture(videos: Path, tmp_path: Path) -> None:
+    """The second face of `a.png` is no `a_2`, where that is a picture of its own."""
+    clips, _ = read_300vw(videos)
+    one = clips[0].samples()[0]
+    named = [replace(one, path=tmp_path / f"{name}.png", source=one.load) for name in ("a", "a", "a_2", "a")]
+    assert mask_samples(named, tmp_path / "out") == []
+    assert sorted(path.stem for path in (tmp_path / "out").rglob("*.jpg")) == ["a", "a_2", "a_3", "a_4"]
+    assert len(read_visible(tmp_path / "out")) == 4
 
 
 @pytest.mark.parametrize(

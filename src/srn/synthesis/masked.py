@@ -108,12 +108,8 @@ def mask_samples(
     _check_kind(kind, wardrobe)
     folder = Path(out)
     writer = _new_table(folder / MANIFEST, ("subset", "stem", "mask", "seed", "misfit"))
-    problems, taken = list[str](), dict[str, int]()
-    for sample in samples:
-        name = f"{sample.subset}/{sample.path.stem}"
-        taken[name] = taken.get(name, 0) + 1
-        if taken[name] > 1:  # a further face of one picture
-            name = f"{name}_{taken[name]}"
+    problems, names = list[str](), _names(samples)
+    for sample, name in zip(samples, names, strict=True):
         rng = np.random.default_rng([seed, *os.fsencode(name)])
         with _noting(problems):
             image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
@@ -122,6 +118,19 @@ def mask_samples(
         progress()
     writer.write_table()
     return problems
+
+
+def _names(samples: Sequence[Sample]) -> list[str]:
+    """Return `<subset>/<stem>` of each face; further faces of a picture are numbered, without the names of others."""
+    firsts = [f"{sample.subset}/{sample.path.stem}" for sample in samples]
+    pictures, names = set(firsts), dict[str, None]()  # in order
+    for first in firsts:
+        name, number = first, 1
+        while name in names or (number > 1 and name in pictures):
+            number += 1
+            name = f"{first}_{number}"
+        names[name] = None
+    return list(names)
 
 
 def mask_clips(
