@@ -187,7 +187,7 @@ def test_the_paper_starts_from_the_mean_shape() -> None:
 
 def test_robust_starts_from_a_shape_it_reads_off_the_face() -> None:
     config = small_config("robust")
-    network = make_network(config)
+    network: Any = make_network(config)
     with torch.no_grad():
         start = network(pictures(config, 2)).coarse
         assert not torch.allclose(start[0], start[1])
@@ -296,7 +296,7 @@ def test_pictures_and_video_share_their_first_iteration_only() -> None:
 def test_point_heads_by_hand() -> None:
     """Both answers of each point come from its own relational features and the last state."""
     config = small_config("robust", iterations=1, non_local=False, visibility_width=0)
-    network = make_network(config)
+    network: Any = make_network(config)
     image, shape = pictures(config, 1), shapes_near(network, 1)
 
     with torch.no_grad():
@@ -361,7 +361,7 @@ def test_the_first_shape_gets_no_gradient_where_it_is_given() -> None:
 
 def test_the_visibility_head_by_hand() -> None:
     """What each point reads of the maps, of R and of the state, one point at a time."""
-    network = make_network(small_config("robust", visibility_width=5, iterations=1))
+    network: Any = make_network(small_config("robust", visibility_width=5, iterations=1))
     head, image = network.visibility_head, torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         maps, start, _ = network.encode(image)

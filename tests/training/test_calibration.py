@@ -19,8 +19,7 @@ from srn.training.calibration import DRAWS, calibrate, error_ratio
 from srn.training.stream import split_validation
 from srn.training.tasks import FaceTask
 
-from .conftest import toy_config
-from .test_loop import run
+from .conftest import run, toy_config
 
 CPU = torch.device("cpu")
 
