@@ -11,8 +11,8 @@ from pathlib import Path
 from srn.errors import WeightsError
 
 PINNED: Mapping[str, str] = {
-    "robust.onnx": "3f975037dad9c3d3dd5284f2591290742537837aabc4f09cc7c9faf4895adb35",
-    "robust-int8.onnx": "64c73bf08565dd9e7d1721e39dc7a684d8aa30e9fb60251f632cb8d95a776187",
+    "robust.onnx": "f806769e15aa3db63a8008bc1215f6bd4118dc1fbeb4721493f9c656bb920f71",
+    "robust-int8.onnx": "60bbd7a111753f90ed96b4585255cabd416d6af553b676db9e8c72f029a15d9e",
     "centerface.onnx": "fbfc554e28541c127e394665e912cc4e65b2b859d38c212d763fa6acca394e09",
     "proposals.onnx": "978b1c55e5250fad05849a99606edb44f6850fcf49b4350baecf145ea432c2a2",
 }

@@ -64,9 +64,9 @@ class KnownWeights:
 
 
 CATALOGUE = (
-    KnownWeights("robust", PINNED["robust.onnx"], 11_133_186, 2_330_000, "preset robust: the default", "full"),
+    KnownWeights("robust", PINNED["robust.onnx"], 11_134_647, 2_580_000, "preset robust: the default", "full"),
     KnownWeights(
-        "robust-int8", PINNED["robust-int8.onnx"], 6_784_341, 2_330_000, 'robust in 8 bits, for precision="int8"'
+        "robust-int8", PINNED["robust-int8.onnx"], 6_785_803, 2_580_000, 'robust in 8 bits, for precision="int8"'
     ),
     KnownWeights(
         "fast",
