@@ -222,6 +222,13 @@ def test_a_broken_video_is_told(page: Any, tmp_path: Path) -> None:
     assert page.is_disabled("#accuracy")  # nothing there changes a video
 
 
+def test_a_service_that_has_ended_is_told(page: Any) -> None:
+    with_portrait(page)
+    page.evaluate("void (window.fetch = () => Promise.reject(new TypeError('Failed to fetch')))")
+    page.select_option("#accuracy", "best")
+    page.get_by_text("srn does not answer: is it still running?").wait_for()
+
+
 def test_what_is_no_picture_is_told(page: Any, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("no picture")
     page.set_input_files("#file", tmp_path / "a.jpg")

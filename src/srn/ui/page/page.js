@@ -39,9 +39,15 @@ function attempt(work) {
     try {
       await work(...values);
     } catch (error) {
-      if (error.name !== "AbortError") tell(error.message, true);
+      if (error.name !== "AbortError") tell(reason(error), true);
     }
   };
+}
+
+// Browsers have words of their own for a service that is not there.
+function reason(error) {
+  const silent = error instanceof TypeError && /fetch|network|load failed/i.test(error.message);
+  return silent ? "srn does not answer: is it still running?" : error.message;
 }
 
 const query = () => `accuracy=${$("accuracy").value}&min_confidence=0`;
