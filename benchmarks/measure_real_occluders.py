@@ -70,9 +70,14 @@ class Found(NamedTuple):
     missed: int
 
 
-def find(folder: Path, count: int | None, landmarker: FaceLandmarker) -> Found:
-    """Find the largest face of each picture of a folder, of `count` pictures evenly spread over it."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+def find(folder: Path, count: int | None, landmarker: FaceLandmarker, without: Container[str] = ()) -> Found:
+    """Find the largest face of each picture of a folder, of `count` pictures evenly spread over it.
+
+    Pictures whose name, less its ending, is in `without` are left out.
+    """
+    paths = sorted(
+        path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.stem not in without
+    )
     if not paths:
         raise InputError.at(folder, "pictures", "none")
     if count is not None and count < len(paths):
@@ -151,8 +156,9 @@ def told_apart(covered: npt.NDArray[np.float64], others: npt.NDArray[np.float64]
 
 def run(options: argparse.Namespace) -> None:
     finder = FaceLandmarker(threads=options.threads)
+    without = {path.stem for path in options.without.glob("*.png")} if options.without else set()
     found = {
-        name: find(options.data / folder, options.faces if part else options.others, finder)
+        name: find(options.data / folder, options.faces if part else options.others, finder, without)
         for name, (folder, part) in SETS.items()
     }
     scheme = finder.localizer.scheme
@@ -218,6 +224,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("data", type=Path, help="folder of the data sets")
     made.add_argument("--weights", nargs="+", default=["robust"], help="names or files (default: the shipped ones)")
     made.add_argument("--faces", type=int, help="pictures of each occluded set (default: all)")
+    made.add_argument("--without", type=Path, help="templates that cut_masks.py cut to train with: not their pictures")
     made.add_argument("--others", type=int, default=600, help="pictures of other people (default: %(default)s)")
     return made
 
