@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from srn.errors import InputError
 from srn.hofs.replay import MultiQueueReplay, Replay, SingleQueueReplay, Transition, from_table, to_table
 from srn.hofs.scenes import Place
 
@@ -92,10 +91,3 @@ def test_a_file_and_back(kind: type[MultiQueueReplay | SingleQueueReplay]) -> No
 def test_an_empty_memory_makes_an_empty_table() -> None:
     assert to_table(MultiQueueReplay().entries()).shape == (0, 9)
     assert list(from_table(np.zeros((0, 9)))) == []
-
-
-def test_memories_hold_something() -> None:
-    with pytest.raises(InputError, match="clips of the replay memory: expected at least 1"):
-        MultiQueueReplay(0)
-    with pytest.raises(InputError, match="capacity of the replay memory: expected at least 1"):
-        SingleQueueReplay(0)

@@ -122,7 +122,8 @@ def detect(
     landmarker = opened()
     finished = writer.keep_journal(_same(context, landmarker.localizer.name), resume=resume)
     if resume:
-        _tell_resumed(writer, len(listing.pictures), begun=finished is None)
+        left = f"{writer.pictures} of {len(listing.pictures)} pictures are done"
+        options.note("no run was left there: a new one begins" if finished is None else left)
     _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
     done, finish = finished or (), _finishing(writer, contacts)
     if machines == "local":
@@ -134,11 +135,6 @@ def detect(
         )  # fmt: skip
         batches = ([writer.write(one) if isinstance(one, Rendered) else one for one in batch] for batch in found)
     _write(writer, batches, listing, out if overlay else None, verbose=verbose, contacts=contacts)
-
-
-def _tell_resumed(writer: DetectionWriter, total: int, *, begun: bool) -> None:
-    left = f"{writer.pictures} of {total} pictures are done"
-    options.note("no run was left there: a new one begins" if begun else left)
 
 
 def _contacts(sheet: Path | None, *, resume: bool, machines: str) -> ContactSheet | None:
@@ -186,10 +182,13 @@ def _write(
             step = begin("", len(listing.pictures), writer.pictures)
             for batch in batches:
                 failed += [str(one) for one in batch if isinstance(one, DataError)]
-                writer.add([one for one in batch if not isinstance(one, DataError)])
+                read = [one for one in batch if not isinstance(one, DataError)]
+                writer.add(read)
                 step(len(batch))
-                if verbose:
-                    _tell_empty(batch)
+                for one in read if verbose else ():
+                    if not one.record["faces"]:
+                        reason = "only doubtful faces" if one.record.get("left_out") else "no face"
+                        options.note(f"{reason}: {one.picture.path}")
     except BaseException:  # interrupted: what was found so far
         if contacts is not None and contacts.faces:
             unwritten = list[str]()
@@ -203,13 +202,6 @@ def _write(
             contacts.write()
     options.note(_summary(writer, drawn))
     options.exit_if_failed([*failed, *writer.problems])
-
-
-def _tell_empty(batch: Sequence[Written | DataError]) -> None:
-    for one in batch:
-        if not isinstance(one, DataError) and not one.record["faces"]:
-            reason = "only doubtful faces" if one.record.get("left_out") else "no face"
-            options.note(f"{reason}: {one.picture.path}")
 
 
 def _summary(writer: DetectionWriter, drawn: Path | None) -> str:

@@ -234,18 +234,15 @@ def exit_if_failed(problems: Iterable[str]) -> None:
         raise typer.Exit(1)
 
 
-class needs_extra:
+@contextmanager
+def needs_extra(extra: str, what: str) -> Iterator[None]:
     """Turn the ImportError of an optional package into the line that says what to install."""
-
-    def __init__(self, extra: str, what: str) -> None:
-        self.extra, self.what = extra, what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, ImportError) and error.name and not error.name.startswith("srn"):
-            raise MissingDependencyError.for_extra(error.name, self.extra, self.what) from error
+    try:
+        yield
+    except ImportError as error:
+        if not error.name or error.name.startswith("srn"):
+            raise
+        raise MissingDependencyError.for_extra(error.name, extra, what) from error
 
 
 Begin = Callable[..., Callable[..., None]]

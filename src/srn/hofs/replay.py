@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError
 from srn.hofs.scenes import Place, next_landmark
 
 
@@ -70,8 +69,6 @@ class MultiQueueReplay(Replay):
     """
 
     def __init__(self, clips: int = 3) -> None:
-        if clips < 1:
-            raise InputError.at("clips of the replay memory", "at least 1", str(clips))
         self.clips = clips
         self._queues: dict[int, deque[list[Entry]]] = {}
 
@@ -89,8 +86,6 @@ class SingleQueueReplay(Replay):
     """DQN's memory (Mnih et al. 2013): the last `capacity` transitions of all clips."""
 
     def __init__(self, capacity: int) -> None:
-        if capacity < 1:
-            raise InputError.at("capacity of the replay memory", "at least 1", str(capacity))
         self._queue: deque[Entry] = deque(maxlen=capacity)
 
     def add(self, lane: int, episode: int, transition: Transition) -> None:
