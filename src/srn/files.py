@@ -38,16 +38,17 @@ _STANDARD_OUTPUTS = {str(STANDARD_OUTPUT), "/dev/stdout", "/dev/fd/1", "/proc/se
 
 
 class FileKind(NamedTuple):
-    """A sort of file that is written: its name in messages, and the pattern of its first bytes."""
+    """A sort of file that is written: its name in messages, and the pattern of its first bytes, or of its last."""
 
     words: str
     head: re.Pattern[bytes]
     is_text: bool = True  # and may go to the standard output
     is_named: bool = True  # by the user, who may have another kind replaced
+    end: bytes = b""  # by which the program knows its own files from the user's of the same kind
 
 
-def _kind(words: str, head: bytes, *, is_text: bool = True, is_named: bool = True) -> FileKind:
-    return FileKind(words, re.compile(head, re.DOTALL), is_text, is_named)
+def _kind(words: str, head: bytes, *, is_text: bool = True, is_named: bool = True, end: bytes = b"") -> FileKind:
+    return FileKind(words, re.compile(head, re.DOTALL), is_text, is_named, end)
 
 
 FACES_JSON = _kind("JSON of faces", rb'\{"images":|\{"path":')
@@ -62,10 +63,10 @@ BOX_CURVE = _kind("a chart or JSON of numbers", CHART.head.pattern + b"|" + NUMB
 OVERLAY = _kind("a JPEG picture", rb"\xff\xd8\xff", is_text=False)
 COVERED = _kind("a PNG picture", rb"\x89PNG", is_text=False)
 SHEET = _kind("a contact sheet", rb"\x89PNG.{0,60}srn contact sheet", is_text=False)
-VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False)
+VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False, end=b"\nwritten by srn.")
 NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]", is_text=False)
 WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
-PACK = _kind("a pack", rb"PK\x03\x04", is_text=False)
+PACK = _kind("a pack", rb"PK\x03\x04.{26}\w+\.npy", is_text=False)
 REPORT = _kind("a report page of srn", rb"<!doctype html>.{0,220}<title>Landmarks on ", is_named=False)
 TABLES = _kind("the tables of srn reproduce", rb"# The paper's tables, measured again", is_named=False)
 _HEAD_BYTES = 256
@@ -154,16 +155,29 @@ def _check_file(
 def _check_kind(output: Output, kind: FileKind, folders: Sequence[Path], *, force: bool) -> None:
     with contextlib.suppress(OSError), output.path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
-        if not head or kind.head.match(head):
+        is_kind = kind.head.match(head) is not None
+        if not head or (is_kind and _ends_with(file, kind.end)):
             return
-        found = "a file of another kind" + " (--force replaces it)" * kind.is_named
+        found = f"{kind.words} that srn did not write" if is_kind else "a file of another kind"
+        found += " (--force replaces it)" * kind.is_named
         if any(output.path.resolve().is_relative_to(folder) for folder in folders):
             found = "a file of another kind in a folder that is read"
-        elif _PICTURE_OR_VIDEO.match(head) and not (kind in (CHART, BOX_CURVE) and COVERED.head.match(head)):
+        elif (
+            not is_kind
+            and _PICTURE_OR_VIDEO.match(head)
+            and not (kind in (CHART, BOX_CURVE) and head[:4] == b"\x89PNG")
+        ):
             found = "a picture or a video"
         elif force and kind.is_named:
             return
         raise InputError.at(output.name, f"a new file, or {kind.words}", f"{output.path}, {found}")
+
+
+def _ends_with(file: IO[bytes], end: bytes) -> bool:
+    if not end:
+        return True
+    file.seek(max(file.seek(0, os.SEEK_END) - len(end), 0))
+    return file.read() == end
 
 
 def _check_folder(output: Output, read: Sequence[Path]) -> None:

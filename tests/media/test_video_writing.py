@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from srn.errors import InputError
+from srn.files import VIDEO, Output, check_outputs
 from srn.media import ffmpeg
 from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
@@ -43,6 +44,27 @@ def test_there_and_back(tmp_path: Path, suffix: str) -> None:
     np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(10) / 30, atol=0.04)
     assert np.abs(frames[4].image.astype(int) - drawn(4)).mean() < 6
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("with_pyav", [True, False])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_its_own_videos_are_told_from_those_of_others(
+    tmp_path: Path, suffix: str, with_pyav: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that no output takes the place of the user's video; players pass over the sign."""
+    if not with_pyav:
+        monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
+    path = tmp_path / f"a{suffix}"
+    with VideoWriter(path, 30.0) as out:
+        for k in range(3):
+            out.write(drawn(k), k / 30)
+    own, content = [Output("--out", path, VIDEO)], path.read_bytes()
+    check_outputs(own, [])
+    assert [number_of(frame.image) for frame in frames_of(open_video(path))] == [0, 1, 2]
+    path.write_bytes(content[:-1])
+    with pytest.raises(InputError, match=r"found .*, a video that srn did not write \(--force replaces it\)"):
+        check_outputs(own, [])
+    check_outputs(own, [], force=True)
 
 
 def test_uneven_times_survive_there_and_back(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def anonymize(
     quiet()
     work = _work(paths, out)
     targets = [*(_place(out, picture) for picture in work.pictures), *(target for _, target in work.videos)]
-    outputs = [Output(f"--out, {one.name}", one, _KINDS.get(one.suffix, VIDEO)) for one in targets if _exists(one)]
+    outputs = [Output(f"--out, {one.name}", one, _KINDS.get(one.suffix, _VIDEO)) for one in targets if _exists(one)]
     outputs.append(Output("--out", out, apart=True))
     inputs = [*(picture.path for picture in work.pictures), *(source for source, _ in work.videos)]
     check_outputs(outputs, inputs)
@@ -95,6 +95,7 @@ def anonymize(
 
 
 _KINDS = {".jpg": OVERLAY, ".png": COVERED}
+_VIDEO = VIDEO._replace(is_named=False)  # by the name of the input
 
 
 def _exists(path: Path) -> bool:

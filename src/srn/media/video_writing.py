@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import struct
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +15,7 @@ import numpy as np
 
 from srn.errors import DataError, InputError, first_line
 from srn.face.geometry import ImageArray
-from srn.files import growing_file, interruptions_held, writing_to
+from srn.files import VIDEO, growing_file, interruptions_held, writing_to
 from srn.media import ffmpeg
 
 if TYPE_CHECKING:
@@ -116,11 +118,28 @@ class VideoWriter:
                 with writing_to(self.path):
                     self._sink.close(self._complete)
             is_playable = self._has_frames
+            if is_playable and self._beside is not None and self._beside.is_file():
+                with interruptions_held():
+                    _sign(self._beside)
         finally:
             if not is_playable and self._beside is not None and self._beside != self.path:  # a pipe is written into
                 self._beside.unlink(missing_ok=True)
             self._beside = self._sink = None
             self._file.__exit__(kind, error, trace)
+
+
+def _sign(video: Path) -> None:
+    """Add a last part that players pass over, by which `srn.files` knows the program's own videos from the user's."""
+    length, suffix = len(VIDEO.end), video.suffix.lower()
+    head = struct.pack(">I4s", 8 + length, b"free")
+    if suffix in (".mkv", ".webm"):
+        head = bytes([0xEC, 0x80 | length])
+    elif suffix == ".avi":
+        head = struct.pack("<4sI", b"JUNK", length)
+    with contextlib.suppress(OSError), video.open("ab", buffering=0) as file:
+        whole = file.tell()
+        if file.write(head + VIDEO.end) < len(head) + length:  # the disk is full: the video is whole without
+            file.truncate(whole)
 
 
 class _PyAvSink:
