@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from srn.datasets.clip import Clip, FrameSource, Picture
+from srn.datasets.clip import Clip, FrameSource
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
-from srn.face.geometry import Box
+from srn.face.geometry import Box, ImageArray
 from srn.synthesis.animated_face import PASSAGE_FRAMES, AnimatedFace, random_animation
 from srn.synthesis.config import MotionConfig
 from srn.synthesis.masked import masked_picture
 from srn.synthesis.moving_occluders import MovingOccluder, random_passage, random_sprite
 from srn.synthesis.wardrobe import MaskWardrobe
 
-Covered = Callable[[int], tuple[Picture, npt.NDArray[np.bool_]]]
+Covered = Callable[[int], tuple[ImageArray, npt.NDArray[np.bool_]]]
 """Maps an index to that annotated frame with an occluder, and the visibility of its landmarks (N,)."""
 
 
@@ -32,7 +32,7 @@ class AnimatedFrames:
     animated: AnimatedFace
     size: tuple[int, int]
 
-    def read(self, number: int) -> Picture:
+    def read(self, number: int) -> ImageArray:
         if not 1 <= number <= len(self.animated.shapes):
             raise DataError.at(self.path, f"a frame from 1 to {len(self.animated.shapes)}", str(number))
         return self.animated.render(number - 1, np.eye(2, 3), self.size)
@@ -43,7 +43,7 @@ def animate_picture(
     config: MotionConfig,
     rng: np.random.Generator,
     frames: int,
-    other: Callable[[], Picture] | None = None,
+    other: Callable[[], ImageArray] | None = None,
 ) -> Clip:
     """Animate a whole picture into a clip of frames of its size, named after it, with `occluded` set.
 
@@ -82,7 +82,7 @@ class CoveredFrames:
         self.path, self._frames, self._covered = frames.path, frames, covered
         self._index = {int(number): index for index, number in enumerate(numbers)}
 
-    def read(self, number: int) -> Picture:
+    def read(self, number: int) -> ImageArray:
         return self._covered(self._index[number])[0] if number in self._index else self._frames.read(number)
 
 
@@ -101,7 +101,7 @@ def masked_clip(clip: Clip, kind: str, wardrobe: MaskWardrobe | None, rng: np.ra
     seed = int(rng.integers(2**62))
     samples = clip.samples()
 
-    def covered(index: int) -> tuple[Picture, npt.NDArray[np.bool_]]:
+    def covered(index: int) -> tuple[ImageArray, npt.NDArray[np.bool_]]:
         # The same seed for every frame gives the same mask.
         image, visible, _ = masked_picture(samples[index], kind, wardrobe, np.random.default_rng(seed))
         return image, visible
@@ -110,7 +110,7 @@ def masked_clip(clip: Clip, kind: str, wardrobe: MaskWardrobe | None, rng: np.ra
 
 
 def passed_clip(
-    clip: Clip, rng: np.random.Generator, other: Callable[[], Picture] | None = None, share: float = 1.0
+    clip: Clip, rng: np.random.Generator, other: Callable[[], ImageArray] | None = None, share: float = 1.0
 ) -> Clip:
     """Return the clip with an object that passes in front of the face in each 30 frames, with probability `share`."""
     occluders: list[MovingOccluder] = []
@@ -126,7 +126,7 @@ def passed_clip(
             seen &= ~occluder.hides(index, clip.landmarks[index])
         return seen
 
-    def covered(index: int) -> tuple[Picture, npt.NDArray[np.bool_]]:
+    def covered(index: int) -> tuple[ImageArray, npt.NDArray[np.bool_]]:
         image = np.array(clip.frame(index))
         for occluder in occluders:
             image = occluder.paint(image, index, np.eye(2, 3))

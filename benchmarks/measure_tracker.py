@@ -32,12 +32,12 @@ from results import argument_parser, markdown_page, markdown_table, program, pro
 from srn import FaceLandmarker
 from srn.cli.options import progress
 from srn.datasets.catalogue import open_faces
-from srn.datasets.clip import Clip, Picture
+from srn.datasets.clip import Clip
 from srn.datasets.sample import Sample
 from srn.datasets.three_hundred_w import CHALLENGING_SUBSETS, COMMON_SUBSETS
 from srn.evaluation.followers import Follower, FrameByFrame, TrackerFollower
 from srn.evaluation.video import VideoEvaluation, evaluate_followers
-from srn.face.geometry import CropGeometry, CropSpec
+from srn.face.geometry import CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68
 from srn.inference.runtime import OnnxLocalizer, shipped_weights
 from srn.inference.tracks import TrackerConfig
@@ -66,12 +66,12 @@ class PictureFrames:
     path: Path
     files: tuple[Path, ...]
 
-    def read(self, number: int) -> Picture:
+    def read(self, number: int) -> ImageArray:
         """Read frame `number`, (H, W, 3) uint8 RGB."""
         return read_image(self.files[number - 1])
 
 
-def cropped_picture(sample: Sample, geometry: CropGeometry) -> Picture:
+def cropped_picture(sample: Sample, geometry: CropGeometry) -> ImageArray:
     """Read a crop (S, S, 3) uint8 RGB of a sample's picture."""
     return geometry.crop(sample.load())
 

@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from srn.datasets.sample import Sample
 from srn.errors import DataError
+from srn.face.geometry import ImageArray
 from srn.face.scheme import LandmarkScheme
 from srn.media.pictures import IMAGE_SUFFIXES, read_image
 from srn.media.video_reading import open_capture
-
-Picture = npt.NDArray[np.uint8]
 
 
 class FrameSource(Protocol):
@@ -29,7 +28,7 @@ class FrameSource(Protocol):
         """The video file or the folder of frames."""
         ...
 
-    def read(self, number: int) -> Picture:
+    def read(self, number: int) -> ImageArray:
         """Return one frame, (H, W, 3) uint8 RGB; raise `DataError` where it cannot be read."""
         ...
 
@@ -48,7 +47,7 @@ class FrameFolder:
         """Return the picture file of a frame."""
         return self._frames.get(number, self.path / f"{number:06d}.jpg")
 
-    def read(self, number: int) -> Picture:
+    def read(self, number: int) -> ImageArray:
         return read_image(self.frame_path(number))
 
 
@@ -80,7 +79,7 @@ class VideoFile:
             self._capture.release()
             self._capture, self._next = None, 1
 
-    def read(self, number: int) -> Picture:
+    def read(self, number: int) -> ImageArray:
         if number < self._next:
             self.close()
         if self._capture is None:
@@ -132,11 +131,11 @@ class Clip:
     def __len__(self) -> int:
         return len(self.numbers)
 
-    def frame(self, index: int) -> Picture:
+    def frame(self, index: int) -> ImageArray:
         """Return the `index`-th annotated frame, (H, W, 3) uint8 RGB."""
         return self.frames.read(int(self.numbers[index]))
 
-    def __iter__(self) -> Iterator[tuple[Picture, npt.NDArray[np.float64]]]:
+    def __iter__(self) -> Iterator[tuple[ImageArray, npt.NDArray[np.float64]]]:
         """Yield the frames in order, each with its landmarks (N, 2), decoded one at a time."""
         try:
             for index in range(len(self)):

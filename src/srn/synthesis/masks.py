@@ -31,7 +31,7 @@ class MaskTemplate:
     """
 
     name: str
-    image: npt.NDArray[np.uint8]
+    image: ImageArray
     key_points: npt.NDArray[np.float64]
     skin: float | None = None
 

@@ -24,7 +24,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import Float64Array, FloatArray, ImageArray
@@ -188,7 +187,7 @@ def draw_pose(image: ImageInput, face: Face, pose: HeadPose | None = None) -> Im
 
     They begin at the tip of the nose. `pose` is that of `head_pose` if None.
     """
-    drawn: npt.NDArray[np.uint8] = np.array(as_image(image))
+    drawn: ImageArray = np.array(as_image(image))
     pose = head_pose(face) if pose is None else pose
     start = face.part("nose")[3]
     length = 0.5 * face.landmark_box.size
