@@ -64,7 +64,7 @@ OVERLAY = _kind("a JPEG picture", rb"\xff\xd8\xff", is_text=False)
 COVERED = _kind("a PNG picture", rb"\x89PNG", is_text=False)
 SHEET = _kind("a contact sheet", rb"\x89PNG.{0,60}srn contact sheet", is_text=False)
 VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False, end=b"\nwritten by srn.")
-NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]", is_text=False)
+NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]\x12(\x03srn|\ronnx\.quantize)", is_text=False)  # in 8 bits
 WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
 PACK = _kind("a pack", rb"PK\x03\x04.{26}\w+\.npy", is_text=False)
 REPORT = _kind("a report page of srn", rb"<!doctype html>.{0,220}<title>Landmarks on ", is_named=False)
