@@ -52,6 +52,15 @@ def test_overlays_of_an_earlier_run_are_left_out(tmp_path: Path) -> None:
     assert stems(pictures_in([tmp_path]).pictures) == ["a", "tall_landmarks"]
 
 
+def test_overlays_in_a_folder_inside_are_left_out(tmp_path: Path) -> None:
+    """`srn detect . --out drawn` may be repeated; a picture that is named so stays one."""
+    made(tmp_path, "a.jpg", "b_landmarks.jpg", "drawn/a_landmarks.jpg", "drawn/c.jpg", "drawn/in/a_landmarks.jpg")
+    assert stems(pictures_in([tmp_path], drawn=tmp_path / "drawn").pictures) == ["a", "b_landmarks", "drawn/c"]
+    whole = ["a", "b_landmarks", "drawn/a_landmarks", "drawn/c", "drawn/in/a_landmarks"]
+    for drawn in (None, tmp_path, tmp_path / "elsewhere"):
+        assert stems(pictures_in([tmp_path], drawn=drawn).pictures) == whole
+
+
 def test_missing_paths_and_empty_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.jpg: expected a picture or a folder, found no such file"):
         pictures_in([tmp_path / "none.jpg"])

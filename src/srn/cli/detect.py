@@ -109,7 +109,7 @@ def detect(
 
     Example: `srn detect holiday/ portrait.jpg --out drawn --json faces.json`
     """
-    listing, contacts = pictures_in(paths), _contacts(sheet, resume=resume, machines=machines)
+    listing, contacts = pictures_in(paths, drawn=out), _contacts(sheet, resume=resume, machines=machines)
     writer = DetectionWriter(
         listing.pictures, out, output_format, overlay=overlay,
         json_to=_json_target(json_file, jsonl_file, out), lines=jsonl_file is not None,

@@ -46,13 +46,14 @@ class Listing(NamedTuple):
     others: list[Path]
 
 
-def pictures_in(paths: Iterable[Path], *, empty: bool = False) -> Listing:
+def pictures_in(paths: Iterable[Path], *, empty: bool = False, drawn: Path | None = None) -> Listing:
     """List the pictures of files and folders (with the folders inside), without overlays of earlier runs.
 
     Shadow files of macOS (`._a.jpg`) and remains of interrupted runs are passed over.
 
     Args:
         empty: whether folders may contain no picture.
+        drawn: a folder for overlays. Where it lies inside another one that is listed, those in it are left out.
 
     Raises:
         DataError: a path does not exist, or a folder contains no picture.
@@ -61,7 +62,7 @@ def pictures_in(paths: Iterable[Path], *, empty: bool = False) -> Listing:
     taken: set[str] = set()
     for path in paths:
         if os.path.isdir(path):  # unlike Path's, it takes any name
-            inside = _walk(path, listing)
+            inside = _walk(path, listing, drawn)
             if not inside and not empty:
                 found = listing.problems[-1].rpartition("found ")[2] if listing.problems else "none"
                 raise DataError.at(path, "a folder with pictures", found)
@@ -85,9 +86,9 @@ def same_file(path: Path) -> str:
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
-def _walk(root: Path, listing: Listing) -> list[Path]:
+def _walk(root: Path, listing: Listing, drawn: Path | None) -> list[Path]:
     """Return the pictures below a folder, sorted; note everything else in the listing."""
-
+    apart = None if drawn is None or drawn.resolve() == root.resolve() else drawn.resolve()
     files: list[Path] = []
     for folder, names, inside in os.walk(root, onerror=lambda error: listing.problems.append(str(unreadable(error)))):
         files += (Path(folder, name) for name in inside)
@@ -95,12 +96,12 @@ def _walk(root: Path, listing: Listing) -> list[Path]:
     files = sorted(file for file in files if not (is_shadow(file) or is_remains(file)))
     pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     siblings = {file.with_suffix(file.suffix.lower()) for file in pictures}
-    drawn = {file for file in pictures if _is_overlay(file, siblings)}
+    overlays = {file for file in pictures if _is_overlay(file, siblings, apart)}
     listing.unread.extend(file for file in files if file.suffix.lower() in UNREAD_SUFFIXES)
     listing.others.extend(
-        file for file in files if file in drawn or file.suffix.lower() not in IMAGE_SUFFIXES | UNREAD_SUFFIXES
+        file for file in files if file in overlays or file.suffix.lower() not in IMAGE_SUFFIXES | UNREAD_SUFFIXES
     )
-    return [file for file in pictures if file not in drawn]
+    return [file for file in pictures if file not in overlays]
 
 
 def unreadable(error: OSError) -> DataError:
@@ -126,10 +127,12 @@ def is_shadow(path: Path) -> bool:
     return path.name.startswith("._")
 
 
-def _is_overlay(path: Path, siblings: set[Path]) -> bool:
-    """Whether an earlier run drew this picture from one beside it."""
+def _is_overlay(path: Path, siblings: set[Path], apart: Path | None) -> bool:
+    """Whether an earlier run drew this picture from one beside it, or into a folder apart."""
     if not path.stem.endswith(OVERLAY_SUFFIX):
         return False
+    if apart is not None and path.suffix == ".jpg" and path.resolve().is_relative_to(apart):
+        return True
     source = path.with_name(path.stem.removesuffix(OVERLAY_SUFFIX))
     return any(source.with_name(source.name + suffix) in siblings for suffix in IMAGE_SUFFIXES)
 
