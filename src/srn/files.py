@@ -69,7 +69,7 @@ WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
 PACK = _kind("a pack", rb"PK\x03\x04.{26}\w+\.npy", is_text=False)
 REPORT = _kind("a report page of srn", rb"<!doctype html>.{0,220}<title>Landmarks on ", is_named=False)
 TABLES = _kind("the tables of srn reproduce", rb"# The paper's tables, measured again", is_named=False)
-_HEAD_BYTES = 256
+HEAD_BYTES = 256  # in which a kind shows
 # JPEG, PNG, GIF, BMP, TIFF, WebP and AVI, JPEG 2000 and XL, PNM, PSD, EXR; MP4 and QuickTime, Matroska, MPEG (also as
 # transport streams), FLV, WMV, Ogg, MXF.
 _PICTURE_OR_VIDEO = re.compile(
@@ -154,7 +154,7 @@ def _check_file(
 
 def _check_kind(output: Output, kind: FileKind, folders: Sequence[Path], *, force: bool) -> None:
     with contextlib.suppress(OSError), output.path.open("rb") as file:
-        head = file.read(_HEAD_BYTES)
+        head = file.read(HEAD_BYTES)
         is_kind = kind.head.match(head) is not None
         if not head or (is_kind and _ends_with(file, kind.end)):
             return

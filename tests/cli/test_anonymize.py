@@ -23,6 +23,7 @@ from srn.media.pictures import read_image, write_image
 from srn.media.video_reading import open_video
 from srn.uses import anonymize
 from srn.uses.cover import FILL
+from srn.uses.sheet import ContactSheet
 
 from .conftest import grey_video
 
@@ -151,6 +152,15 @@ def test_no_folder_hides_what_is_in_another(srn: Run, finding: dict[str, Any], t
             f"links to folders, which are not followed, and not covered: {tmp_path / 'videos' / 'link'}",
             f"failed: {tmp_path / 'empty'}: expected pictures or videos to cover, found none",
         ]
+
+
+def test_what_earlier_runs_drew_is_covered_as_well(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    """Overlays and contact sheets show faces like other pictures."""
+    for name in ("a.jpg", "a_landmarks.jpg"):
+        picture(tmp_path / "in" / name)
+    ContactSheet(tmp_path / "in" / "sheet.png").write()
+    assert srn("anonymize", tmp_path / "in", "--out", tmp_path / "out").code == 0
+    assert {path.stem for path in (tmp_path / "out").iterdir()} == {"a_covered", "a_landmarks_covered", "sheet_covered"}
 
 
 def test_the_picture_below_an_exif_thumbnail_is_covered_and_the_thumbnail_is_gone(

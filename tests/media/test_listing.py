@@ -11,6 +11,7 @@ import pytest
 
 from srn.errors import DataError
 from srn.media.listing import PictureFile, pictures_in, point_files
+from srn.uses.sheet import ContactSheet
 
 
 def made(folder: Path, *names: str) -> Path:
@@ -59,6 +60,16 @@ def test_overlays_in_a_folder_inside_are_left_out(tmp_path: Path) -> None:
     whole = ["a", "b_landmarks", "drawn/a_landmarks", "drawn/c", "drawn/in/a_landmarks"]
     for drawn in (None, tmp_path, tmp_path / "elsewhere"):
         assert stems(pictures_in([tmp_path], drawn=drawn).pictures) == whole
+
+
+def test_contact_sheets_of_earlier_runs_are_left_out(tmp_path: Path) -> None:
+    """`srn detect . --sheet sheet.png` may be repeated: the sheet holds no picture of its own."""
+    made(tmp_path, "a.png")
+    ContactSheet(tmp_path / "sheet.png").write()
+    listing = pictures_in([tmp_path])
+    assert (stems(listing.pictures), listing.others) == (["a"], [tmp_path / "sheet.png"])
+    assert stems(pictures_in([tmp_path / "sheet.png"]).pictures) == ["sheet"]  # by its name
+    assert stems(pictures_in([tmp_path], every=True).pictures) == ["a", "sheet"]
 
 
 def test_missing_paths_and_empty_folders_are_named(tmp_path: Path) -> None:

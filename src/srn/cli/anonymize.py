@@ -128,7 +128,7 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
     files = [path for path in paths if not _is_video(path)]
     for path in (path for path in paths if path not in files):
         add_video(path, Path(path.name))
-    listing = pictures_in(files, empty=True)
+    listing = pictures_in(files, every=True)
     pictures = [picture for picture in listing.pictures if not _below(picture.path, out)]
     empty: list[DataError] = []
     for folder in (path for path in files if path.is_dir()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import unicodedata
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srn.errors import DataError, first_line
+from srn.files import HEAD_BYTES, SHEET
 from srn.media.pictures import IMAGE_SUFFIXES
 
 OVERLAY_SUFFIX = "_landmarks"  # end of the stem of a picture on which landmarks are drawn
@@ -46,13 +48,14 @@ class Listing(NamedTuple):
     others: list[Path]
 
 
-def pictures_in(paths: Iterable[Path], *, empty: bool = False, drawn: Path | None = None) -> Listing:
-    """List the pictures of files and folders (with the folders inside), without overlays of earlier runs.
+def pictures_in(paths: Iterable[Path], *, every: bool = False, drawn: Path | None = None) -> Listing:
+    """List the pictures of files and folders (with the folders inside).
 
+    Overlays and contact sheets of earlier runs are left out, unless every picture is wanted.
     Shadow files of macOS (`._a.jpg`) and remains of interrupted runs are passed over.
 
     Args:
-        empty: whether folders may contain no picture.
+        every: whether those are pictures as well, and folders may contain none.
         drawn: a folder for overlays. Where it lies inside another one that is listed, those in it are left out.
 
     Raises:
@@ -62,8 +65,8 @@ def pictures_in(paths: Iterable[Path], *, empty: bool = False, drawn: Path | Non
     taken: set[str] = set()
     for path in paths:
         if os.path.isdir(path):  # unlike Path's, it takes any name
-            inside = _walk(path, listing, drawn)
-            if not inside and not empty:
+            inside = _walk(path, listing, drawn, every=every)
+            if not inside and not every:
                 found = listing.problems[-1].rpartition("found ")[2] if listing.problems else "none"
                 raise DataError.at(path, "a folder with pictures", found)
             relative = [(picture, picture.relative_to(path)) for picture in inside]
@@ -86,7 +89,7 @@ def same_file(path: Path) -> str:
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
-def _walk(root: Path, listing: Listing, drawn: Path | None) -> list[Path]:
+def _walk(root: Path, listing: Listing, drawn: Path | None, *, every: bool) -> list[Path]:
     """Return the pictures below a folder, sorted; note everything else in the listing."""
     apart = None if drawn is None or drawn.resolve() == root.resolve() else drawn.resolve()
     files: list[Path] = []
@@ -96,7 +99,7 @@ def _walk(root: Path, listing: Listing, drawn: Path | None) -> list[Path]:
     files = sorted(file for file in files if not (is_shadow(file) or is_remains(file)))
     pictures = [file for file in files if file.suffix.lower() in IMAGE_SUFFIXES]
     siblings = {file.with_suffix(file.suffix.lower()) for file in pictures}
-    overlays = {file for file in pictures if _is_overlay(file, siblings, apart)}
+    overlays = {f for f in pictures if not every and (_is_overlay(f, siblings, apart) or _is_sheet(f))}
     listing.unread.extend(file for file in files if file.suffix.lower() in UNREAD_SUFFIXES)
     listing.others.extend(
         file for file in files if file in overlays or file.suffix.lower() not in IMAGE_SUFFIXES | UNREAD_SUFFIXES
@@ -135,6 +138,15 @@ def _is_overlay(path: Path, siblings: set[Path], apart: Path | None) -> bool:
         return True
     source = path.with_name(path.stem.removesuffix(OVERLAY_SUFFIX))
     return any(source.with_name(source.name + suffix) in siblings for suffix in IMAGE_SUFFIXES)
+
+
+def _is_sheet(path: Path) -> bool:
+    """Whether an earlier run drew the faces of other pictures on this one."""
+    if path.suffix.lower() != ".png" or not path.is_file():  # a pipe may have no end
+        return False
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return SHEET.head.match(file.read(HEAD_BYTES)) is not None
+    return False
 
 
 def point_files(picture: PictureFile, stems: Container[Path]) -> Iterator[Path]:
