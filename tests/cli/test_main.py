@@ -161,3 +161,16 @@ def test_a_current_folder_that_is_gone_is_named(
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert srn("detect", "../a.jpg").mistake == "current folder: No such file or directory"
+
+
+def test_an_error_is_told_also_where_memory_has_ended(
+    srn: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_memory(stderr: bool) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr(options, "_console", no_memory)
+    assert (
+        srn("track", tmp_path / "none.mp4").mistake
+        == f"{tmp_path / 'none.mp4'}: expected a video file, found no such file"
+    )

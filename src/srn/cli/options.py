@@ -214,9 +214,12 @@ def note(line: str) -> None:
 
 def fail(line: str) -> None:
     """Print the one line of an error on standard error."""
-    from rich.text import Text
+    try:
+        from rich.text import Text
 
-    _console(True).print(Text.assemble(("srn:", "bold red"), f" {printable(line)}"), soft_wrap=True)
+        _console(True).print(Text.assemble(("srn:", "bold red"), f" {printable(line)}"), soft_wrap=True)
+    except MemoryError:  # the very reason, perhaps
+        print(f"srn: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def some(names: Sequence[object], most: int | None = 5) -> str:
