@@ -62,6 +62,26 @@ def test_equals_pytorch(localizer: OnnxLocalizer, tiny_weights: Path, crops: npt
     np.testing.assert_allclose(answers[3][0], localizer(crops, None, hidden).shapes[0], atol=1e-3)
 
 
+def test_visibility_is_a_probability_where_onnx_runtime_rounds_it_above_one(
+    tiny_weights: Path, crops: npt.NDArray[np.uint8], tmp_path: Path
+) -> None:
+    torch = pytest.importorskip("torch")
+    from srn.model.export import export_onnx, load_weights
+
+    network, _ = load_weights(tiny_weights)
+    assert network.visibility_head is not None
+    with torch.no_grad():
+        network.visibility_head.weight.zero_()
+        network.visibility_head.bias.fill_(17.844)
+    path = tmp_path / "sure.onnx"
+    export_onnx(network, path, half=False)
+
+    visibility = OnnxLocalizer(path, threads=1)(crops).visibility
+
+    assert visibility is not None
+    assert ((visibility > 0.99999) & (visibility <= 1)).all()
+
+
 def test_batched_is_one_by_one(localizer: OnnxLocalizer, crops: npt.NDArray[np.uint8]) -> None:
     together = localizer(crops)
     for index in range(3):

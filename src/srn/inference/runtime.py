@@ -193,7 +193,10 @@ class OnnxLocalizer(Reopened):
             "initial_weight": initial_weight,
         }
         found = dict(zip(self._outputs, self._session.run(self._outputs, feeds), strict=True))
-        return Prediction(found["shapes"], found["hidden_out"], found.get("visibility"), found.get("expected_error"))
+        visibility = found.get("visibility")
+        if visibility is not None:
+            visibility = np.minimum(visibility, 1)  # ONNX Runtime's Sigmoid exceeds 1 by a rounding, as at 17.844
+        return Prediction(found["shapes"], found["hidden_out"], visibility, found.get("expected_error"))
 
 
 def _check_arithmetic(
