@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from cascade_follower import CascadeFollower
 from srn.datasets.clip import Clip
-from srn.errors import InputError
+from srn.errors import DataError, InputError
 from srn.evaluation.followers import FrameByFrame, Track, TrackerFollower
 from srn.evaluation.video import evaluate_followers, score_track
 from srn.face.geometry import Box, CropSpec
@@ -169,6 +170,31 @@ def test_a_new_tracker_for_every_clip(clip: Clip, face: Shape) -> None:
     assert len(made) == 2
     assert result.summary()["frames"] == 10
     assert result.summary()["missed"] == 0
+
+
+class Broken(Blank):
+    """The third frame cannot be read."""
+
+    def read(self, number: int) -> Picture:
+        if number == 3:
+            raise DataError.at("blank/3.jpg", "a picture", "6 bytes")
+        return super().read(number)
+
+
+def test_a_video_that_cannot_be_read_or_whose_face_is_elsewhere_ends_no_other(clip: Clip, face: Shape) -> None:
+    follower = FrameByFrame(FaceLandmarker(localizer=Recording(face), accuracy="fast"))
+    broken, away = replace(clip, frames=Broken()), replace(clip, name="away", landmarks=clip.landmarks + 1e9)
+    problems: list[str] = []
+    (result,) = evaluate_followers([follower], [broken, clip, away], problems=problems)
+    assert [score.name for score in result.clips] == ["toy"]
+    frame = "a face in the frame of 240 x 200 pixels"
+    assert problems == [
+        "blank/3.jpg: expected a picture, found 6 bytes; the video toy is left out",
+        f"blank, frame 1: expected {frame}, found one elsewhere; the video away is left out",
+    ]
+    for one in (broken, away):
+        with pytest.raises(DataError):
+            evaluate_followers([follower], [one])
 
 
 # --- scores

@@ -239,8 +239,10 @@ def _evaluate_videos(
     clips, problems = read_clips(folders, landmarker.localizer.scheme)
     with options.progress("clips") as begin:
         step = begin("evaluating", len(clips))
-        results = evaluate_followers(standard_followers(landmarker), clips, normalizer=normalizer, progress=step)
+        results = evaluate_followers(
+            standard_followers(landmarker), clips, normalizer=normalizer, progress=step, problems=problems
+        )
     if json_file is not None:
         write_video_evaluations(json_file, results, landmarker)
-    print_videos(f"{landmarker.localizer.name}, {counted_frames([len(clip) for clip in clips])}", results)
+    print_videos(f"{landmarker.localizer.name}, {counted_frames([clip.frames for clip in results[0].clips])}", results)
     options.exit_if_failed(problems)

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.datasets.clip import Clip
+from srn.errors import DataError
 from srn.evaluation.protocol import MINIMAL_OVERLAP, best_match
 from srn.face.geometry import Box, FloatArray, ImageArray
 from srn.inference.face import Face
@@ -99,6 +100,10 @@ def each_frame(clip: Clip, localize: Callable[[ImageArray, Float64Array], Float6
     """Localize the face of every frame, given the frame and its true landmarks, and time it."""
     shapes, seconds = np.full(clip.landmarks.shape, np.nan), np.zeros(len(clip))
     for index, (image, truth) in enumerate(clip):
+        height, width = image.shape[:2]
+        if not Box.around(truth).is_in(width, height):
+            where = f"{clip.frames.path}, frame {clip.numbers[index]}"
+            raise DataError.at(where, f"a face in the frame of {width} x {height} pixels", "one elsewhere")
         begin = time.perf_counter()
         shape = localize(image, truth)
         seconds[index] = time.perf_counter() - begin

@@ -122,21 +122,29 @@ def evaluate_followers(
     *,
     normalizer: str = "interocular",
     progress: Callable[[], None] = lambda: None,
+    problems: list[str] | None = None,
 ) -> list[VideoEvaluation]:
     """Run followers over clips of one face each and return one evaluation per follower.
 
-    Every frame is read (or rendered) once for all of them. `progress` is called after each clip.
+    Every frame is read (or rendered) once for all of them. `progress` is called after each clip. A clip with a frame
+    that cannot be read, or whose face lies outside it, is left out with a line in `problems`.
 
     Raises:
-        DataError: a frame cannot be read.
+        DataError: there is such a clip, and `problems` is None.
         InputError: there is no clip, or the normalizer is unknown.
     """
     runs: list[list[tuple[ClipScore, Float64Array]]] = [[] for _ in followers]
     for clip in clips:
-        held = replace(clip, frames=HeldFrames(clip)) if len(clip) <= HOLD_AT_MOST else clip
-        for run, follower in zip(runs, followers, strict=True):
-            track = follower(held)
-            run.append((score_track(track, held, normalizer), track.seconds))
+        try:
+            held = replace(clip, frames=HeldFrames(clip)) if len(clip) <= HOLD_AT_MOST else clip
+            tracks = [follower(held) for follower in followers]
+        except DataError as error:
+            if problems is None:
+                raise
+            problems.append(f"{error}; the video {clip.name} is left out")
+        else:
+            for run, track in zip(runs, tracks, strict=True):
+                run.append((score_track(track, held, normalizer), track.seconds))
         progress()
     if not all(runs):
         raise InputError.at("evaluation of video", "at least one clip", "none")
