@@ -100,6 +100,8 @@ def test_a_growing_file_of_nothing_leaves_the_old_one_alone(tmp_path: Path) -> N
 def test_json_and_csv(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"a": [1]})
     assert (tmp_path / "a.json").read_text() == '{\n "a": [\n  1\n ]\n}\n'
+    write_json(tmp_path / "a.json", {"a": [1.5, float("nan"), -float("inf")]})
+    assert (tmp_path / "a.json").read_text() == '{\n "a": [\n  1.5,\n  null,\n  null\n ]\n}\n'
     write_csv(tmp_path / "a.csv", [("x", "y"), (1, "a,b")])
     assert (tmp_path / "a.csv").read_bytes() == b'x,y\n1,"a,b"\n'
     write_csv(tmp_path / "a.csv", [("x",), (1.5,)], line_end="\r\n")

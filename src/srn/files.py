@@ -337,8 +337,12 @@ def lock(file: IO[Any], where: str | os.PathLike[str], what: str) -> None:
 
 
 def write_json(path: str | os.PathLike[str], value: object) -> None:
-    """Write a value as indented JSON with a line end, atomically."""
-    write_atomically(path, json.dumps(value, indent=1) + "\n")
+    """Write a value as indented JSON with a line end, atomically. NaN and infinity, which JSON lacks, become null."""
+    try:
+        text = json.dumps(value, indent=1, allow_nan=False)
+    except ValueError:
+        text = json.dumps(json.loads(json.dumps(value), parse_constant=lambda name: None), indent=1)
+    write_atomically(path, f"{text}\n")
 
 
 def write_csv(path: str | os.PathLike[str], rows: Iterable[Iterable[object]], *, line_end: str = "\n") -> None:

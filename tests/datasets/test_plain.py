@@ -142,6 +142,18 @@ def test_a_table_with_subsets_and_hidden_points(tmp_path: Path, face: Shape) -> 
     ]
 
 
+@pytest.mark.parametrize("points", [[36, 45], [*range(36, 48)]], ids=["corners", "eyes"])
+def test_a_face_whose_eyes_are_one_point_is_named_and_left_out(tmp_path: Path, face: Shape, points: list[int]) -> None:
+    """Its error would be infinite: it was counted as missed."""
+    shape = face * 9
+    shape[points] = shape[36]
+    put(tmp_path, "a", shape)
+    put(tmp_path, "b", face * 9)
+    samples, report = read_plain(tmp_path)
+    assert [sample.path.stem for sample in samples] == ["b"]
+    assert report.problems == [f"{tmp_path / 'a.pts'}: expected two eyes, found both at one point; left out"]
+
+
 def test_a_table_of_names_that_are_not_utf_8(tmp_path: Path, face: Shape) -> None:
     name = os.fsdecode(b"caf\xe9")
     (tmp_path / f"{name}.png").write_bytes(encode_image(PIXELS, ".png"))

@@ -71,7 +71,7 @@ def read_coco(
                 raise DataError.at(where, "an 'image_id' of the file's images", str(annotation.get("image_id")))
             name = _inside(names[annotation["image_id"]], places, where)
             points = _points(annotation, scheme, where)
-            landmarks = check_landmarks(points[:, :2] - first_pixel, where)
+            landmarks = check_landmarks(points[:, :2] - first_pixel, where, scheme)
             picture = check_picture(next((p / name for p in places if (p / name).exists()), places[0] / name))
             part = subset(name) if callable(subset) else subset or path.stem
             corner = annotation.get("bbox") if boxes else None

@@ -114,7 +114,7 @@ def _read_mat(file: Path, split: str, report: ReadingReport) -> list[Sample]:
     for index, shape in enumerate(shapes):
         with report.catching(f"{file}: {phis}, face {index + 1}"):
             landmarks = np.stack([shape[:n], shape[n : 2 * n]], axis=1) - FIRST_PIXEL
-            check_landmarks(landmarks, f"{file}: {phis}, face {index + 1}")
+            check_landmarks(landmarks, f"{file}: {phis}, face {index + 1}", COFW_29)
             box = None
             if corners is not None:
                 box = read_corner_box(corners[index], f"{file}: {boxes}, face {index + 1}", FIRST_PIXEL, report)

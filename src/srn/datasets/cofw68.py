@@ -103,7 +103,7 @@ def _read_points(file: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bo
     points, occluded = arrays.get("Points"), arrays.get("Occ")
     if points is None or points.shape != (n, 2):
         raise DataError.at(file, f"'Points' ({n}, 2)", "none" if points is None else str(points.shape))
-    landmarks = check_landmarks(points.astype(np.float64) - FIRST_PIXEL, file)
+    landmarks = check_landmarks(points.astype(np.float64) - FIRST_PIXEL, file, IBUG_68)
     if occluded is None or occluded.size != n:
         raise DataError.at(file, f"'Occ' (1, {n})", "none" if occluded is None else str(occluded.shape))
     return landmarks, occluded.astype(np.float64).ravel() > 0.5

@@ -114,7 +114,7 @@ def _read_row(row: dict[str, str], header: list[str], where: str, file: Path, sc
     with DataError.reading(where, f"{len(header)} columns, numbers for every point"):
         landmarks = np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(scheme.n_points)])
         hidden = np.array([float(row[name]) > 0.5 for name in flags]) if set(flags) <= set(header) else None
-    check_landmarks(landmarks, where)
+    check_landmarks(landmarks, where, scheme)
     picture = check_picture(file.parent / check_inside(row["picture"], where))
     subset = check_inside(row.get("subset") or file.stem, where)
     return Sample(picture, landmarks, scheme, subset, occluded=hidden)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from srn.datasets.report import ReadingReport, check_picture
+from srn.datasets.report import ReadingReport, check_landmarks, check_picture
 from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.media.listing import is_shadow, unreadable
 from srn.media.pictures import IMAGE_SUFFIXES
-from srn.media.pts import box_around, read_box_pts, read_pts
+from srn.media.pts import read_box_pts, read_pts
 
 BOXES_FOLDER = "bbs"
 """Folder of face boxes in a dataset's root; it mirrors the folders of the pictures."""
@@ -47,8 +47,7 @@ def read_pts_folder(
             report.problems.append(f"{annotations[stem]}: no picture beside it; left out")
         else:
             with report.catching(annotations[stem]):
-                landmarks = read_pts(annotations[stem], scheme.n_points)
-                box_around(landmarks, annotations[stem])  # a face without an extent is an annotation error
+                landmarks = check_landmarks(read_pts(annotations[stem], scheme.n_points), annotations[stem], scheme)
                 picture, box = check_picture(pictures[stem]), None
                 box_file = root / BOXES_FOLDER / place / f"{stem}.pts"
                 if box_file.exists():

@@ -13,7 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import DataError, InputError
+from srn.face import metrics
 from srn.face.geometry import Box
+from srn.face.scheme import LandmarkScheme
 from srn.media.pts import box_around
 
 
@@ -65,11 +67,19 @@ class ReadingReport:
         return [total, *self.notes, *self.shortfalls, *self.problems]
 
 
-def check_landmarks(landmarks: npt.NDArray[np.float64], where: str | os.PathLike[str]) -> npt.NDArray[np.float64]:
-    """Return landmarks (N, 2) unchanged; raise `DataError` unless they are finite and have an extent."""
+def check_landmarks(
+    landmarks: npt.NDArray[np.float64], where: str | os.PathLike[str], scheme: LandmarkScheme
+) -> npt.NDArray[np.float64]:
+    """Return landmarks (N, 2) unchanged; raise `DataError` unless they are finite, with an extent, and the eyes apart.
+
+    Errors are divided by the distance of the eyes.
+    """
     if not np.isfinite(landmarks).all():
         raise DataError.at(where, "finite coordinates", f"{landmarks[~np.isfinite(landmarks)][0]}")
     box_around(landmarks, where)
+    for length in (metrics.interocular, metrics.interpupil):
+        if length(landmarks, scheme) == 0:
+            raise DataError.at(where, "two eyes", "both at one point")
     return landmarks
 
 

@@ -171,7 +171,7 @@ def read_clip(
         with report.catching(path):
             if isinstance(source, FrameFolder):
                 check_picture(source.frame_path(number))
-            landmarks.append(check_landmarks(read_pts(path, scheme.n_points), path))
+            landmarks.append(check_landmarks(read_pts(path, scheme.n_points), path, scheme))
             numbers.append(number)
     bare = len(there - annotated.keys())
     if bare:

@@ -50,7 +50,7 @@ def _read_face(
         flags = values[coordinates + 4 :]
         if len(words) != numbers + 1 or not np.isin(flags, (0, 1)).all():
             raise ValueError(f"{len(words)} words, flags {' '.join(words[coordinates + 4 : numbers])}")
-    landmarks = check_landmarks(values[:coordinates].reshape(scheme.n_points, 2), where)
+    landmarks = check_landmarks(values[:coordinates].reshape(scheme.n_points, 2), where, scheme)
     picture = check_picture(images / check_inside(words[-1].strip(), where))
     box = None
     try:
