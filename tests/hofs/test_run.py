@@ -58,7 +58,7 @@ def agents_of(folder: Path) -> dict[str, torch.Tensor]:
         ({"replay": "single-queue", "capacity": 30, "train_encoder": False}, False),
         ({"target_every": 5, "double_q": True, "pretrained": False}, False),
         ({"dropout": 0.5, "loss": "huber", "clip_end": "time-limit", "train_encoder": False}, False),
-        ({"transitions": 200, "reward": "degradation"}, True),
+        ({"transitions": 80, "noise_seeds": 1, "reward": "degradation"}, True),
     ],
     ids=["as published", "single queue, head only", "target network", "dropout", "rewards of a network"],
 )
