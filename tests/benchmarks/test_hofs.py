@@ -66,19 +66,7 @@ def options(tmp_path: Path, face: npt.NDArray[np.float64], monkeypatch: pytest.M
 
 def test_agents_are_measured_against_the_baselines(options: list[str], tmp_path: Path) -> None:
     sizes = ("--seeds", "2", "--transitions", "32", "--frames", "2", "--training-frames", "2", "--training-clips", "4")
-    tuned = [
-        "--real-clips",
-        "1",
-        "--points",
-        "2",
-        "--fine-tune",
-        "8",
-        "--arms",
-        "RSF",
-        "HOFS",
-        "face-blind map",
-        "greedy",
-    ]
+    tuned = ("--real-clips", "1", "--points", "2", "--fine-tune", "8", "--arms", "RSF", "HOFS", "face-blind map", "greedy")
     measure_hofs.main([*options, *sizes, *tuned])
 
     content = json.loads((tmp_path / "out" / "hofs.json").read_text())
