@@ -21,7 +21,6 @@ from srn.face.geometry import Box, CropSpec, flip_points
 from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face, Faces
-from srn.inference.face_boxes import as_box
 from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder, default_fit
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracks import TrackerConfig
@@ -247,11 +246,6 @@ def test_other_boxes_are_refused(fake_localizer: Any, face: Shape, box: Any) -> 
         landmarker.detect(coordinates(), [box])
 
 
-@pytest.mark.parametrize("box", [Box(1, 2, 3, 4), [1, 2, 3, 4], (1.0, 2, 3, 4), np.array([1, 2, 3, 4])])
-def test_boxes_in_any_spelling(box: Any) -> None:
-    assert as_box(box) == Box(1, 2, 3, 4)
-
-
 def test_options_out_of_range(fake_localizer: Any, face: Shape, tmp_path: Path) -> None:
     localizer = fake_localizer(lambda crop: (face, None, None))
     cases: list[dict[str, Any]] = [{"batch_size": 0}, {"threads": 0}, {"threads": -1}]
@@ -321,7 +315,6 @@ def test_a_found_face_may_be_given_as_a_box(true_localizer: Any, face: Shape) ->
     (plain,) = landmarker.detect(coordinates(), [found[0].box])
     assert (plain.box, plain.score) == (found[0].box, 1.0)
     assert [one.score for one in faces] == [0.9, 0.5]
-    assert as_box(found[0]) == found[0].box
     with pytest.raises(InputError, match="face box: expected a face box of at least 1 pixel in the picture"):
         landmarker.detect(coordinates(), [FoundFace(Box(400, 0, 500, 100), 0.9)])
 
