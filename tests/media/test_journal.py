@@ -14,7 +14,8 @@ from srn.media.journal import Entry, Journal, journal_beside
 from srn.media.listing import pictures_in
 
 OPTIONS = {"PATHS": ["a"], "--out": None, "--passes": 2}
-A, B, C = Entry("a", {"path": "a.jpg", "faces": []}), Entry("in/b", {"path": "b"}, False), Entry("c", {"path": "c"})
+RECORD = {"path": "a.jpg", "width": 4, "height": 3, "faces": [], "left_out": 2}
+A, B, C = Entry("a", RECORD), Entry("in/b", {**RECORD, "path": "b"}, False), Entry("c", RECORD)
 
 
 def left_in(path: Path) -> list[Entry] | None:
@@ -90,6 +91,23 @@ def test_another_file_is_named(tmp_path: Path, line: str) -> None:
     path.write_text(f"{json.dumps(OPTIONS)}\n{line}\n[]\n")
     with pytest.raises(InputError, match=r"j\.jsonl, line 2: expected a line of a journal of 'srn detect', found"):
         Journal(path, OPTIONS, resume=True)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        3, {"a": RECORD}, ["a"], [["a", RECORD]], [["a", None, True]], [[["a"], RECORD, True]], [["a", {}, True]],
+        [["a", {**RECORD, "left_out": "2"}, True]], [["a", {**RECORD, "faces": [{"box": 1}]}, True]],
+        [["a", {**RECORD, "width": None}, True]], [["a", RECORD, True], ["b"]],
+    ],
+)  # fmt: skip
+def test_entries_that_are_none_are_named_with_their_line(tmp_path: Path, batch: object) -> None:
+    """Else they would be written into the results, or end the run amid its work."""
+    (tmp_path / "j.jsonl").write_text(f"{json.dumps(OPTIONS)}\n{json.dumps(batch)}\n")
+    with pytest.raises(
+        InputError, match=r"j\.jsonl, line 2: expected a line of a journal of 'srn detect', found (no|other)"
+    ):
+        Journal(tmp_path / "j.jsonl", OPTIONS, resume=True)
 
 
 def test_one_process_at_a_time(tmp_path: Path) -> None:

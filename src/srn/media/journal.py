@@ -74,8 +74,12 @@ class Journal:
             with InputError.reading(f"{self.path}, line {number}", "a line of a journal of 'srn detect'"):
                 content = json.loads(line)
                 if number > 1:
-                    entries += (Entry(*values) for values in content)
+                    if not isinstance(content, list):
+                        raise ValueError("no list")
+                    entries += map(_entry, content)
                     continue
+                if not isinstance(content, dict):
+                    raise ValueError("no options")
                 for name in [*options, *content]:
                     before, now = content.get(name), options.get(name)
                     if before != now:
@@ -92,6 +96,20 @@ class Journal:
         if finished:
             self.path.unlink(missing_ok=True)
         self._file.close()
+
+
+_PARTS = {"box", "score", "landmarks", "visibility", "confidence"}  # of a face's record
+
+
+def _entry(values: Any) -> Entry:
+    """Read an entry; raise `ValueError` where it is none."""
+    match values:
+        case [str(name), {"path": str(), "width": int(), "height": int(), "faces": list(faces)} as record, bool(whole)]:
+            if type(record.get("left_out", 0)) is int and all(
+                isinstance(f, dict) and f.keys() >= _PARTS for f in faces
+            ):
+                return Entry(name, record, whole)
+    raise ValueError("other values")
 
 
 def _shown(value: Any) -> str:
