@@ -11,8 +11,8 @@ from pathlib import Path
 from srn.errors import WeightsError
 
 PINNED: Mapping[str, str] = {
-    "robust.onnx": "f806769e15aa3db63a8008bc1215f6bd4118dc1fbeb4721493f9c656bb920f71",
-    "robust-int8.onnx": "60bbd7a111753f90ed96b4585255cabd416d6af553b676db9e8c72f029a15d9e",
+    "robust.onnx": "306b31ba2efb249641a7d5d8c894293982638ddf00a6b323824899289bc72b8a",
+    "robust-int8.onnx": "a854cb296a3b2c18b67c49e83c693f867d85c584038f4db4a85b62f0b2440c84",
     "centerface.onnx": "fbfc554e28541c127e394665e912cc4e65b2b859d38c212d763fa6acca394e09",
     "proposals.onnx": "978b1c55e5250fad05849a99606edb44f6850fcf49b4350baecf145ea432c2a2",
 }

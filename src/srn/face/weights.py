@@ -64,9 +64,9 @@ class KnownWeights:
 
 
 CATALOGUE = (
-    KnownWeights("robust", PINNED["robust.onnx"], 11_134_647, 2_580_000, "preset robust: the default", "full"),
+    KnownWeights("robust", PINNED["robust.onnx"], 11_134_694, 2_580_000, "preset robust: the default", "full"),
     KnownWeights(
-        "robust-int8", PINNED["robust-int8.onnx"], 6_785_803, 2_580_000, 'robust in 8 bits, for precision="int8"'
+        "robust-int8", PINNED["robust-int8.onnx"], 6_785_851, 2_580_000, 'robust in 8 bits, for precision="int8"'
     ),
     KnownWeights(
         "fast",
