@@ -60,10 +60,11 @@ NUMBERS_JSON = _kind("JSON of numbers", rb'\{\s*"\w+":')
 CHART = _kind("a chart", rb"<\?xml[^>]*>\s*<svg|%PDF-1.4\n%\xac\xdc|\x89PNG.{0,90}Matplotlib")
 CHART_FORMATS = (".png", ".svg", ".pdf")  # of which CHART knows the program's own
 BOX_CURVE = _kind("a chart or JSON of numbers", CHART.head.pattern + b"|" + NUMBERS_JSON.head.pattern)
-OVERLAY = _kind("a JPEG picture", rb"\xff\xd8\xff", is_text=False)
-COVERED = _kind("a PNG picture", rb"\x89PNG", is_text=False)
+SIGN = b"\nwritten by srn."  # behind the end of a picture or a video, where readers look no more
+OVERLAY = _kind("a JPEG picture", rb"\xff\xd8\xff", is_text=False, end=SIGN)
+COVERED = _kind("a PNG picture", rb"\x89PNG", is_text=False, end=SIGN)
 SHEET = _kind("a contact sheet", rb"\x89PNG.{0,60}srn contact sheet", is_text=False)
-VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False, end=b"\nwritten by srn.")
+VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False, end=SIGN)
 NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]\x12(\x03srn|\ronnx\.quantize)", is_text=False)  # in 8 bits
 WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
 PACK = _kind("a pack", rb"PK\x03\x04.{26}\w+\.npy", is_text=False)

@@ -160,6 +160,15 @@ def test_wild_coordinates_do_no_harm(face: Shape, value: float, count: int) -> N
         assert (picture != GREY).any(-1)[50:150, 50:150].any()  # the others are still drawn
 
 
+def test_points_are_no_larger_than_the_picture(face: Shape) -> None:
+    one = Face(face * 200 + 230, None, None, Box(60, 60, 400, 400), 0.9, IBUG_68)
+    as_large = draw_faces(blank(), [one], size=float(np.hypot(460, 460)))
+    np.testing.assert_array_equal(draw_faces(blank(), [one], size=1e9), as_large)
+    for size in (0, -1.0, np.nan):
+        with pytest.raises(InputError, match="size: expected a positive number of pixels"):
+            draw_faces(blank(), [one], size=size)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1)])
 def test_tiny_pictures(face: Shape, size: tuple[int, int]) -> None:
     picture = np.zeros((*size, 3), np.uint8)

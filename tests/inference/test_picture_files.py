@@ -16,6 +16,7 @@ import pytest
 
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
+from srn.files import OVERLAY
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.picture_files import DetectionWriter, Rendered, Written, render
@@ -198,6 +199,9 @@ def test_outputs_in_a_folder_destroy_no_input(landmarker: FaceLandmarker, pictur
     both = pictures_in([pictures[0].path, drawn]).pictures
     with pytest.raises(InputError, match=r"00_landmarks\.jpg: expected another file than the inputs"):
         DetectionWriter(both, folder)
+    with pytest.raises(InputError, match=r"00_landmarks\.jpg, a JPEG picture that srn did not write"):
+        DetectionWriter(both[:1], folder)
+    drawn.write_bytes(drawn.read_bytes() + OVERLAY.end)
     DetectionWriter(both[:1], folder)  # an overlay of an earlier run
     (folder / "landmarks.csv").write_text("a.jpg,1,2,3,4")
     for force in (False, True):
@@ -206,6 +210,9 @@ def test_outputs_in_a_folder_destroy_no_input(landmarker: FaceLandmarker, pictur
     with pytest.raises(InputError, match="a file of another kind"):
         DetectionWriter(both[:1], folder, "csv")
     DetectionWriter(both[:1], folder, "csv", force=True)
+    drawn.unlink()
+    with pytest.raises(InputError, match="expected another file than that of --json"):
+        DetectionWriter(both[:1], folder, json_to=drawn)
 
 
 # --- the journal

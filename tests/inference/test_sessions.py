@@ -24,7 +24,8 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[str], list[str]],
     real = onnxruntime.InferenceSession
     asked: list[list[str]] = []
 
-    def session(content: bytes, options: Any, providers: list[str]) -> Any:
+    def session(content: bytes, options: Any, providers: list[str], enable_fallback: int) -> Any:
+        assert not enable_fallback  # it prints to the standard output
         asked.append(providers)
         opened = real(content, options, providers=[CPU])
         monkeypatch.setattr(opened, "get_providers", lambda: [name for name in providers if name in started])

@@ -176,7 +176,8 @@ def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile],
     def finish(found: Detection) -> tuple[Path, int] | InputError:
         place = _place(out, found.picture)
         try:
-            write_atomically(place, encode_image(cover_faces(found.image, found.faces, cover), place.suffix))
+            covered = encode_image(cover_faces(found.image, found.faces, cover), place.suffix)
+            write_atomically(place, covered + _KINDS[place.suffix].end)
         except InputError as error:  # the disk is full, or a side is too long for a JPEG
             return InputError(f"{found.picture.path}: {error}")
         return found.picture.path, len(found.faces)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import itertools
+import math
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -42,6 +43,7 @@ _WHITE = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_DUPLEX
 _SUBPIXEL_BITS = 4
 _MOST_GROWTH = 4.0
+_THICKEST = 32_767  # line that OpenCV draws, pixels
 _FULL_EXTENT = 110.0  # diagonal of a face in pixels; on smaller ones dots and lines shrink and fade
 
 
@@ -69,8 +71,10 @@ def draw_faces(
         box_color: RGB of the boxes.
 
     Raises:
-        InputError: the picture is none, or `faces` holds something else than faces.
+        InputError: the picture is none, `faces` holds something else than faces, or `size` is not positive.
     """
+    if size is not None:
+        check_number("size", size, "a positive number of pixels", least=math.ulp(0.0))
     drawn: ImageArray = np.array(as_image(image))
     for face in _checked(faces):
         doubtful = face.is_doubtful
@@ -110,8 +114,8 @@ def draw_face(
     # Few points span a part of the face only, and have more room: they are drawn larger.
     growth = float(np.clip(np.sqrt(IBUG_68.n_points / scheme.n_points), 1, _MOST_GROWTH))
     extent = min(float(np.hypot(*np.ptp(shape, axis=0))) * growth, float(np.hypot(*image.shape[:2])))
-    radius = size if size is not None else max(extent / _FULL_EXTENT, 0.35)
-    thin = max(round(radius * 0.6), 1)
+    radius = max(extent / _FULL_EXTENT, 0.35) if size is None else min(size, float(np.hypot(*image.shape[:2])))
+    thin = int(np.clip(round(radius * 0.6), 1, _THICKEST))
     if box is not None:
         corners = _fixed_point(np.array([[box.x0, box.y0], [box.x1, box.y1]])).tolist()
         rims = [(_DARK, thin + 2)] * (extent >= _FULL_EXTENT)

@@ -70,7 +70,7 @@ def render(found: Detection, *, overlay: bool) -> Rendered:
     drawn, problem = None, None
     if overlay:
         try:
-            drawn = encode_image(draw_faces(image, faces), ".jpg")
+            drawn = encode_image(draw_faces(image, faces), ".jpg") + OVERLAY.end
         except SrnError as error:
             problem = f"{picture.path}: {error}"
     return Rendered(
@@ -144,7 +144,7 @@ class DetectionWriter:
         check_outputs(self._outputs(), [*(picture.path for picture in pictures), *inputs], force=force)
 
     def _outputs(self) -> Iterator[Output]:
-        """Yield the paths to check. A file in `out` that is not there yet can destroy nothing."""
+        """Yield the paths to check. A file in `out` that is not there yet can destroy nothing but a new `--json`."""
         if isinstance(self._json_to, Path):
             yield Output("--json", self._json_to, FACES_JSON)
         if self._out is None:
@@ -158,7 +158,10 @@ class DetectionWriter:
                 inside.append((self._overlay_of(picture), OVERLAY))
             if self._kind == "pts":
                 inside.append((self._out / f"{picture.stem}.pts", POINTS))
-        yield from (Output(f"--out, {path.name}", path, kind) for path, kind in inside if os.path.lexists(path))
+        json_name = self._json_to.name if isinstance(self._json_to, Path) else None
+        for path, kind in inside:
+            if os.path.lexists(path) or path.name == json_name:
+                yield Output(f"--out, {path.name}", path, kind)
 
     @property
     def _table(self) -> Path:

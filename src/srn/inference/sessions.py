@@ -90,7 +90,8 @@ def open_session(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     check_model(content, where, expected, own=own, digest=digest)
     try:
-        session = onnxruntime.InferenceSession(content, options, providers=wanted)
+        # Without its own fallback, which prints to the standard output.
+        session = onnxruntime.InferenceSession(content, options, providers=wanted, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
         let_interruption_pass(error)
         raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
