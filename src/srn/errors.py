@@ -31,10 +31,12 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         raise InputError.at(name, f"a whole number of at least {least}", repr(value))
 
 
-def check_number(name: str, value: Any, expected: str = "a number", *, least: float = -math.inf) -> None:
-    """Raise `InputError` unless a value is one finite number, of Python or NumPy, of at least `least`."""
+def check_number(
+    name: str, value: Any, expected: str = "a number", *, least: float = -math.inf, most: float = math.inf
+) -> None:
+    """Raise `InputError` unless a value is one finite number, of Python or NumPy, from `least` to `most`."""
     is_number = type(value) is not bool and isinstance(value, Real) and math.isfinite(value)
-    if not is_number or value < least:
+    if not is_number or not least <= value <= most:
         raise InputError.at(name, expected, shown(value))
 
 

@@ -130,8 +130,16 @@ def test_there_and_back(good: Face) -> None:
 def test_a_dictionary_that_is_no_face(good: Face, change: dict[str, object]) -> None:
     with pytest.raises(InputError):
         Face.from_dict({**good.to_dict(), **change})
-    with pytest.raises(InputError, match=r"a dictionary made by Face\.to_dict"):
-        Face.from_dict({"box": [0, 0, 1, 1]})
+    for values, found in (
+        ({"box": [0, 0, 1, 1]}, "no landmarks, visibility, confidence, score"),
+        ({**good.to_dict(), "box": None}, "four numbers x0, y0, x1, y1, found None"),
+        ({**good.to_dict(), "box": []}, r"four numbers x0, y0, x1, y1, found \[\]"),
+        ({**good.to_dict(), "score": None}, "Face.score: expected a number within .*, found None"),
+        ({**good.to_dict(), "visibility": [1e308] * 68}, "Face.visibility"),
+        (["a face"], r"found \['a face'\]"),
+    ):
+        with pytest.raises(InputError, match=found):
+            Faces.from_dict([values])  # type: ignore[list-item]
     with pytest.raises(InputError, match=r"face: expected points as `to_dict` writes them, found 1e\+308"):
         Face.from_dict({**good.to_dict(), "landmarks": [[-1e308, 0.0]] * 68})  # rounded, it would be Infinity
 

@@ -87,8 +87,7 @@ class Face:
             object.__setattr__(self, "inside", inside)
         if self.state not in get_args(FaceState):
             raise InputError.at("Face.state", f"one of {', '.join(get_args(FaceState))}", repr(self.state))
-        if not 0 <= self.score <= 1:
-            raise InputError.at("Face.score", "a number within [0, 1]", str(self.score))
+        check_number("Face.score", self.score, "a number within [0, 1]", least=0, most=1)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Face):
@@ -187,13 +186,20 @@ class Face:
         Raises:
             InputError: the mapping does not describe a face of this scheme.
         """
+        expected = "a dictionary made by Face.to_dict"
+        if not isinstance(values, Mapping):
+            raise InputError.at("face", expected, shown(values))
+        absent = [name for name in ("landmarks", "visibility", "confidence", "box", "score") if name not in values]
+        if absent:
+            raise InputError.at("face", expected, f"no {', '.join(absent)}")
         try:
-            points, visibility, confidence = (values[name] for name in ("landmarks", "visibility", "confidence"))
-            box, score = Box(*values["box"]), values["score"]
-            rest = values.get("track_id"), values.get("inside"), values.get("state", "seen")
-            face = cls(points, visibility, confidence, box, score, scheme, *rest)
-        except (KeyError, TypeError) as error:
-            raise InputError.at("face", "a dictionary made by Face.to_dict", str(error)) from error
+            box = Box(*values["box"])
+        except TypeError as error:
+            raise InputError.at("Face.box", "four numbers x0, y0, x1, y1", shown(values["box"])) from error
+        face = cls(
+            values["landmarks"], values["visibility"], values["confidence"], box, values["score"], scheme,
+            values.get("track_id"), values.get("inside"), values.get("state", "seen"),
+        )  # fmt: skip
         with np.errstate(over="ignore"):
             if not np.isfinite(face.landmarks * 1000).all():  # rounded, as `to_dict` does, they would not be finite
                 raise InputError.at("face", "points as `to_dict` writes them", f"{np.abs(face.landmarks).max():g}")
@@ -202,7 +208,8 @@ class Face:
 
 def _read_only_copy(name: str, values: Any, kind: type[np.floating | np.bool_]) -> npt.NDArray[Any]:
     try:
-        copy = np.array(values, dtype=kind)
+        with np.errstate(over="ignore"):  # infinite values are named by who checks them
+            copy = np.array(values, dtype=kind)
     except (TypeError, ValueError) as error:
         raise InputError.at(f"Face.{name}", "an array of numbers", type(values).__name__) from error
     copy.setflags(write=False)
