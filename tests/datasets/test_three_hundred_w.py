@@ -86,6 +86,8 @@ def test_the_real_300w(shared_data: Path) -> None:
         ("lfpw/trainset/image_0001", "lfpw/image_0001"),
         ("300W_LP/LFPW_image_train_0001_2", "lfpw/image_0001"),
         ("ibug/image_003_1", "ibug/image_003"),
+        ("300W/helen/trainset/100032540_1", "helen/100032540"),  # of a pack of several roots
+        ("masked/helen/trainset/100032540_1", "helen/100032540"),
         ("own/person_1", "own/person_1"),
         ("x", "x"),
     ],

@@ -45,17 +45,17 @@ def is_private(root: Path) -> bool:
 
 
 def photograph_of(name: str) -> str:
-    """Name the photograph that a face shows, from the face's name in a pack (`subset/stem`).
+    """Name the photograph that a face shows, from the face's name in a pack: `subset/stem`, or `root/subset/stem`.
 
-    Faces of one photograph, and the renderings of 300W-LP made from it, share a name. A face of another dataset than
-    300W is a photograph of its own.
+    Faces of one photograph, its masked copies, and the renderings of 300W-LP made from it, share a name. A face of
+    another dataset than 300W is a photograph of its own.
     """
     folder, _, stem = name.rpartition("/")
     rendering = _RENDERING.fullmatch(stem)
     if rendering is not None:
         folder, stem = rendering[1].lower(), rendering[2].replace("image_train", "image").replace("image_test", "image")
-    family = folder.partition("/")[0]
-    return f"{family}/{_FACE_NUMBER.sub('', stem)}" if family in ("afw", "helen", "lfpw", "ibug") else name
+    family = next((part for part in folder.split("/") if part in ("afw", "helen", "lfpw", "ibug")), None)
+    return name if family is None else f"{family}/{_FACE_NUMBER.sub('', stem)}"
 
 
 def read_300w(root: Path, subsets: Iterable[str] = TRAINING_SUBSETS) -> tuple[list[Sample], ReadingReport]:

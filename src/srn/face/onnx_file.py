@@ -11,8 +11,8 @@ from pathlib import Path
 from srn.errors import WeightsError
 
 PINNED: Mapping[str, str] = {
-    "robust.onnx": "306b31ba2efb249641a7d5d8c894293982638ddf00a6b323824899289bc72b8a",
-    "robust-int8.onnx": "a854cb296a3b2c18b67c49e83c693f867d85c584038f4db4a85b62f0b2440c84",
+    "robust.onnx": "92f94d4d66c7105318b8d697ad8b00156e29ace574d780dbcb6841e1e3a7bd80",
+    "robust-int8.onnx": "c721c388d8d431bca6068b71d59d41f38cc647b3c8906662e4dd3cad94ce1d7b",
     "centerface.onnx": "fbfc554e28541c127e394665e912cc4e65b2b859d38c212d763fa6acca394e09",
     "proposals.onnx": "978b1c55e5250fad05849a99606edb44f6850fcf49b4350baecf145ea432c2a2",
 }
