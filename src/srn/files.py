@@ -43,7 +43,7 @@ class FileKind(NamedTuple):
     words: str
     head: re.Pattern[bytes]
     is_text: bool = True  # and may go to the standard output
-    is_named: bool = True  # by the user, who may have another kind replaced
+    is_named: bool = True  # the user chose the name, so --force may replace another kind
     end: bytes = b""  # by which the program knows its own files from the user's of the same kind
 
 
@@ -65,9 +65,9 @@ OVERLAY = _kind("a JPEG picture", rb"\xff\xd8\xff", is_text=False, end=SIGN)
 COVERED = _kind("a PNG picture", rb"\x89PNG", is_text=False, end=SIGN)
 SHEET = _kind("a contact sheet", rb"\x89PNG.{0,60}srn contact sheet", is_text=False)
 VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False, end=SIGN)
-NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]\x12(\x03srn|\ronnx\.quantize)", is_text=False)  # in 8 bits
+NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]\x12(\x03srn|\ronnx\.quantize)", is_text=False)  # or in 8 bits
 WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
-PACK = _kind("a pack", rb"PK\x03\x04.{26}\w+\.npy", is_text=False)
+PACK = _kind("a pack", rb"PK\x03\x04.{26}format\.npy", is_text=False)
 REPORT = _kind("a report page of srn", rb"<!doctype html>.{0,220}<title>Landmarks on ", is_named=False)
 TABLES = _kind("the tables of srn reproduce", rb"# The paper's tables, measured again", is_named=False)
 HEAD_BYTES = 256  # in which a kind shows

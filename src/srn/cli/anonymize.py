@@ -94,8 +94,9 @@ def anonymize(
     options.exit_if_failed(problems)
 
 
-_KINDS = {".jpg": OVERLAY, ".png": COVERED}
-_VIDEO = VIDEO._replace(is_named=False)  # by the name of the input
+# The names follow from those of the inputs, so nothing is forced.
+_KINDS = {".jpg": OVERLAY._replace(is_named=False), ".png": COVERED._replace(is_named=False)}
+_VIDEO = VIDEO._replace(is_named=False)
 
 
 def _exists(path: Path) -> bool:

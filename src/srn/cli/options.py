@@ -257,7 +257,7 @@ more step, or as many as it is given."""
 def progress(unit: str) -> Iterator[Begin]:
     """Show on standard error how far tasks are, of things named in the plural; give what begins a task.
 
-    On a terminal a task has a bar, otherwise a line every few seconds. One of a single step has neither.
+    On a terminal a task has a bar, otherwise a line every few seconds. A task of one step shows nothing.
     """
     told = time.monotonic()
     with ExitStack() as stack:
