@@ -188,7 +188,7 @@ def test_a_title_of_a_table_is_text(capsys: pytest.CaptureFixture[str]) -> None:
 def test_no_foreign_exception_reaches_the_terminal(
     srn: Run, desk: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, line: str
 ) -> None:
-    def fail(paths: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(detect_module, "pictures_in", fail)
@@ -261,7 +261,7 @@ def test_an_interruption_that_makes_a_clean_up_fail_is_told(
     srn: Run, desk: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """`numpy.savez` is interrupted in the midst of an array: `zipfile` cannot close what is still being written."""
-    Path("o.npz").write_bytes(older := b"PK\x03\x04 an older pack")
+    Path("o.npz").write_bytes(older := b"PK\x03\x04" + bytes(26) + b"format.npy of an older pack")
 
     open_member = zipfile.ZipFile.open
 

@@ -70,7 +70,7 @@ def test_wrong_usage_exits_with_two(srn: Callable[..., Any], arguments: tuple[st
 
 
 def test_a_message_is_printed_as_it_is(srn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(paths: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise InputError.at("[red]a[/red] [b].jpg", "[1, 2]", "x" * 300)
 
     monkeypatch.setattr(detect_module, "pictures_in", fail)
@@ -78,7 +78,7 @@ def test_a_message_is_printed_as_it_is(srn: Callable[..., Any], monkeypatch: pyt
 
 
 def test_interrupted(srn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(paths: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(detect_module, "pictures_in", interrupt)

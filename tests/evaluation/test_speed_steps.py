@@ -61,7 +61,7 @@ def test_a_gpu_has_larger_batches_and_no_comparison_of_the_processor(
     heard: list[Any] = []
     real = onnxruntime.InferenceSession
 
-    def session(content: bytes, options: Any, providers: list[str]) -> Any:
+    def session(content: bytes, options: Any, providers: list[str], **_: int) -> Any:
         heard.append(providers[0])
         opened = real(content, options, providers=[providers[-1]])
         monkeypatch.setattr(opened, "get_providers", lambda: providers)

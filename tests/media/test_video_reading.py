@@ -21,7 +21,7 @@ from srn.media import ffmpeg
 from srn.media.pictures import write_image
 from srn.media.video_reading import Camera, OpenCvReader, PyAvReader, TimedFrame, VideoReader, open_video
 
-from .conftest import frames_of, make, number_of
+from .conftest import drawn, frames_of, make, number_of
 
 av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
 
@@ -289,7 +289,7 @@ def test_a_number_of_no_camera(number: int) -> None:
         open_video(number)
 
 
-def test_a_picture_is_called_one(tmp_path: Path, drawn: Callable[..., Picture]) -> None:
+def test_a_picture_is_called_one(tmp_path: Path) -> None:
     write_image(tmp_path / "a.jpg", drawn(0))
     with pytest.raises(DataError, match=r"a\.jpg: expected a video .* found a picture: see srn detect$"):
         open_video(tmp_path / "a.jpg")
