@@ -14,7 +14,7 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Lead standard streams that are closed (`>&-`) nowhere: the next files to be opened would take their places."""
+    """Open the null device in place of closed standard streams (`>&-`), whose numbers the next files would take."""
     for number in range(3):
         try:
             os.fstat(number)

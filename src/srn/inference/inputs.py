@@ -186,7 +186,4 @@ def check_fractions(**values: float | None) -> None:
     """Raise `InputError` unless each option of a face finder is a number from 0 to 1, or None."""
     for name, value in values.items():
         if value is not None:
-            named, expected = f"face finder's {name}", "a number from 0 to 1"
-            check_number(named, value, expected, least=0)
-            if value > 1:
-                raise InputError.at(named, expected, f"{value:g}")
+            check_number(f"face finder's {name}", value, "a number from 0 to 1", least=0, most=1)
