@@ -12,14 +12,14 @@ import pytest
 import srn.face.weights
 from srn import FaceLandmarker
 from srn.errors import WeightsError
-from srn.face.weights import CATALOGUE, MODELS_VARIABLE, KnownWeights, find_weights
+from srn.face.weights import CATALOGUE, MODELS_VARIABLE, NETWORKS, KnownWeights, find_weights
 
 REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("one", CATALOGUE, ids=lambda one: one.name)
 def test_every_name_is_a_file_of_the_repository(one: KnownWeights) -> None:
-    path = find_weights(one.name)
+    path = find_weights(one.name, agent=one.agent)
     assert path.is_relative_to(REPOSITORY)
     content = path.read_bytes()
     assert (len(content), hashlib.sha256(content).hexdigest()) == (one.size, one.sha256)
@@ -27,13 +27,13 @@ def test_every_name_is_a_file_of_the_repository(one: KnownWeights) -> None:
 
 def test_the_list_of_the_models_folder_is_the_catalogue() -> None:
     rows = re.findall(
-        r"^\| `(.+?)\.onnx` .*\| ([\d,]+)(?: frames)? \| `(\w+)` \|$",
+        r"^\| `(.+?)` .*\| ([\d,]+)(?: frames| transitions)? \| `(\w+)` \|$",
         (REPOSITORY / "models/README.md").read_text(),
         re.M,
     )
     research = [one for one in CATALOGUE if not one.shipped]
-    assert rows == [(one.name, f"{one.faces:,}", one.sha256) for one in research]
-    assert {path.stem for path in (REPOSITORY / "models").glob("*.onnx")} == {one.name for one in research}
+    assert rows == [(one.file, f"{one.faces:,}", one.sha256) for one in research]
+    assert {path.name for path in (REPOSITORY / "models").iterdir()} == {one.file for one in research} | {"README.md"}
 
 
 def test_a_landmarker_opens_weights_by_their_name() -> None:
@@ -55,6 +55,17 @@ def test_an_unknown_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         WeightsError, match=r"rubust: expected weights as \.onnx or \.safetensors, or one of the names robust, "
     ):
         find_weights("rubust")
+
+
+@pytest.mark.parametrize(("name", "agent"), [("agent-0", False), ("robust", True)])
+def test_agents_and_networks_are_kinds_apart(
+    name: str, agent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    others = ", ".join(one.name for one in CATALOGUE if one.agent == agent)
+    with pytest.raises(WeightsError, match=f"{name}: expected .* one of the names {others}, found neither"):
+        find_weights(name, agent=agent)
+    assert (name in [one.name for one in NETWORKS]) == agent
 
 
 def test_research_weights_of_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

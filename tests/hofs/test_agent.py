@@ -60,6 +60,21 @@ def test_a_file_and_back(agent: Agent, scenes: Scenes, tmp_path: Path) -> None:
     assert 0 < np.abs(rough - agent.values(scenes, places)).max() < 0.02
 
 
+def test_half_precision_takes_half_the_space(agent: Agent, scenes: Scenes, tmp_path: Path) -> None:
+    agent.save(tmp_path / "whole.safetensors")
+    agent.save(tmp_path / "half.safetensors", half=True)
+    whole, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half"))
+    assert half < 0.6 * whole
+    values = Agent.load(tmp_path / "half.safetensors").values(scenes, [Place(0, 0, 3, 0)])
+    np.testing.assert_allclose(values, agent.values(scenes, [Place(0, 0, 3, 0)]), rtol=0.01, atol=1e-3)
+
+
+def test_an_agent_of_the_repository_by_its_name() -> None:
+    agent = Agent.load("agent-0")
+    assert agent.qnet.config.model.scheme_name == "ibug68"
+    assert not agent.qnet.training
+
+
 def test_files_that_are_no_agents(network: StructuralRelationNetwork, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"missing\.safetensors: expected a safetensors file"):
         Agent.load(tmp_path / "missing.safetensors")

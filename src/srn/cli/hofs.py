@@ -76,7 +76,9 @@ def train(
 @app.command("synthesize")
 @command
 def synthesize(
-    agent: Annotated[Path, typer.Argument(help="An agent: `agent.safetensors` of a run of `srn hofs train`.")],
+    agent: Annotated[
+        Path, typer.Argument(help="An agent: `agent.safetensors` of a run of `srn hofs train`, or a name.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the clips."), options.Folder(apart=True)],
     data: options.Faces = None,
     videos: Annotated[

@@ -34,7 +34,8 @@ Clips = Annotated[
     bool, typer.Option("--clips", help="Fine-tune the video tracker (eq. 13) on animated faces, frame after frame.")
 ]
 Hofs = Annotated[
-    Path | None, typer.Option(help="An agent of `srn hofs train`: it occludes a share of the faces or clips.")
+    Path | None,
+    typer.Option(help="An agent of `srn hofs train`, or its name: it occludes a share of the faces or clips."),
 ]
 
 

@@ -14,9 +14,10 @@ from srn.face.weights import CATALOGUE
 def weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the networks that have a name.
+    """List the networks and agents that have a name.
 
-    `--weights NAME` and `FaceLandmarker("NAME")` open one.
+    `--weights NAME` and `FaceLandmarker("NAME")` open a network, `srn train --hofs NAME` and `srn hofs synthesize NAME`
+    an agent.
     `robust` ships with the package. The others are research weights of the repository's folder `models/`; where the
     package was installed without it, the environment variable SRN_MODELS names their folder.
 

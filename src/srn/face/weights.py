@@ -1,6 +1,7 @@
-"""The networks that have a name: the shipped one, and the research weights of the repository's folder `models/`.
+"""The weights that have a name: the shipped ones, and the research weights of the repository's folder `models/`.
 
-`FaceLandmarker("robust-no-occlusion")` and `--weights robust-no-occlusion` load one by its name.
+`FaceLandmarker("robust-no-occlusion")` and `--weights robust-no-occlusion` load a network by its name, `--hofs agent-0`
+an agent.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from srn.errors import WeightsError
 from srn.face.onnx_file import PINNED
 
 LICENSE = "LicenseRef-srn-weights: non-commercial research only"
-"""Of all networks of the catalogue."""
+"""Of all weights of the catalogue."""
 
 MODELS_VARIABLE = "SRN_MODELS"
 """Environment variable with the folder of research weights, where the package is not installed from its repository."""
@@ -27,9 +28,10 @@ class KnownWeights:
     Attributes:
         sha256: of the file.
         size: bytes.
-        faces: faces (or frames) seen in training.
+        faces: faces (of an agent: transitions; of a tracker: frames) seen in training.
         recipe: what they are, in a few words; `docs/experiments.md` has command and results.
         variant: row of the paper's tables that `srn reproduce` measures them for (`published.VARIANTS`), if any.
+        agent: whether they are an agent's (HOFS), not a network that localizes landmarks.
     """
 
     name: str
@@ -38,10 +40,11 @@ class KnownWeights:
     faces: int
     recipe: str
     variant: str = ""
+    agent: bool = False
 
     @property
     def file(self) -> str:
-        return f"{self.name}.onnx"
+        return f"{self.name}{'.safetensors' if self.agent else '.onnx'}"
 
     @property
     def shipped(self) -> bool:
@@ -106,7 +109,47 @@ CATALOGUE = (
         59_968,
         "the tracker of equation 13, fine-tuned from robust (frames seen)",
     ),
+    KnownWeights(
+        "tracker-rsf",
+        "75a7d2c05602b9162c608c905754bcce9858a769944fa3d905b001de73cee3f7",
+        10_987_960,
+        3_200,
+        "robust-no-occlusion, fine-tuned as a tracker on patches at random landmarks (table 9 in small; frames seen)",
+    ),
+    KnownWeights(
+        "tracker-hofs",
+        "904e3232f484d43c88c579ff90bb92b2469769b6b9d5bc30d05de6a126acbe85",
+        10_987_960,
+        3_200,
+        "robust-no-occlusion, fine-tuned as a tracker on patches at agent-0 (table 9 in small; frames seen)",
+    ),
+    KnownWeights(
+        "agent-0",
+        "c0187aece7fedb7d5a642e82a4f5ca74de66f781c774be82e4bbda75f8624161",
+        5_258_548,
+        12_288,
+        "HOFS agent against robust-no-occlusion, seed 0 (transitions)",
+        agent=True,
+    ),
+    KnownWeights(
+        "agent-1",
+        "b8f651dabbe230399b5dc3d6e4e0f4743d48f75fd0495ea55bf9ba160f575954",
+        5_258_548,
+        12_288,
+        "HOFS agent against robust-no-occlusion, seed 1 (transitions)",
+        agent=True,
+    ),
+    KnownWeights(
+        "agent-2",
+        "9ac175e95929986e76a1cbd6f28f4b353e73dc05cfddd54959a9c9620ecfa883",
+        5_258_548,
+        12_288,
+        "HOFS agent against robust-no-occlusion, seed 2 (transitions)",
+        agent=True,
+    ),
 )
+NETWORKS = tuple(one for one in CATALOGUE if not one.agent)
+"""Those of the catalogue that localize landmarks."""
 
 
 def _folders() -> list[Path]:
@@ -122,8 +165,8 @@ def license_of(content: bytes) -> str | None:
     return LICENSE if any(one.sha256 == digest for one in CATALOGUE) else None
 
 
-def find_weights(weights: str | os.PathLike[str]) -> Path:
-    """Return the path of weights that are given by path or by name. A file of that very name goes first.
+def find_weights(weights: str | os.PathLike[str], *, agent: bool = False) -> Path:
+    """Return the path of a network's or an agent's weights, given by path or name. A file of that very name goes first.
 
     Raises:
         WeightsError: a name of the catalogue whose file is not here or is another one, or an unknown name.
@@ -131,10 +174,11 @@ def find_weights(weights: str | os.PathLike[str]) -> Path:
     path = Path(weights)
     if path.suffix or path.name != str(path) or path.exists():
         return path
-    known = {one.name: one for one in CATALOGUE}.get(path.name)
+    named = {one.name: one for one in CATALOGUE if one.agent == agent}
+    known = named.get(path.name)
     if known is None:
-        names = ", ".join(one.name for one in CATALOGUE)
-        raise WeightsError.at(path.name, f"weights as .onnx or .safetensors, or one of the names {names}", "neither")
+        kind = "an agent's .safetensors" if agent else "weights as .onnx or .safetensors"
+        raise WeightsError.at(path.name, f"{kind}, or one of the names {', '.join(named)}", "neither")
     found = known.path()
     if found is None:
         expected = f"{known.file} in the repository's folder models/, or in the folder that {MODELS_VARIABLE} names"

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from srn.errors import WeightsError
+from srn.face.weights import find_weights
 from srn.hofs.features import place_features
 from srn.hofs.qnet import QNet, QNetConfig
 from srn.hofs.scenes import ACTIONS, PAPER_PATCH_SIZE, Place, Scenes, Trajectory
@@ -54,16 +55,23 @@ class Agent:
                 visited[k].append(places[k].landmark)
         return [np.array(landmarks, dtype=np.int64) for landmarks in visited]
 
-    def save(self, path: str | os.PathLike[str], provenance: Mapping[str, str] | None = None) -> None:
-        """Write the agent as safetensors, with its description and provenance in the metadata."""
+    def save(
+        self, path: str | os.PathLike[str], provenance: Mapping[str, str] | None = None, *, half: bool = False
+    ) -> None:
+        """Write the agent as safetensors, in half precision if wanted, with its description and provenance."""
         own = {"format": FORMAT, "qnet": self.qnet.config.to_json(), "patch_size": repr(self.patch_size)}
-        save_tensors(path, self.qnet.state_dict(), {**(provenance or {}), **own})
+        save_tensors(path, self.qnet.state_dict(), {**(provenance or {}), **own}, half=half)
 
     @classmethod
     def load(
         cls, path: str | os.PathLike[str], device: torch.device | str = "cpu", precision: Precision = "float32"
     ) -> Agent:
-        """Read an agent; raise `WeightsError` if there is none or it does not fit its own description."""
+        """Read an agent, given by path or name (`srn weights`).
+
+        Raises:
+            WeightsError: there is none, or it does not fit its own description.
+        """
+        path = find_weights(path, agent=True)
         tensors, metadata = load_tensors(path)
         if metadata.get("format") != FORMAT:
             raise WeightsError.at(path, FORMAT, metadata.get("format", "a file without a format entry"))

@@ -24,9 +24,16 @@ FORMAT = "srn weights 1"
 DIGEST = "sha256"  # entry of the file's text
 
 
-def save_tensors(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write named tensors and text with their digest; the file is complete and on the disk before it gets its name."""
+def save_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str], *, half: bool = False
+) -> None:
+    """Write named tensors, floats in half precision if wanted, and text with their digest.
+
+    The file is complete and on the disk before it gets its name.
+    """
     stored = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    if half:
+        stored = {name: t.half() if t.is_floating_point() else t for name, t in stored.items()}
     texts = {**metadata, DIGEST: _digest(stored, metadata)}
     write_atomically(path, safetensors_bytes(stored, texts), durable=True)
 
@@ -67,11 +74,8 @@ def save_network(
     half: bool = False,
 ) -> None:
     """Write a network, in half precision if wanted, with its config and provenance (free text by name)."""
-    tensors = network.state_dict()
-    if half:
-        tensors = {name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}
     metadata = {**(provenance or {}), "format": FORMAT, "config": network.config.to_json()}
-    save_tensors(path, tensors, metadata)
+    save_tensors(path, network.state_dict(), metadata, half=half)
 
 
 def network_from(tensors: Mapping[str, Tensor], config: ModelConfig, where: Any) -> StructuralRelationNetwork:

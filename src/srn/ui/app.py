@@ -23,7 +23,7 @@ import srn
 from srn.errors import InputError, SrnError, first_line
 from srn.face.localizer import Localizer
 from srn.face.scheme import LandmarkScheme
-from srn.face.weights import CATALOGUE
+from srn.face.weights import NETWORKS
 from srn.inference.batch import Choice
 from srn.inference.drawing import COMPONENT_COLORS
 from srn.inference.face import Faces
@@ -119,7 +119,7 @@ class Desk:
     def info(self) -> dict[str, Any]:
         """Describe the weights, the scheme and the limits to the page."""
         limits = self.service.limits
-        here = [one.name for one in CATALOGUE if one.path() is not None]
+        here = [one.name for one in NETWORKS if one.path() is not None]
         return {
             "version": srn.__version__,
             "weights": self.localizer.name,
@@ -131,8 +131,8 @@ class Desk:
 
     def other(self, weights: str) -> FaceLandmarker:
         """Open weights of the catalogue, once; raise `InputError` for any other name."""
-        if weights not in {one.name for one in CATALOGUE}:
-            raise InputError.at("weights", f"one of {', '.join(one.name for one in CATALOGUE)}", repr(weights))
+        if weights not in {one.name for one in NETWORKS}:
+            raise InputError.at("weights", f"one of {', '.join(one.name for one in NETWORKS)}", repr(weights))
         with self._lock:
             if weights not in self._others:
                 self._others[weights] = self._open_weights(weights)
