@@ -1,4 +1,4 @@
-"""Boxes of found faces: the decoding against a plain loop, merging, parts of faces, turned pictures."""
+"""Boxes of found faces: the decoding against a plain loop, merging, parts of faces, turned and reduced pictures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from srn.inference.found_boxes import (
     decode_centerface,
     merge_overlaps,
     parts_of_faces,
+    resized,
     rotations,
     tilt_beside,
     turned_back,
@@ -148,3 +149,15 @@ def test_boxes_of_a_turned_picture(turn: int) -> None:
     rows, columns = np.nonzero(np.rot90(picture, turn))
     turned = Box(float(columns.min()), float(rows.min()), float(columns.max()), float(rows.max()))
     assert turned_back(turned, turn, picture.shape) == Box(20, 10, 30, 15)
+
+
+@pytest.mark.parametrize(("height", "width", "scale"), [(1501, 2003, 0.08), (1023, 1281, 0.25), (1, 4000, 0.04)])
+def test_a_large_picture_shows_the_same_when_it_is_reduced(height: int, width: int, scale: float) -> None:
+    across = 255 * np.arange(width) / width
+    image = np.repeat(np.broadcast_to(across, (height, width))[..., None], 3, axis=2).round().astype(np.uint8)
+    reduced, ratio = resized(image, scale)
+    assert reduced.shape == (max(1, round(height * scale)), round(width * scale), 3)
+    np.testing.assert_allclose(ratio[0], scale, rtol=0.01)
+    # A pixel shows the mean of those under it, which is the value at its middle.
+    middles = (np.arange(reduced.shape[1]) + 0.5) / ratio[0] - 0.5
+    np.testing.assert_allclose(reduced[:, :, 0], np.broadcast_to(255 * middles / width, reduced.shape[:2]), atol=1.01)

@@ -16,7 +16,7 @@ import numpy as np
 from srn.face.geometry import Float64Array, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.engines import Device
-from srn.inference.found_boxes import Found
+from srn.inference.found_boxes import Found, resized
 from srn.inference.sessions import open_session
 
 SMALLEST, LARGEST = 6.0, 12.0  # height of the faces that the network knows, pixels of its level
@@ -57,11 +57,9 @@ class ProposalNetwork:
         Where the finder's search of the picture had enough resolution to suspect them, it must have done so. None are
         proposed within larger faces, `known` (K, 4).
         """
-        scale, level = SMALLEST / smallest, image
+        scale = SMALLEST / smallest
+        level, _ = resized(image, scale)
         while True:
-            height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-            interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-            level = cv2.resize(level, (width, height), interpolation=interpolation).astype(np.uint8, copy=False)
             chances = np.atleast_2d(self(level))
             likely = (chances > THRESHOLD) & (chances == cv2.dilate(chances, np.ones((3, 3), np.uint8)))
             if SMALLEST / scale * searched.scale >= SUSPECTED:
@@ -77,6 +75,8 @@ class ProposalNetwork:
             if LARGEST / scale >= largest:
                 return
             scale /= 2
+            height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+            level = cv2.resize(level, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
 
 
 def joined(parts: Float64Array, scale: float, shape: tuple[int, ...]) -> list[Rectangle]:
