@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
@@ -86,3 +87,44 @@ def test_the_frames_are_written_with_their_faces_drawn(tracker: Any, tmp_path: P
     frames = list(open_video(tmp_path / "a.mp4"))
     assert len(frames) == 10
     assert (np.abs(frames[3].image.astype(int) - 90).max(axis=2) > 60).mean() > 0.01
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), DataError("cut off")], ids=["interrupted", "broken"])
+def test_a_video_that_ends_early_keeps_all_frames_so_far(tracker: Any, tmp_path: Path, error: BaseException) -> None:
+    with VideoWriter(tmp_path / "a.mp4", 10.0) as writer:
+        track_video(Video(error), tracker, writer=writer)
+    assert len(list(open_video(tmp_path / "a.mp4"))) == 10
+
+
+def test_a_frame_that_cannot_be_written_ends_the_video(
+    tracker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, write = list[float](), VideoWriter.write
+
+    def fails(self: VideoWriter, image: Any, time_s: float, *more: Any) -> None:
+        if time_s >= 0.5:
+            raise DataError("the disk is full")
+        written.append(time_s)
+        write(self, image, time_s, *more)
+
+    monkeypatch.setattr(VideoWriter, "write", fails)
+    with VideoWriter(tmp_path / "a.mp4", 10.0) as writer:
+        done = track_video(Video(), tracker, writer=writer)
+    assert written == [0.0, 0.1, 0.2, 0.3, 0.4]
+    assert done.problem == "the disk is full"
+    assert done.frames in (6, 7)  # the next one may have been tracked meanwhile
+    assert len(list(open_video(tmp_path / "a.mp4"))) == 5
+
+
+def test_a_window_is_written_by_the_thread_that_opened_it(tracker: Any) -> None:
+    threads = set[int]()
+
+    class Window:
+        def write(self, image: Any, time_s: float, pixel_aspect: Fraction = Fraction(1)) -> None:
+            threads.add(threading.get_ident())
+
+        def complete(self) -> None:
+            threads.add(threading.get_ident())
+
+    track_video(Video(), tracker, writer=Window())
+    assert threads == {threading.get_ident()}

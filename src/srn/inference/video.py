@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
 
 from srn.errors import InputError
+from srn.files import interruptions_held
 from srn.inference.drawing import TrackPainter
+from srn.inference.face import Faces
 from srn.inference.tracker import FaceTracker
 from srn.media.results import Record, frame_record
-from srn.media.video_reading import VideoReader
-from srn.media.video_writing import FrameSink
+from srn.media.video_reading import TimedFrame, VideoReader
+from srn.media.video_writing import FrameSink, VideoWriter
 
 LEAST_FRAMES_SEEN = 5  # in a video, for a face to be counted
 
@@ -50,22 +55,72 @@ def track_video(
         limit: largest number of frames; all if None.
         progress: called after each frame.
     """
-    painter, done = TrackPainter(trace_s), TrackedVideo()
+    done = TrackedVideo()
     try:
-        for frame in reader:
-            faces = tracker.update(frame.image, frame.time_s)
-            write_record(frame_record(frame.number, frame.time_s, [face.to_dict() for face in faces]))
-            if writer is not None:
-                writer.write(painter.draw(frame.image, faces, frame.time_s), frame.time_s, frame.pixel_aspect)
-            done.frames += 1
-            done.frames_seen.update(f.track_id for f in faces if f.track_id is not None and f.state == "seen")
-            progress()
-            if limit is not None and done.frames >= limit:
-                return done
-        if writer is not None:
-            writer.complete()
+        with _Drawing(TrackPainter(trace_s), writer) as drawing:
+            for frame in reader:
+                faces = tracker.update(frame.image, frame.time_s)
+                write_record(frame_record(frame.number, frame.time_s, [face.to_dict() for face in faces]))
+                drawing.take(frame, faces)
+                done.frames += 1
+                done.frames_seen.update(f.track_id for f in faces if f.track_id is not None and f.state == "seen")
+                progress()
+                if limit is not None and done.frames >= limit:
+                    return done
+            drawing.complete()
     except KeyboardInterrupt:
         done.interrupted = True
     except InputError as error:  # the end of the video is missing, or the disk is full
         done.problem = str(error)
     return done
+
+
+class _Drawing:
+    """Draws the faces of frames and writes them. Into a file that happens in a thread, beside the tracking of the next.
+
+    Use as a context. An error of the thread is raised with the next frame, or at the end.
+    """
+
+    def __init__(self, painter: TrackPainter, writer: FrameSink | None) -> None:
+        self._painter, self._writer = painter, writer
+        # A window belongs to the thread that opened it.
+        self._pool = ThreadPoolExecutor(1) if isinstance(writer, VideoWriter) else None
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def take(self, frame: TimedFrame, faces: Faces) -> None:
+        """Draw the faces of the next frame, and write it."""
+        if self._pool is None:
+            self._write(frame, faces)
+            return
+        self._settle()
+        with interruptions_held():
+            self._last = self._pool.submit(self._write, frame, faces)
+
+    def complete(self) -> None:
+        """Declare the last frame the end of the video."""
+        self._settle()
+        if self._writer is not None:
+            self._writer.complete()
+
+    def _write(self, frame: TimedFrame, faces: Faces) -> None:
+        if self._writer is not None:
+            drawn = self._painter.draw(frame.image, faces, frame.time_s)
+            self._writer.write(drawn, frame.time_s, frame.pixel_aspect)
+
+    def _settle(self) -> None:
+        """Wait for the frame before, and raise its error."""
+        if self._last is not None:
+            self._last.result()
+            self._last = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            with interruptions_held():  # the file is closed next
+                self._pool.shutdown()
+        if kind is None:
+            self._settle()
