@@ -1,11 +1,11 @@
 """Measure the speed on this machine, also against an older version, an older file and a peer; write `speed.md`.
 
-    python benchmarks/measure_speed.py [--old PYTHON] [--against FILE] [--peer face_landmark.tflite] [--seconds 60]
+    python benchmarks/measure_speed.py [--old PYTHON] [--against FILE] [--peer face_landmark.tflite] [--picture FILE]
 
 Everything takes turns, on one thread (`--threads`). PYTHON is the interpreter of an environment in which an older
 version of `srn` is installed, FILE an older network. The peer is MediaPipe's face_landmark.tflite (module
 `face_landmark` of the wheel mediapipe 0.10.21), which `pip install ai-edge-litert` runs. A portrait that comes along is
-measured, and needs no data.
+measured, and needs no data; `--picture` names another.
 """
 
 from __future__ import annotations
@@ -176,6 +176,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--old", help="Python of an older version's environment")
     made.add_argument("--against", type=Path, help="an older network, paired with the weights")
     made.add_argument("--peer", type=Path, help="MediaPipe's face_landmark.tflite")
+    made.add_argument("--picture", type=Path, help="a portrait to measure (default: the shipped one)")
     made.add_argument("--weights", type=Path, help="weights to measure (default: the shipped ones)")
     made.add_argument("--seconds", type=float, default=60.0, help="of the interleaved run (default: %(default)s)")
     made.add_argument("--rounds", type=int, default=15, help="of the versions and threads (default: %(default)s)")
@@ -186,7 +187,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure, write and print the page."""
     before = load_average()
     limit_opencv(options.threads)
-    bench = Bench(weights=options.weights, threads=options.threads)
+    bench = Bench(options.picture, weights=options.weights, threads=options.threads)
     steps = bench.steps()
     if options.against is not None:
         steps += bench.against("files", ("new", "old"), options.against)
@@ -215,10 +216,16 @@ def run(options: argparse.Namespace) -> None:
     notes = (
         f"load average {' to '.join(loads)}; CPU time is processor time of all threads: it does not count waiting for a"
         " core, but what other work takes from caches and clock rate is in it",
+        f"portrait: {'the shipped one' if options.picture is None else options.picture.name}, {_size(bench)} pixels",
         "medians of the rounds; in brackets the 95 % interval of a ratio over them",
         floor_line(found),
     )
     write_results(options.out, "speed", content, markdown_page("Speed, measured", content, notes, *parts))
+
+
+def _size(bench: Bench) -> str:
+    height, width = bench.image.shape[:2]
+    return f"{width} x {height}"
 
 
 def _settings(bench: Bench, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
