@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 import shutil
@@ -250,14 +249,18 @@ def true_localizer() -> Callable[..., FakeLocalizer]:
     return build
 
 
-@contextlib.contextmanager
-def chromium(*arguments: str) -> Iterator[Any]:
-    """Open a browser with arguments of its command line; without one the test is skipped."""
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A browser whose camera is a drawn one; without a browser the test is skipped.
+
+    While it is open, an event loop counts as running in the main thread: `asyncio.run` needs another thread.
+    """
     program = shutil.which("chromium") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no chromium on this machine")
     playwright = pytest.importorskip("playwright.sync_api", reason="drives the browser: pip install playwright")
+    camera = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox", *arguments])
+        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox", *camera])
         yield opened
         opened.close()

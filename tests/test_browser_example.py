@@ -18,8 +18,6 @@ import pytest
 from srn import Box, FaceLandmarker
 from srn.media.pictures import read_image
 
-from .conftest import chromium
-
 ROOT = Path(__file__).parents[1]
 RUNTIME = ROOT / "examples" / "browser" / "node_modules" / "onnxruntime-web"
 BOX = Box(73, 83, 159, 166)  # of the astronaut's face
@@ -43,12 +41,6 @@ def url() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}/examples/browser/"
         server.shutdown()
         thread.join()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

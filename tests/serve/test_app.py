@@ -332,7 +332,8 @@ def test_memory_is_bounded(landmarker: FaceLandmarker) -> None:
         async with service.upload(request()) as upload:
             assert upload.content == picture(30)
 
-    asyncio.run(ask())
+    with ThreadPoolExecutor(1) as pool:  # not this thread, where a browser's event loop may run
+        pool.submit(asyncio.run, ask()).result()
     service.pool.close()
 
 

@@ -20,17 +20,9 @@ from srn.media.video_writing import VideoWriter
 from srn.serve.limits import Limits
 from srn.ui.app import make_page
 
-from ..conftest import chromium
 from ..serve.conftest import served
 
 PORTRAIT = Path(__file__).parents[1] / "data" / "astronaut.jpg"
-ARGUMENTS = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with chromium(*ARGUMENTS) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

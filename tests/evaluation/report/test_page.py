@@ -8,6 +8,7 @@ import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,6 @@ from srn.face.metrics import interocular, nme
 from srn.face.scheme import IBUG_68
 from srn.files import REPORT, Output, check_outputs
 from srn.media.pictures import decode_image, write_image
-
-from ...conftest import chromium
 
 Shape = npt.NDArray[np.float64]
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -214,17 +213,17 @@ def test_a_sheet() -> None:
     assert sheet(tiles[:2], gap=2).shape == (10, 22, 3)
 
 
-def test_charts_can_be_read_on_a_telephone(report: Report, tmp_path: Path) -> None:
+def test_charts_can_be_read_on_a_telephone(report: Report, tmp_path: Path, browser: Any) -> None:
     """Text is 10 pixels high or more, and none is cut off, at the widths of a telephone and of a desk."""
     page_file = write_report(report, tmp_path)
-    with chromium() as browser:
-        for width in (390, 1280):
-            page = browser.new_page(viewport={"width": width, "height": 900})
-            page.goto(page_file.as_uri())
-            charts = page.evaluate(_CHARTS)
-            assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert len(charts) == 5  # errors, components, two of boxes, confidence
-            assert all(chart["size"] >= 10 and chart["beyond"] < 1 for chart in charts), charts
+    for width in (390, 1280):
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(page_file.as_uri())
+        charts = page.evaluate(_CHARTS)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert len(charts) == 5  # errors, components, two of boxes, confidence
+        assert all(chart["size"] >= 10 and chart["beyond"] < 1 for chart in charts), charts
+        page.close()
 
 
 _CHARTS = """[...document.querySelectorAll("svg.chart")].filter((svg) => svg.checkVisibility()).map((svg) => {
