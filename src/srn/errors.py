@@ -119,6 +119,17 @@ class MissingDependencyError(SrnError):
     def for_extra(cls, package: str, extra: str, what: str) -> MissingDependencyError:
         return cls(f"{what} needs {package}; install it with: pip install 'srn[{extra}]'")
 
+    @classmethod
+    @contextmanager
+    def importing(cls, extra: str, what: str) -> Iterator[None]:
+        """Turn the `ImportError` of an optional package into this error. One of `srn` itself is a mistake of ours."""
+        try:
+            yield
+        except ImportError as error:
+            if not error.name or error.name.startswith("srn"):
+                raise
+            raise cls.for_extra(error.name, extra, what) from error
+
 
 # What `float` and `int` say to programmers; the word itself tells the user more.
 _NO_NUMBER = re.compile("(?:could not convert string to float|invalid literal for int\\(\\) with base 10): (.*)")

@@ -89,10 +89,10 @@ def test_interrupted(srn: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_missing_extra_is_named() -> None:
     message = r"training needs nowhere; install it with: pip install 'srn\[train\]'"
-    with pytest.raises(MissingDependencyError, match=message), options.needs_extra("train", "training"):
+    with pytest.raises(MissingDependencyError, match=message), MissingDependencyError.importing("train", "training"):
         importlib.import_module("nowhere")
     # A mistake of our own is no missing extra.
-    with pytest.raises(ImportError, match=r"srn\.nowhere"), options.needs_extra("train", "training"):
+    with pytest.raises(ImportError, match=r"srn\.nowhere"), MissingDependencyError.importing("train", "training"):
         importlib.import_module("srn.nowhere")
 
 

@@ -69,7 +69,7 @@ def benchmark(
 def _of_iterations(bench: Bench, folder: Path) -> Iterator[Step]:
     """Compare the network with its first iterations alone, which `srn export` cuts off."""
     try:
-        with options.needs_extra("train", "cutting off iterations"):
+        with MissingDependencyError.importing("train", "cutting off iterations"):
             from srn.model.checkpoint import adapted
             from srn.model.export import export_onnx, load_weights
         from srn.inference.runtime import open_localizer, shipped_weights

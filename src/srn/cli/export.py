@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from srn.cli import options
-from srn.errors import InputError
+from srn.errors import InputError, MissingDependencyError
 from srn.files import NETWORK
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def export(
         raise InputError.at("DATA", expected, "none" if data is None else f"--precision {precision}")
     if license_ is not None and not license_.strip():
         raise InputError.at("--license", "a licence's name, such as MIT", "an empty text")
-    with options.needs_extra("train", "exporting"):
+    with MissingDependencyError.importing("train", "exporting"):
         from srn.model.checkpoint import adapted
         from srn.model.export import export_int8, export_onnx, load_weights
     network, provenance = load_weights(weights, older=True)

@@ -10,7 +10,7 @@ import typer
 from srn.cli import options
 from srn.cli.command import command
 from srn.cli.data import load_faces
-from srn.errors import InputError
+from srn.errors import InputError, MissingDependencyError
 
 app = typer.Typer(help="Hard occluded faces, by reinforcement learning.", no_args_is_help=True)
 
@@ -51,7 +51,7 @@ def train(
 
     Example: `srn hofs train faces.npz --out runs/agent --set train_encoder=false`
     """
-    with options.needs_extra("train", "training an agent"):
+    with MissingDependencyError.importing("train", "training an agent"):
         from srn.hofs.clips import AnimatedClips
         from srn.hofs.run import agent_config, train_agent
         from srn.inference.runtime import shipped_weights
@@ -97,7 +97,7 @@ def synthesize(
 
     Example: `srn hofs synthesize runs/agent/agent.safetensors faces.npz --clips 20 --out hard`
     """
-    with options.needs_extra("train", "running an agent"):
+    with MissingDependencyError.importing("train", "running an agent"):
         from srn.hofs.agent import Agent
         from srn.hofs.clips import AnimatedClips, ClipSource, recorded_clips
         from srn.hofs.synthesis import check_clip_folder, hard_clips, write_clips

@@ -28,7 +28,7 @@ COMMANDS = {
     "train": "Train a network on annotated faces.",
     "average": "Average the weights of several runs, and calibrate the expected errors of the mean.",
     "export": "Write a network as one ONNX file for the runtime and compare its output with PyTorch's.",
-    "weights": "List the networks that have a name.",
+    "weights": "List the networks and agents that have a name.",
     "mask": "Paint masks over the faces of an annotated set; the points stay as they are.",
     "benchmark": "Time the face finder, the landmarks and the tracking on this machine.",
     "data": "Validate a dataset or pack it for training.",

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from srn.errors import InputError, MissingDependencyError, printable
+from srn.errors import InputError, printable
 from srn.inference import engines, views
 
 # Rich, the networks and the evaluation are imported where they are used: a short command does not wait for them.
@@ -235,17 +235,6 @@ def exit_if_failed(problems: Iterable[str]) -> None:
         note(f"failed: {line}")
     if lines:
         raise typer.Exit(1)
-
-
-@contextmanager
-def needs_extra(extra: str, what: str) -> Iterator[None]:
-    """Turn the ImportError of an optional package into the line that says what to install."""
-    try:
-        yield
-    except ImportError as error:
-        if not error.name or error.name.startswith("srn"):
-            raise
-        raise MissingDependencyError.for_extra(error.name, extra, what) from error
 
 
 Begin = Callable[..., Callable[..., None]]

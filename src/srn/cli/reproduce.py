@@ -14,7 +14,7 @@ from rich.text import Text
 from srn.cli import options
 from srn.cli.data import load_faces
 from srn.datasets.folder import DataFolder
-from srn.errors import InputError, printable
+from srn.errors import InputError, MissingDependencyError, printable
 from srn.evaluation.cache import default_folder, weights_digest
 from srn.evaluation.paper import tabulate
 from srn.evaluation.paper.networks import Network, find_runs
@@ -149,7 +149,7 @@ def _network(
 def _train(targets: list[str], data: Path, runs: Path, budget: int | None, seed: int, preset: str, device: str) -> None:
     if budget is None:
         raise InputError.at("--train", "--budget FACES, the faces that each variant sees", "none")
-    with options.needs_extra("train", "training"):
+    with MissingDependencyError.importing("train", "training"):
         from srn.training.ablation import ablated_variants, train_variants
 
     train_variants(

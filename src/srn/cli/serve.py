@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from srn.cli import options
-from srn.errors import InputError
+from srn.errors import InputError, MissingDependencyError
 
 Host = Annotated[str, typer.Option(help="Address to listen on; another one than this machine's own needs a token.")]
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")]
@@ -47,7 +47,7 @@ def serve(
     Example: `srn serve --port 8000`, then
     `curl --data-binary @portrait.jpg http://127.0.0.1:8000/detect`
     """
-    with options.needs_extra("serve", "srn serve"):
+    with MissingDependencyError.importing("serve", "srn serve"):
         from srn.serve.app import make_app
         from srn.serve.limits import Limits
         from srn.serve.run import is_loopback, listening, names_of, run, url_of

@@ -9,7 +9,7 @@ import typer
 
 from srn.cli import options
 from srn.cli.data import load_faces
-from srn.errors import InputError
+from srn.errors import InputError, MissingDependencyError
 from srn.files import WEIGHTS
 
 Preset = Annotated[
@@ -79,7 +79,7 @@ def train(
 
     Example: `srn train 300W --clips --initial runs/first/weights.safetensors --out runs/tracker`
     """
-    with options.needs_extra("train", "training"):
+    with MissingDependencyError.importing("train", "training"):
         from srn.hofs.synthesis import KEPT_AGENT, HardOcclusion
         from srn.training.loop import Schedule
         from srn.training.runs import STATE_FILE
@@ -126,7 +126,7 @@ def average(
         raise InputError.at("DATA", "the training faces before the weights", str(data))
     if not weights:
         raise InputError.at("DATA WEIGHTS", "training faces and weights", f"only {data}")
-    with options.needs_extra("train", "averaging weights"):
+    with MissingDependencyError.importing("train", "averaging weights"):
         from srn.training.averaging import average_runs
         from srn.training.config import TrainConfig
         from srn.training.runs import CONFIG_FILE

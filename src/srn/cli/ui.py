@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from srn.cli import options
+from srn.errors import MissingDependencyError
 
 Port = Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")]
 Open = Annotated[bool, typer.Option("--open/--no-open", help="Open the page in the browser.")]
@@ -26,7 +27,7 @@ def ui(
 
     Example: `srn ui`
     """
-    with options.needs_extra("ui", "srn ui"):
+    with MissingDependencyError.importing("ui", "srn ui"):
         from srn.evaluation.speed_steps import portrait
         from srn.inference.landmarker import FaceLandmarker
         from srn.serve.limits import Limits

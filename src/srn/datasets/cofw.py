@@ -35,10 +35,8 @@ _SUFFIX = {"train": "Tr", "test": "T"}
 @contextmanager
 def _opened(path: Path) -> Any:
     """Open an HDF5 file for reading; any fault inside becomes a `DataError` that names the file."""
-    try:
+    with MissingDependencyError.importing("eval", "reading COFW's .mat files"):
         import h5py
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("h5py", "eval", "reading COFW's .mat files") from error
     expected = "a MATLAB version 7.3 file of COFW"
     if path.is_file() and not is_hdf5(path):
         raise DataError.at(path, expected, "another version of .mat file")

@@ -357,10 +357,8 @@ class Faces(Sequence[Face]):
         Raises:
             MissingDependencyError: pandas is not installed (extra `pandas`).
         """
-        try:
+        with MissingDependencyError.importing("pandas", "Faces.to_pandas"):
             import pandas
-        except ImportError as error:
-            raise MissingDependencyError.for_extra("pandas", "pandas", "Faces.to_pandas") from error
         columns = ["face", "track_id", "score", "point", "component", "x", "y", "visibility", "confidence"]
         rows = []
         for index, face in enumerate(self._faces):

@@ -162,9 +162,8 @@ def _openvino() -> Any:
     if "openvino" not in sys.modules:
         sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # OpenVINO then takes its own stub
     try:
-        return importlib.import_module("openvino")
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("openvino", "openvino", "the runtime 'openvino'") from error
+        with MissingDependencyError.importing("openvino", "the runtime 'openvino'"):
+            return importlib.import_module("openvino")
     finally:
         if loaded is None:
             sys.modules.pop(_TELEMETRY, None)

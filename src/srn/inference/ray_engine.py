@@ -48,11 +48,9 @@ def detect_on_ray(
     rows = [{"work": pickle.dumps(work)} for work in left if len(work[1]) < len(work[0])]
     if not rows:
         return iter(())
-    try:
+    with MissingDependencyError.importing("ray", "--engine ray"):
         import ray
         import ray.data
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("ray", "ray", "--engine ray") from error
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     joined = ray.is_initialized()
     ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, ignore_reinit_error=True)

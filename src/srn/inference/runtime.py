@@ -61,12 +61,8 @@ def open_localizer(
         raise InputError.at("runtime and precision", expected, f"{runtime} and {precision}")
     check_choice("device", device, Device)
     check_threads(threads)
-    try:
+    with MissingDependencyError.importing("train", "reading .safetensors weights"):
         from srn.model.localizer import load_localizer
-    except ImportError as error:
-        if not error.name or error.name.startswith("srn"):
-            raise
-        raise MissingDependencyError.for_extra(error.name, "train", "reading .safetensors weights") from error
     return load_localizer(str(weights), threads=threads, device=device)
 
 

@@ -66,11 +66,9 @@ def _point_rows(pictures: Iterable[Record]) -> Iterator[list[Any]]:
 
 def check_parquet() -> None:
     """Raise `MissingDependencyError` unless pandas and pyarrow are there, which write and read Parquet."""
-    try:
+    with MissingDependencyError.importing("pandas", "Parquet"):
         import pandas  # noqa: F401
         import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("pandas and pyarrow", "pandas", "Parquet") from error
 
 
 def write_pictures_parquet(path: Path, pictures: Iterable[Record]) -> None:

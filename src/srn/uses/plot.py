@@ -156,8 +156,6 @@ def _format_of(path: str | os.PathLike[str]) -> str:
     suffix = Path(path).suffix.lower() or ".png"
     if suffix not in CHART_FORMATS:
         raise InputError.at(path, f"a chart ({', '.join(CHART_FORMATS)})", suffix)
-    try:
+    with MissingDependencyError.importing("eval", "plotting"):
         import matplotlib.backend_bases  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("Matplotlib", "eval", "plotting") from error
     return suffix.lstrip(".")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,8 @@ def check_chart(path: str | os.PathLike[str]) -> None:
     if f".{suffix}" not in CHART_FORMATS:
         raise InputError.at(path, f"a chart ({', '.join(CHART_FORMATS)})", f".{suffix}")
     if suffix != "svg":
-        with _matplotlib():
+        with MissingDependencyError.importing("eval", "plotting"):
             import matplotlib.backend_bases  # noqa: F401
-
-
-@contextlib.contextmanager
-def _matplotlib() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("Matplotlib", "eval", "plotting") from error
 
 
 def _format_of(path: str | os.PathLike[str]) -> str:
@@ -66,7 +57,7 @@ def _svg_file(charts: Sequence[LineChart]) -> bytes:
 
 
 def _plotted(charts: Sequence[LineChart], file_format: str) -> bytes:
-    with _matplotlib():
+    with MissingDependencyError.importing("eval", "plotting"):
         from matplotlib.figure import Figure
     figure = Figure(figsize=(sum(chart.width for chart in charts) / 100, HEIGHT / 75), layout="constrained")
     for place, chart in enumerate(charts, 1):
