@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import stat
@@ -26,6 +27,7 @@ from srn.files import (
     check_outputs,
     growing_file,
     interruptions_held,
+    opened_text,
     write_atomically,
     write_csv,
     write_json,
@@ -205,6 +207,12 @@ def test_names_that_are_not_utf_8_keep_their_bytes(tmp_path: Path) -> None:
     assert (tmp_path / f"{name}.csv").read_bytes() == b"caf\xe9,1\n"
 
 
+@pytest.mark.parametrize("name", ["a\u2028b", "a\rb", "a\nb", "a\r\nb", "a\x85b", "a\x0cb", os.fsdecode(b"caf\xe9")])
+def test_line_ends_in_names_come_back_as_they_were(tmp_path: Path, name: str) -> None:
+    write_csv(tmp_path / "a.csv", [(name, "b")])
+    assert list(csv.reader(opened_text(tmp_path / "a.csv"))) == [[name, "b"]]
+
+
 # --- the check of outputs
 
 PICTURE, JSON = b"\xff\xd8\xff\xe0 and so on", b'{"images":[]}'
@@ -239,6 +247,7 @@ PICTURE, JSON = b"\xff\xd8\xff\xe0 and so on", b'{"images":[]}'
         (CHART, PICTURE, False, False),
         (NETWORK, b"\x08\x0a\x12\x03srn:", True, True),
         (NETWORK, b"\x08\x0a\x12\x07pytorch", False, True),
+        (NETWORK, b"\x08\x0a\x12\x0donnx.quantize", False, True),
         (PACK, b"PK\x03\x04" + bytes(26) + b"format.npy", True, True),
         (PACK, b"PK\x03\x04" + bytes(26) + b"word/document.xml", False, True),
         (PACK, b"a letter", False, True),

@@ -65,7 +65,7 @@ OVERLAY = _kind("a JPEG picture", rb"\xff\xd8\xff", is_text=False, end=SIGN)
 COVERED = _kind("a PNG picture", rb"\x89PNG", is_text=False, end=SIGN)
 SHEET = _kind("a contact sheet", rb"\x89PNG.{0,60}srn contact sheet", is_text=False)
 VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False, end=SIGN)
-NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]\x12(\x03srn|\ronnx\.quantize)", is_text=False)  # or in 8 bits
+NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]\x12\x03srn", is_text=False)
 WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
 PACK = _kind("a pack", rb"PK\x03\x04.{26}format\.npy", is_text=False)
 REPORT = _kind("a report page of srn", rb"<!doctype html>.{0,220}<title>Landmarks on ", is_named=False)
@@ -346,11 +346,20 @@ def write_json(path: str | os.PathLike[str], value: object) -> None:
     write_atomically(path, f"{text}\n")
 
 
+def opened_text(path: str | os.PathLike[str]) -> io.StringIO:
+    """Read a file of UTF-8 text as it was written: line ends, and bytes of names that are not UTF-8, are unchanged."""
+    return io.StringIO(Path(path).read_bytes().decode("utf-8-sig", "surrogateescape"), newline="")
+
+
 def write_csv(path: str | os.PathLike[str], rows: Iterable[Iterable[object]], *, line_end: str = "\n") -> None:
     """Write rows, the header first, as a CSV table, atomically."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator=line_end).writerows(rows)
-    write_atomically(path, text.getvalue())
+    lines = _Lines()
+    csv.writer(lines).writerows(rows)  # with its own line ends it quotes all that stand in names
+    write_atomically(path, "".join(line.removesuffix("\r\n") + line_end for line in lines))
+
+
+class _Lines(list[str]):
+    write = list[str].append
 
 
 class CsvLog:

@@ -162,7 +162,8 @@ def test_a_table_of_names_that_are_not_utf_8(tmp_path: Path, face: Shape) -> Non
         for i, point in enumerate(face * 9)
         for axis, value in zip("xy", point, strict=True)
     }
-    (tmp_path / "t.csv").write_bytes(os.fsencode(f"{','.join(values)}\n{','.join(values.values())}\n"))
+    columns = ",".join(f'"{name}"' for name in values)  # as R writes them
+    (tmp_path / "t.csv").write_bytes(os.fsencode(f"{columns}\n{','.join(values.values())}\n"))
     samples, report = read_plain(tmp_path)
     assert [sample.path.name for sample in samples] == [f"{name}.png"]
     assert report.problems == []

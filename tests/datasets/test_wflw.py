@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,16 @@ def test_one_split(root: Path) -> None:
     samples, report = read_wflw(root, ["test"])
     assert len(samples) == 1
     assert report.counts == {"test": 1}
+
+
+@pytest.mark.parametrize("name", ["a\u2028b.jpg", "a\rb.jpg", os.fsdecode(b"caf\xe9.jpg")])
+def test_only_lines_end_at_line_ends(root: Path, shape: Shape, name: str) -> None:
+    write_image(root / "WFLW_images" / name, np.zeros((9, 9, 3), np.uint8))
+    content = line(shape, name).replace("\n", "\r\n") + line(shape, name)
+    list_file(root, "test").write_bytes(os.fsencode(content))
+    samples, report = read_wflw(root, ["test"])
+    assert [sample.path.name for sample in samples] == [name, name]
+    assert report.problems == []
 
 
 def test_every_broken_line_has_a_line(root: Path, shape: Shape) -> None:

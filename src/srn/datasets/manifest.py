@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import LandmarkScheme
+from srn.files import opened_text
 
 MANIFEST = "manifest.csv"
 
@@ -30,7 +30,7 @@ def read_visible(root: Path) -> dict[str, npt.NDArray[np.bool_]]:
         return {}
     flags = {}
     with DataError.reading(path, "a manifest of a masked set"):
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8", errors="surrogateescape"))))
+        rows = list(csv.DictReader(opened_text(path)))
     for number, row in enumerate(rows, 2):
         if "visible" not in row:  # another dataset's manifest
             return {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from srn.datasets.sample import SPLITS, Sample
 from srn.datasets.scheme_file import SCHEME_FILE, read_scheme
 from srn.errors import DataError
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
+from srn.files import opened_text
 from srn.media.listing import is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
@@ -38,7 +38,7 @@ def annotation_files(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
         return [], [], []
     places = [place for place in (root, root / "annotations") if place.is_dir()]
     coco = [p for place in places for p in sorted(place.glob("*.json")) if is_coco(p)]
-    tables = [p for place in places for p in sorted(place.glob("*.csv")) if _is_table(p)]
+    tables = [p for place in places for p in sorted(place.glob("*.csv")) if {"picture", "x0", "y0"} <= {*_columns(p)}]
     return _pts_folders(root), coco, tables
 
 
@@ -92,7 +92,7 @@ def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> lis
     """Read the faces of a CSV table, line by line; raise `DataError` where it is missing or lacks a column."""
     n = scheme.n_points
     with DataError.reading(file, "a table of landmarks (.csv)"):
-        rows = list(csv.reader(io.StringIO(_text(file))))
+        rows = list(csv.reader(opened_text(file)))
     header = [name.strip() for name in rows[0]] if rows else []
     needed = ["picture", *(f"{axis}{i}" for i in range(n) for axis in "xy")]
     missing = [name for name in needed if name not in header]
@@ -126,17 +126,11 @@ def _pts_folders(root: Path) -> list[Path]:
     return sorted(folder for folder in found if BOXES_FOLDER not in folder.relative_to(root).parts)
 
 
-def _text(table: Path) -> str:
-    return table.read_text(encoding="utf-8-sig", errors="surrogateescape")  # names keep bytes that are not UTF-8
-
-
-def _is_table(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-            header = {name.strip() for name in file.readline(1 << 20).split(",")}
-    except OSError:
-        return False
-    return {"picture", "x0", "y0"} <= header
+def _columns(path: Path) -> list[str]:
+    """Return the names in the first line of a table; none where it cannot be read."""
+    with contextlib.suppress(OSError, csv.Error), path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+        return [name.strip() for name in next(csv.reader([file.readline(1 << 20)]), [])]
+    return []
 
 
 def _scheme_of(root: Path, folders: Sequence[Path], coco: Sequence[Path], tables: Sequence[Path]) -> LandmarkScheme:
@@ -163,8 +157,7 @@ def _count_points(folders: Sequence[Path], coco: Sequence[Path], tables: Sequenc
                 if annotation.get("keypoints"):
                     return len(annotation["keypoints"]) // 3
     for path in tables:
-        header = _text(path).splitlines()[0].split(",")
-        return sum(name.strip()[:1] == "x" and name.strip()[1:].isdecimal() for name in header)
+        return sum(name[:1] == "x" and name[1:].isdecimal() for name in _columns(path))
     return None
 
 

@@ -12,6 +12,7 @@ from srn.datasets.sample import SPLITS, TEST, Sample
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
 from srn.face.scheme import WFLW_98, LandmarkScheme
+from srn.files import opened_text
 
 ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 """The six flags, in the order of the lists."""
@@ -35,8 +36,8 @@ def has_lists(root: Path, scheme: LandmarkScheme) -> bool:
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Return the lines that are not empty, with their numbers."""
     with DataError.reading(path, "a list of WFLW"):
-        text = path.read_text(encoding="utf-8-sig")
-    return [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+        text = opened_text(path).read()
+    return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 
 
 def _read_face(

@@ -70,7 +70,7 @@ def _of_records(records: Iterable[Any], path: str | os.PathLike[str]) -> dict[st
 
 def _csv_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
     with DataError.reading(path, "a CSV table"):
-        reader = csv.reader(io.StringIO(text, newline=None))
+        reader = csv.reader(io.StringIO(text, newline=""))  # line ends in names stay
         for row in reader:
             number = reader.line_num
             if not "".join(row).strip() or (number == 1 and row[1:2] and row[1].strip() == "x0"):  # or the header

@@ -7,7 +7,6 @@ sure to be there; `visibility`, `confidence`, `box` and `score` are None where t
 from __future__ import annotations
 
 import csv
-import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from srn.errors import DataError, MissingDependencyError
-from srn.files import STANDARD_OUTPUT
+from srn.files import STANDARD_OUTPUT, opened_text
 from srn.media.boxes import named_once
 from srn.media.limits import LARGEST_COORDINATE, check_bytes
 from srn.media.listing import is_shadow
@@ -89,7 +88,7 @@ def _of_file(path: Path) -> Named:
             yield from _of_lines(path, path.stem)
         else:
             with DataError.reading(path, "a CSV table"):
-                rows = list(csv.DictReader(io.StringIO(path.read_text("utf-8-sig", "surrogateescape"))))
+                rows = list(csv.DictReader(opened_text(path)))
             yield from _of_rows(rows, path)
     else:
         raise DataError.at(path, f"predictions: {FORMATS}", f"the suffix {suffix!r}")
@@ -215,17 +214,14 @@ def coco_face(annotation: Mapping[str, Any], where: str) -> Record:
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:
-    try:
+    with MissingDependencyError.importing("pandas", "reading Parquet"):
         import pandas
         import pyarrow.parquet
-
-        with DataError.reading(path, "a Parquet table"):
-            stated = pyarrow.parquet.read_metadata(path)
-            sizes = [stated.row_group(k).total_byte_size for k in range(stated.num_row_groups)]
-            check_bytes(path, max(sum(sizes), 8 * stated.num_rows * stated.num_columns))
-            frame = pandas.read_parquet(path)
-    except ImportError as error:
-        raise MissingDependencyError.for_extra("pandas and pyarrow", "pandas", "reading Parquet") from error
+    with DataError.reading(path, "a Parquet table"):
+        stated = pyarrow.parquet.read_metadata(path)
+        sizes = [stated.row_group(k).total_byte_size for k in range(stated.num_row_groups)]
+        check_bytes(path, max(sum(sizes), 8 * stated.num_rows * stated.num_columns))
+        frame = pandas.read_parquet(path)
     rows: list[dict[str, Any]] = frame.astype(object).where(frame.notna(), "").to_dict("records")
     return rows
 

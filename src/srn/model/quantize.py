@@ -55,6 +55,7 @@ def quantized(model: onnx.ModelProto, examples: Iterable[Feeds]) -> onnx.ModelPr
         )  # fmt: skip
         result = onnx.load(path)
     _free_activations(result)
+    result.producer_name = model.producer_name  # by which `srn.files` knows the program's own files
     return result
 
 

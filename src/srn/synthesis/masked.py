@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from srn.datasets.sample import Sample
 from srn.datasets.writing import AnnotationWriter, frame_name
 from srn.errors import InputError
 from srn.face.geometry import ImageArray
-from srn.files import writing_to
+from srn.files import opened_text, writing_to
 from srn.synthesis.masks import fit_mask, turned_side
 from srn.synthesis.occluders import drawn_mask, misfitted, visible_landmarks
 from srn.synthesis.wardrobe import MaskWardrobe
@@ -185,7 +184,7 @@ def _new_table(path: Path, columns: Sequence[str]) -> AnnotationWriter:
 
 def _is_finished(manifest: Path, frames: int, kind: str, seed: int, misfit: float) -> bool:
     try:
-        rows = list(csv.DictReader(io.StringIO(manifest.read_text(encoding="utf-8", errors="surrogateescape"))))
+        rows = list(csv.DictReader(opened_text(manifest)))
     except OSError:
         return False
     return len(rows) == frames and all(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 from srn.datasets.report import check_inside
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
+from srn.files import opened_text
 from srn.media.limits import check_pixels
 from srn.media.picture_header import stated_size
 from srn.media.pictures import IMAGE_SUFFIXES, read_image
@@ -50,7 +50,7 @@ class MaskWardrobe:
         directory = Path(folder)
         table = directory / "key_points.csv"
         with DataError.reading(table, "a table of the templates' key points"):
-            rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
+            rows = list(csv.DictReader(opened_text(table)))
         kinds: dict[str, dict[str, MaskTemplate]] = {}
         for number, row in enumerate(rows, 2):
             template = _read_template(directory, row, f"{table}: line {number}")
