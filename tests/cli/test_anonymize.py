@@ -154,6 +154,21 @@ def test_no_folder_hides_what_is_in_another(srn: Run, finding: dict[str, Any], t
         ]
 
 
+def test_a_folder_is_told_once_and_by_what_it_holds_itself(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    out = tmp_path / "in" / "out"
+    picture(out / "a.jpg")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "faulty").mkdir()
+    (tmp_path / "faulty" / "b.mp4").write_bytes(b"no video")
+    ran = srn("anonymize", *(tmp_path / name for name in ("in", "empty", "faulty")), "--out", out)
+    expected = "expected pictures or videos to cover, found"
+    assert ran.err.splitlines() == [
+        f"failed: {tmp_path / 'faulty' / 'b.mp4'}: expected a video that can be read, found none by its first bytes",
+        f"failed: {tmp_path / 'in'}: {expected} only those of --out",
+        f"failed: {tmp_path / 'empty'}: {expected} none",
+    ]
+
+
 def test_what_earlier_runs_drew_is_covered_as_well(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
     """Overlays and contact sheets show faces like other pictures."""
     for name in ("a.jpg", "a_landmarks.jpg"):

@@ -135,6 +135,7 @@ def test_a_forced_output(srn: Run, desk: Path, knowing: Any) -> None:
         ("hofs train --data set --out run --seed -1", "'--seed'"),
         ("reproduce table4 --data set --out out --seed -1", "'--seed'"),
         ("detect a.jpg --threads 0", "'--threads'"),
+        ("detect a.jpg --all --min-confidence 0.5", "srn: --all: expected no --min-confidence beside it, found 0.5"),
         ("train --data set --out run --faces 8 --device banana", "srn: --device: expected auto, cpu, cuda, ..., found"),
     ],
 )

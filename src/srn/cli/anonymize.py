@@ -133,9 +133,14 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
     pictures = [picture for picture in listing.pictures if not _below(picture.path, out)]
     empty: list[DataError] = []
     for folder in (path for path in files if path.is_dir()):
-        before = len(videos) + len(listing.problems)
+        told = sum(line.startswith((f"{folder}:", f"{folder}{os.sep}")) for line in listing.problems)
+        before = len(videos) + len(listing.problems) - told
+        left_out = False
         for file in sorted(folder.rglob("*")):
-            if _below(file, out) or is_shadow(file) or is_remains(file):
+            if is_shadow(file) or is_remains(file):
+                continue
+            if _below(file, out):
+                left_out |= not file.is_dir()
                 continue
             if file.suffix.lower() not in SOUND_SUFFIXES and _is_video(file):
                 add_video(file, file.relative_to(folder))
@@ -145,7 +150,7 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
         if len(videos) + len(listing.problems) == before and not any(
             picture.path.is_relative_to(folder) for picture in pictures
         ):
-            found = "none" if len(pictures) == len(listing.pictures) else "only those of --out"
+            found = "only those of --out" if left_out else "none"
             empty.append(DataError.at(folder, "pictures or videos to cover", found))
     if empty and not (pictures or videos or listing.problems):
         raise empty[0]

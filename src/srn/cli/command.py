@@ -80,6 +80,8 @@ def quiet_libraries() -> Iterator[None]:
 
     At every moment `sys.stderr` leads to the terminal, so that an interruption is told whenever it comes.
     """
+    import numpy  # where it is used: the help of `srn` does without
+
     stream = sys.stderr
     try:
         is_ours = isinstance(stream, io.TextIOWrapper) and stream.fileno() == 2
@@ -89,6 +91,8 @@ def quiet_libraries() -> Iterator[None]:
         yield
         return
     stream.flush()
+    # Without memory for its buffer, OpenBLAS ends the process with a line of its own: it gets it while that is heard.
+    numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
     nowhere = os.open(os.devnull, os.O_WRONLY)
     kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
     sys.stderr = kept

@@ -109,6 +109,8 @@ def detect(
 
     Example: `srn detect holiday/ portrait.jpg --out drawn --json faces.json`
     """
+    if keep_all and min_confidence:
+        raise InputError.at("--all", "no --min-confidence beside it", f"{min_confidence:g}")
     listing, contacts = pictures_in(paths, drawn=out), _contacts(sheet, resume=resume, machines=machines)
     writer = DetectionWriter(
         listing.pictures, out, output_format, overlay=overlay,
