@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from srn.evaluation import self_test
-from srn.face.weights import CATALOGUE
+from srn.face.weights import CATALOGUE, KnownWeights
 
 Run = Callable[..., Any]
 
@@ -30,6 +30,14 @@ def test_a_sound_installation(srn: Run, robust_weights: Path, tmp_path: Path) ->
     assert about["extras"]["pandas"].keys() >= {"pandas"}
     assert f"numpy {np.__version__}" in ran.out
     assert "the portrait's face is found" in ran.out
+
+
+def test_weights_that_are_elsewhere_take_one_line(
+    srn: Run, robust_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KnownWeights, "path", lambda one: robust_weights if one.name == "robust" else None)
+    lines = [line.split("  ")[0] for line in srn("doctor", "--threads", 1).out.splitlines()]
+    assert [line for line in lines if line.startswith("weights")] == ["weights robust", "weights elsewhere"]
 
 
 def test_landmarks_that_are_off_and_changed_weights_fail(

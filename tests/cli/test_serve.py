@@ -43,7 +43,7 @@ def test_a_service_from_start_to_end(robust_weights: Path) -> None:
 
 def test_mistakes(srn: Run, robust_weights: Path) -> None:
     assert srn("serve", "--host", "0.0.0.0").mistake == (
-        "--host: expected --token with an address that others reach, or --public, found 0.0.0.0"
+        "--host: expected a token (SRN_TOKEN or --token) for an address that others reach, or --public, found 0.0.0.0"
     )
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

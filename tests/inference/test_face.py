@@ -369,9 +369,14 @@ def test_supervision_comes_back() -> None:
     assert len(Faces().to_supervision()) == 0
 
 
-def test_without_supervision_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_supervision_it_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    message = r"Faces\.to_supervision needs {}: pip install --upgrade supervision"
     monkeypatch.setitem(sys.modules, "supervision", None)
-    with pytest.raises(
-        MissingDependencyError, match=r"Faces\.to_supervision needs supervision: pip install supervision"
-    ):
+    with pytest.raises(MissingDependencyError, match=message.format("supervision")):
+        two_faces().to_supervision()
+    # It is there, and a package that it needs itself is not.
+    monkeypatch.delitem(sys.modules, "supervision")
+    (tmp_path / "supervision.py").write_text("import nowhere\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MissingDependencyError, match=message.format("nowhere")):
         two_faces().to_supervision()

@@ -47,8 +47,11 @@ def _print(about: dict[str, Any], checks: list[Check]) -> None:
         + ("" if load is None else f", load {load:.1f}"),
         "providers": ", ".join(about["providers"]),
     }
-    for one in about["weights"]:
+    here = [one for one in about["weights"] if one["path"] is not None]
+    for one in here:
         lines[f"weights {one['name']}"] = f"{one['sha256'][:12]}  {one['state']}"
+    if away := len(about["weights"]) - len(here):
+        lines["weights elsewhere"] = f"{away} more, in models/ of the repository (srn weights --help)"
     for name, packages in about["extras"].items():
         missing = [package for package, version in packages.items() if version is None]
         there = [f"{package} {version}" for package, version in packages.items() if version is not None]

@@ -51,7 +51,7 @@ def train(
 
     Example: `srn hofs train faces.npz --out runs/agent --set train_encoder=false`
     """
-    with MissingDependencyError.importing("train", "training an agent"):
+    with MissingDependencyError.importing("hofs", "training an agent"):
         from srn.hofs.clips import AnimatedClips
         from srn.hofs.run import agent_config, train_agent
         from srn.inference.runtime import shipped_weights
@@ -97,7 +97,7 @@ def synthesize(
 
     Example: `srn hofs synthesize runs/agent/agent.safetensors faces.npz --clips 20 --out hard`
     """
-    with MissingDependencyError.importing("train", "running an agent"):
+    with MissingDependencyError.importing("hofs", "running an agent"):
         from srn.hofs.agent import Agent
         from srn.hofs.clips import AnimatedClips, ClipSource, recorded_clips
         from srn.hofs.synthesis import check_clip_folder, hard_clips, write_clips

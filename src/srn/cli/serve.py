@@ -54,7 +54,9 @@ def serve(
     limits = Limits(max_megabytes, max_megapixels, queue, memory, seconds)
     own = is_loopback(host)
     if not own and token is None and not public:
-        raise InputError.at("--host", "--token with an address that others reach, or --public", host)
+        raise InputError.at(
+            "--host", "a token (SRN_TOKEN or --token) for an address that others reach, or --public", host
+        )
     landmarker = options.open_landmarker(
         weights, "balanced", flip_average, engine, None, smallest=smallest, max_faces=max_faces
     )

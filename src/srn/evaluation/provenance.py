@@ -13,7 +13,10 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 
-COMPUTING_PACKAGES = ("numpy", "onnxruntime", "opencv-python-headless", "openvino", "torch")
+COMPUTING_PACKAGES = (
+    *("numpy", "onnxruntime", "onnxruntime-gpu", "opencv-python-headless", "opencv-python", "openvino", "torch"),
+)
+"""Of two that hold the same module, one is installed: for a GPU, or with windows."""
 
 
 def command_line() -> str:

@@ -334,7 +334,9 @@ class Faces(Sequence[Face]):
         try:
             from supervision import KeyPoints
         except ImportError as error:
-            raise MissingDependencyError("Faces.to_supervision needs supervision: pip install supervision") from error
+            # pip then also installs what an older or incomplete installation of it lacks.
+            needed = f"Faces.to_supervision needs {error.name or 'supervision'}: pip install --upgrade supervision"
+            raise MissingDependencyError(needed) from error
         count = self._faces[0].scheme.n_points if self._faces else IBUG_68.n_points
         return KeyPoints(**exchange.key_point_arrays(self.to_dict(), count))
 
