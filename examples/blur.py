@@ -11,7 +11,7 @@ import argparse
 
 import cv2
 
-from srn import read_image
+from srn import SrnError, read_image
 from srn.uses.anonymize import cautious_landmarker
 from srn.uses.cover import Cover, cover_faces
 
@@ -32,4 +32,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SrnError as error:  # such as a broken picture
+        raise SystemExit(str(error)) from None

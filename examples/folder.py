@@ -11,7 +11,7 @@ import argparse
 import csv
 from pathlib import Path
 
-from srn import FaceLandmarker
+from srn import FaceLandmarker, SrnError
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp"}
 
@@ -41,4 +41,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SrnError as error:  # such as a broken picture
+        raise SystemExit(str(error)) from None

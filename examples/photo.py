@@ -10,7 +10,7 @@ import argparse
 import cv2
 import numpy as np
 
-from srn import FaceLandmarker, draw_faces, read_image
+from srn import FaceLandmarker, SrnError, draw_faces, read_image
 
 
 def main(words: list[str] | None = None) -> None:
@@ -31,4 +31,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SrnError as error:  # such as a broken picture
+        raise SystemExit(str(error)) from None

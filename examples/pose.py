@@ -9,7 +9,7 @@ import argparse
 
 import cv2
 
-from srn import FaceLandmarker, read_image
+from srn import FaceLandmarker, SrnError, read_image
 from srn.uses.pose import draw_pose, head_pose
 
 
@@ -28,4 +28,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SrnError as error:  # such as a broken picture
+        raise SystemExit(str(error)) from None

@@ -11,7 +11,7 @@ import argparse
 import contextlib
 from pathlib import Path
 
-from srn import FaceLandmarker, TrackPainter
+from srn import FaceLandmarker, SrnError, TrackPainter
 from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
 
@@ -36,4 +36,7 @@ def main(words: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except SrnError as error:  # such as a broken video
+        raise SystemExit(str(error)) from None

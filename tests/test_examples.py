@@ -6,7 +6,9 @@ import csv
 import importlib.util
 import json
 import re
+import runpy
 import shutil
+import sys
 import socket
 import threading
 from collections.abc import Iterator
@@ -178,6 +180,15 @@ def test_the_notebook(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert values["moved"] < 5  # % of the inter-ocular distance, behind the mask
     assert (values["masked"].visibility[values["mouth"]] < 0.5).all()
     assert values["numbers"] == {1}
+
+
+@pytest.mark.parametrize("name", ["photo", "folder", "video", "blur", "pose"])
+def test_a_broken_file_is_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    given = tmp_path if name == "folder" else tmp_path / "broken.jpg"
+    monkeypatch.setattr(sys, "argv", [name, str(given), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match=r"^[^\n]*broken\.jpg: expected a [^\n]*$"):
+        runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
 
 
 def test_every_example_is_tested_and_listed() -> None:
