@@ -8,8 +8,8 @@ import json
 import re
 import runpy
 import shutil
-import sys
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
