@@ -55,6 +55,21 @@ def test_uneven_times_are_kept(tmp_path: Path, read: Read) -> None:
     np.testing.assert_allclose([frame.time_s for frame in frames], times, atol=1e-4)
 
 
+def test_texts_that_are_no_utf8_do_not_matter(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.mp4")
+    whole = path.read_bytes()
+    assert b"Lavf" in whole  # the name of the program that wrote it
+    path.write_bytes(whole.replace(b"Lavf", b"\xff\xfe\xfd\xfc"))
+    assert len(list(PyAvReader(path))) == 20
+
+
+def test_pyav_19_is_opened_by_what_it_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, opened = make(tmp_path / "a.mp4"), av.open
+    monkeypatch.setattr(av, "__version__", "19.0.2")
+    monkeypatch.setattr(av, "open", lambda file, *, options, timeout: opened(file, options=options, timeout=timeout))
+    assert len(list(PyAvReader(path))) == 20
+
+
 @READERS
 @pytest.mark.parametrize(("rotation", "corner"), [(90, "lower left"), (180, "lower right"), (-90, "upper right")])
 def test_rotation_metadata_are_heeded(tmp_path: Path, read: Read, rotation: int, corner: str) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from srn.media.limits import limit
 
@@ -73,7 +73,9 @@ def open_input(source: str | os.PathLike[str], *, live: bool = False) -> InputCo
         options |= {"protocol_whitelist": _LIVE_PROTOCOLS, "format_whitelist": ",".join([*_FORMATS, *_LIVE_FORMATS])}
     options["max_pixels"] = str(limit("SRN_MAX_PIXELS"))
     name, timeout = (str(source), _TIMEOUT_S) if live else (local_file(source), None)
-    return av.open(name, options=options, timeout=timeout, metadata_errors="replace")
+    # Texts of the file that are no UTF-8 must not raise: from version 19 on PyAV sees to it, and has no such argument.
+    lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+    return av.open(name, options=options, timeout=timeout, **lenient)
 
 
 def is_container(path: str | os.PathLike[str]) -> bool:
