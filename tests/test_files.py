@@ -19,9 +19,10 @@ from srn.files import (
     FACES_CSV,
     FACES_JSON,
     NETWORK,
+    NUMBERS_JSON,
     PACK,
     VIDEO,
-    CsvLog,
+    WEIGHTS,
     FileKind,
     Output,
     check_outputs,
@@ -108,30 +109,6 @@ def test_json_and_csv(tmp_path: Path) -> None:
     assert (tmp_path / "a.csv").read_bytes() == b'x,y\n1,"a,b"\n'
     write_csv(tmp_path / "a.csv", [("x",), (1.5,)], line_end="\r\n")
     assert (tmp_path / "a.csv").read_bytes() == b"x\r\n1.5\r\n"
-
-
-def test_a_log_grows_by_a_row_and_drops_the_rows_that_a_resumed_run_repeats(tmp_path: Path) -> None:
-    path = tmp_path / "run" / "log.csv"
-    log = CsvLog(path, ("step", "loss"))
-    for step in (10, 20, 30):
-        log.append({"loss": step / 100, "step": step})
-    assert path.read_bytes() == b"step,loss\n10,0.1\n20,0.2\n30,0.3\n"
-    resumed = CsvLog(path, ("step", "loss"), last=20)
-    assert path.read_text() == "step,loss\n10,0.1\n20,0.2\n"
-    resumed.append({"step": 30, "loss": ""})
-    assert path.read_text() == "step,loss\n10,0.1\n20,0.2\n30,\n"
-
-
-def test_a_log_of_older_columns_gets_the_new_ones_empty(tmp_path: Path) -> None:
-    write_csv(tmp_path / "log.csv", [("step", "old", "loss"), (1, 2, 3)])
-    CsvLog(tmp_path / "log.csv", ("step", "loss", "new"), last=5, line_end="\r\n")
-    assert (tmp_path / "log.csv").read_bytes() == b"step,loss,new\r\n1,3,\r\n"
-
-
-def test_a_torn_or_foreign_row_of_a_log_is_dropped(tmp_path: Path) -> None:
-    (tmp_path / "log.csv").write_text("step,loss\n1,2\nx,3\n,4\n2,0.1\n3,0")
-    CsvLog(tmp_path / "log.csv", ("step", "loss"), last=9)
-    assert (tmp_path / "log.csv").read_text() == "step,loss\n1,2\n2,0.1\n"
 
 
 # --- in the place of a file
@@ -235,6 +212,12 @@ PICTURE, JSON = b"\xff\xd8\xff\xe0 and so on", b'{"images":[]}'
         (FACES_JSON, (b"G@\x11" + bytes(185)) * 2, False, False),
         (FACES_JSON, b'{"a.jpg": [[1, 2, 3, 4]]}', False, True),
         (FACES_JSON, b"a letter", False, True),
+        (FACES_JSON, b'{"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": []}', False, True),
+        (FACES_JSON, b'{"images":[{"license":4,"file_name":"a.jpg"}],"annotations":[]}', False, True),
+        (FACES_JSON, b'{"images":[{"id":1,"file_name":"a.jpg","width":9}],"annotations":[]}', True, True),
+        (NUMBERS_JSON, b'{\n "n": 3,\n "missed": 0}', True, True),
+        (NUMBERS_JSON, b'{\n  "name": "a package of npm"}', False, True),
+        (NUMBERS_JSON, b'{\n "a": 1}', False, True),
         (FACES_CSV, b"path,face,point,x,y,visibility,confidence\n", True, True),
         (FACES_CSV, b"a.jpg,1,2,3,4\n", False, True),
         (VIDEO, b"\0\0\0\x18ftypmp42 ... \nwritten by srn.", True, True),
@@ -242,9 +225,11 @@ PICTURE, JSON = b"\xff\xd8\xff\xe0 and so on", b'{"images":[]}'
         (VIDEO, b"\0\0\0\x18ftypmp42, of the user's", False, True),
         (VIDEO, b"\x1aE\xdf\xa3", False, True),
         (VIDEO, PICTURE, False, False),
-        (CHART, b'<?xml version="1.0" encoding="UTF-8"?>\n<svg>', True, True),
+        (CHART, b'<?xml version="1.0" encoding="UTF-8"?>\n<svg width="9">, a drawing', False, True),
         (CHART, b"\x89PNG\r\n\x1a\n, a photograph", False, True),
         (CHART, PICTURE, False, False),
+        (WEIGHTS, b"12345678" + b'{"__metadata__":{"license":"MIT","format":"srn weights 1"', True, True),
+        (WEIGHTS, b"12345678" + b'{"__metadata__":{"format":"pt"},"w":{"dtype":"F32"', False, True),
         (NETWORK, b"\x08\x0a\x12\x03srn:", True, True),
         (NETWORK, b"\x08\x0a\x12\x07pytorch", False, True),
         (NETWORK, b"\x08\x0a\x12\x0donnx.quantize", False, True),

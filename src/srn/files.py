@@ -13,7 +13,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -33,6 +33,7 @@ else:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+LOCK_FILE = ".lock"  # in a folder whose files a run of this program writes, or wrote
 STANDARD_OUTPUT = Path("-")  # as the path of a file
 _STANDARD_OUTPUTS = {str(STANDARD_OUTPUT), "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"}
 
@@ -51,13 +52,17 @@ def _kind(words: str, head: bytes, *, is_text: bool = True, is_named: bool = Tru
     return FileKind(words, re.compile(head, re.DOTALL), is_text, is_named, end)
 
 
-FACES_JSON = _kind("JSON of faces", rb'\{"images":|\{"path":')
-FACES_LINES = _kind("JSON lines of frames", rb'\{"frame":')
+FACES_JSON = _kind("JSON of faces", rb'\{"images":\[(\{"path":|\{"id":1,"file_name":|\])|\{"path":')
+FACES_LINES = _kind("JSON lines of frames", rb'\{"frame":')  # without spaces, which other programs write
 FACES_CSV = _kind("a table of landmarks", rb"path,face,point")
 FACES_PARQUET = _kind("a Parquet table", rb"PAR1", is_text=False)
 POINTS = _kind("a .pts file", rb"version")
-NUMBERS_JSON = _kind("JSON of numbers", rb'\{\s*"\w+":')
-CHART = _kind("a chart", rb"<\?xml[^>]*>\s*<svg|%PDF-1.4\n%\xac\xdc|\x89PNG.{0,90}Matplotlib")
+NUMBERS_JSON = _kind("JSON of numbers", rb'\{\n "(n|name|evaluations|methods|weights|normalizer|command|versions)":')
+_SVG = (
+    rb'<\?xml version="1.0" encoding="UTF-8"\?>\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="[^"]*"><style>|'
+    rb'<\?xml version="1.0" encoding="utf-8" standalone="no"\?>\n<!DOCTYPE svg PUBLIC [^\n]*\n  "'  # Matplotlib's
+)
+CHART = _kind("a chart", _SVG + rb"|%PDF-1.4\n%\xac\xdc|\x89PNG.{0,90}Matplotlib")
 CHART_FORMATS = (".png", ".svg", ".pdf")  # of which CHART knows the program's own
 BOX_CURVE = _kind("a chart or JSON of numbers", CHART.head.pattern + b"|" + NUMBERS_JSON.head.pattern)
 SIGN = b"\nwritten by srn."  # behind the end of a picture or a video, where readers look no more
@@ -66,11 +71,11 @@ COVERED = _kind("a PNG picture", rb"\x89PNG", is_text=False, end=SIGN)
 SHEET = _kind("a contact sheet", rb"\x89PNG.{0,60}srn contact sheet", is_text=False)
 VIDEO = _kind("a video", rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", is_text=False, end=SIGN)
 NETWORK = _kind("an ONNX file", rb"\x08[\x01-\x20]\x12\x03srn", is_text=False)
-WEIGHTS = _kind("a .safetensors file", rb".{8}\{", is_text=False)
+WEIGHTS = _kind("weights of srn", rb'.{8}\{"__metadata__":\{.*"format":"srn weights ', is_text=False)
 PACK = _kind("a pack", rb"PK\x03\x04.{26}format\.npy", is_text=False)
 REPORT = _kind("a report page of srn", rb"<!doctype html>.{0,220}<title>Landmarks on ", is_named=False)
 TABLES = _kind("the tables of srn reproduce", rb"# The paper's tables, measured again", is_named=False)
-HEAD_BYTES = 256  # in which a kind shows
+HEAD_BYTES = 16_384  # in which a kind shows
 # JPEG, PNG, GIF, BMP, TIFF, WebP and AVI, JPEG 2000 and XL, PNM, PSD, EXR; MP4 and QuickTime, Matroska, MPEG (also as
 # transport streams), FLV, WMV, Ogg, MXF.
 _PICTURE_OR_VIDEO = re.compile(
@@ -200,6 +205,11 @@ def _check_place(output: Output, folder: Path) -> None:
         raise InputError.at(output.name, "a folder that can be written", f"{place}: no permission")
 
 
+def real_path(path: str | os.PathLike[str]) -> Path:
+    """Return a path without links, as `Path.resolve` does, which fails where links lead in a circle."""
+    return Path(os.path.realpath(path))
+
+
 def is_standard_output(path: str | os.PathLike[str]) -> bool:
     """Whether a path stands for the standard output: `-`, `/dev/stdout`."""
     return os.fspath(path) in _STANDARD_OUTPUTS
@@ -264,7 +274,7 @@ def growing_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def writing_to(path: str | os.PathLike[str]) -> Iterator[None]:
+def writing_to(path: str | os.PathLike[str], what: str = "a file") -> Iterator[None]:
     """Turn an `OSError` of the block into an `InputError` that names the output and the reason.
 
     A closed pipe stays what it is: the reader of the standard output, such as `head`, has had enough.
@@ -275,7 +285,7 @@ def writing_to(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
     except OSError as error:
         raise InputError.at(
-            path, "a file that can be written", error.strerror or str(error) or type(error).__name__
+            path, f"{what} that can be written", error.strerror or str(error) or type(error).__name__
         ) from error
 
 
@@ -337,6 +347,34 @@ def lock(file: IO[Any], where: str | os.PathLike[str], what: str) -> None:
         raise InputError.at(where, f"{what} that no other process holds", "one at work there") from error
 
 
+def check_own(folder: Path, what: str, written: Iterable[str]) -> None:
+    """Raise `InputError` where one of the files that will be written is there, and no lock: it is another's."""
+    if not (folder / LOCK_FILE).exists():
+        for name in written:
+            if os.path.lexists(folder / name):
+                raise InputError.at(folder, f"an empty or new folder, or that of {what}", f"another {name}")
+
+
+@contextlib.contextmanager
+def held_folder(folder: Path, what: str, written: Iterable[str], *, stays: bool = True) -> Iterator[None]:
+    """Hold a folder, which is made if need be, for the files that this process writes there.
+
+    Its lock file stays unless the block ends well and `stays` is false: the files then tell themselves whose they are.
+
+    Raises:
+        InputError: another process holds it, it cannot be written, or a file there is another's (`check_own`).
+    """
+    check_own(folder, what, written)
+    with writing_to(folder, "a folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+        held = (folder / LOCK_FILE).open("a")
+    with held:
+        lock(held, folder, what)
+        yield
+        if not stays:
+            (folder / LOCK_FILE).unlink(missing_ok=True)
+
+
 def write_json(path: str | os.PathLike[str], value: object) -> None:
     """Write a value as indented JSON with a line end, atomically. NaN and infinity, which JSON lacks, become null."""
     try:
@@ -360,32 +398,3 @@ def write_csv(path: str | os.PathLike[str], rows: Iterable[Iterable[object]], *,
 
 class _Lines(list[str]):
     write = list[str].append
-
-
-class CsvLog:
-    """A CSV table that grows by a row at a time. Rows that a resumed run will write again are dropped at the start.
-
-    Args:
-        path: the table.
-        fields: the columns; the first counts up (steps, transitions).
-        last: rows whose first column is above this number are dropped.
-        line_end: what ends a row.
-    """
-
-    def __init__(
-        self, path: str | os.PathLike[str], fields: Sequence[str], last: int = 0, *, line_end: str = "\n"
-    ) -> None:
-        self.path, self.fields, self._line_end = Path(path), tuple(fields), line_end
-        kept: list[dict[str, str]] = []
-        if self.path.exists():
-            with self.path.open(newline="") as file:
-                whole = [line for line in file if line.endswith("\n")]  # a process killed while writing tears a row
-            read = ((row, row.get(self.fields[0]) or "") for row in csv.DictReader(whole))
-            kept = [row for row, step in read if step.isdecimal() and int(step) <= last]
-        rows = ([row.get(name) for name in self.fields] for row in kept)
-        write_csv(self.path, [self.fields, *rows], line_end=line_end)
-
-    def append(self, row: Mapping[str, object]) -> None:
-        """Add a row: a value for every column."""
-        with self.path.open("a", newline="") as file:
-            csv.writer(file, lineterminator=self._line_end).writerow([row[name] for name in self.fields])

@@ -315,18 +315,20 @@ def test_inputs_are_not_written_over(srn: Run, finding: dict[str, Any], tmp_path
 def test_one_that_cannot_be_written_ends_no_other(
     srn: Run, finding: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Names too long for `_covered` behind them, and a side too long for a JPEG."""
+    """Names too long for `_covered` behind them, a side too long for a JPEG, and a link that leads to itself."""
     long = tmp_path / "in" / ("x" * 245)
     files = [picture(long.with_suffix(".jpg")), video(long.with_suffix(".mp4"))]
     write_image(tmp_path / "in" / "wide.bmp", np.full((2, 65_600, 3), 120, np.uint8))
     picture(tmp_path / "in" / "a.jpg")
     video(tmp_path / "in" / "b.mp4")
+    (tmp_path / "in" / "loop.jpg").symlink_to("loop.jpg")
     ran = srn("anonymize", tmp_path / "in", "--out", tmp_path / "out")
     assert ran.code == 1
     failed = [line for line in ran.err.splitlines() if line.startswith("failed: ")]
-    assert len(failed) == 3
-    assert "wide.bmp: picture file '.jpg': expected sides of at most 65500 pixels" in failed[0]
-    assert all("xxx" in line and "File name too long" in line for line in failed[1:])
+    assert len(failed) == 4
+    assert "loop.jpg: expected a readable picture file, found Too many levels of symbolic links" in failed[0]
+    assert "wide.bmp: picture file '.jpg': expected sides of at most 65500 pixels" in failed[1]
+    assert all("xxx" in line and "File name too long" in line for line in failed[2:])
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a_covered.jpg", "b_covered.mp4"}
     assert all(path.exists() for path in files)
 

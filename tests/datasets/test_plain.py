@@ -61,6 +61,7 @@ def test_folders_of_pictures_and_points(tmp_path: Path, face: Shape) -> None:
     write_pts(tmp_path / "bbs" / "train" / "a.pts", np.array([[1.0, 2], [1, 9], [8, 9], [8, 2]]))
     (tmp_path / "manifest.csv").write_text(f"subset,stem,mask,seed,visible\ntrain,a,drawn,0,{'0' * 60}{'1' * 8}\n")
     write_image(tmp_path / "other" / "c.png", PIXELS)
+    (tmp_path / "other" / "loop.png").symlink_to("loop.png")
     samples, report = read_plain(tmp_path)
     assert [(s.subset, s.path.name, s.detector_box) for s in samples] == [
         ("test/hard", "b.png", None),
@@ -70,7 +71,7 @@ def test_folders_of_pictures_and_points(tmp_path: Path, face: Shape) -> None:
     assert samples[0].occluded is None
     assert samples[1].occluded is not None
     assert samples[1].occluded.tolist() == [True] * 60 + [False] * 8
-    assert report.notes == [f"{tmp_path}: 1 pictures without an annotation, the first {tmp_path / 'other' / 'c.png'}"]
+    assert report.notes == [f"{tmp_path}: 2 pictures without an annotation, the first {tmp_path / 'other' / 'c.png'}"]
 
 
 def test_one_folder_alone_is_a_subset_of_the_dataset_around_it(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -210,6 +212,40 @@ def test_a_kind_that_is_none_costs_no_older_set(
         with pytest.raises(InputError, match=message):
             make(tmp_path / "out", kind=kind, wardrobe=templates)
         assert table.read_text() == "older"
+
+
+@pytest.mark.parametrize("name", ["set/a.jpg", "set/a.pts", "manifest.csv"])
+def test_files_of_others_are_not_replaced(videos: Path, tmp_path: Path, name: str) -> None:
+    clips, _ = read_300vw(videos)
+    one = clips[0].samples()[0]
+    sample = replace(one, path=tmp_path / "a.png", subset="set", source=one.load)
+    out = tmp_path / "out"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text("mine")
+    with pytest.raises(InputError, match=f"an empty or new folder, or that of a masked set, found another {name}"):
+        mask_samples([sample], out)
+    (out / "first").mkdir()
+    with pytest.raises(InputError, match="an empty or new folder, or that of masked clips, found another first"):
+        mask_clips(clips, out)
+    assert [path.read_text() for path in out.rglob("*") if path.is_file()] == ["mine"]
+
+
+def test_two_processes_do_not_mask_into_one_folder(videos: Path, tmp_path: Path) -> None:
+    """A lock is for a process, and a record lock of the same process is no obstacle: another one holds it."""
+    held = "import sys; from pathlib import Path; from srn.files import held_folder\n"
+    held += "with held_folder(Path(sys.argv[1]), 'a masked set', ()): print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", held, str(tmp_path / "out")], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    clips, _ = read_300vw(videos)
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="expected a masked set that no other process holds, found one at work"):
+            mask_samples(clips[0].samples(), tmp_path / "out")
+        holder.communicate()
+    assert mask_samples(clips[0].samples(), tmp_path / "out") == []  # what it left is ours
+    assert not (tmp_path / "out" / ".lock").exists()
 
 
 def test_a_frame_that_cannot_be_read_is_named_and_left_out(videos: Path, tmp_path: Path) -> None:

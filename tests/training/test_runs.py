@@ -14,9 +14,13 @@ import torch
 from rich.console import Console
 
 from srn.errors import InputError, WeightsError
+from srn.files import write_csv
 from srn.training.runs import (
+    CONFIG_FILE,
+    FACES_FILE,
     LOG_FILE,
     STATE_FILE,
+    CsvLog,
     Run,
     RunLog,
     choose_device,
@@ -62,12 +66,13 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-@pytest.mark.parametrize("name", ["log.csv", "weights.safetensors", "agent.safetensors"])
+@pytest.mark.parametrize("name", [LOG_FILE, CONFIG_FILE, FACES_FILE, "weights.safetensors", "agent.safetensors"])
 def test_files_that_no_run_has_written_are_kept(tmp_path: Path, name: str, resume: bool) -> None:
     (tmp_path / name).write_text("mine")
     message = re.escape(f"{tmp_path}: expected an empty or new folder, or that of a run, found another {name}")
-    with pytest.raises(InputError, match=message):
-        continues(tmp_path, resume)
+    if name not in (CONFIG_FILE, FACES_FILE):
+        with pytest.raises(InputError, match=message):
+            continues(tmp_path, resume)
     with pytest.raises(InputError, match=message), open_run(tmp_path, resume=resume):
         pass
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {name: "mine"}
@@ -160,3 +165,27 @@ def test_one_process_is_its_own_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with process_group(choose_device("cpu")) as processes:
         assert processes == (0, 1)
+
+
+def test_a_log_grows_by_a_row_and_drops_the_rows_that_a_resumed_run_repeats(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "log.csv"
+    log = CsvLog(path, ("step", "loss"))
+    for step in (10, 20, 30):
+        log.append({"loss": step / 100, "step": step})
+    assert path.read_bytes() == b"step,loss\n10,0.1\n20,0.2\n30,0.3\n"
+    resumed = CsvLog(path, ("step", "loss"), last=20)
+    assert path.read_text() == "step,loss\n10,0.1\n20,0.2\n"
+    resumed.append({"step": 30, "loss": ""})
+    assert path.read_text() == "step,loss\n10,0.1\n20,0.2\n30,\n"
+
+
+def test_a_log_of_older_columns_gets_the_new_ones_empty(tmp_path: Path) -> None:
+    write_csv(tmp_path / "log.csv", [("step", "old", "loss"), (1, 2, 3)])
+    CsvLog(tmp_path / "log.csv", ("step", "loss", "new"), last=5, line_end="\r\n")
+    assert (tmp_path / "log.csv").read_bytes() == b"step,loss,new\r\n1,3,\r\n"
+
+
+def test_a_torn_or_foreign_row_of_a_log_is_dropped(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,loss\n1,2\nx,3\n,4\n2,0.1\n3,0")
+    CsvLog(tmp_path / "log.csv", ("step", "loss"), last=9)
+    assert (tmp_path / "log.csv").read_text() == "step,loss\n1,2\n2,0.1\n"

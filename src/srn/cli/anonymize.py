@@ -13,7 +13,7 @@ import typer
 from srn.cli import options
 from srn.cli.command import INTERRUPTED, finishing
 from srn.errors import DataError, InputError
-from srn.files import COVERED, OVERLAY, VIDEO, Output, check_outputs, write_atomically, writing_to
+from srn.files import COVERED, OVERLAY, VIDEO, Output, check_outputs, real_path, write_atomically, writing_to
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.ffmpeg import find_pyav, is_container, quiet
@@ -166,7 +166,7 @@ def _is_video(path: Path) -> bool:
 
 
 def _below(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
+    return real_path(path).is_relative_to(real_path(folder))
 
 
 def _place(out: Path, picture: PictureFile) -> Path:

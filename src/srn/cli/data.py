@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -28,13 +29,14 @@ def load_faces(
     keep: Path | None = None,
     *,
     reuse: bool = False,
+    hold: Callable[[Path], AbstractContextManager[object]] = nullcontext,
     split: Split = TRAIN,
     quality: int = PACK_QUALITY,
 ) -> tuple[FacePack, list[str]]:
     """Open faces (a pack, or datasets) and pack them; print the report on standard error, with a progress bar.
 
-    A new pack is stored at `keep`; `reuse` loads the one that is there. Returns the faces, and a line for each one that
-    cannot be used.
+    A new pack is stored at `keep`, in a folder that `hold` holds; `reuse` loads the one that is there. Returns the
+    faces, and a line for each one that cannot be used.
     """
     if reuse and keep is not None and keep.exists():
         if data:  # which may be other faces by now
@@ -50,7 +52,8 @@ def load_faces(
     for line in problems:
         options.say(line, options.messages)
     if keep is not None:
-        pack.save(keep)
+        with hold(keep.parent):
+            pack.save(keep)
     return pack, [*dataset.report.problems, *problems]
 
 

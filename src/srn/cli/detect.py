@@ -109,8 +109,6 @@ def detect(
 
     Example: `srn detect holiday/ portrait.jpg --out drawn --json faces.json`
     """
-    if keep_all and min_confidence:
-        raise InputError.at("--all", "no --min-confidence beside it", f"{min_confidence:g}")
     listing, contacts = pictures_in(paths, drawn=out), _contacts(sheet, resume=resume, machines=machines)
     writer = DetectionWriter(
         listing.pictures, out, output_format, overlay=overlay,
@@ -118,7 +116,7 @@ def detect(
         inputs=[path for path in (boxes, weights, yunet) if path is not None], force=force,
     )  # fmt: skip
     own_boxes = None if boxes is None else boxes_of(boxes, [picture.path for picture in listing.pictures])
-    choice = Choice(own_boxes, min_score, 0 if keep_all else min_confidence)
+    choice = Choice(own_boxes, min_score, _least_confidence(min_confidence, keep_all=keep_all))
     most = 1 if largest else max_faces
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
     landmarker = opened()
@@ -137,6 +135,12 @@ def detect(
         )  # fmt: skip
         batches = ([writer.write(one) if isinstance(one, Rendered) else one for one in batch] for batch in found)
     _write(writer, batches, listing, out if overlay else None, verbose=verbose, contacts=contacts)
+
+
+def _least_confidence(given: float | None, *, keep_all: bool) -> float | None:
+    if keep_all and given:
+        raise InputError.at("--all", "no --min-confidence beside it", f"{given:g}")
+    return 0 if keep_all else given
 
 
 def _contacts(sheet: Path | None, *, resume: bool, machines: str) -> ContactSheet | None:

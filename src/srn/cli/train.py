@@ -80,19 +80,20 @@ def train(
     Example: `srn train 300W --clips --initial runs/first/weights.safetensors --out runs/tracker`
     """
     with MissingDependencyError.importing("train", "training"):
-        from srn.hofs.synthesis import KEPT_AGENT, HardOcclusion
+        from srn.hofs.synthesis import HardOcclusion
         from srn.training.loop import Schedule
-        from srn.training.runs import STATE_FILE
+        from srn.training.runs import FACES_FILE, KEPT_AGENT, STATE_FILE, hold_run
         from srn.training.start import start_run
 
-    packed = out / "faces.npz"
+    packed = out / FACES_FILE
     given = [*([] if old_data is None else [old_data]), *(data or []), *(old_extra or [])]
     occluder = HardOcclusion.of_run(out, hofs, resume=resume)
     provenance = {"data": ", ".join(path.name for path in given or [packed])}
     if occluder is not None:
         provenance["hofs"] = KEPT_AGENT if hofs is None else hofs.name
+    reuse = resume and (out / STATE_FILE).exists()
     weights = start_run(
-        out, lambda: load_faces(given, keep=packed, reuse=resume and (out / STATE_FILE).exists())[0],
+        out, lambda: load_faces(given, packed, reuse=reuse, hold=hold_run)[0],
         preset=preset, clips=clips, initial=initial, count=faces, seed=seed, changes=set_ or [], occluder=occluder,
         resume=resume, schedule=Schedule(device=device, precision=precision, workers=workers, save_every=save_every),
         console=options.messages, provenance=provenance,

@@ -19,6 +19,7 @@ from srn.datasets.report import ReadingReport
 from srn.datasets.sample import SPLITS, TEST, TRAIN, Sample
 from srn.errors import DataError, InputError
 from srn.face.scheme import IBUG_68, LandmarkScheme
+from srn.files import real_path
 from srn.media.listing import unreadable, unreadable_below
 
 AnyPath = str | os.PathLike[str]
@@ -135,7 +136,7 @@ def open_faces(
     if split not in (None, *SPLITS):
         raise InputError.at("split", f"{TRAIN} or {TEST}", repr(split))
     given = [paths] if isinstance(paths, str | os.PathLike) else paths
-    places = [Path(path).resolve() for path in given]
+    places = [real_path(path) for path in given]
     if not places:
         raise InputError.at("faces", "a dataset's folder, or a pack made by 'srn data pack'", "nothing")
     for place in places:

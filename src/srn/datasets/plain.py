@@ -18,7 +18,7 @@ from srn.datasets.sample import SPLITS, Sample
 from srn.datasets.scheme_file import SCHEME_FILE, read_scheme
 from srn.errors import DataError
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
-from srn.files import opened_text
+from srn.files import opened_text, real_path
 from srn.media.listing import is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
@@ -164,11 +164,11 @@ def _count_points(folders: Sequence[Path], coco: Sequence[Path], tables: Sequenc
 def _note_unused(root: Path, folders: Sequence[Path], samples: Sequence[Sample], report: ReadingReport) -> None:
     """Note the pictures outside the folders of `.pts` files that no annotation belongs to."""
     told = {line.split(":")[0] for line in report.problems}
-    used = {sample.path.resolve() for sample in samples}
+    used = {real_path(sample.path) for sample in samples}
     pictures = (
         path for path in sorted(root.rglob("*")) if path.suffix.lower() in IMAGE_SUFFIXES and not is_shadow(path)
     )
     others = (path for path in pictures if path.parent not in folders and str(path) not in told)
-    unused = [path for path in others if path.resolve() not in used]
+    unused = [path for path in others if real_path(path) not in used]
     if unused:
         report.notes.append(f"{root}: {len(unused)} pictures without an annotation, the first {unused[0]}")

@@ -17,6 +17,7 @@ from srn.errors import DataError, InputError
 from srn.face.geometry import CropSpec
 from srn.face.localizer import Localizer
 from srn.face.scheme import LandmarkScheme
+from srn.files import held_folder
 from srn.hofs.agent import Agent
 from srn.hofs.baselines import best_trajectory, random_landmarks
 from srn.hofs.clips import ClipSource, GivenClips
@@ -24,7 +25,7 @@ from srn.hofs.scenes import PAPER_PATCH_SIZE, Place, Scenes, Trajectory
 from srn.hofs.world import OcclusionWorld
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
-from srn.training.runs import STATE_FILE
+from srn.training.runs import KEPT_AGENT, STATE_FILE
 
 NOISE_SEEDS = 2**31
 
@@ -98,16 +99,13 @@ def write_clips(clips: Iterable[HardClip], out: str | os.PathLike[str]) -> Itera
     """
     folder = Path(out)
     writer = AnnotationWriter(folder / MANIFEST, ["subset", "stem", "landmark", "seed"])
-    for clip in clips:
-        for number, (image, landmarks, visible) in enumerate(zip(*clip.face, strict=True), 1):
-            row = [clip.name, frame_name(number), int(clip.trajectory[number - 1]), clip.noise_seed]
-            writer.frame(folder / clip.name, number, image, landmarks, visible, row)
-        writer.write_table()
-        yield clip
-
-
-KEPT_AGENT = "hofs.safetensors"
-"""The agent in the folder of a training run that it occludes faces for."""
+    with held_folder(folder, "clips", (MANIFEST, "00000"), stays=False):
+        for clip in clips:
+            for number, (image, landmarks, visible) in enumerate(zip(*clip.face, strict=True), 1):
+                row = [clip.name, frame_name(number), int(clip.trajectory[number - 1]), clip.noise_seed]
+                writer.frame(folder / clip.name, number, image, landmarks, visible, row)
+            writer.write_table()
+            yield clip
 
 
 @dataclass(frozen=True)

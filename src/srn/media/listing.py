@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srn.errors import DataError, first_line
-from srn.files import HEAD_BYTES, SHEET
+from srn.files import HEAD_BYTES, SHEET, real_path
 from srn.media.pictures import IMAGE_SUFFIXES
 
 OVERLAY_SUFFIX = "_landmarks"  # end of the stem of a picture on which landmarks are drawn
@@ -134,7 +134,7 @@ def _is_overlay(path: Path, siblings: set[Path], apart: Path | None) -> bool:
     """Whether an earlier run drew this picture from one beside it, or into a folder apart."""
     if not path.stem.endswith(OVERLAY_SUFFIX):
         return False
-    if apart is not None and path.suffix == ".jpg" and path.resolve().is_relative_to(apart):
+    if apart is not None and path.suffix == ".jpg" and real_path(path).is_relative_to(apart):
         return True
     source = path.with_name(path.stem.removesuffix(OVERLAY_SUFFIX))
     return any(source.with_name(source.name + suffix) in siblings for suffix in IMAGE_SUFFIXES)

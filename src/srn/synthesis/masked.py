@@ -22,13 +22,14 @@ from srn.datasets.sample import Sample
 from srn.datasets.writing import AnnotationWriter, frame_name
 from srn.errors import InputError
 from srn.face.geometry import ImageArray
-from srn.files import opened_text, writing_to
+from srn.files import held_folder, opened_text, writing_to
 from srn.synthesis.masks import fit_mask, turned_side
 from srn.synthesis.occluders import drawn_mask, misfitted, visible_landmarks
 from srn.synthesis.wardrobe import MaskWardrobe
 
 DRAWN, MIXED = "drawn", "mixed"
 CLIP_MANIFEST = "masks.csv"
+_COLUMNS, _CLIP_COLUMNS = ("subset", "stem", "mask", "seed", "misfit"), ("frame", "mask", "kind", "seed", "misfit")
 
 
 def masked_picture(
@@ -106,16 +107,19 @@ def mask_samples(
     """
     _check_kind(kind, wardrobe)
     folder = Path(out)
-    writer = _new_table(folder / MANIFEST, ("subset", "stem", "mask", "seed", "misfit"))
     problems, names = list[str](), _names(samples)
-    for sample, name in zip(samples, names, strict=True):
-        rng = np.random.default_rng([seed, *os.fsencode(name)])
-        with _noting(problems):
-            image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
-            row = (sample.subset, (folder / name).name, mask, seed, misfit)
-            writer.picture(folder / name, image, sample.landmarks, visible, row)
-        progress()
-    writer.write_table()
+    written = [MANIFEST, *(f"{name}{suffix}" for name in names for suffix in (".jpg", ".pts"))]
+    others = () if _is_table(folder / MANIFEST, _COLUMNS) else written
+    with held_folder(folder, "a masked set", others, stays=False):
+        writer = _new_table(folder / MANIFEST, _COLUMNS)
+        for sample, name in zip(samples, names, strict=True):
+            rng = np.random.default_rng([seed, *os.fsencode(name)])
+            with _noting(problems):
+                image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
+                row = (sample.subset, (folder / name).name, mask, seed, misfit)
+                writer.picture(folder / name, image, sample.landmarks, visible, row)
+            progress()
+        writer.write_table()
     return problems
 
 
@@ -153,14 +157,24 @@ def mask_clips(
         One line for each frame that could not be read.
     """
     _check_kind(kind, wardrobe)
+    names = [clip.name for clip in clips]
+    is_ours = any(_is_table(Path(out, name, CLIP_MANIFEST), _CLIP_COLUMNS) for name in names)
+    with held_folder(Path(out), "masked clips", () if is_ours else names, stays=False):
+        return _mask_clips(clips, Path(out), kind, wardrobe, seed, misfit, progress)
+
+
+def _mask_clips(
+    clips: Sequence[Clip], out: Path, kind: str, wardrobe: MaskWardrobe | None, seed: int, misfit: float,
+    progress: Callable[[], None],
+) -> list[str]:  # fmt: skip
     problems: list[str] = []
     for clip in clips:
-        folder = Path(out) / clip.name
+        folder = out / clip.name
         if _is_finished(folder / CLIP_MANIFEST, len(clip), kind, seed, misfit):
             for _ in range(len(clip)):
                 progress()
             continue
-        writer = _new_table(folder / CLIP_MANIFEST, ("frame", "mask", "kind", "seed", "misfit"))
+        writer = _new_table(folder / CLIP_MANIFEST, _CLIP_COLUMNS)
         for sample, number in zip(clip.samples(), clip.numbers.tolist(), strict=True):
             rng = np.random.default_rng([seed, *os.fsencode(clip.name)])  # anew for each frame: the same mask again
             with _noting(problems):
@@ -180,6 +194,13 @@ def _new_table(path: Path, columns: Sequence[str]) -> AnnotationWriter:
     with writing_to(path):
         path.unlink(missing_ok=True)
     return AnnotationWriter(path, columns)
+
+
+def _is_table(path: Path, columns: Sequence[str]) -> bool:
+    """Whether a table is there that this module wrote: sets of older versions have no lock."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes().startswith(",".join(columns).encode())
+    return False
 
 
 def _is_finished(manifest: Path, frames: int, kind: str, seed: int, misfit: float) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -16,22 +17,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from srn.errors import InputError, WeightsError, first_line, printable
-from srn.files import CsvLog, lock
+from srn.files import check_own, held_folder, write_csv
 from srn.model.checkpoint import load_tensors, save_tensors
 
 LINE_EVERY = 5.0
 """Seconds without a line after which a row of the log becomes one, where there is no terminal."""
 
-CONFIG_FILE, STATE_FILE, LOG_FILE, LOCK_FILE = "config.json", "state.safetensors", "log.csv", ".lock"
-_WRITTEN = (LOG_FILE, "weights.safetensors", "agent.safetensors")  # besides, by pictures and clips, and by agents
-
-
-def _check_own(folder: Path) -> None:
-    """Raise `InputError` where a run would replace files that no run has written: every run leaves its lock."""
-    if not ((folder / STATE_FILE).exists() or (folder / LOCK_FILE).exists()):
-        for name in _WRITTEN:
-            if (folder / name).exists():
-                raise InputError.at(folder, "an empty or new folder, or that of a run", f"another {name}")
+CONFIG_FILE, STATE_FILE, LOG_FILE = "config.json", "state.safetensors", "log.csv"
+FACES_FILE, KEPT_AGENT = "faces.npz", "hofs.safetensors"
+"""The faces of a run, and the agent that occludes them, as it began."""
+_RESULTS = (LOG_FILE, "weights.safetensors", "agent.safetensors")
+_WRITTEN = (CONFIG_FILE, FACES_FILE, KEPT_AGENT, *_RESULTS)
 
 
 def continues(folder: Path, resume: bool, console: Console | None = None) -> bool:
@@ -41,7 +37,8 @@ def continues(folder: Path, resume: bool, console: Console | None = None) -> boo
     another one, or files that no run has written.
     """
     saved = (folder / STATE_FILE).exists()
-    _check_own(folder)
+    if not saved:
+        check_own(folder, "a run", _RESULTS)
     if saved and not resume:
         raise InputError.at(folder, "an empty or new folder (or --resume)", "a run that was already started there")
     if resume and not saved and console is not None:
@@ -84,16 +81,46 @@ def open_run(out: str | os.PathLike[str], *, resume: bool, writes: bool = True) 
     The operating system releases it when the process ends.
     """
     folder = Path(out)
-    _check_own(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        held = (folder / LOCK_FILE).open("a")
-    except OSError as error:
-        raise InputError.at(folder, "a folder that can be written", error.strerror or type(error).__name__) from error
-    with held:
-        if writes:
-            lock(held, folder, "a run")
+    with hold_run(folder) if writes else nullcontext():
         yield Run(folder, continues(folder, resume), writes)
+
+
+def hold_run(folder: Path) -> AbstractContextManager[None]:
+    """Hold a run's folder while something is written there.
+
+    Raises:
+        InputError: another process holds it, or files are there that no run has written: every run leaves its lock.
+    """
+    return held_folder(folder, "a run", () if (folder / STATE_FILE).exists() else _WRITTEN)
+
+
+class CsvLog:
+    """A CSV table that grows by a row at a time. Rows that a resumed run will write again are dropped at the start.
+
+    Args:
+        path: the table.
+        fields: the columns; the first counts up (steps, transitions).
+        last: rows whose first column is above this number are dropped.
+        line_end: what ends a row.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], fields: Sequence[str], last: int = 0, *, line_end: str = "\n"
+    ) -> None:
+        self.path, self.fields, self._line_end = Path(path), tuple(fields), line_end
+        kept: list[dict[str, str]] = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                whole = [line for line in file if line.endswith("\n")]  # a process killed while writing tears a row
+            read = ((row, row.get(self.fields[0]) or "") for row in csv.DictReader(whole))
+            kept = [row for row, step in read if step.isdecimal() and int(step) <= last]
+        rows = ([row.get(name) for name in self.fields] for row in kept)
+        write_csv(self.path, [self.fields, *rows], line_end=line_end)
+
+    def append(self, row: Mapping[str, object]) -> None:
+        """Add a row: a value for every column."""
+        with self.path.open("a", newline="") as file:
+            csv.writer(file, lineterminator=self._line_end).writerow([row[name] for name in self.fields])
 
 
 class RunLog:

@@ -16,7 +16,7 @@ from srn.model.export import load_weights
 from srn.settings import with_settings
 from srn.training.config import TrainConfig, tracker_config, train_config
 from srn.training.loop import Occluder, train
-from srn.training.runs import CONFIG_FILE, continues
+from srn.training.runs import CONFIG_FILE, continues, hold_run
 
 HARD_SHARE = 0.5
 """Share of the single faces that an occluder gets, if the recipe is not changed."""
@@ -109,5 +109,6 @@ def start_run(
         if config.clips is None:
             config = dataclasses.replace(config, model=dataclasses.replace(config.model, scheme_name=pack.scheme.name))
         if occluder is not None and os.environ.get("RANK", "0") == "0":
-            occluder.keep(folder)
+            with hold_run(folder):
+                occluder.keep(folder)
     return train(config, pack, folder, occluder=occluder, initial=network, resume=resume, **options)
