@@ -76,13 +76,14 @@ def scene(
     height: int,
     rng: np.random.Generator,
     *,
+    most: int = 40,
     mask: bool = False,
     front: bool = False,
 ) -> tuple[ImageArray, list[Box]]:
-    """Place up to 40 faces in a background of `size` (width, height), behind a large one if `front`."""
+    """Place up to `most` faces in a background of `size` (width, height), behind a large one if `front`."""
     image = cv2.resize(background, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
     cell = int(CELL * height)
-    places = rng.permutation((size[0] // cell) * (size[1] // cell))[:40]
+    places = rng.permutation((size[0] // cell) * (size[1] // cell))[:most]
     boxes = []
     for place in places.tolist():
         picture, box = faces[int(rng.integers(len(faces)))]
@@ -107,7 +108,7 @@ def recalled(found: Sequence[FoundFace], boxes: Sequence[Box]) -> int:
     return sum(any(face.box.iou(box) >= 0.4 for face in found if not face.doubtful) for box in boxes)
 
 
-def crowds(data: Path, finder: CenterFaceFinder, scenes: int, kinds: Sequence[str]) -> Iterator[str]:
+def crowds(data: Path, finder: CenterFaceFinder, scenes: int, kinds: Sequence[str], most: int) -> Iterator[str]:
     """Yield the table of recall by the size of the picture and of the faces."""
     plain = single_faces(data, finder, 120)
     real = (
@@ -124,7 +125,7 @@ def crowds(data: Path, finder: CenterFaceFinder, scenes: int, kinds: Sequence[st
                 rng, hits, total = np.random.default_rng(height), 0, 0
                 for number in range(scenes):
                     background = backgrounds[(number * 31 + height) % len(backgrounds)]
-                    image, boxes = scene(faces, background, size, height, rng, **KINDS[name])
+                    image, boxes = scene(faces, background, size, height, rng, most=most, **KINDS[name])
                     start = time.process_time()
                     found = finder.find(image)
                     spent.append(time.process_time() - start)
@@ -151,7 +152,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Print the tables."""
     finder = CenterFaceFinder(threads=arguments.threads)
     print("; ".join(f"{name}: {value}" for name, value in provenance(arguments.threads).items()))
-    for line in crowds(arguments.data, finder, arguments.scenes, arguments.kinds):
+    for line in crowds(arguments.data, finder, arguments.scenes, arguments.kinds, arguments.faces):
         print(line, flush=True)
     pictures, found, spent = 0, 0, 0.0
     for image in beside_faces(arguments.data, ("helen/testset", "lfpw/testset", "ibug"), 1, least=100):
@@ -166,6 +167,7 @@ def parser() -> argparse.ArgumentParser:
     made = argument_parser(__doc__)
     made.add_argument("data", type=Path, help="folder that holds unlabelled_faces/ and 300W/")
     made.add_argument("--scenes", type=int, default=6, help="scenes of each kind (default: 6)")
+    made.add_argument("--faces", type=int, default=40, help="faces of a scene, at most (default: 40)")
     made.add_argument("--kinds", nargs="+", choices=KINDS, default=[*KINDS], help="kinds of scenes (default: all)")
     return made
 

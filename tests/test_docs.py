@@ -21,7 +21,7 @@ from matplotlib.cbook import get_sample_data
 
 from srn.cli import main
 from srn.face.weights import CATALOGUE
-from srn.inference import face_finder, proposals, runtime, sessions
+from srn.inference import face_finder, parts, proposals, runtime, sessions
 from srn.media.pictures import read_image
 from srn.media.video_writing import VideoWriter
 
@@ -161,7 +161,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data = ROOT.parent / "shared" / "data" / "300W"
     if data.is_dir():
         (tmp_path / "300W").symlink_to(data)
-    for place in (runtime, face_finder, proposals):
+    for place in (runtime, face_finder, proposals, parts):
         monkeypatch.setattr(place, "open_session", opened_once)
     monkeypatch.chdir(tmp_path)
     return tmp_path

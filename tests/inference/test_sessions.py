@@ -87,4 +87,4 @@ def test_the_built_in_finder_has_the_device_of_the_network(
     landmarker = FaceLandmarker(tiny_weights, device="cuda")
     assert asked == [[CUDA, CPU]]
     landmarker.find(np.zeros((64, 64, 3), np.uint8))
-    assert asked == [[CUDA, CPU]] * 3  # the network, CenterFace, the proposals
+    assert asked == [[CUDA, CPU]] * 4  # the network, CenterFace, the proposals, their judge

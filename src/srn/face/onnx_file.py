@@ -15,6 +15,7 @@ PINNED: Mapping[str, str] = {
     "robust-int8.onnx": "c721c388d8d431bca6068b71d59d41f38cc647b3c8906662e4dd3cad94ce1d7b",
     "centerface.onnx": "fbfc554e28541c127e394665e912cc4e65b2b859d38c212d763fa6acca394e09",
     "proposals.onnx": "978b1c55e5250fad05849a99606edb44f6850fcf49b4350baecf145ea432c2a2",
+    "parts.onnx": "92760091e3868aa7dde73b1ab642fdd25f099c9a421474b0f79c6c1019c81181",
 }
 """SHA-256 of the files that the package ships (`sha256sum src/srn/weights/*`)."""
 

@@ -17,6 +17,7 @@ from srn.face.geometry import Float64Array, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.engines import Device
 from srn.inference.found_boxes import Found, resized
+from srn.inference.parts import PartNetwork
 from srn.inference.sessions import open_session
 
 SMALLEST, LARGEST = 6.0, 12.0  # height of the faces that the network knows, pixels of its level
@@ -26,6 +27,7 @@ SUSPECTED = 12.0  # height of a face, in pixels of the finder's picture, from wh
 SUSPICION = 0.025  # least heat of such a trace (`docs/face_finder.md`)
 CELL = 4  # pixels of the level in a cell of the network's map
 REACH = 12.0  # pixels of the level around a likely cell's centre that the finder sees
+CROWD = 16  # proposals of a level above which none is judged: their searches are joined, and most hold a face
 RUN_COST = 6000  # time that a search takes beside its pixels, in pixels
 LARGEST_COST = 1_500_000  # of a search: it bounds the memory
 
@@ -40,6 +42,7 @@ class ProposalNetwork:
         where = resources.files("srn") / "weights" / "proposals.onnx"
         expected = "the network that proposes small faces"
         self._session = open_session(where.read_bytes(), str(where), expected, threads=threads, device=device)
+        self._parts = PartNetwork(threads=threads, device=device)
 
     def __call__(self, image: ImageArray) -> Float32Array:
         """Map a picture (H, W, 3) to the probability of a face of 6 to 12 pixels around each cell: (H / 4, W / 4)."""
@@ -69,6 +72,8 @@ class ProposalNetwork:
                 x0, y0, x1, y1 = np.maximum(np.round(box * (scale / CELL)).astype(int), 0)
                 likely[y0:y1, x0:x1] = False
             center = (np.argwhere(likely)[:, ::-1] + 0.5) * (CELL / scale)
+            if len(center) <= CROWD:
+                center = center[self._parts.likely(image, center, ENLARGED * scale)]
             limits = image.shape[1::-1]
             parts = [np.clip(center + sign * REACH / scale, 0, limits) for sign in (-1, 1)]
             yield ENLARGED * scale, np.hstack(parts)
