@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from srn.errors import InputError, shown
 from srn.face.geometry import Box, ImageArray
-from srn.inference.face_finder import FoundFace
+from srn.inference.face_finder import BoxFit, FoundFace
 
 BoxLike: TypeAlias = Box | FoundFace | Sequence[float] | npt.NDArray[np.floating]
 """A tight landmark box in picture pixels, or a found face with such a box (`FaceLandmarker.find`)."""
@@ -36,6 +37,20 @@ class Task(NamedTuple):
         """Make the task of a caller's face box, which must lie in the picture (`box_in`)."""
         box = box_in(image, values)
         return cls.of_found(number, image, values) if isinstance(values, FoundFace) else cls(number, image, box)
+
+    def turned(self, angle: float, fit: BoxFit) -> Task:
+        """Return the task if the face lies turned by a further `angle` (radians, x to y).
+
+        `fit` shifted the box of a found face in the direction in which the finder took it to lie: it is shifted anew.
+        """
+        if not self.found:
+            return self._replace(angle=self.angle + angle)
+        right, down = fit.dx / fit.sx * self.box.size, fit.dy / fit.sy * self.box.size
+        (before_x, before_y), (x, y) = (
+            (math.cos(lies) * right + math.sin(lies) * down, math.cos(lies) * down - math.sin(lies) * right)
+            for lies in (self.angle, self.angle + angle)
+        )
+        return self._replace(angle=self.angle + angle, box=self.box.adjusted((x - before_x, y - before_y)))
 
 
 def as_box(values: BoxLike) -> Box:

@@ -24,6 +24,7 @@ from srn.inference.face_finder import (
     FoundFace,
     LandmarkBoxFinder,
     largest_faces,
+    measured_fits,
 )
 from srn.inference.inputs import (
     Channels,
@@ -56,8 +57,13 @@ UNSURE = 0.5  # mean confidence below which it is (`docs/robustness.md`)
 SURER_BY = 0.15  # gain in mean confidence from which another turn replaces the first one
 TURNS = (np.pi / 2, np.pi, -np.pi / 2)  # radians, x to y
 # The finder tells how most faces lie. One that it took to lie otherwise has a first view of no confidence.
-UNSURE_FOUND = 0.3  # mean confidence of it from which a found face lies as the finder says
+UNSURE_FOUND = 0.4  # mean confidence of it from which a found face lies as the finder says, or upside down
 SMALLEST_TURNED = 16.0  # size of a found face, pixels, below which no turn makes it sure
+# A face that it took for upright may lie upside down: forehead and eyes pass for chin and mouth, even more so masked.
+UPSIDE_DOWN = 0.6  # mean confidence of all views from which it does not (`docs/robustness.md`)
+UPRIGHT_SCORE = 0.85  # the finder's score from which it does not
+PROMISING = 0.3  # mean confidence of its first view upside down from which more follow, if the upright views had more
+SURER_TURNED = 0.05  # gain in mean confidence from which it does
 
 
 def _check_kinds(weights: Any, localizer: Any, face_finder: Any, smallest: Any) -> None:
@@ -290,27 +296,45 @@ class FaceLandmarker:
         first_views = self._first_view(tasks)
         views = self._viewed(tasks, first_views)
         sure = first_views.mean_confidence
+        turnable = [k for k, task in enumerate(tasks) if not task.found or task.box.size >= SMALLEST_TURNED]
+        overturned = [
+            k
+            for k in turnable
+            if tasks[k].found and tasks[k].score < UPRIGHT_SCORE and views[k].mean_confidence[0] < UPSIDE_DOWN
+        ]
+        self._try_turns(tasks, views, overturned, (np.pi,), PROMISING, SURER_TURNED)
         unsure = [
             k
-            for k, (task, view) in enumerate(zip(tasks, views, strict=True))
-            if view.mean_confidence[0] < UNSURE
-            and not (task.found and (sure[k] >= UNSURE_FOUND or task.box.size < SMALLEST_TURNED))
+            for k in turnable
+            if views[k].mean_confidence[0] < UNSURE and not (tasks[k].found and sure[k] >= UNSURE_FOUND)
         ]
-        if unsure:
-            some = [tasks[k] for k in unsure]
-            turned = [self._first_view(some, angle) for angle in TURNS]
-            surest = np.argmax([view.mean_confidence for view in turned], axis=0)
-            for row, (k, turn) in enumerate(zip(unsure, surest.tolist(), strict=True)):
-                first, reached = turned[turn].select([row]), views[k].mean_confidence[0]
-                if first.mean_confidence[0] > reached:
-                    (view,) = self._viewed([tasks[k]], first)
-                    if view.mean_confidence[0] > reached + SURER_BY:
-                        views[k] = view
+        self._try_turns(tasks, views, unsure, TURNS, 1.0, SURER_BY)
         return views
 
-    def _first_view(self, tasks: Sequence[Task], angle: float = 0.0) -> View:
-        """View faces in the crops of their boxes, turned further by `angle`."""
-        return self._view(tasks, [self.looker.geometry_of_box(task.box, task.angle + angle) for task in tasks])
+    def _try_turns(
+        self, tasks: Sequence[Task], views: list[View], faces: Sequence[int], turns: Sequence[float],
+        promising: float, surer_by: float,
+    ) -> None:  # fmt: skip
+        """View some faces in further turns; the surest one replaces a face's view where it is surer by `surer_by`.
+
+        It is viewed to the end where its first view is surer than the view that it may replace, or `promising`.
+        """
+        if not faces:
+            return
+        fit = measured_fits()[CenterFaceFinder.name] if self._finder is None else self._finder.fit
+        turned = [[tasks[k].turned(turn, fit) for k in faces] for turn in turns]
+        first_views = [self._first_view(some) for some in turned]
+        surest = np.argmax([view.mean_confidence for view in first_views], axis=0)
+        for row, (k, turn) in enumerate(zip(faces, surest.tolist(), strict=True)):
+            first, reached = first_views[turn].select([row]), views[k].mean_confidence[0]
+            if first.mean_confidence[0] > min(reached, promising):
+                (view,) = self._viewed([turned[turn][row]], first)
+                if view.mean_confidence[0] > reached + surer_by:
+                    views[k] = view
+
+    def _first_view(self, tasks: Sequence[Task]) -> View:
+        """View faces in the crops of their boxes."""
+        return self._view(tasks, [self.looker.geometry_of_box(task.box, task.angle) for task in tasks])
 
     def _viewed(self, tasks: Sequence[Task], first: View, most: int = MOST_VIEWS) -> list[View]:
         """View B >= 1 faces again, as often as pays; returns the combined view of each."""
