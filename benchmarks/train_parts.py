@@ -57,7 +57,7 @@ class Round(NamedTuple):
     proposed: float
 
 
-ROUNDS = (Round(45000, 6000, 3e-3, 0.22, 0.25), Round(24000, 2000, 1.2e-3, 0.5, 0.33))
+ROUNDS = (Round(45000, 6000, 3e-3, 0.22, 0.25), Round(24000, 1200, 1.2e-3, 0.5, 0.33))
 
 
 def part_network() -> nn.Sequential:
