@@ -54,6 +54,7 @@ def within(least: float, most: float) -> Limit:
 
 Count = Annotated[int, at_least(1)]
 Index = Annotated[int, at_least(0)]
+Seed = Annotated[int, within(0, 2**63 - 1)]
 Share = Annotated[float, within(0, 1)]
 Positive = Annotated[float, above(0)]
 NonNegative = Annotated[float, at_least(0)]

@@ -70,6 +70,10 @@ def test_numbers_out_of_range(pack: FacePack) -> None:
         AnimatedClips(pack, SPEC).clip(3)
     with pytest.raises(InputError, match="frames of a clip: expected at least 1"):
         AnimatedClips(pack, SPEC, 0)
+    with pytest.raises(InputError, match="frames of a clip: expected at least 1, at most 10000"):
+        AnimatedClips(pack, SPEC, 10**30)
+    with pytest.raises(InputError, match="number of clips: expected at least 1, at most 1000000000"):
+        AnimatedClips(pack, SPEC, count=10**30)
 
 
 def test_each_frame_is_cropped_by_its_own_face(face: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import sys
 
 import numpy as np
@@ -101,6 +102,15 @@ def test_without_augmentation_the_picture_is_the_packed_one_at_another_size(pack
         pixel = image[:, y, x].numpy()
         assert (pixel >= around.min(axis=0) - 1).all()
         assert (pixel <= around.max(axis=0) + 1).all()
+
+
+def test_senseless_numbers_of_workers_and_steps_take_nothing(pack: FacePack) -> None:
+    """A hundred thousand processes would end the machine, and a list of all steps its memory."""
+    loader = batches(stream_of(pack), 0, 10**30, 4, workers=100_000)
+    assert loader.num_workers == (os.cpu_count() or 1)
+    (first,) = batches(stream_of(pack), 0, 1, 4, workers=0)
+    again = next(iter(batches(stream_of(pack), 0, 10**30, 4, workers=0)))
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -37,6 +37,9 @@ class ClipSource(Protocol):
     def clip(self, number: int) -> MovingFace: ...
 
 
+MOST_FRAMES, MOST_CLIPS = 10_000, 10**9
+
+
 class GivenClips:
     """Clips in memory."""
 
@@ -69,8 +72,10 @@ class AnimatedClips:
         motion: MotionConfig | None = None,
         count: int | None = None,
     ) -> None:
-        if frames < 1:
-            raise InputError.at("frames of a clip", "at least 1", str(frames))
+        if not 1 <= frames <= MOST_FRAMES:
+            raise InputError.at("frames of a clip", f"at least 1, at most {MOST_FRAMES}", str(frames))
+        if count is not None and not 1 <= count <= MOST_CLIPS:
+            raise InputError.at("number of clips", f"at least 1, at most {MOST_CLIPS}", str(count))
         self.pack, self.scheme, self.spec, self.frames, self.seed = pack, pack.scheme, spec, frames, seed
         self.motion = motion or UNOCCLUDED_MOTION
         self._count = len(pack) if count is None else count

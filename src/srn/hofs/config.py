@@ -10,7 +10,7 @@ from srn.hofs.scenes import PAPER_PATCH_SIZE
 from srn.hofs.world import RewardKind
 from srn.model.config import EncoderName
 from srn.model.precision import Precision
-from srn.settings import Count, Index, NonNegative, Positive, Settings, Share, at_least, below
+from srn.settings import Count, Index, NonNegative, Positive, Seed, Settings, Share, at_least, below
 
 LossKind = Literal["squared", "huber"]
 ClipEnd = Literal["terminal", "time-limit"]
@@ -58,7 +58,7 @@ class AgentConfig(Settings):
     }  # fmt: skip
 
     transitions: Count = 20_000
-    lanes: Count = 16
+    lanes: Annotated[int, at_least(1), below(10_001)] = 16
     discount: Share = 0.9
     exploration_rate: Share = 0.1
     replay: Literal["multi-queue", "single-queue"] = "multi-queue"
@@ -81,4 +81,4 @@ class AgentConfig(Settings):
     patch_size: Positive = PAPER_PATCH_SIZE
     noise_seeds: Count = 1024
     precision: Precision = "float32"
-    seed: Index = 0
+    seed: Seed = 0

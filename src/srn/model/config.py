@@ -8,13 +8,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import CropSpec
 from srn.face.scheme import BUILT_IN, LandmarkScheme, describe_scheme, described_scheme, scheme_by_name
-from srn.settings import Count, Index, Positive, Settings
+from srn.settings import Count, Index, Positive, Settings, below
 
+Size = Annotated[Count, below(10_001)]
 EncoderName = Literal["patches", "shared-map"]
 Hierarchy = Literal["g", "f", "d", "mu"]
 
@@ -81,15 +82,15 @@ class ModelConfig(Architecture):
 
     preset: str = "robust"
     scheme_name: str = "ibug68"
-    crop_size: Count = 160
+    crop_size: Size = 160
     face_size: Positive = 120.0
-    iterations: Count = 3
+    iterations: Size = 3
     encoder: EncoderName = "shared-map"
     batch_norm: bool = True
-    landmark_features: Count = 64
-    hidden_size: Count = 256
-    region_size: Count = 256
-    component_size: Count = 128
+    landmark_features: Size = 64
+    hidden_size: Size = 256
+    region_size: Size = 256
+    component_size: Size = 128
     without: tuple[Hierarchy, ...] = ()
     non_local: bool = True
     non_local_softmax: bool = True
@@ -98,11 +99,11 @@ class ModelConfig(Architecture):
     coarse_shape: bool = True
     hourglass: bool = False
     point_heads: bool = True
-    visibility_width: Index = 48
+    visibility_width: Annotated[Index, below(10_001)] = 48
     recurrence: Literal["iteration", "frame"] = "iteration"
-    stem_channels: Count = 24
-    map_channels: tuple[Count, Count, Count] = (32, 64, 128)
-    blocks: tuple[Count, Count, Count] = (2, 3, 4)
+    stem_channels: Size = 24
+    map_channels: tuple[Size, Size, Size] = (32, 64, 128)
+    blocks: tuple[Size, Size, Size] = (2, 3, 4)
 
     def __post_init__(self) -> None:
         super().__post_init__()

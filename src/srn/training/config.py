@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 from srn.model.config import ModelConfig, preset
-from srn.settings import Count, Index, NonNegative, Positive, Settings, Share, at_least
+from srn.settings import Count, Index, NonNegative, Positive, Seed, Settings, Share, at_least
 from srn.synthesis.config import PAPER_AUGMENTATION, AugmentConfig, MotionConfig
 from srn.training.loss import LossKind
 
@@ -86,7 +86,7 @@ class TrainConfig(Settings):
     clip_norm: Positive = 1.0
     validation: Index = 96
     frozen: tuple[str, ...] = ()
-    seed: Index = 0
+    seed: Seed = 0
     augment_on: Literal["processor", "device"] = "processor"
 
     @property

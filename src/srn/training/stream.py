@@ -8,7 +8,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -184,6 +184,23 @@ def _prepare_worker(_worker: int) -> None:
     sys.excepthook = _tell_unless_alone
 
 
+@dataclasses.dataclass(frozen=True)
+class _Batches:
+    """The positions of each batch, made when it is their turn: a run may be of any length."""
+
+    steps: range
+    batch_size: int
+    offset: int
+    share: int
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[Any]:
+        firsts = (step * self.batch_size + self.offset for step in self.steps)
+        return (range(first, first + self.share) for first in firsts)
+
+
 def batches(
     stream: Dataset[tuple[Tensor, ...]],
     first_step: int,
@@ -198,9 +215,9 @@ def batches(
     """Load the batches of steps `first_step` to `last_step` - 1: this process's `batch_size / world_size` examples."""
     if workers is None:  # one for every four cores, three beside a GPU
         workers = max((os.cpu_count() or 1) // 4 * (3 if torch.cuda.is_available() else 1), 1)
+    workers = min(workers, os.cpu_count() or 1)  # any number gives the same faces
     share = batch_size // world_size
-    firsts = (step * batch_size + rank * share for step in range(first_step, last_step))
-    positions: Any = [range(first, first + share) for first in firsts]  # Any: PyTorch's types ask for lists
+    positions: Any = _Batches(range(first_step, last_step), batch_size, rank * share, share)  # PyTorch asks for lists
     return DataLoader(
         stream,
         batch_sampler=positions,
