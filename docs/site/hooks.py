@@ -35,6 +35,8 @@ GUIDES = "guide"
 _FENCE = re.compile(r"^(`{3,}).*?^\1`*[ \t]*$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)#\s]+)(#[^)\s]*)?\)")
 _MARKS = re.compile(r"^(```(?:python|sh)) [\w -]+$", re.MULTILINE)
+_WORDS = re.compile(r"<code>[^<]*</code>")  # within a line: those of a block hold marks of their own
+_OPTION = re.compile(r"(?<![\w-])--?\w[\w-]*")  # a browser would break it behind a hyphen
 _EXAMPLE = re.compile(r"^Example: `([^`]+)`$", re.MULTILINE)
 
 
@@ -85,10 +87,10 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Warn of a fence that was printed as text."""
+    """Warn of a fence that was printed as text, and keep the options of commands in one piece."""
     if re.search(r"<p>\s*```", html):
         _log.warning("%s: a fenced block that Markdown does not take for one", page.file.src_uri)
-    return html
+    return _WORDS.sub(lambda code: _OPTION.sub(r'<span class="option">\g<0></span>', code[0]), html)
 
 
 def _named(entry: Any) -> Iterator[str]:
