@@ -68,6 +68,18 @@ def same(a: Evaluation, b: Evaluation) -> None:
             np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
+def test_a_folder_that_cannot_be_written_costs_no_result(
+    landmarker: FaceLandmarker, samples: list[Sample], tmp_path: Path
+) -> None:
+    (tmp_path / "kept").write_text("a file")
+    said: list[str] = []
+    found, known = cached_evaluate(
+        landmarker, samples, cache=EvaluationCache(tmp_path / "kept"), digest="w", tell=said.append
+    )
+    assert (len(found.results), known, len(said)) == (len(samples), False, 1)
+    assert said[0].startswith(f"not kept: {tmp_path / 'kept'}")
+
+
 def test_the_second_time_nothing_is_measured(
     landmarker: FaceLandmarker, samples: list[Sample], store: EvaluationCache
 ) -> None:

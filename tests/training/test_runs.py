@@ -189,3 +189,23 @@ def test_a_torn_or_foreign_row_of_a_log_is_dropped(tmp_path: Path) -> None:
     (tmp_path / "log.csv").write_text("step,loss\n1,2\nx,3\n,4\n2,0.1\n3,0")
     CsvLog(tmp_path / "log.csv", ("step", "loss"), last=9)
     assert (tmp_path / "log.csv").read_text() == "step,loss\n1,2\n2,0.1\n"
+
+
+def test_a_log_on_a_full_disk_is_named_and_tensorboard_ends_no_run(tmp_path: Path) -> None:
+    class Board:
+        def add_scalar(self, *_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+    said = io.StringIO()
+    with log(tmp_path, 0, Console(file=said)) as opened:
+        opened._board = Board()
+        opened.write({"step": 1, "loss": 0.5}, "")
+        opened.write({"step": 2, "loss": 0.5}, "")
+        assert said.getvalue().count("TensorBoard's file cannot be written: No space left on device\n") == 1
+        (tmp_path / LOG_FILE).unlink()
+        (tmp_path / LOG_FILE).symlink_to("/dev/full")
+        message = re.escape(
+            f"{tmp_path / LOG_FILE}: expected a file that can be written, found No space left on device"
+        )
+        with pytest.raises(InputError, match=message):
+            opened.write({"step": 3, "loss": 0.5}, "")

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from srn.datasets.manifest import manifest_digest
 from srn.datasets.sample import Sample
-from srn.errors import DataError, InputError
+from srn.errors import DataError, InputError, noting
 from srn.evaluation.protocol import evaluate
 from srn.evaluation.provenance import COMPUTING_PACKAGES, package_versions
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, FaceResult, Initialization
@@ -156,7 +156,11 @@ def cached_evaluate(
         kept = None
         found = evaluate(landmarker, samples, init=init, normalizer=normalizer, progress=progress, tell=tell)
         if store is not None and not found.problems:  # a picture unreadable today may be there tomorrow, at its path
-            store.save(key, found)
+            unkept = list[str]()
+            with noting(unkept):  # a full disk, or a home that cannot be written, costs no result
+                store.save(key, found)
+            for line in unkept:
+                tell(f"not kept: {line}")
     else:
         # The same weights may lie in a file of another name, and the same faces be named from another folder.
         faces = zip(kept.by(normalizer).results, samples, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -17,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from srn.errors import InputError, WeightsError, first_line, printable
-from srn.files import check_own, held_folder, write_csv
+from srn.files import check_own, held_folder, write_csv, writing_to
 from srn.model.checkpoint import load_tensors, save_tensors
 
 LINE_EVERY = 5.0
@@ -119,7 +120,7 @@ class CsvLog:
 
     def append(self, row: Mapping[str, object]) -> None:
         """Add a row: a value for every column."""
-        with self.path.open("a", newline="") as file:
+        with writing_to(self.path), self.path.open("a", newline="") as file:
             csv.writer(file, lineterminator=self._line_end).writerow([row[name] for name in self.fields])
 
 
@@ -161,8 +162,22 @@ class RunLog:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
-        if self._board is not None:
-            self._board.close()
+        with self._board_failing():
+            if self._board is not None:
+                self._board.close()
+
+    @contextmanager
+    def _board_failing(self) -> Iterator[None]:
+        """Go on without TensorBoard where it cannot write: `log.csv` holds the same numbers."""
+        hook = threading.excepthook
+        threading.excepthook = lambda seen: None if issubclass(seen.exc_type, OSError) else hook(seen)  # its thread
+        try:
+            yield
+        except OSError as error:
+            self._board = None
+            self.say(f"TensorBoard's file cannot be written: {first_line(error)}")
+        finally:
+            threading.excepthook = hook
 
     def write(self, row: Mapping[str, float | str], status: str, *, line: bool = True) -> None:
         """Add a row of all columns, unknown ones as empty text.
@@ -172,9 +187,9 @@ class RunLog:
         """
         self._csv.append(row)
         done = int(row[self._count])
-        if self._board is not None:
+        with self._board_failing():
             for name, value in row.items():
-                if name != self._count and value != "":
+                if self._board is not None and name != self._count and value != "":
                     self._board.add_scalar(name, float(value), done)
         self._bar.update(self._task, completed=min(done, self._total), status=status)
         now = time.monotonic()
