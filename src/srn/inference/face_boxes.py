@@ -52,6 +52,11 @@ class Task(NamedTuple):
         )
         return self._replace(angle=self.angle + angle, box=self.box.adjusted((x - before_x, y - before_y)))
 
+    def larger(self, scale: float, down: float) -> Task:
+        """Return the task with a larger box, moved by `down` of its size towards the chin."""
+        x, y = math.sin(self.angle) * down * self.box.size, math.cos(self.angle) * down * self.box.size
+        return self._replace(box=self.box.adjusted((x, y), (scale, scale)))
+
 
 def as_box(values: BoxLike) -> Box:
     """Convert four numbers x0, y0, x1, y1, or a found face, to a `Box`; anything else is an `InputError`."""

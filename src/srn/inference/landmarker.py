@@ -53,7 +53,7 @@ BELIEVED_CONFIDENCE = 0.25  # lowest mean confidence of the landmarks (`docs/fac
 BELIEVED_TOGETHER = 0.5  # lowest sum of it and the score: the two err apart from each other
 
 # A face of low confidence may be turned: it is also localized in crops that are rotated by quarter turns.
-UNSURE = 0.5  # mean confidence below which it is (`docs/robustness.md`)
+UNSURE = 0.5  # mean confidence below which it is, or its box may be too small (`docs/robustness.md`)
 SURER_BY = 0.15  # gain in mean confidence from which another turn replaces the first one
 TURNS = (np.pi / 2, np.pi, -np.pi / 2)  # radians, x to y
 # The finder tells how most faces lie. One that it took to lie otherwise has a first view of no confidence.
@@ -63,7 +63,8 @@ SMALLEST_TURNED = 16.0  # size of a found face, pixels, below which no turn make
 UPSIDE_DOWN = 0.6  # mean confidence of all views from which it does not (`docs/robustness.md`)
 UPRIGHT_SCORE = 0.85  # the finder's score from which it does not
 PROMISING = 0.3  # mean confidence of its first view upside down from which more follow, if the upright views had more
-SURER_TURNED = 0.05  # gain in mean confidence from which it does
+SURER_FOUND = 0.05  # gain in mean confidence from which another crop of a found face replaces the first one
+LARGER, LOWER = 1.3, 0.1  # box of a face of which the finder saw a part: what hides or turns a face raises its box
 
 
 def _check_kinds(weights: Any, localizer: Any, face_finder: Any, smallest: Any) -> None:
@@ -302,34 +303,35 @@ class FaceLandmarker:
             for k in turnable
             if tasks[k].found and tasks[k].score < UPRIGHT_SCORE and views[k].mean_confidence[0] < UPSIDE_DOWN
         ]
-        self._try_turns(tasks, views, overturned, (np.pi,), PROMISING, SURER_TURNED)
+        fit = measured_fits()[CenterFaceFinder.name] if self._finder is None else self._finder.fit
+        self._try(views, overturned, [[tasks[k].turned(np.pi, fit) for k in overturned]], PROMISING, SURER_FOUND)
+        parts = [k for k in turnable if tasks[k].found and views[k].mean_confidence[0] < UNSURE]
+        self._try(views, parts, [[tasks[k].larger(LARGER, LOWER) for k in parts]], PROMISING, SURER_FOUND)
         unsure = [
             k
             for k in turnable
             if views[k].mean_confidence[0] < UNSURE and not (tasks[k].found and sure[k] >= UNSURE_FOUND)
         ]
-        self._try_turns(tasks, views, unsure, TURNS, 1.0, SURER_BY)
+        self._try(views, unsure, [[tasks[k].turned(turn, fit) for k in unsure] for turn in TURNS], 1.0, SURER_BY)
         return views
 
-    def _try_turns(
-        self, tasks: Sequence[Task], views: list[View], faces: Sequence[int], turns: Sequence[float],
-        promising: float, surer_by: float,
-    ) -> None:  # fmt: skip
-        """View some faces in further turns; the surest one replaces a face's view where it is surer by `surer_by`.
+    def _try(
+        self, views: list[View], faces: Sequence[int], others: Sequence[Sequence[Task]], promising: float, gain: float
+    ) -> None:
+        """View some faces in other crops: lists of the faces' tasks. The surest one may replace a face's view.
 
-        It is viewed to the end where its first view is surer than the view that it may replace, or `promising`.
+        It is viewed to the end where its first view is surer than the view that it may replace, or `promising`, and
+        replaces it where it is surer by `gain`.
         """
         if not faces:
             return
-        fit = measured_fits()[CenterFaceFinder.name] if self._finder is None else self._finder.fit
-        turned = [[tasks[k].turned(turn, fit) for k in faces] for turn in turns]
-        first_views = [self._first_view(some) for some in turned]
+        first_views = [self._first_view(some) for some in others]
         surest = np.argmax([view.mean_confidence for view in first_views], axis=0)
-        for row, (k, turn) in enumerate(zip(faces, surest.tolist(), strict=True)):
-            first, reached = first_views[turn].select([row]), views[k].mean_confidence[0]
+        for row, (k, other) in enumerate(zip(faces, surest.tolist(), strict=True)):
+            first, reached = first_views[other].select([row]), views[k].mean_confidence[0]
             if first.mean_confidence[0] > min(reached, promising):
-                (view,) = self._viewed([turned[turn][row]], first)
-                if view.mean_confidence[0] > reached + surer_by:
+                (view,) = self._viewed([others[other][row]], first)
+                if view.mean_confidence[0] > reached + gain:
                     views[k] = view
 
     def _first_view(self, tasks: Sequence[Task]) -> View:
