@@ -22,7 +22,6 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
-from srn.inference.parts import SIDE, part_around
 from torch import nn
 
 from results import program
@@ -30,6 +29,7 @@ from srn.errors import SrnError
 from srn.face.geometry import Box
 from srn.inference.face_finder import CLOSEST, CUT, LARGEST_CLOSE, UNSURE, CenterFaceFinder
 from srn.inference.found_boxes import Found
+from srn.inference.parts import SIDE, part_around
 from srn.inference.proposals import CELL, ENLARGED, ProposalNetwork
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts
