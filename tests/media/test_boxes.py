@@ -74,6 +74,7 @@ def test_csv(tmp_path: Path, text: str) -> None:
         ("b.csv", "a.jpg,1,2,3,4,5\n", "line 1", "1 2 3 4 5"),
         ("b.csv", "a.jpg,10,2,3,4\n", "line 1", "10 2 3 4"),
         ("b.csv", "a.jpg,1,2,nan,4\n", "line 1", "1 2 nan 4"),
+        ("b.csv", 'a.jpg,1,2,"3\n4"\n', "line 2", "1 2 3 4"),
         ("b.json", '{"a.jpg": [[1, 2, 3, 4], [1, 2, 3]]}', "a.jpg, box 2", "1 2 3"),
         ("b.json", '{"a.jpg": [1, 2, 3]}', "a.jpg, box 1", "1 2 3"),
         ("b.json", '{"images": [{"path": "a.jpg", "faces": [{"box": [1, 2, 3]}]}]}', "a.jpg, box 1", "1 2 3"),

@@ -114,7 +114,7 @@ def _box(where: str, picture: str, values: Sequence[object]) -> Box:
             raise InputError.at(where, f"pixels up to {LARGEST_COORDINATE:g}", "more")
         return Box(x0, y0, x1, y1)
     except (ValueError, InputError) as error:
-        found = " ".join(str(value) for value in values)[:200] or f"only {picture[:200]!r}"
+        found = " ".join(" ".join(map(str, values)).split())[:200] or f"only {picture[:200]!r}"  # on one line
         raise DataError.at(where, "four numbers x0 < x1, y0 < y1 as 'x0, y0, x1, y1'", found) from error
 
 
