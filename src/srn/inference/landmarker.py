@@ -61,9 +61,10 @@ UNSURE_FOUND = 0.4  # mean confidence of it from which a found face lies as the 
 SMALLEST_TURNED = 16.0  # size of a found face, pixels, below which no turn makes it sure
 # A face that it took for upright may lie upside down: forehead and eyes pass for chin and mouth, even more so masked.
 UPSIDE_DOWN = 0.6  # mean confidence of all views from which it does not (`docs/robustness.md`)
-UPRIGHT_SCORE = 0.85  # the finder's score from which it does not
+UPRIGHT_SCORE = 0.85  # the finder's score from which `UNSURE` is enough
 PROMISING = 0.3  # mean confidence of its first view upside down from which more follow, if the upright views had more
-SURER_FOUND = 0.05  # gain in mean confidence from which another crop of a found face replaces the first one
+SURER_TURNED = 0.02  # gain in mean confidence from which it does
+SURER_FOUND = 0.05  # likewise, from which a larger crop of a found face replaces the first one
 LARGER, LOWER = 1.3, 0.1  # box of a face of which the finder saw a part: what hides or turns a face raises its box
 
 
@@ -301,18 +302,19 @@ class FaceLandmarker:
         overturned = [
             k
             for k in turnable
-            if tasks[k].found and tasks[k].score < UPRIGHT_SCORE and views[k].mean_confidence[0] < UPSIDE_DOWN
+            if tasks[k].found
+            and views[k].mean_confidence[0] < (UPSIDE_DOWN if tasks[k].score < UPRIGHT_SCORE else UNSURE)
         ]
         fit = measured_fits()[CenterFaceFinder.name] if self._finder is None else self._finder.fit
-        self._try(views, overturned, [[tasks[k].turned(np.pi, fit) for k in overturned]], PROMISING, SURER_FOUND)
-        parts = [k for k in turnable if tasks[k].found and views[k].mean_confidence[0] < UNSURE]
-        self._try(views, parts, [[tasks[k].larger(LARGER, LOWER) for k in parts]], PROMISING, SURER_FOUND)
+        self._try(views, overturned, [[tasks[k].turned(np.pi, fit) for k in overturned]], PROMISING, SURER_TURNED)
         unsure = [
             k
             for k in turnable
             if views[k].mean_confidence[0] < UNSURE and not (tasks[k].found and sure[k] >= UNSURE_FOUND)
         ]
         self._try(views, unsure, [[tasks[k].turned(turn, fit) for k in unsure] for turn in TURNS], 1.0, SURER_BY)
+        parts = [k for k in turnable if tasks[k].found and views[k].mean_confidence[0] < UNSURE]
+        self._try(views, parts, [[tasks[k].larger(LARGER, LOWER) for k in parts]], PROMISING, SURER_FOUND)
         return views
 
     def _try(
