@@ -33,7 +33,7 @@ class PartNetwork:
         """Map parts (B, 96, 96, 3) to the probability (B,) that the finder finds a face of 24 to 48 pixels in each."""
         images = np.ascontiguousarray(parts.transpose(0, 3, 1, 2), np.float32)
         logits = self._session.run(["logits"], {"image": images})[0]
-        return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+        return np.asarray((1 + np.tanh(logits / 2)) / 2, np.float32)  # the logistic function, which never overflows so
 
     def likely(self, image: ImageArray, centers: FloatArray, scale: float) -> npt.NDArray[np.bool_]:
         """Tell of points (K, 2), in pixels counted from the corner, which may be in a face at `scale`: a mask (K,)."""
