@@ -115,7 +115,7 @@ def test_mistakes(srn: Run, tmp_path: Path, pack: Path, weights: Path) -> None:
     out = tmp_path / "out"
     assert srn("hofs", "train", "--out", out, "--weights", weights).mistake.startswith("DATA: expected")
     recipe = srn("hofs", "train", "--out", out, "--data", pack, "--set", "lanes=0").mistake
-    assert recipe == "AgentConfig.lanes: expected a whole number of at least 1, found 0"
+    assert recipe == "AgentConfig.lanes: expected a whole number of at least 1 and below 10001, found 0"
     missing = tmp_path / "agent.safetensors"
     both = srn("hofs", "synthesize", missing, pack, "--out", out, "--videos", tmp_path).mistake
     assert both == "clips: expected one of DATA and --videos, found both"
