@@ -27,7 +27,7 @@ demo: $(CORE) ## set up without PyTorch and find the landmarks of a real portrai
 	@echo "The portrait with its landmarks, and the numbers:"
 	@ls -1 "$(CURDIR)/$(DEMO)"/*hopper* "$(CURDIR)/$(DEMO)/faces.json"
 
-test: $(DEV) ## set up everything and run the tests; ARGS="-k face" selects
+test: $(DEV) ## set up everything and run the tests; ARGS="-k face" selects, ARGS=--cov shows what they cover
 	$(BIN)/python -m pytest --numprocesses auto $(ARGS)
 
 test-lowest: ## run the tests with the lowest allowed versions, in .venv-lowest; EXTRAS=dev: with PyTorch
