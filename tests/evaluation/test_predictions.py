@@ -140,7 +140,8 @@ def test_clips(face: Shape, tmp_path: Path) -> None:
     assert result.clips[0].jitter > 1 / size
     assert result.summary()["ms"] is None
     (tmp_path / "one.jsonl").rename(tmp_path / "any.jsonl")
-    assert score_clips(tmp_path / "any.jsonl", clips[:1]).clips == result.clips[:1]
+    # As text: some scores are NaN, which equals nothing.
+    assert repr(score_clips(tmp_path / "any.jsonl", clips[:1]).clips) == repr(result.clips[:1])
     with pytest.raises(DataError, match="expected frames of the videos, such as one/000001, found none"):
         score_clips(tmp_path / "any.jsonl", clips)
 
