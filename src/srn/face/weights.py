@@ -121,7 +121,7 @@ CATALOGUE = (
         "904e3232f484d43c88c579ff90bb92b2469769b6b9d5bc30d05de6a126acbe85",
         10_987_960,
         3_200,
-        "robust-no-occlusion, fine-tuned as a tracker on patches at agent-0 (table 9 in small; frames seen)",
+        "robust-no-occlusion, fine-tuned as a tracker on patches put by agent-0 (table 9 in small; frames seen)",
     ),
     KnownWeights(
         "agent-0",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from srn.hofs.scenes import PAPER_PATCH_SIZE
 from srn.hofs.world import RewardKind
-from srn.model.config import EncoderName
+from srn.model.config import EncoderName, Size
 from srn.model.precision import Precision
 from srn.settings import Count, Index, NonNegative, Positive, Seed, Settings, Share, at_least, below
 
@@ -58,7 +58,7 @@ class AgentConfig(Settings):
     }  # fmt: skip
 
     transitions: Count = 20_000
-    lanes: Annotated[int, at_least(1), below(10_001)] = 16
+    lanes: Size = 16
     discount: Share = 0.9
     exploration_rate: Share = 0.1
     replay: Literal["multi-queue", "single-queue"] = "multi-queue"
