@@ -18,7 +18,6 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import onnx
 import torch
 from onnx import TensorProto, helper
 from onnx.numpy_helper import from_array
@@ -33,7 +32,7 @@ from srn.inference.parts import SIDE, part_around
 from srn.inference.proposals import CELL, ENLARGED, ProposalNetwork
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts
-from train_proposals import HELD_OUT, Array, Face, resized
+from train_proposals import HELD_OUT, Array, Face, resized, save_graph, training_parser
 
 LARGEST_SCENE, BATCH = 640, 96
 MASKS = np.array([[190, 210, 225], [235, 235, 235], [40, 40, 45]], np.uint8)
@@ -320,19 +319,12 @@ def export(network: nn.Sequential, path: Path) -> None:
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch"])
     graph = helper.make_graph(nodes, "parts", [image], [logits], [from_array(v, k) for k, v in values.items()])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    model.doc_string = ABOUT
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
+    save_graph(graph, ABOUT, path)
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("data", type=Path, help="folder of the data sets")
-    made.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file to write")
-    made.add_argument("--seed", type=int, default=0, help="seed of weights and scenes (default: 0)")
-    return made
+    return training_parser(__doc__, "folder of the data sets")
 
 
 def run(options: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from onnx import TensorProto, helper
+from onnx import GraphProto, TensorProto, helper
 from onnx.numpy_helper import from_array
 from torch import nn
 
@@ -214,18 +214,29 @@ def export(network: nn.Sequential, path: Path) -> None:
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", 1, "height/4", "width/4"])
     graph = helper.make_graph(nodes, "proposals", [image], [logits], [from_array(v, k) for k, v in values.items()])
+    save_graph(graph, ABOUT, path)
+
+
+def save_graph(graph: GraphProto, about: str, path: Path) -> None:
+    """Check a graph and write it as an ONNX file of opset 13 that says what it is about."""
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
-    model.doc_string = ABOUT
+    model.doc_string = about
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Describe the command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("data", type=Path, help="folder that holds unlabelled_faces/, 300W/ and occluders/")
+def training_parser(description: str | None, data: str) -> argparse.ArgumentParser:
+    """Make a parser with the options of every training of the face finder's networks; `data` describes their folder."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("data", type=Path, help=data)
     made.add_argument("--out", type=Path, required=True, metavar="FILE", help="the ONNX file to write")
     made.add_argument("--seed", type=int, default=0, help="seed of weights and scenes (default: 0)")
+    return made
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    made = training_parser(__doc__, "folder that holds unlabelled_faces/, 300W/ and occluders/")
     made.add_argument("--steps", type=int, default=1200, help="training steps (default: 1200)")
     return made
 
