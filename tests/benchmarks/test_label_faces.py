@@ -24,7 +24,7 @@ def test_a_face_is_labelled_and_noise_is_not(
     (pictures / "some").mkdir(parents=True)
     write_image(pictures / "some" / "face.png", image)
     write_image(pictures / "noise.png", np.random.default_rng(0).integers(0, 256, (96, 96, 3), dtype=np.uint8))
-    arguments = [str(pictures), "--labelled", str(labelled)]
+    arguments = [str(pictures), "--labelled", str(labelled), "--weights", "robust", "robust-int8"]
 
     assert label_faces.main(arguments) == 0
     (points,) = labelled.rglob("*.pts")
