@@ -99,9 +99,7 @@ def run(options: argparse.Namespace) -> None:
     scheme = landmarkers[0].localizer.scheme
     for name, other in zip(options.weights, (landmarker.localizer.scheme for landmarker in landmarkers), strict=True):
         if other != scheme:
-            raise InputError.at(
-                name, f"points of {scheme.name}, as {options.weights[0]}", landmarker.localizer.scheme.name
-            )
+            raise InputError.at(name, f"points of {scheme.name}, as {options.weights[0]}", other.name)
     table = options.labelled / TABLE
     rows: dict[str, list[str]] = {}
     if table.exists():
