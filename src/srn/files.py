@@ -56,7 +56,8 @@ FACES_JSON = _kind("JSON of faces", rb'\{"images":\[(\{"path":|\{"id":1,"file_na
 FACES_LINES = _kind("JSON lines of frames", rb'\{"frame":')  # without spaces, which other programs write
 FACES_CSV = _kind("a table of landmarks", rb"path,face,point")
 FACES_PARQUET = _kind("a Parquet table", rb"PAR1", is_text=False)
-POINTS = _kind("a .pts file", rb"version")
+POINTS_END = "} \n"  # the blank behind the brace, which no reader minds, tells found points from annotated ones
+POINTS = _kind("a .pts file", rb"version", end=POINTS_END.encode())
 NUMBERS_JSON = _kind("JSON of numbers", rb'\{\n "(n|name|evaluations|methods|weights|normalizer|command|versions)":')
 _SVG = (
     rb'<\?xml version="1.0" encoding="UTF-8"\?>\n<svg xmlns="http://www.w3.org/2000/svg" viewBox="[^"]*"><style>|'

@@ -22,7 +22,7 @@ from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
 from srn.inference.batch import detect_pictures
 from srn.media.pictures import read_image, write_image
-from srn.media.pts import read_pts
+from srn.media.pts import format_pts, read_pts
 
 from .conftest import coordinate_file
 
@@ -445,6 +445,23 @@ def test_point_files_never_go_beside_the_pictures(srn: Run, three: Path) -> None
     ran = srn("detect", three, "--out", three, "--format", "pts")
     assert ran.mistake == f"--out: expected another folder than the pictures' own, for .pts files, found {three}"
     assert (three / "a.pts").read_text() == "the annotation"
+
+
+def test_annotated_points_in_the_output_folder_are_kept(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    boxes, out = tmp_path / "boxes.json", tmp_path / "out"
+    arguments = ("detect", three, "--boxes", boxes, "--out", out, "--format", "pts", "--no-overlay")
+    assert srn(*arguments).code == 0
+    found = (out / "a.pts").read_bytes()
+    assert srn(*arguments).code == 0  # found points may be found again
+    for name in ("a.pts", "a_2.pts"):  # the second would be that of a further face
+        annotated = format_pts(read_pts(out / "a.pts"))
+        (out / name).write_text(annotated)
+        ran = srn(*arguments)
+        assert ran.code == 2
+        assert f"{out / name}, a .pts file that srn did not write (--force replaces it)" in ran.mistake
+        assert (out / name).read_text() == annotated
+        (out / "a.pts").write_bytes(found)
+    assert srn(*arguments, "--force").code == 0
 
 
 def test_coco(

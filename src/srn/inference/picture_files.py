@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -156,12 +157,17 @@ class DetectionWriter:
         for picture in self._pictures:
             if self.overlay:
                 inside.append((self._overlay_of(picture), OVERLAY))
-            if self._kind == "pts":
-                inside.append((self._out / f"{picture.stem}.pts", POINTS))
+        if self._kind == "pts":
+            inside += [(path, POINTS) for path in self._out.rglob("*.pts") if self._may_write(path)]
         json_name = self._json_to.name if isinstance(self._json_to, Path) else None
         for path, kind in inside:
             if os.path.lexists(path) or path.name == json_name:
                 yield Output(f"--out, {path.name}", path, kind)
+
+    def _may_write(self, path: Path) -> bool:
+        """Whether a file in `out` has the name of a first or further face's points (`point_files`)."""
+        stem = path.relative_to(self._out or "").with_suffix("")
+        return stem in self._place or stem.with_name(re.sub(r"_\d+$", "", stem.name) or stem.name) in self._place
 
     @property
     def _table(self) -> Path:
@@ -224,7 +230,7 @@ class DetectionWriter:
             if self._kind == "pts":
                 for name, shape in zip(point_files(picture, self._place), rendered.shapes, strict=False):
                     with noting(problems, picture.path):
-                        write_pts(self._out / name, shape)
+                        write_pts(self._out / name, shape, signed=True)
         return Written(picture, rendered.record, problems)
 
     def finish(self, found: Detection) -> Written:

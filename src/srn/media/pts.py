@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box, FloatArray
-from srn.files import write_atomically
+from srn.files import POINTS_END, write_atomically
 
 
 def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.NDArray[np.float64]:
@@ -39,15 +39,18 @@ def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.N
     return numbers.reshape(expected, 2) - 1.0
 
 
-def format_pts(shape: FloatArray) -> str:
-    """Format points (N, 2), 0-based picture pixels, as the text of a `.pts` file."""
+def format_pts(shape: FloatArray, *, signed: bool = False) -> str:
+    """Format points (N, 2), 0-based picture pixels, as the text of a `.pts` file.
+
+    With `signed` it shows that the points were found (`srn.files.POINTS`): found ones may be written over.
+    """
     lines = [f"{x:.3f} {y:.3f}" for x, y in np.asarray(shape) + 1.0]
-    return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
+    return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, POINTS_END if signed else "}\n"])
 
 
-def write_pts(path: str | os.PathLike[str], shape: FloatArray) -> None:
-    """Write points (N, 2), 0-based picture pixels, as a `.pts` file."""
-    write_atomically(path, format_pts(shape))
+def write_pts(path: str | os.PathLike[str], shape: FloatArray, *, signed: bool = False) -> None:
+    """Write points (N, 2), 0-based picture pixels, as a `.pts` file (`format_pts`)."""
+    write_atomically(path, format_pts(shape, signed=signed))
 
 
 def read_box_pts(path: str | os.PathLike[str]) -> Box:
