@@ -242,6 +242,12 @@ def test_the_frame_of_a_shape_shows_it_upright_and_tight(degrees: float) -> None
     np.testing.assert_allclose(seen, (upright - [0.0, 0.5]) * unit + SPEC.center, atol=1e-9)
 
 
+def test_the_crop_of_any_shape_is_turned_by_the_least_squares_similarity(rng: np.random.Generator) -> None:
+    shape, upright = rng.normal(size=(68, 2)) * 90 + [700, 400], rng.normal(size=(68, 2)) + [0.2, -0.1]
+    turn, crop = fit_similarity(shape, upright), CropGeometry.from_shape(shape, SPEC, upright).matrix
+    np.testing.assert_allclose(crop[:, 0] / np.hypot(*crop[:, 0]), turn[:, 0] / np.hypot(*turn[:, 0]), atol=1e-12)
+
+
 def test_displacement_of_a_crop_by_hand() -> None:
     right = CropGeometry.from_box(Box(100, 100, 200, 200), SPEC)
     assert right.displacement(right) == pytest.approx(0, abs=1e-12)

@@ -35,6 +35,14 @@ def test_a_picture_agrees_with_itself_whatever_its_size() -> None:
     assert agreement(blank, blank) == pytest.approx((1, 1))
 
 
+def test_the_signature_counts_colours() -> None:
+    picture = scenery(3, width=160, height=96)  # of so few pixels all count
+    counts = np.zeros((8, 8, 8))
+    for r, g, b in (picture.reshape(-1, 3) // 32).tolist():
+        counts[r, g, b] += 1
+    np.testing.assert_allclose(FrameSignature.of(picture).colors, np.sqrt(counts / counts.sum()).ravel(), rtol=1e-6)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_another_scene_is_a_cut_and_the_same_is_none(seed: int, rng: np.random.Generator) -> None:
     one, other = scenery(seed), scenery(seed + 100)

@@ -41,7 +41,8 @@ class Box:
 
     def __post_init__(self) -> None:
         corners: tuple[Any, ...] = self.x0, self.y0, self.x1, self.y1
-        if not all(isinstance(value, Real) for value in corners):
+        # The first comparison is fast: a tracked frame makes a dozen boxes.
+        if {*map(type, corners)} != {float} and not all(isinstance(value, Real) for value in corners):
             raise InputError.at("face box", "four numbers x0, y0, x1, y1", shown(corners))
         if not (all(map(math.isfinite, corners)) and self.x1 > self.x0 and self.y1 > self.y0):
             found = f"({self.x0:g}, {self.y0:g}, {self.x1:g}, {self.y1:g})"
@@ -50,7 +51,7 @@ class Box:
     @classmethod
     def around(cls, points: FloatArray) -> Box:
         """Return the tight box of points (N, 2): the face box that the networks are trained on."""
-        (x0, y0), (x1, y1) = np.min(points, axis=0).tolist(), np.max(points, axis=0).tolist()
+        (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
         return cls(x0, y0, x1, y1)
 
     @property
@@ -180,8 +181,9 @@ class CropGeometry:
 
         Only the orientation of the upright shape counts; it may be a mean shape.
         """
-        turn = fit_similarity(shape, upright_shape)
-        return cls.around(shape, spec, float(np.arctan2(turn[1, 0], turn[0, 0])))
+        a, b = shape - shape.mean(axis=0), upright_shape  # the angle of `fit_similarity`; to centre one is enough
+        sin, cos = float(a[:, 0] @ b[:, 1] - a[:, 1] @ b[:, 0]), float(np.vdot(a, b))
+        return cls.around(shape, spec, math.atan2(sin, cos))
 
     @classmethod
     def around(cls, shape: FloatArray, spec: CropSpec, angle: float) -> CropGeometry:
@@ -202,7 +204,7 @@ class CropGeometry:
         """Return the largest distance between corners of the two crops' face boxes, as a share of their size."""
         corners = self.spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (self.spec.face_size / 2)
         off = self.to_crop(placed.to_picture(corners)) - corners
-        return float(np.linalg.norm(off, axis=1).max() / self.spec.face_size)
+        return math.sqrt((off**2).sum(axis=1).max()) / self.spec.face_size
 
     @property
     def scale(self) -> float:

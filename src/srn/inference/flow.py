@@ -50,11 +50,12 @@ def affine_part(points: FloatArray, targets: FloatArray, weights: FloatArray) ->
     """
     basis = np.concatenate([points - points.mean(axis=0), np.ones((len(points), 1))], axis=1)
     fitted, agreement = np.asarray(points, dtype=np.float64), np.ones(len(points))
+    # A small regularizer towards pure translation keeps the fit defined if few points have weight.
+    moved, regular = targets - points, np.diag([1e-2, 1e-2, 0.0])
     for _ in range(_ROUNDS):
-        w = weights * agreement + 1e-9
-        # A small regularizer towards pure translation keeps the fit defined if few points have weight.
-        gram = basis.T @ (basis * w[:, None]) + np.diag([1e-2, 1e-2, 0.0])
-        fitted = points + basis @ np.linalg.solve(gram, basis.T @ ((targets - points) * w[:, None]))
+        weighted = basis.T * (weights * agreement + 1e-9)
+        _, motion = cv2.solve(weighted @ basis + regular, weighted @ moved)
+        fitted = points + basis @ motion
         agreement = _closeness(fitted, targets, _NEAR)
     return fitted
 

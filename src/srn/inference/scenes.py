@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,7 +17,8 @@ from srn.face.localizer import Float32Array
 WIDTH, HEIGHT = 32, 24
 
 
-class FrameSignature(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class FrameSignature:
     """A compact description of a frame."""
 
     thumbnail: Float32Array  # (24, 32, 3) in [0, 1]: the frame, reduced and blurred
@@ -28,10 +29,18 @@ class FrameSignature(NamedTuple):
         step = max(1, min(image.shape[:2]) // 96)
         part = np.ascontiguousarray(image[::step, ::step])
         small = cv2.GaussianBlur(cv2.resize(part, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), (0, 0), 1)
-        levels = (part >> 5).astype(np.int32)
-        counts = np.bincount((levels[..., 0] * 64 + levels[..., 1] * 8 + levels[..., 2]).ravel(), minlength=512)
-        shares = counts / counts.sum()
-        return cls(small.astype(np.float32) / np.float32(255), np.sqrt(shares).astype(np.float32))
+        counts = cv2.calcHist([part], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3).ravel()
+        return cls(small.astype(np.float32) / np.float32(255), np.sqrt(counts / counts.sum()).astype(np.float32))
+
+    @functools.cached_property
+    def layout(self) -> Float32Array:
+        """The thumbnail without its mean colour."""
+        return np.asarray(self.thumbnail - self.thumbnail.mean(axis=(0, 1)), np.float32)
+
+    @functools.cached_property
+    def details(self) -> Float32Array:
+        """The thumbnail without the overall brightness, which changes with the exposure."""
+        return np.asarray(self.thumbnail - np.median(self.thumbnail, axis=(0, 1)), np.float32)
 
 
 def agreement(one: FrameSignature, other: FrameSignature) -> tuple[float, float]:
@@ -40,7 +49,7 @@ def agreement(one: FrameSignature, other: FrameSignature) -> tuple[float, float]
     Layout is the correlation of the thumbnails in [-1, 1], independent of light and exposure. Colours is the
     Bhattacharyya coefficient in [0, 1], independent of motion.
     """
-    a, b = (frame.thumbnail - frame.thumbnail.mean(axis=(0, 1)) for frame in (one, other))
+    a, b = one.layout, other.layout
     # The constant keeps the noise of two blank frames from making them differ.
     power = float((a * a).sum() + 1e-3) * float((b * b).sum() + 1e-3)
     return (float((a * b).sum()) + 1e-3) / power**0.5, float(one.colors @ other.colors)
@@ -107,9 +116,7 @@ def changed_outside(one: FrameSignature, other: FrameSignature, boxes: list[Box]
         x0, y0 = np.maximum(np.floor(low), 0).astype(int)
         x1, y1 = np.maximum(np.ceil(high), 0).astype(int)
         away[y0:y1, x0:x1] = False
-    # Without the overall brightness, which changes with the exposure.
-    a, b = (frame.thumbnail - np.median(frame.thumbnail, axis=(0, 1)) for frame in (one, other))
-    return float((np.abs(a - b).max(axis=2) > 0.12)[away].sum() / away.size)
+    return float((np.abs(one.details - other.details).max(axis=2) > 0.12)[away].sum() / away.size)
 
 
 class FinderSchedule:

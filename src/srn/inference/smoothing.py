@@ -22,12 +22,15 @@ def similar_part(points: FloatArray, values: FloatArray, weights: FloatArray) ->
     """
     weights = weights if weights.sum() > 0 else np.ones(len(points))
     weights = weights / weights.sum()
-    u, v = (array[:, 0] + 1j * array[:, 1] for array in (points, values))
-    u_mean, v_mean = (weights * u).sum(), (weights * v).sum()
-    power = float((weights * np.abs(u - u_mean) ** 2).sum())
-    a = (weights * np.conj(u - u_mean) * (v - v_mean)).sum() / power if power > 0 else 0.0
-    fitted = a * (u - u_mean) + v_mean
-    return np.stack([fitted.real, fitted.imag], axis=1)
+    u, v = (np.ascontiguousarray(array, np.float64).view(np.complex128)[:, 0] for array in (points, values))
+    u_mean = weights @ u
+    u = u - u_mean
+    weighted = weights * u  # their sum is 0, so that the mean of v adds nothing to their product with it
+    power = float(np.vdot(weighted, u).real)
+    a = (
+        np.vdot(weighted, v) / power if power > 1e-24 * abs(u_mean) ** 2 else 0.0
+    )  # below it, one place but for rounding
+    return np.asarray(a * u + weights @ v, np.complex128)[:, None].view(np.float64)
 
 
 def smoothing_factor(cutoff: float | FloatArray, dt: float) -> Float64Array:

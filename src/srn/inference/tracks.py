@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -109,11 +110,12 @@ class Observation:
     hidden: Float32Array  # (H,) recurrent state of the network
     visibility: Float32Array | None
     confidence: Float32Array | None
+    covariance: Float32Array | None = None  # (N, 2, 2)
     # (N, 2) half the difference between the mirrored and the plain view, crop pixels, averaged over time
     mirror_offset: Float64Array | None = None
     since_mirrored: int = 0  # frames
 
-    @property
+    @functools.cached_property
     def mean_confidence(self) -> float | None:
         return None if self.confidence is None else float(self.confidence.mean())
 
@@ -211,7 +213,7 @@ class Track:
             return None
         fade = np.float32(np.exp(-away / self.config.fade_s)) if self.lost else np.float32(1)
         landmarks = self.smoothed if self.config.smooth else self.shape
-        visibility, confidence = self.last.visibility, self.last.confidence
+        visibility, confidence, covariance = self.last.visibility, self.last.confidence, self.last.covariance
         return Face(
             landmarks=landmarks,
             visibility=None if visibility is None else visibility * np.float32(not self.lost),
@@ -221,6 +223,7 @@ class Track:
             scheme=scheme,
             track_id=self.number,
             state="predicted" if self.lost else "seen",
+            covariance=None if covariance is None else covariance / fade**2,
         )
 
     def _filtered(self) -> Float64Array:
