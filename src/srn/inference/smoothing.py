@@ -27,9 +27,8 @@ def similar_part(points: FloatArray, values: FloatArray, weights: FloatArray) ->
     u = u - u_mean
     weighted = weights * u  # their sum is 0, so that the mean of v adds nothing to their product with it
     power = float(np.vdot(weighted, u).real)
-    a = (
-        np.vdot(weighted, v) / power if power > 1e-24 * abs(u_mean) ** 2 else 0.0
-    )  # below it, one place but for rounding
+    together = power <= 1e-24 * abs(u_mean) ** 2  # all points in one place, but for rounding
+    a = 0.0 if together else np.vdot(weighted, v) / power
     return np.asarray(a * u + weights @ v, np.complex128)[:, None].view(np.float64)
 
 
