@@ -22,12 +22,15 @@ class Prediction(NamedTuple):
         visibility: (B, N) probability that each point is visible; None if the network does not predict it.
         expected_error: (B, N) expected distance of each point from its true position, in face units; None if the
             network does not predict it.
+        error_direction: (B, N, 2) direction of each point's error (`srn.face.ellipse`), in the crop's coordinates; None
+            if the network does not predict it.
     """
 
     shapes: Float32Array
     hidden: Float32Array
     visibility: Float32Array | None
     expected_error: Float32Array | None
+    error_direction: Float32Array | None = None
 
 
 class Localizer(Protocol):

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError, MissingDependencyError, check_count, check_number, shown
+from srn.face import ellipse
 from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
@@ -40,6 +41,9 @@ class Face:
         track_id: number of the track in a video, from 1; None in a picture.
         state: `seen`, or `predicted`: a tracked face that this frame does not show, at its predicted position.
         inside: (N,) bool, whether each point lies inside the picture; None if the picture's size is not known.
+        covariance: (N, 2, 2) float32, covariance of each point's error, x before y, picture pixels^2; its trace is the
+            expected square of the distance to the true point (`srn.face.ellipse`). None if the weights do not predict
+            it. That of a smoothed track is of the last view alone, and grows while the face is lost.
 
     Raises:
         InputError: an array has the wrong shape or a value is out of range.
@@ -66,6 +70,7 @@ class Face:
     track_id: int | None = None
     inside: npt.NDArray[np.bool_] | None = None
     state: FaceState = "seen"
+    covariance: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         n = self.scheme.n_points
@@ -85,6 +90,12 @@ class Face:
             if inside.shape != (n,):
                 raise InputError.at("Face.inside", f"({n},)", str(inside.shape))
             object.__setattr__(self, "inside", inside)
+        if self.covariance is not None:
+            covariance = _read_only_copy("covariance", self.covariance, np.float32)
+            if covariance.shape != (n, 2, 2) or not ellipse.are_covariances(covariance):
+                expected = f"({n}, 2, 2), symmetric and positive semi-definite"
+                raise InputError.at("Face.covariance", expected, str(covariance.shape))
+            object.__setattr__(self, "covariance", covariance)
         if self.state not in get_args(FaceState):
             raise InputError.at("Face.state", f"one of {', '.join(get_args(FaceState))}", repr(self.state))
         check_number("Face.score", self.score, "a number within [0, 1]", least=0, most=1)
@@ -92,7 +103,7 @@ class Face:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Face):
             return NotImplemented
-        arrays = ("landmarks", "visibility", "confidence")
+        arrays = ("landmarks", "visibility", "confidence", "covariance")
         same_arrays = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
         return same_arrays and self._rest == other._rest
 
@@ -163,7 +174,8 @@ class Face:
     def to_dict(self) -> dict[str, Any]:
         """Return plain lists and numbers, as in the JSON of `srn detect` and `srn track`.
 
-        `track_id` and `state` are there in a video, `inside` only if a point lies outside the picture.
+        `track_id` and `state` are there in a video, `inside` only if a point lies outside the picture, `covariance`, as
+        xx, xy, yy of each point, only if it is known.
         """
 
         def rounded(values: npt.NDArray[np.floating] | None, digits: int) -> list[Any] | None:
@@ -177,6 +189,7 @@ class Face:
             "confidence": rounded(self.confidence, 4),
             **({} if self.track_id is None else {"track_id": self.track_id, "state": self.state}),
             **({} if self.inside is None or self.inside.all() else {"inside": self.inside.tolist()}),
+            **({} if self.covariance is None else {"covariance": rounded(ellipse.entries(self.covariance), 4)}),
         }
 
     @classmethod
@@ -199,6 +212,7 @@ class Face:
         face = cls(
             values["landmarks"], values["visibility"], values["confidence"], box, values["score"], scheme,
             values.get("track_id"), values.get("inside"), values.get("state", "seen"),
+            None if values.get("covariance") is None else ellipse.matrices(values["covariance"]),
         )  # fmt: skip
         with np.errstate(over="ignore"):
             if not np.isfinite(face.landmarks * 1000).all():  # rounded, as `to_dict` does, they would not be finite

@@ -375,7 +375,10 @@ class FaceLandmarker:
         # `BoxFit` knows how the finder took the face to lie; if it lies otherwise, its box is that of its landmarks.
         mistaken = task.found and math.cos(_angle(view.geometries[0]) - task.angle) < math.sqrt(0.5)
         box = Box.around(view.shapes[0]) if mistaken else task.box
-        face = Face(view.shapes[0], visibility, confidence, box, task.score, self.localizer.scheme)
+        covariance = chosen(view.covariance, 0)
+        face = Face(
+            view.shapes[0], visibility, confidence, box, task.score, self.localizer.scheme, covariance=covariance
+        )
         return face.within(*task.image.shape[:2])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError
+from srn.face import ellipse
 from srn.face.geometry import Box, CropGeometry, CropSpec, Float64Array, FloatArray, ImageArray, flip_points
 from srn.face.localizer import Float32Array, Localizer, Prediction, confidence_from_error
 
@@ -25,7 +27,8 @@ EARLIER_VIEW = 0.4  # weight of a view relative to the next one, at equal expect
 class View:
     """Predictions for B faces of N landmarks, each seen in one crop. See `Prediction` for what is None.
 
-    `shapes` (B, N, 2) are in picture pixels, `expected_error` (B, N) is in face units of the crop.
+    `shapes` (B, N, 2) are in picture pixels, `expected_error` (B, N) is in face units of the crop, `error_direction`
+    (B, N, 2) is in the picture's coordinates.
     """
 
     geometries: tuple[CropGeometry, ...]
@@ -33,6 +36,14 @@ class View:
     visibility: Float32Array | None
     expected_error: Float32Array | None
     hidden: Float32Array
+    error_direction: Float32Array | None = None
+
+    @property
+    def covariance(self) -> Float32Array | None:
+        """(B, N, 2, 2) covariance of each point's error, picture pixels^2; None without `error_direction`."""
+        if self.error_direction is None or self.expected_error is None:
+            return None
+        return ellipse.covariance(self.expected_error * self.face_unit, self.error_direction).astype(np.float32)
 
     @property
     def face_unit(self) -> Float32Array:
@@ -59,6 +70,7 @@ class View:
             chosen(self.visibility, rows),
             chosen(self.expected_error, rows),
             self.hidden[rows],
+            chosen(self.error_direction, rows),
         )
 
 
@@ -92,8 +104,27 @@ def combined(views: Sequence[View]) -> View:
         shapes=np.einsum("kbn,kbnd->bnd", weights, np.stack([view.shapes for view in views])),
         visibility=mean(visibility) if len(visibility) == len(views) else last.visibility,
         expected_error=mean(errors) / last.face_unit,
+        error_direction=_mean_direction([view.error_direction for view in views], weights, np.stack(errors)),
     )
     return result if len(views) < 2 else _doubted(result, np.linalg.norm(last.shapes - views[-2].shapes, axis=-1))
+
+
+def _mean_direction(
+    directions: Sequence[Float32Array | None], weights: Float64Array, errors: FloatArray
+) -> Float32Array | None:
+    """Average the directions of K views or predictions as their covariances are: None if one of them has none.
+
+    Args:
+        directions: (B, N, 2) each.
+        weights: (K, B, N), or of a shape that stands for it, of the points.
+        errors: (K, B, N) expected errors in one unit.
+    """
+    given = [direction for direction in directions if direction is not None]
+    if len(given) < len(directions):
+        return None
+    shares = weights * np.maximum(errors, 1e-6).astype(np.float64) ** 2
+    shares = shares / shares.sum(axis=0)
+    return np.asarray(np.einsum("kbn,kbnd->bnd", shares, np.stack(given)), np.float32)
 
 
 def _doubted(view: View, apart: Float64Array) -> View:
@@ -206,11 +237,19 @@ class Looker:
         def renumbered(values: Float32Array | None) -> Float32Array | None:
             return None if values is None else np.where(mirrored[:, None], values[:, mirror], values)
 
-        return Prediction(shapes, found.hidden, renumbered(found.visibility), renumbered(found.expected_error))
+        direction = found.error_direction
+        if direction is not None:
+            direction = np.where(mirrored[:, None, None], ellipse.mirrored(direction[:, mirror]), direction)
+        visibility, error = renumbered(found.visibility), renumbered(found.expected_error)
+        return Prediction(shapes, found.hidden, visibility, error, direction)
 
 
 def _mean(one: Prediction, other: Prediction) -> Prediction:
     """Average two predictions; the state is that of the first."""
+    direction = None
+    if one.expected_error is not None and other.expected_error is not None:
+        directions, errors = (one.error_direction, other.error_direction), (one.expected_error, other.expected_error)
+        direction = _mean_direction(directions, np.ones((2, 1, 1)), np.stack(errors))
 
     def mean(a: Float32Array | None, b: Float32Array | None) -> Float32Array | None:
         return None if a is None or b is None else (a + b) / np.float32(2)
@@ -220,6 +259,7 @@ def _mean(one: Prediction, other: Prediction) -> Prediction:
         one.hidden,
         mean(one.visibility, other.visibility),
         mean(one.expected_error, other.expected_error),
+        direction,
     )
 
 
@@ -230,6 +270,9 @@ def _in_picture(prediction: Prediction, geometries: Sequence[CropGeometry], iter
         raise InputError.at("iterations", f"at least 1 and at most {last}, which the weights run", str(wanted))
     in_crop = prediction.shapes[:, wanted - 1].astype(np.float64)
     shapes = [geometry.to_picture(shape) for geometry, shape in zip(geometries, in_crop, strict=True)]
-    return View(
-        tuple(geometries), np.stack(shapes), prediction.visibility, prediction.expected_error, prediction.hidden
-    )
+    direction = prediction.error_direction
+    if direction is not None:
+        turns = np.array([[math.atan2(g.matrix[1, 0], g.matrix[0, 0])] for g in geometries])  # picture to crop
+        direction = ellipse.rotated(direction, -turns)
+    visibility, error = prediction.visibility, prediction.expected_error
+    return View(tuple(geometries), np.stack(shapes), visibility, error, prediction.hidden, direction)

@@ -192,7 +192,8 @@ class OnnxLocalizer(Reopened):
         visibility = found.get("visibility")
         if visibility is not None:
             visibility = np.minimum(visibility, 1)  # ONNX Runtime's Sigmoid exceeds 1 by a rounding, as at 17.844
-        return Prediction(found["shapes"], found["hidden_out"], visibility, found.get("expected_error"))
+        error, direction = found.get("expected_error"), found.get("error_direction")
+        return Prediction(found["shapes"], found["hidden_out"], visibility, error, direction)
 
 
 def _check_arithmetic(

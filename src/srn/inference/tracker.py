@@ -270,11 +270,14 @@ class FaceTracker:
             iterations=self.config.iterations,
             mirrored=[k >= len(candidates) - mirrored for k in range(len(candidates))],
         )
-        visibility, confidence = view.visibility, view.confidence
+        visibility, confidence, covariance = view.visibility, view.confidence, view.covariance
         return [
-            Observation(candidate, view.shapes[k], view.hidden[k], chosen(visibility, k), chosen(confidence, k))
+            Observation(
+                candidate, view.shapes[k], view.hidden[k],
+                chosen(visibility, k), chosen(confidence, k), chosen(covariance, k),
+            )
             for k, candidate in enumerate(candidates)
-        ]
+        ]  # fmt: skip
 
     def _states(self, candidates: list[Candidate]) -> Float32Array | None:
         """Recurrent states (B, H) that the frame before has left; zeros for faces placed by the finder."""

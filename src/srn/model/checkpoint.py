@@ -115,8 +115,8 @@ def adapted(
 
     The size of the face in the crop, the number of iterations and the recurrence (equation 13) may differ without
     changing any weight. Additional residual blocks begin as identities. With another initial shape (`coarse_shape`,
-    `hourglass`), other landmarks or a visibility head, the layers made for the old ones begin anew, and the rest is
-    kept, expected errors included. Other landmarks need their mean shape (N, 2), normalized as for
+    `hourglass`), other landmarks, a visibility head or an error direction, the layers made for the old ones begin anew,
+    and the rest is kept, expected errors included. Other landmarks need their mean shape (N, 2), normalized as for
     `StructuralRelationNetwork`.
 
     Raises:
@@ -126,7 +126,7 @@ def adapted(
     deeper = all(new >= now for new, now in zip(config.blocks, old.blocks, strict=True))
     names = (
         "preset", "face_size", "iterations", "recurrence", "blocks", "coarse_shape", "hourglass", "scheme_name",
-        "visibility_width",
+        "visibility_width", "error_direction",
     )  # fmt: skip
     if not deeper or dataclasses.replace(config, **{name: getattr(old, name) for name in names}) != old:
         raise InputError.at("initial weights", f"the network {config.to_json()}", old.to_json())

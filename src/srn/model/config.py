@@ -69,6 +69,7 @@ class ModelConfig(Architecture):
         point_heads: whether visibility and expected error are predicted for each point.
         visibility_width: width of a visibility head of its own, which also reads the samples of the maps (`shared-map`
             only); 0: visibility comes from the point heads.
+        error_direction: whether the direction of each point's error is predicted beside its size (`DirectionHead`).
         recurrence: `iteration`: h goes from iteration to iteration (eq. 5); `frame`: every iteration reads the state
             that the previous frame left (eq. 13).
         stem_channels, map_channels: channels of the stem and of the pyramid's levels at strides 4, 8 and 16.
@@ -78,7 +79,12 @@ class ModelConfig(Architecture):
     title: ClassVar[str] = "model config"
     file_kind: ClassVar[str] = "a network's description as JSON"
     stored_names: ClassVar[Mapping[str, str]] = {"crop_size": "frame_size"}
-    absent_means: ClassVar[Mapping[str, Any]] = {"hourglass": False, "blocks": (2, 2, 2), "visibility_width": 0}
+    absent_means: ClassVar[Mapping[str, Any]] = {
+        "hourglass": False,
+        "blocks": (2, 2, 2),
+        "visibility_width": 0,
+        "error_direction": False,
+    }
 
     preset: str = "robust"
     scheme_name: str = "ibug68"
@@ -100,6 +106,7 @@ class ModelConfig(Architecture):
     hourglass: bool = False
     point_heads: bool = True
     visibility_width: Annotated[Index, below(10_001)] = 48
+    error_direction: bool = False
     recurrence: Literal["iteration", "frame"] = "iteration"
     stem_channels: Size = 24
     map_channels: tuple[Size, Size, Size] = (32, 64, 128)
@@ -115,6 +122,8 @@ class ModelConfig(Architecture):
             raise InputError.at("crop_size", "a multiple of 16 with the shared map", str(self.crop_size))
         if self.visibility_width and not (self.point_heads and self.encoder == "shared-map"):
             raise InputError.at("visibility_width", "0 without point heads and shared map", str(self.visibility_width))
+        if self.error_direction and not self.point_heads:
+            raise InputError.at("error_direction", "point heads, which predict the size of the error", "none")
         if self.hourglass and self.coarse_shape:
             raise InputError.at("initial shape", "one of coarse_shape and hourglass", "both")
         scheme_by_name(self.scheme_name)

@@ -23,7 +23,7 @@ from srn.files import write_atomically
 from srn.model.checkpoint import load_network, network_from
 from srn.model.config import ModelConfig
 from srn.model.graph import stored
-from srn.model.network import StructuralRelationNetwork
+from srn.model.network import StructuralRelationNetwork, direction_of
 from srn.model.network_graph import NetworkGraph
 from srn.model.quantize import quantized
 from srn.model.usage import usage
@@ -46,7 +46,8 @@ def _outputs(network: StructuralRelationNetwork, inputs: Sequence[Tensor]) -> tu
     if output.visibility is None or output.log_scale is None:
         return output.shapes, output.hidden
     # The density of the error vector is exp(-|e| / b) / (2 pi b^2); its mean length is 2 b.
-    return output.shapes, output.hidden, torch.sigmoid(output.visibility), 2 * torch.exp(output.log_scale)
+    known = (output.shapes, output.hidden, torch.sigmoid(output.visibility), 2 * torch.exp(output.log_scale))
+    return known if output.tendency is None else (*known, direction_of(output.tendency))
 
 
 def _inputs(network: StructuralRelationNetwork, batch: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:

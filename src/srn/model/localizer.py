@@ -12,7 +12,7 @@ from srn.errors import InputError
 from srn.face.geometry import ImageArray
 from srn.face.localizer import Float32Array, Prediction
 from srn.model.checkpoint import load_network
-from srn.model.network import StructuralRelationNetwork
+from srn.model.network import StructuralRelationNetwork, direction_of
 from srn.model.precision import Precision, runs_low
 
 
@@ -50,11 +50,14 @@ class TorchLocalizer:
         image = torch.from_numpy(np.ascontiguousarray(crops.transpose(0, 3, 1, 2))).to(device).float() / 255
         with torch.autocast(device.type, torch.bfloat16, enabled=self._low):
             output = self._network(image, tensor(initial_shape), tensor(hidden), tensor(initial_weight))
-        visibility = expected_error = None
+        visibility = expected_error = direction = None
         if output.visibility is not None and output.log_scale is not None:
             visibility = torch.sigmoid(output.visibility.float()).cpu().numpy()
             expected_error = 2 * torch.exp(output.log_scale.float()).cpu().numpy()
-        return Prediction(output.shapes.cpu().numpy(), output.hidden.float().cpu().numpy(), visibility, expected_error)
+        if output.tendency is not None:
+            direction = direction_of(output.tendency.float()).cpu().numpy()
+        shapes, state = output.shapes.cpu().numpy(), output.hidden.float().cpu().numpy()
+        return Prediction(shapes, state, visibility, expected_error, direction)
 
 
 def load_localizer(weights: str | Path, *, threads: int | None = None, device: str = "cpu") -> TorchLocalizer:

@@ -18,6 +18,9 @@ from srn.model.non_local import NonLocalBlock
 VISIBLE = 1.5
 """Initial logit of a point being visible: most are."""
 
+TINY = 1e-12
+"""Added to |v|^2: a length of 0 has no derivative."""
+
 
 class CascadeOutput(NamedTuple):
     """Output of the network for a batch of faces: `shapes` and `hidden` as of a `Prediction`.
@@ -27,6 +30,7 @@ class CascadeOutput(NamedTuple):
         visibility: (B, N) logits of each point being visible; None without point heads.
         log_scale: (B, N) logarithm of the scale of the error, in face units; None without point heads.
         heatmaps: (B, N, S/4, S/4) logits of the hourglass; None without one, and in clips.
+        tendency: (B, N, 2) v of `DirectionHead`; None without one.
     """
 
     shapes: Tensor
@@ -35,6 +39,7 @@ class CascadeOutput(NamedTuple):
     visibility: Tensor | None
     log_scale: Tensor | None
     heatmaps: Tensor | None = None
+    tendency: Tensor | None = None
 
 
 class _PointHeads(nn.Module):
@@ -75,6 +80,39 @@ class VisibilityHead(nn.Module):
         return (torch.relu(code) * self.weight).sum(-1) + self.bias
 
 
+class DirectionHead(nn.Module):
+    """Direction of each point's error, from the last features and the shape: v (B, N, 2), in the crop's coordinates.
+
+    The error model is that of `srn.face.ellipse`, with A = exp(V) / cosh|v| and V = [[v1, v2], [v2, -v1]]. By the
+    closed form exp(V) = cosh|v| + V sinh|v| / |v|, its direction is d = v tanh|v| / |v|. The eigenvalues of V are |v|
+    and -|v|, so that exp(|v|) is the ratio of the ellipse's axes. A new head says v = 0: round.
+    """
+
+    def __init__(self, config: ModelConfig, width: int = 32) -> None:
+        super().__init__()
+        n = config.scheme.n_points
+        self.local = nn.Linear(config.landmark_features, width)
+        self.whole = nn.Linear(config.hidden_size, width, bias=False)
+        self.place = nn.Linear(2 * n, width, bias=False)
+        self.weight = nn.Parameter(torch.zeros(n, width, 2))
+        self.bias = nn.Parameter(torch.zeros(n, 2))
+
+    def forward(self, relational: Tensor, hidden: Tensor, placed: Tensor) -> Tensor:
+        """Return v (B, N, 2) from R (B, N, F), the state (B, H) and the last shape (B, N, 2) in face units.
+
+        No gradient reaches what it reads: it moves neither points nor what else is said of them.
+        """
+        whole = self.whole(hidden.detach()) + self.place(placed.detach().flatten(1))
+        code = torch.relu(self.local(relational.detach()) + whole[:, None])
+        return torch.einsum("bnw,nwo->bno", code, self.weight) + self.bias
+
+
+def direction_of(tendency: Tensor) -> Tensor:
+    """Return d = v tanh|v| / |v| of a `DirectionHead`'s v, (..., 2); its length is below 1."""
+    length = (tendency.square().sum(-1, keepdim=True) + TINY).sqrt()
+    return tendency * (torch.tanh(length) / length)
+
+
 class StructuralRelationNetwork(nn.Module):
     """SRN as published (`PRESETS['paper']`) and in a lighter form (`PRESETS['robust']`).
 
@@ -102,6 +140,7 @@ class StructuralRelationNetwork(nn.Module):
         self.hourglass = HourglassInitializer(scheme.n_points) if config.hourglass else None
         self.point_heads = _PointHeads(config) if config.point_heads else None
         self.visibility_head = VisibilityHead(config) if config.visibility_width else None
+        self.direction_head = DirectionHead(config) if config.error_direction else None
 
     def _coarse_head(self) -> nn.Sequential:
         cells = (self.config.crop_size // 16) ** 2
@@ -185,4 +224,8 @@ class StructuralRelationNetwork(nn.Module):
                 (visibility,) = visible
             else:
                 visibility = self.visibility_head(sampled, relational, state)
-        return CascadeOutput(torch.stack(shapes, dim=1), state, start, visibility, log_scale)
+        tendency = None
+        if self.direction_head is not None:
+            placed = (shape - self.config.crop_spec.center) / face_size
+            tendency = self.direction_head(relational, state, placed)
+        return CascadeOutput(torch.stack(shapes, dim=1), state, start, visibility, log_scale, None, tendency)

@@ -22,7 +22,7 @@ from srn.model.encoder import FINE, MIDDLE, PATCH, PatchEncoder, ResidualBlock, 
 from srn.model.graph import Graph
 from srn.model.hourglass import Bottleneck, Hourglass, HourglassInitializer
 from srn.model.hsrm import COMPONENT_REGIONS, HierarchicalStructuralRelation
-from srn.model.network import StructuralRelationNetwork
+from srn.model.network import TINY, DirectionHead, StructuralRelationNetwork
 from srn.model.non_local import NonLocalBlock
 from srn.model.sampling import Grid
 
@@ -71,6 +71,9 @@ class NetworkGraph:
         if self._network.point_heads is not None:
             self._point_heads(relational, state, partial(self._read, maps, samples))
             outputs |= {"visibility": [n], "expected_error": [n]}
+        if self._network.direction_head is not None:
+            self._direction(self._network.direction_head, relational, state, shape)
+            outputs |= {"error_direction": [n, 2]}
         size = config.crop_size
         inputs = {
             "image": [3, size, size],
@@ -333,3 +336,20 @@ class NetworkGraph:
         g.add("Sigmoid", visible, output="visibility")
         # The density of the error vector is exp(-|e| / b) / (2 pi b^2); its mean length is 2 b.
         g.add("Mul", g.add("Exp", g.reshape(scale, -1, self._n)), g.constant(2), output="expected_error")
+
+    def _direction(self, head: DirectionHead, relational: str, state: str, shape: str) -> None:
+        """Add the direction of each point's error."""
+        g, n, config = self._g, self._n, self._config
+        rows = g.reshape(relational, -1, config.landmark_features)
+        placed = g.add("Sub", shape, g.constant(config.crop_spec.center))
+        placed = g.reshape(g.add("Mul", placed, g.constant(1 / config.face_size)), -1, 2 * n)
+        weight = g.join(*(g.parameter(layer, "weight") for layer in (head.whole, head.place)), axis=1)
+        whole = g.add("Gemm", g.join(state, placed, axis=1), weight, layer=head.whole, transB=1)
+        local = g.reshape(g.linear(rows, head.local), -1, n, head.weight.shape[1])
+        code = g.add("Relu", g.add("Add", local, g.add("Unsqueeze", whole, g.whole([1]))))
+        values = g.add("MatMul", g.add("Unsqueeze", code, g.whole([2])), g.parameter(head, "weight"))
+        tendency = g.add("Add", g.reshape(values, -1, n, 2), g.parameter(head, "bias"))
+        squared = g.add("ReduceSumSquare", tendency, g.whole([2]), keepdims=1)
+        length = g.add("Sqrt", g.add("Add", squared, g.constant(TINY)))
+        share = g.add("Div", g.add("Tanh", length), length)
+        g.add("Mul", tendency, share, output="error_direction")

@@ -47,4 +47,12 @@ def usage(config: ModelConfig, outputs: Sequence[str]) -> str:
             f"ratio = {2 * TOLERANCE:g} / maximum(expected_error, 2e-6)",
             "confidence = 1 - (1 + ratio) * exp(-ratio)",
         ]
+    if "error_direction" in outputs:
+        lines += [
+            f"error_direction (B, {n}, 2): d1, d2, where the error of a point goes; its covariance, crop pixels^2, is",
+            f"half = expected_error / 2 * {config.face_size:g}",
+            "covariance_xx = 3 * half**2 * (1 + d1)",
+            "covariance_xy = 3 * half**2 * d2",
+            "covariance_yy = 3 * half**2 * (1 - d1)",
+        ]
     return "\n".join(lines) + "\n"

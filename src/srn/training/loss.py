@@ -11,7 +11,7 @@ from torch.nn import functional
 from srn.face.scheme import LandmarkScheme
 from srn.model.config import ModelConfig
 from srn.model.hourglass import HourglassInitializer, heatmap_loss
-from srn.model.network import CascadeOutput
+from srn.model.network import TINY, CascadeOutput
 
 LossKind = Literal["distance", "squared"]
 """`distance`: point-to-point distance over the inter-ocular distance. `squared`: its square (equation 8)."""
@@ -42,6 +42,20 @@ def point_distances(shape: Tensor, target_shape: Tensor) -> Tensor:
     return ((shape - target_shape).square().sum(dim=-1) + 1e-8).sqrt()
 
 
+def directed_lengths(tendency: Tensor, error: Tensor) -> Tensor:
+    """Return |M^(-1/2) e| (...) of errors e (..., 2), where M = exp(V) has the determinant 1 (`DirectionHead`).
+
+    M^(-1) = cosh|v| - V sinh|v| / |v|. Over the scale b, the mean of these lengths is what the ellipse's shape changes
+    in the negative log-likelihood while its area stays. So the best shape is the same where b is too large, as on the
+    faces of the training, and where it is right; with the trace kept, a thin ellipse would make up for a large b.
+    """
+    length = (tendency.square().sum(-1) + TINY).sqrt()
+    x, y = error.unbind(-1)
+    product = tendency[..., 0] * (x * x - y * y) + 2 * tendency[..., 1] * x * y  # e' V e
+    squared = torch.cosh(length) * (x * x + y * y) - torch.sinh(length) / length * product
+    return (squared.clamp_min(0) + 1e-10).sqrt()
+
+
 def cascade_loss(
     output: CascadeOutput,
     target_shape: Tensor,
@@ -53,7 +67,7 @@ def cascade_loss(
     """Compute the loss of a batch with true shapes (B, N, 2), in crop pixels, and visibility (B, N).
 
     The mean cost over points and faces is summed over the iterations; the authors' `kind` is `distance`. The terms of
-    visibility, expected error and heat maps (`heatmap_loss`) have `heads_weight`.
+    visibility, expected error, its direction and heat maps (`heatmap_loss`) have `heads_weight`.
     """
     normalizer = interocular_normalizer(target_shape, config.scheme, config.face_size)
     distances = point_distances(output.shapes, target_shape[:, None]) / normalizer[:, None, None]  # (B, I, N)
@@ -73,6 +87,10 @@ def cascade_loss(
         log_scale = output.log_scale.float().clamp(-8, 2)
         scale = (error * torch.exp(-log_scale) + 2 * log_scale).mean()
         total = total + heads_weight * (visibility + scale)
+        if output.tendency is not None:
+            errors = (target_shape - output.shapes[:, -1].detach()) / config.face_size
+            cost = directed_lengths(output.tendency.float(), errors) * torch.exp(-log_scale.detach())
+            total = total + heads_weight * cost.mean()
     return LossTerms(
         total, distances[:, -1].detach().mean(), coarse.detach().mean(), visibility.detach(), scale.detach()
     )
