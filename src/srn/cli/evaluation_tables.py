@@ -36,7 +36,7 @@ def print_pair(first: Evaluation, second: Evaluation) -> None:
 
 
 def print_flags(result: Evaluation, name: str = "") -> None:
-    """Print what visibility and confidence are worth, where they are known."""
+    """Print what visibility and confidence are worth, where they are known, and which way the outline is off."""
     visibility = result.visibility_summary()
     if visibility is not None:
         prior = visibility["prior"]
@@ -48,6 +48,9 @@ def print_flags(result: Evaluation, name: str = "") -> None:
             f"NME of visible points {visibility['nme_visible']:.2%}, "
             f"of occluded points {visibility['nme_occluded']:.2%}"
         )
+    outline = result.outline_summary()
+    if outline is not None:
+        options.say(f"{name}outline: off by {outline['along']:.2%} along itself, {outline['across']:.2%} across")
     confidence = result.confidence_summary()
     if confidence is not None:
         options.say(f"{name}confidence: expected calibration error {confidence['expected_calibration_error']:.3f}")

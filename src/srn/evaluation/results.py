@@ -166,23 +166,48 @@ class Evaluation:
         """Compute the mean error of each facial component over the faces found.
 
         Returns:
-            By component: `points` (their number), `nme` and, if occlusion is annotated, `nme_visible` and
-            `nme_occluded`. Components without points in the scheme are left out. None without a scheme or a face.
+            By component: `points` (their number), `nme`, the parts `along` and `across` its contours (mean distances as
+            of `metrics.along_and_across`; not without contours or true points) and, if occlusion is annotated,
+            `nme_visible` and `nme_occluded`. Components without points in the scheme are left out. None without a
+            scheme or a face.
         """
         every, annotated = self.stacked("point_errors"), self.stacked("point_errors", "occluded")
         if self.scheme is None or every is None:
             return None
         summary: dict[str, dict[str, float | int]] = {}
+        directed = self._along_and_across()
         for name, points in self.scheme.components.items():
             if not points:
                 continue
             summary[name] = {"points": len(points), "nme": float(every[0][:, list(points)].mean())}
+            if directed is not None and (known := np.isfinite(directed[:, list(points), 0])).any():
+                along, across = directed[:, list(points)][known].mean(axis=0).tolist()
+                summary[name] |= {"along": along, "across": across}
             if annotated is not None:
                 errors, hidden = (part[:, list(points)] for part in annotated)
                 for key, mask in (("nme_visible", ~hidden), ("nme_occluded", hidden)):
                     if mask.any():
                         summary[name][key] = float(errors[mask].mean())
         return summary
+
+    def outline_summary(self) -> dict[str, float] | None:
+        """Return the mean errors `along` and `across` the outline of the faces found; None where it has no contour."""
+        directed = self._along_and_across()
+        if directed is None or self.scheme is None:
+            return None
+        outline = directed[:, list(self.scheme.part("jaw"))]
+        known = outline[np.isfinite(outline[..., 0])]
+        return dict(zip(("along", "across"), known.mean(axis=0).tolist(), strict=True)) if len(known) else None
+
+    def _along_and_across(self) -> npt.NDArray[np.float64] | None:
+        """Return `metrics.along_and_across` of the faces found, (F, N, 2), over the normalizer; None without any."""
+        stacked = self.stacked("landmarks", "target_landmarks")
+        if stacked is None or self.scheme is None:
+            return None
+        size = metrics.NORMALIZERS[self.normalizer]
+        pairs = list(zip(*stacked, strict=True))
+        scheme = self.scheme
+        return np.stack([metrics.along_and_across(p, t, scheme) / size(t, scheme) for p, t in pairs])
 
     def attribute_summary(self) -> dict[str, dict[str, Any]] | None:
         """Return `summary` of the faces with each attribute (WFLW: `pose`, `occlusion`, ...); None without any."""
@@ -246,6 +271,7 @@ class Evaluation:
             **(settings or {}),
             "intervals": self.intervals().to_dict() if self.results else None,
             "components": self.component_summary(),
+            "outline": self.outline_summary(),
             "attributes": self.attribute_summary(),
             "visibility": self.visibility_summary(),
             "confidence": self.confidence_summary(),

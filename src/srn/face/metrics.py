@@ -52,6 +52,35 @@ def nme(shape: FloatArray, target_shape: FloatArray, normalizer: float) -> float
     return float(np.linalg.norm(shape - target_shape, axis=-1).mean() / normalizer)
 
 
+def contour_directions(shape: FloatArray, scheme: LandmarkScheme) -> Float64Array:
+    """Return the direction (N, 2) of the contour through each point of a shape (N, 2), of length 1.
+
+    It is that from the point before to the point after; at an open end, that to the only neighbour. NaN for a point on
+    no contour, and where neighbours coincide.
+    """
+    sums = np.zeros((scheme.n_points, 2))
+    for _, indices, closed in scheme.contours:
+        line = shape[list(indices)]
+        steps = np.diff(line, axis=0, append=line[:1])  # from each point to the next
+        if not closed:
+            steps[-1] = 0
+        # A point that ends one contour and begins another, as the chin does, has a neighbour on each.
+        sums[list(indices)] += steps + np.roll(steps, 1, axis=0)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float64)
+
+
+def along_and_across(shape: FloatArray, target_shape: FloatArray, scheme: LandmarkScheme) -> Float64Array:
+    """Return how far each point of a shape (N, 2) is off along and across the true contour: (N, 2), pixels, 0 or more.
+
+    A point of the outline has no mark along it, so it is off along it more. NaN as in `contour_directions`.
+    """
+    direction, error = contour_directions(target_shape, scheme), shape - target_shape
+    along = (error * direction).sum(axis=1)
+    across = error[:, 1] * direction[:, 0] - error[:, 0] * direction[:, 1]
+    return np.abs(np.stack([along, across], axis=1))
+
+
 def failure_rate(errors: FloatArray, threshold: float) -> float:
     """Return the share of faces with an error above `threshold`; a face without a prediction has an infinite error."""
     return float((~(np.asarray(errors) <= threshold)).mean())  # a NaN is a failure, too

@@ -181,15 +181,15 @@ def _components(result: Evaluation) -> Markup:
     if chart is None or summary is None:
         return Markup()
     content = figure(on_a_page(chart), "Whiskers are 95 % intervals over faces. Left and right are the picture's.")
-    if not any("nme_occluded" in values for values in summary.values()):
-        return content
-    keys = ("nme", "nme_visible", "nme_occluded")
+    titles = {"nme": "NME %", "along": "along %", "across": "across %", "nme_visible": "visible %"}
+    titles |= {"nme_occluded": "occluded %"}
+    keys = [key for key in titles if any(key in values for values in summary.values())]
     rows = [
         [_words(name), str(values["points"]), *(_number(values.get(key, np.nan)) for key in keys)]
         for name, values in summary.items()
     ]
-    header = ["component", "points", "NME %", "visible %", "occluded %"]
-    return joined([content, table("Visible and occluded points by component", header, rows)])
+    header = ["component", "points", *(titles[key] for key in keys)]
+    return joined([content, table("Errors by component; along and across its contours", header, rows)])
 
 
 def _attributes(result: Evaluation) -> Markup:
