@@ -18,8 +18,7 @@ import argparse
 import dataclasses
 import math
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +29,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from head_training import BATCH, fit, shuffled, steps_of, watched
 from occlusion_flags import TRAINING, Flags, read_flags, stacked
 from results import program
 from srn.datasets.pack import FacePack
@@ -41,7 +41,6 @@ from srn.model.network import StructuralRelationNetwork, VisibilityHead
 from srn.synthesis.config import AugmentConfig
 from srn.training.stream import FaceStream
 
-BATCH = 32
 UNCOVERED = 0.3
 """Weight of the uncovered points of faces without flags: about one in a hundred is hidden by something real."""
 
@@ -49,7 +48,7 @@ CLEAN = AugmentConfig(second_pass=0.5, occluders=0, masks=0, noise_patch=0)
 OCCLUDED = AugmentConfig(second_pass=0.5)
 MORE_OCCLUDED = dataclasses.replace(OCCLUDED, masks=0.4, occluders=0.8)
 
-PEAK, WEIGHT_DECAY, DROPOUT, AVERAGING = 2e-3, 1e-2, 0.2, 0.99
+PEAK, WEIGHT_DECAY, DROPOUT = 2e-3, 1e-2, 0.2
 
 
 class Read(NamedTuple):
@@ -83,25 +82,16 @@ def read_crops(
     head = network.visibility_head
     assert head is not None
     hidden, doubtful = flags
-    spec, begin, parts, inputs = network.config.crop_spec, time.monotonic(), list[list[Tensor]](), list[Tensor]()
+    spec, parts = network.config.crop_spec, list[list[Tensor]]()
     # Two streams of the same crops: doubtful points are those whose visibility differs.
     streams = [
         FaceStream(dataclasses.replace(pack, occluded=points), spec, config, seed)
         for points in (hidden, hidden | doubtful)
     ]
-    hook = head.register_forward_pre_hook(lambda _, read: inputs.extend(read))
-    for first in range(0, count, BATCH):
-        one, other = ([stream[i] for i in range(first, min(first + BATCH, count))] for stream in streams)
-        images = torch.stack([face[0] for face in one]).float() / 255
-        visible, certain = (torch.stack([face[2] for face in faces]) for faces in (one, other))
-        inputs.clear()
-        with torch.autocast("cpu", torch.bfloat16):
-            network(images.contiguous(memory_format=torch.channels_last))
+    for batch in watched(network, head, streams, count):
+        visible, certain = batch.visible
         weight = (visible == certain).float() * torch.where(visible, uncovered, 1.0)
-        parts.append([*(t.half() for t in inputs), visible.float(), weight])
-        if first // BATCH % 20 == 0:
-            print(f"crop {first} of {count}, {time.monotonic() - begin:.0f} s", flush=True)
-    hook.remove()
+        parts.append([*(t.half() for t in batch.inputs), visible.float(), weight])
     return Read(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
 
@@ -112,7 +102,6 @@ class Learner:
         self.head, self.reads, self.rng = head, reads, np.random.default_rng(seed)
         some = torch.cat([read.samples[:: max(len(read.samples) // 150, 1)].flatten(0, 1) for read in reads]).float()
         self.mean, self.deviation = some.mean(0), some.std(0) + 0.05
-        self.steps = epochs * sum(max(len(read.visible) // BATCH, 1) for read in reads)
         self.epochs = epochs
 
     def logits(self, read: Read, rows: npt.NDArray[np.integer]) -> Tensor:
@@ -128,37 +117,20 @@ class Learner:
 
     def fit(self) -> None:
         """Learn, and leave the averaged weights in the head, for samples as they are."""
-        head = self.head
-        optimizer = torch.optim.AdamW(head.parameters(), lr=PEAK, weight_decay=WEIGHT_DECAY)
-        average = {name: tensor.clone() for name, tensor in head.state_dict().items()}
-        for step, (read, rows) in enumerate(self._batches()):
-            for group in optimizer.param_groups:
-                group["lr"] = PEAK * min((step + 1) / 50, (self.steps - step) / (0.6 * self.steps), 1.0)
+        head, sizes = self.head, [len(read.visible) for read in self.reads]
+
+        def cost(part: int, rows: npt.NDArray[np.int64]) -> Tensor:
+            read = self.reads[part]
             losses = functional.binary_cross_entropy_with_logits(
                 self.logits(read, rows), read.visible[rows], reduction="none"
             )
-            loss = (losses * read.weight[rows]).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            for name, tensor in head.state_dict().items():
-                average[name].lerp_(tensor, 1 - min(AVERAGING, (step + 1) / (step + 10)))
-            if step % 100 == 0:
-                print(f"step {step} of {self.steps}: loss {loss.item():.4f}", flush=True)
-        head.load_state_dict(average)
+            return (losses * read.weight[rows]).mean()
+
+        batches, steps = shuffled(sizes, self.epochs, self.rng, BATCH), steps_of(sizes, self.epochs, BATCH)
+        fit(head, batches, cost, steps, peak=PEAK, weight_decay=WEIGHT_DECAY)
         with torch.no_grad():
             head.look.weight.div_(self.deviation)
             head.local.bias.sub_(head.look.weight @ self.mean)
-
-    def _batches(self) -> Iterator[tuple[Read, npt.NDArray[np.int64]]]:
-        """Yield the batches of all epochs; each is of one part."""
-        for _ in range(self.epochs):
-            batches = [
-                (read, np.sort(rows))
-                for read in self.reads
-                for rows in np.array_split(self.rng.permutation(len(read.visible)), max(len(read.visible) // BATCH, 1))
-            ]
-            yield from (batches[k] for k in self.rng.permutation(len(batches)))
 
 
 def with_head(network: StructuralRelationNetwork, width: int) -> StructuralRelationNetwork:

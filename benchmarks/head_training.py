@@ -1,0 +1,102 @@
+"""Train one head of a network whose other weights stay: what it reads of crops, and the steps of learning from that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from srn.model.network import CascadeOutput, StructuralRelationNetwork
+from srn.training.stream import FaceStream
+
+BATCH = 32
+AVERAGING = 0.99
+
+
+class Watched(NamedTuple):
+    """A batch of crops through a network.
+
+    Attributes:
+        landmarks, visible: (B, N, 2) crop pixels and (B, N) of the crops of each stream.
+        inputs: what the watched module read.
+        output: of the network.
+    """
+
+    landmarks: list[Tensor]
+    visible: list[Tensor]
+    inputs: list[Tensor]
+    output: CascadeOutput
+
+
+@torch.no_grad()
+def watched(
+    network: StructuralRelationNetwork, module: nn.Module, streams: Sequence[FaceStream], count: int
+) -> Iterator[Watched]:
+    """Run a network once over the first `count` crops of the first stream, in bf16 where the processor has it.
+
+    The other streams have the same crops with other truths.
+    """
+    begin, inputs = time.monotonic(), list[Tensor]()
+    hook = module.register_forward_pre_hook(lambda _, read: inputs.extend(read))
+    try:
+        for first in range(0, count, BATCH):
+            faces = [[stream[i] for i in range(first, min(first + BATCH, count))] for stream in streams]
+            images = torch.stack([face[0] for face in faces[0]]).float() / 255
+            inputs.clear()
+            with torch.autocast("cpu", torch.bfloat16):
+                output = network(images.contiguous(memory_format=torch.channels_last))
+            landmarks, visible = ([torch.stack([face[k] for face in some]) for some in faces] for k in (1, 2))
+            yield Watched(landmarks, visible, list(inputs), output)
+            if first // BATCH % 20 == 0:
+                print(f"crop {first} of {count}, {time.monotonic() - begin:.0f} s", flush=True)
+    finally:
+        hook.remove()
+
+
+def steps_of(sizes: Sequence[int], epochs: int, batch: int = BATCH) -> int:
+    """Return how many batches `shuffled` gives."""
+    return epochs * sum(max(size // batch, 1) for size in sizes)
+
+
+def shuffled(
+    sizes: Sequence[int], epochs: int, rng: np.random.Generator, batch: int = BATCH
+) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Yield the batches of all epochs over parts of some sizes: the part, and its rows, each once an epoch."""
+    for _ in range(epochs):
+        batches = [
+            (part, np.sort(rows))
+            for part, size in enumerate(sizes)
+            for rows in np.array_split(rng.permutation(size), max(size // batch, 1))
+        ]
+        yield from (batches[k] for k in rng.permutation(len(batches)))
+
+
+def fit(
+    head: nn.Module,
+    batches: Iterator[tuple[int, npt.NDArray[np.int64]]],
+    cost: Callable[[int, npt.NDArray[np.int64]], Tensor],
+    steps: int,
+    *,
+    peak: float,
+    weight_decay: float,
+) -> None:
+    """Minimize the cost of the batches by AdamW, and leave the averaged weights in the head."""
+    optimizer = torch.optim.AdamW(head.parameters(), lr=peak, weight_decay=weight_decay)
+    average = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+    for step, (part, rows) in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = peak * min((step + 1) / 50, (steps - step) / (0.6 * steps), 1.0)
+        loss = cost(part, rows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for name, tensor in head.state_dict().items():
+            average[name].lerp_(tensor, 1 - min(AVERAGING, (step + 1) / (step + 10)))
+        if step % 100 == 0:
+            print(f"step {step} of {steps}: loss {loss.item():.4f}", flush=True)
+    head.load_state_dict(average)
