@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.datasets.pack import PACK_CROP, FacePack, mean_shape, pack_faces
+from srn.datasets.pack import PACK_CROP, FacePack, joined_packs, mean_shape, pack_faces
 from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.geometry import CropSpec
@@ -185,3 +185,21 @@ def test_mean_shape_is_symmetric(pack: FacePack) -> None:
         np.testing.assert_allclose(mean[left] * [-1, 1], mean[right], atol=1e-7)
     alone = np.flatnonzero(IBUG_68.mirror == np.arange(68))
     np.testing.assert_allclose(mean[alone, 0], 0, atol=1e-7)
+
+
+def test_joined_parts_are_the_whole(samples: list[Sample], pack: FacePack) -> None:
+    assert joined_packs([pack.subset([0]), pack.subset([]), pack.subset([1, 2, 3])]).digest() == pack.digest()
+    hidden = np.arange(68) % 3 == 0
+    flagged, _ = pack_faces([dataclasses.replace(samples[0], occluded=hidden)], quality=98)
+    both = joined_packs([pack.subset([1]), flagged])
+    assert both.occluded is not None
+    np.testing.assert_array_equal(both.occluded, [np.zeros(68, bool), hidden])
+    np.testing.assert_array_equal(both.image(1), flagged.image(0))
+
+
+def test_packs_of_other_crops_are_not_joined(pack: FacePack) -> None:
+    other = dataclasses.replace(pack, spec=CropSpec(128, 64.0), where="small.npz")
+    with pytest.raises(
+        DataError, match=r"small\.npz: expected ibug68 in crops of 240, 120, found ibug68 in crops of 128, 64"
+    ):
+        joined_packs([pack, other])

@@ -192,6 +192,26 @@ def _joined(codes: Sequence[npt.NDArray[np.uint8]]) -> tuple[npt.NDArray[np.uint
     return np.concatenate(codes) if codes else np.zeros(0, np.uint8), offsets
 
 
+def joined_packs(packs: Sequence[FacePack]) -> FacePack:
+    """Return one pack with the faces of all, in their order. Faces without flags count as unoccluded beside others'.
+
+    Raises:
+        DataError: the packs differ in landmark scheme or crop.
+    """
+    first = packs[0]
+    for pack in packs[1:]:
+        if (pack.scheme, pack.spec) != (first.scheme, first.spec):
+            found = [f"{one.scheme.name} in crops of {one.spec.size}, {one.spec.face_size:g}" for one in (first, pack)]
+            raise DataError.at(pack.where, found[0], found[1])
+    occluded = None
+    if any(pack.occluded is not None for pack in packs):
+        flags = [np.zeros(pack.landmarks.shape[:2], bool) if pack.occluded is None else pack.occluded for pack in packs]
+        occluded = np.concatenate(flags)
+    landmarks, names = (np.concatenate([getattr(pack, field) for pack in packs]) for field in ("landmarks", "names"))
+    codes = _joined([pack._code(index) for pack in packs for index in range(len(pack))])
+    return FacePack(first.scheme, landmarks, names, first.spec, *codes, occluded)
+
+
 def mean_shape(pack: FacePack) -> npt.NDArray[np.float32]:
     """Return the mean face (N, 2) in face units (origin at the centre of the tight box, 1 = the box's size).
 
