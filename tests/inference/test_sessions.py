@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from srn.errors import InputError
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import open_localizer
-from srn.inference.sessions import open_session
+from srn.inference.sessions import Awaited, Session, open_session
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 
@@ -88,3 +90,64 @@ def test_the_built_in_finder_has_the_device_of_the_network(
     assert asked == [[CUDA, CPU]]
     landmarker.find(np.zeros((64, 64, 3), np.uint8))
     assert asked == [[CUDA, CPU]] * 4  # the network, CenterFace, the proposals, their judge
+
+
+# --- sessions that are opened by a thread
+
+
+@pytest.fixture
+def content(tiny_weights: Path) -> bytes:
+    return tiny_weights.read_bytes()
+
+
+def test_what_an_awaited_session_tells_at_once_is_what_the_runtime_tells(content: bytes) -> None:
+    begin = threading.Event()
+
+    def opened() -> Session:
+        assert begin.wait(60)
+        return open_session(content, "tiny.onnx", "a network", own=True)
+
+    awaited = Awaited(content, opened)
+    expected = open_session(content, "tiny.onnx", "a network", own=True)
+    assert awaited.get_modelmeta().custom_metadata_map == expected.get_modelmeta().custom_metadata_map
+    assert [output.name for output in awaited.get_outputs()] == [output.name for output in expected.get_outputs()]
+    begin.set()
+    assert [(one.name, one.shape) for one in awaited.get_inputs()] == [(x.name, x.shape) for x in expected.get_inputs()]
+
+
+def test_an_error_of_the_thread_is_told_at_the_first_run(content: bytes) -> None:
+    def fails() -> Session:
+        raise InputError("no memory")
+
+    awaited = Awaited(content, fails)
+    for _ in range(2):
+        with pytest.raises(InputError, match="no memory"):
+            awaited.run(["shapes"], {})
+
+
+def test_without_a_further_thread_it_is_opened_at_once(content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    awaited = Awaited(content, lambda: open_session(content, "tiny.onnx", "a network", own=True))
+    assert {one.name for one in awaited.get_inputs()} == {"image", "initial_shape", "hidden", "initial_weight"}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # since Python 3.12, where threads run
+def test_a_process_is_forked_with_the_session_open(content: bytes) -> None:
+    begin, opened = threading.Event(), threading.Event()
+
+    def slowly() -> Session:
+        assert begin.wait(60)
+        session = open_session(content, "tiny.onnx", "a network", own=True)
+        opened.set()
+        return session
+
+    awaited = Awaited(content, slowly)
+    threading.Timer(0.05, begin.set).start()
+    child = os.fork()
+    if not child:
+        os._exit(0 if opened.is_set() and awaited.get_inputs() else 1)
+    assert os.waitpid(child, 0)[1] == 0

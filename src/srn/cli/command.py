@@ -25,8 +25,8 @@ from srn.files import FileKind, Output, check_outputs
 INTERRUPTED = 130  # exit code after Ctrl-C and SIGTERM
 
 
-def command(function: Callable[..., None]) -> Callable[..., None]:
-    """Wrap a command for typer.
+def command(function: Callable[..., None], *, computes: bool = True) -> Callable[..., None]:
+    """Wrap a command for typer; one that never `computes` does not wait for NumPy.
 
     Before it runs, the parameters marked as outputs are checked against all others, its inputs. A command that writes
     files gets the option `--force`. An `Engine` becomes the options of which it consists.
@@ -49,7 +49,7 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
         check_outputs(outputs, _paths(inputs.values()), force=force)
         for name in gathered:
             values[name] = options.Engine(**{field: values.pop(field) for field in options.Engine._fields})
-        with quiet_libraries(), _interruptible():
+        with quiet_libraries(computes=computes), _interruptible():
             function(**values)
 
     parameters = [
@@ -75,13 +75,11 @@ _ENGINE = tuple(
 
 
 @contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
+def quiet_libraries(*, computes: bool = True) -> Iterator[None]:
     """Keep what C libraries print on standard error (libjpeg, libpng) off the terminal, but not what Python prints.
 
     At every moment `sys.stderr` leads to the terminal, so that an interruption is told whenever it comes.
     """
-    import numpy  # where it is used: the help of `srn` does without
-
     stream = sys.stderr
     try:
         is_ours = isinstance(stream, io.TextIOWrapper) and stream.fileno() == 2
@@ -91,8 +89,12 @@ def quiet_libraries() -> Iterator[None]:
         yield
         return
     stream.flush()
-    # Without memory for its buffer, OpenBLAS ends the process with a line of its own: it gets it while that is heard.
-    numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
+    if computes:
+        import numpy  # where it is used: the help of `srn` does without
+
+        # Without memory for its buffer, OpenBLAS ends the process with a line of its own: it gets it while that is
+        # heard.
+        numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
     nowhere = os.open(os.devnull, os.O_WRONLY)
     kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
     sys.stderr = kept

@@ -42,6 +42,10 @@ _MODULES = {"average": "train"}
 """Modules of `srn.cli` whose name is not the command's."""
 
 
+_WITHOUT_NUMBERS = {"weights", "completion"}
+"""Commands that never compute."""
+
+
 def command_line(called: str | None = None) -> typer.Typer:
     """Make the command line with all commands, or with the one that is called and the names of the others."""
     app = typer.Typer(
@@ -62,7 +66,7 @@ def command_line(called: str | None = None) -> typer.Typer:
         if hasattr(module, "app"):  # a group of commands
             app.add_typer(module.app, name=name)
         else:
-            app.command(name)(command(getattr(module, name)))
+            app.command(name)(command(getattr(module, name), computes=name not in _WITHOUT_NUMBERS))
     return app
 
 

@@ -34,12 +34,18 @@ _PARTS: Mapping[str, Mapping[int, str]] = {
 """Messages of ONNX by the fields that hold tensors or lead to them (onnx.proto)."""
 _DIMS, _EXTERNAL_DATA, _DATA_LOCATION = 1, 13, 14  # fields of a tensor
 _GRAPH, _OUTPUT, _NAME = 7, 12, 1  # fields that lead from a model to the names of its outputs
+_METADATA, _KEY, _VALUE = 14, 1, 2  # fields that lead from a model to its metadata
 _SPARSE = {("graph", 15), ("attribute", 22), ("attribute", 23)}  # fields of sparse tensors, which unfold to any size
 
 
 def sealed(content: bytes) -> bytes:
     """Append the SHA-256 of a serialized model to it, as a metadata entry."""
     return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
+
+
+def is_pinned(where: str | os.PathLike[str], digest: str) -> bool:
+    """Whether a file of this name and SHA-256 is one that the package ships, bit for bit."""
+    return PINNED.get(Path(where).name) == digest
 
 
 def check_model(
@@ -56,15 +62,14 @@ def check_model(
     Raises:
         WeightsError: the file is damaged, refers to another file, or has a tensor larger than its data.
     """
-    pinned = PINNED.get(Path(where).name)
-    if pinned is not None and (digest or hashlib.sha256(content).hexdigest()) == pinned:
+    if is_pinned(where, digest or hashlib.sha256(content).hexdigest()):
         return
     begin = len(content) - SEAL_LENGTH
     if content[begin : begin + len(_SEAL)] == _SEAL:
         stored = content[begin + len(_SEAL) :]
         if stored != hashlib.sha256(content[:begin]).hexdigest().encode():
             raise WeightsError.at(where, expected, "a damaged file: its content does not have the SHA-256 stored in it")
-    elif own or pinned is not None:
+    elif own or Path(where).name in PINNED:
         hint = "no valid SHA-256 in it: it is damaged, or an older version wrote it ('srn export' writes it anew)"
         raise WeightsError.at(where, expected, hint)
     with WeightsError.reading(where, expected):
@@ -75,6 +80,17 @@ def output_names(content: bytes) -> list[str]:
     """Return the names of a model's outputs, in their order, from the content of a file that was checked."""
     (graph,) = _parts(memoryview(content), _GRAPH)
     return [bytes(name).decode() for output in _parts(graph, _OUTPUT) for name in _parts(output, _NAME)]
+
+
+def metadata(content: bytes) -> dict[str, str]:
+    """Return a model's metadata, from the content of a file that was checked."""
+    entries = [dict(_fields(entry)) for entry in _parts(memoryview(content), _METADATA)]
+    return {_text(entry[_KEY]): _text(entry[_VALUE]) for entry in entries}
+
+
+def _text(value: int | memoryview) -> str:
+    assert isinstance(value, memoryview)
+    return bytes(value).decode()
 
 
 def _parts(message: memoryview, wanted: int) -> Iterator[memoryview]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -14,12 +15,13 @@ import numpy as np
 from srn.errors import InputError, MissingDependencyError, WeightsError, shown
 from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Localizer, Prediction
+from srn.face.onnx_file import is_pinned
 from srn.face.scheme import LandmarkScheme, described_scheme
 from srn.face.weights import find_weights
 from srn.inference.cores import check_threads
 from srn.inference.engines import Device, Precision, Runtime, check_choice, check_providers
 from srn.inference.openvino_session import OpenVinoSession
-from srn.inference.sessions import Reopened, Session, open_session
+from srn.inference.sessions import Awaited, Reopened, Session, open_session
 
 FORMAT = "srn onnx 1"  # entry `format` of an exported file's metadata
 
@@ -113,10 +115,14 @@ class OnnxLocalizer(Reopened):
                 content, self.path, expected, threads=threads, precision=precision, digest=self._digest
             )
         else:
-            self._session = open_session(
-                content, self.path, expected, threads=threads, providers=providers, device=device, own=True,
-                digest=self._digest,
+            opened = functools.partial(
+                open_session, content, self.path, expected, threads=threads, providers=providers, device=device,
+                own=True, digest=self._digest,
             )  # fmt: skip
+            # Of the shipped weights nothing is in doubt: the face finder need not wait for them.
+            check_threads(threads)
+            in_time = is_pinned(self.path, self._digest) and device == "cpu" and providers is None
+            self._session = Awaited(content, opened) if in_time else opened()
         with WeightsError.reading(self.path, f"the metadata of {FORMAT}"):
             metadata = self._session.get_modelmeta().custom_metadata_map
             if metadata.get("format") != FORMAT:
@@ -131,7 +137,8 @@ class OnnxLocalizer(Reopened):
             self._mean_shape = np.array(json.loads(metadata["mean_shape"]), np.float32)
             self.provenance: dict[str, str] = dict(json.loads(metadata.get("provenance", "{}")))
             self._outputs = [output.name for output in self._session.get_outputs()]
-            self._check_inputs()
+            if not isinstance(self._session, Awaited):
+                self._check_inputs()
         self._mean_shape.setflags(write=False)
 
     def _check_inputs(self) -> None:
@@ -165,6 +172,11 @@ class OnnxLocalizer(Reopened):
     def recurrence(self) -> str:
         """`iteration` (equation 5), or `frame` (equation 13): the hidden state is carried from frame to frame."""
         return self._recurrence
+
+    @property
+    def tells_direction(self) -> bool:
+        """Whether a prediction has the direction of errors (`Prediction.error_direction`)."""
+        return "error_direction" in self._outputs
 
     @property
     def name(self) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+import threading
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from typing import Any, NamedTuple, Protocol
 
 import onnxruntime
 
 from srn.errors import InputError, WeightsError, first_line, let_interruption_pass
 from srn.face.localizer import Float32Array
-from srn.face.onnx_file import check_model
+from srn.face.onnx_file import check_model, metadata, output_names
 from srn.inference.cores import thread_count
 from srn.inference.engines import Device, check_choice
 
@@ -55,6 +58,58 @@ class Reopened:
 
 def _reopen(kind: type[Reopened], args: tuple[object, ...], options: dict[str, object]) -> Reopened:
     return kind(*args, **options)
+
+
+class _Metadata(NamedTuple):
+    custom_metadata_map: dict[str, str]
+
+
+class _Output(NamedTuple):
+    name: str
+
+
+class Awaited:
+    """A `Session` that a thread opens while its owner goes on; whatever runs it waits for that.
+
+    For content that is known to be whole, since errors come late: at the first run. It tells metadata and outputs by
+    itself. A process is not forked before it is open: the copy would have no such thread.
+    """
+
+    def __init__(self, content: bytes, opened: Callable[[], Session]) -> None:
+        self._metadata, self._outputs = metadata(content), [_Output(name) for name in output_names(content)]
+        self._session = Future[Session]()
+        _pending.add(self._session)
+        try:
+            threading.Thread(target=self._open, args=(opened,), name="srn opens a network").start()
+        except RuntimeError:  # the system allows no more threads
+            self._open(opened)
+
+    def _open(self, opened: Callable[[], Session]) -> None:
+        try:
+            self._session.set_result(opened())
+        except BaseException as error:
+            self._session.set_exception(error)
+
+    def get_modelmeta(self) -> _Metadata:
+        """Return the metadata."""
+        return _Metadata(self._metadata)
+
+    def get_inputs(self) -> Sequence[Any]:
+        """Return the inputs, once the session is open."""
+        return self._session.result().get_inputs()
+
+    def get_outputs(self) -> list[_Output]:
+        """Return the outputs' names."""
+        return self._outputs
+
+    def run(self, names: Sequence[str], feeds: Mapping[str, Float32Array]) -> Sequence[Float32Array]:
+        """Compute outputs from inputs, once the session is open."""
+        return self._session.result().run(names, feeds)
+
+
+_pending = weakref.WeakSet[Future[Session]]()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=lambda: wait(list(_pending)))
 
 
 def open_session(
