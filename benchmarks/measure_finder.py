@@ -33,9 +33,9 @@ from results import argument_parser, program, provenance
 from srn.errors import SrnError
 from srn.face.geometry import Box
 from srn.files import write_atomically
+from srn.inference.box_fit import BoxFit
 from srn.inference.face_finder import (
     CENTERFACE_SIZES,
-    BoxFit,
     CenterFaceFinder,
     FaceFinder,
     FoundFace,
@@ -170,7 +170,8 @@ def row(name: str, observations: Sequence[Observation], fit: BoxFit) -> str:
 def write_fit(path: Path, name: str, fit: BoxFit, facts: dict[str, object]) -> None:
     """Replace one finder's entry in a file such as `box_fit.json`."""
     entries = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    entries[name] = {**asdict(fit), **facts}
+    kept = {key: value for key, value in entries.get(name, {}).items() if key == "points"}  # `fit_points.py` makes them
+    entries[name] = {**asdict(fit), **facts, **kept}
     write_atomically(path, json.dumps(entries, indent=2) + "\n")
 
 

@@ -76,7 +76,7 @@ Faces(faces: Iterable[Face] = ()) -> None
     to_normalized(self, height: int, width: int) -> list[list[dict[str, float | None]]]
     to_pandas(self) -> Any
     to_supervision(self) -> Any
-FoundFace(box: Box, score: float, doubtful: bool = False, turn: int = 0, tilt: float = 0.0) -> None
+FoundFace(box: Box, score: float, doubtful: bool = False, turn: int = 0, tilt: float = 0.0, points: tuple[tuple[float, float], ...] | None = None) -> None
     angle: float
 InputError
     at(where: str | PathLike[str], expected: str, found: str) -> Self

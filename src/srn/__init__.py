@@ -25,9 +25,10 @@ if _typing.TYPE_CHECKING:
     from srn.face.geometry import Box, CropSpec
     from srn.face.localizer import Localizer, Prediction
     from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
+    from srn.inference.box_fit import BoxFit
     from srn.inference.drawing import TrackPainter, draw_faces
     from srn.inference.face import Face, Faces
-    from srn.inference.face_finder import BoxFit, FaceFinder, FoundFace, LandmarkBoxFinder
+    from srn.inference.face_finder import FaceFinder, FoundFace, LandmarkBoxFinder
     from srn.inference.landmarker import FaceLandmarker
     from srn.inference.runtime import OnnxLocalizer
     from srn.inference.smoothing import SmoothingConfig
@@ -59,7 +60,8 @@ _PLACES = {
     "face.scheme": ("COFW_29", "IBUG_68", "WFLW_98", "LandmarkScheme"),
     "inference.drawing": ("TrackPainter", "draw_faces"),
     "inference.face": ("Face", "Faces"),
-    "inference.face_finder": ("BoxFit", "FaceFinder", "FoundFace", "LandmarkBoxFinder"),
+    "inference.box_fit": ("BoxFit",),
+    "inference.face_finder": ("FaceFinder", "FoundFace", "LandmarkBoxFinder"),
     "inference.landmarker": ("FaceLandmarker",),
     "inference.runtime": ("OnnxLocalizer",),
     "inference.smoothing": ("SmoothingConfig",),

@@ -18,7 +18,8 @@ from srn.datasets.sample import Sample
 from srn.face.geometry import Box, CropSpec
 from srn.face.localizer import Localizer
 from srn.face.scheme import IBUG_68
-from srn.inference.face_finder import BoxFit, FoundFace
+from srn.inference.box_fit import BoxFit
+from srn.inference.face_finder import FoundFace
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 from srn.media.pictures import write_image

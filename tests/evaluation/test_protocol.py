@@ -19,7 +19,8 @@ from srn.evaluation.protocol import evaluate
 from srn.evaluation.results import Evaluation, FaceResult
 from srn.face.geometry import Box
 from srn.face.scheme import COFW_29, IBUG_68
-from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
+from srn.inference.box_fit import BoxFit
+from srn.inference.face_finder import FoundFace, LandmarkBoxFinder
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.pictures import write_image
 

@@ -22,7 +22,8 @@ from srn import (
     TrackPainter,
     read_image,
 )
-from srn.inference.face_finder import BoxFit, CenterFaceFinder, LandmarkBoxFinder
+from srn.inference.box_fit import BoxFit
+from srn.inference.face_finder import CenterFaceFinder, LandmarkBoxFinder
 
 IMAGE = np.zeros((120, 160, 3), np.uint8)
 BOX = (20, 20, 90, 100)

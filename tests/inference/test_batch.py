@@ -15,7 +15,8 @@ from srn.errors import DataError
 from srn.face.geometry import Box
 from srn.inference import batch as batch_module
 from srn.inference.batch import BLOCK, Choice, Detection, detect_pictures
-from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
+from srn.inference.box_fit import BoxFit
+from srn.inference.face_finder import FoundFace, LandmarkBoxFinder
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.boxes import PictureBoxes
 from srn.media.listing import PictureFile, pictures_in

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,14 @@ from matplotlib.cbook import get_sample_data
 
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import Box, ImageArray
+from srn.inference.box_fit import BoxFit, measured_fits, measured_point_fits
 from srn.inference.face_finder import (
-    BoxFit,
     CenterFaceFinder,
     FaceFinder,
     FoundFace,
     LandmarkBoxFinder,
     YuNetFinder,
     default_fit,
-    measured_fits,
 )
 from srn.media.pictures import read_image
 from srn.media.pts import read_pts
@@ -383,7 +383,7 @@ class TestRealFaces:
         assert self.recall(finder, "masked_300W/ibug", 6) >= 0.8
 
 
-# --- box fits: the map by hand, the measured constants, and finders that bring none
+# --- box fits, and finders that bring none
 
 
 PICTURE = np.zeros((100, 100, 3), np.uint8)
@@ -396,40 +396,6 @@ class OwnFinder:
         return [FoundFace(Box(10, 20, 30, 60), 0.9, doubtful=True)]
 
 
-def test_by_hand() -> None:
-    # Box 20 x 40 centred at (20, 40): centre moves by (2, 4), sides become 10 and 20.
-    box = BoxFit(dx=0.1, dy=0.1, sx=0.5, sy=0.5).apply(Box(10, 20, 30, 60))
-    np.testing.assert_allclose(box.as_array(), [17, 34, 27, 54])
-
-
-def test_the_box_of_a_tilted_face_by_hand() -> None:
-    # The face lies rotated clockwise by 30 degrees: 4 pixels below its middle are 2 to the left of it.
-    fit = BoxFit(dx=0.0, dy=0.1, sx=0.5, sy=0.5)
-    box = fit.apply(Box(10, 20, 30, 60), tilt=-np.pi / 6)
-    np.testing.assert_allclose(box.as_array() - [15, 30, 25, 50], np.tile([-2, 2 * np.sqrt(3)], 2))
-    # Half a right angle is as much of one quarter turn as it is of the other.
-    square = Box(10, 20, 50, 60)
-    one, other = fit.apply(square, 1, np.pi / 4), fit.apply(square, 0, -np.pi / 4)
-    np.testing.assert_allclose(one.as_array(), other.as_array())
-
-
-def test_default_leaves_the_box() -> None:
-    assert BoxFit().apply(Box(1, 2, 3, 5)) == Box(1, 2, 3, 5)
-
-
-def test_shipped_constants() -> None:
-    fit = measured_fits()["centerface"]
-    assert abs(fit.dx) < 0.02  # A face's box is as far to the left as to the right of it.
-    assert 0.05 < fit.dy < 0.2  # CenterFace's box holds the forehead, the landmark box starts at the brows.
-    assert 0.6 < fit.sy < fit.sx < 1.1
-
-
-@pytest.mark.parametrize("numbers", [(0.0, 0.0, 0.0, 1.0), (float("nan"), 0.0, 1.0, 1.0)])
-def test_impossible_constants(numbers: tuple[float, float, float, float]) -> None:
-    with pytest.raises(InputError, match="box fit"):
-        BoxFit(*numbers)
-
-
 def test_a_given_fit_is_used() -> None:
     assert LandmarkBoxFinder(OwnFinder(), BoxFit()).find(PICTURE) == OwnFinder().find(PICTURE)
 
@@ -440,6 +406,16 @@ def test_a_bare_finder_gets_the_fit_of_centerface() -> None:
     (found,) = LandmarkBoxFinder(finder).find(PICTURE)
     assert (found.turn, found.tilt, found.angle) == (0, 0.0, 0.0)  # not told
     assert found == FoundFace(measured_fits()["centerface"].apply(Box(10, 20, 30, 60)), 0.9, doubtful=True)
+
+
+def test_five_points_refine_the_fit_of_the_built_in_finder(finder: CenterFaceFinder) -> None:
+    image = read_image(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
+    (raw,), (found,) = finder.find(image), LandmarkBoxFinder(finder).find(image)
+    assert raw.points is not None
+    fit = measured_point_fits()["centerface"].of_face(raw.box, raw.points, raw.turn, raw.tilt)
+    assert found == replace(raw, box=fit.apply(raw.box, raw.turn, raw.tilt))
+    (unrefined,) = LandmarkBoxFinder(finder, default_fit(finder)).find(image)
+    assert unrefined.box == default_fit(finder).apply(raw.box, raw.turn, raw.tilt)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from srn.inference.found_boxes import (
     decode_centerface,
     merge_overlaps,
     parts_of_faces,
+    points_turned_back,
     resized,
     rotations,
     tilt_beside,
@@ -37,6 +38,7 @@ class TestDecoding:
         expected_scores: list[float] = []
         expected_turns: list[int] = []
         expected_angles: list[float] = []
+        expected_points: list[Float64Array] = []
         for row in range(5):
             for column in range(7):
                 if heat[row, column] > 0.6:
@@ -52,19 +54,22 @@ class TestDecoding:
                     expected_turns.append(int(np.argmax([down, -right, -down, right])))
                     fitted = fit_similarity(points[:, ::-1], five)
                     expected_angles.append(np.arctan2(fitted[1, 0], fitted[0, 0]))
+                    expected_points.append(points[:, ::-1] + [x - width / 2, y - height / 2])
         assert len(expected_boxes) > 5
-        boxes, scores, turns, upright = decode_centerface(heat, scale, offset, landmarks, 0.6)
+        boxes, scores, turns, found_points = decode_centerface(heat, scale, offset, landmarks, 0.6)
         np.testing.assert_allclose(boxes, np.array(expected_boxes), rtol=1e-12)
         np.testing.assert_array_equal(scores, expected_scores)
         np.testing.assert_array_equal(turns, expected_turns)
         assert set(expected_turns) == {0, 1, 2, 3}
+        np.testing.assert_allclose(found_points, np.array(expected_points), rtol=1e-9)
+        upright = rotations(found_points)
         np.testing.assert_allclose(np.angle(upright * np.exp(-1j * np.array(expected_angles))), 0, atol=1e-3)
 
     def test_nothing_above_the_threshold(self) -> None:
         zeros = np.zeros((2, 3, 4), np.float32)
         boxes, *others = decode_centerface(zeros[0], zeros, zeros, np.zeros((10, 3, 4), np.float32), 0.5)
         assert boxes.shape == (0, 4)
-        assert [values.shape for values in others] == [(0,)] * 3
+        assert [values.shape for values in others] == [(0,), (0,), (0, 5, 2)]
 
 
 class TestRotations:
@@ -117,23 +122,22 @@ class TestMerging:
             dtype=float,
         )
         scores = np.array([0.5, 0.8, 0.4, 0.7])
-        upright = np.array([1, 1j, -1, 5])
-        merged, rotated, kept = merge_overlaps(boxes, upright, scores, 0.2)
+        points = np.arange(40.0).reshape(4, 5, 2) ** 2
+        merged, placed, kept = merge_overlaps(boxes, points, scores, 0.2)
         np.testing.assert_allclose(merged, np.array([[0, 0, 10, (10 * 0.8 + 12 * 0.4) / 1.2], [100, 0, 110, 10]]))
-        np.testing.assert_allclose(rotated, [(1j * 0.8 - 0.4) / 1.2, 1])
+        np.testing.assert_allclose(placed, [(points[1] * 0.8 + points[2] * 0.4) / 1.2, points[0]])
         np.testing.assert_array_equal(kept, [1, 0])
-        assert len(merge_overlaps(boxes, upright, scores, 0.3)[0]) == 3
+        assert len(merge_overlaps(boxes, points, scores, 0.3)[0]) == 3
 
     @pytest.mark.parametrize("max_iou", [0.0, 1.0])
     def test_ends_at_the_extremes(self, max_iou: float) -> None:
         boxes = np.tile([0.0, 0.0, 5.0, 5.0], (4, 1))
-        merged, *_ = merge_overlaps(boxes, np.ones(4, complex), np.full(4, 0.5), max_iou)
+        merged, *_ = merge_overlaps(boxes, np.ones((4, 5, 2)), np.full(4, 0.5), max_iou)
         assert len(merged) == (1 if max_iou == 0 else 4)
 
     def test_nothing_in_nothing_out(self) -> None:
-        merged, rotated, kept = merge_overlaps(np.empty((0, 4)), np.empty(0, complex), np.empty(0), 0.3)
-        assert merged.shape == (0, 4)
-        assert rotated.shape == kept.shape == (0,)
+        merged, points, kept = merge_overlaps(np.empty((0, 4)), np.empty((0, 5, 2)), np.empty(0), 0.3)
+        assert (merged.shape, points.shape, kept.shape) == ((0, 4), (0, 5, 2), (0,))
 
 
 def test_parts_of_a_face_are_no_faces() -> None:
@@ -149,6 +153,15 @@ def test_boxes_of_a_turned_picture(turn: int) -> None:
     rows, columns = np.nonzero(np.rot90(picture, turn))
     turned = Box(float(columns.min()), float(rows.min()), float(columns.max()), float(rows.max()))
     assert turned_back(turned, turn, picture.shape) == Box(20, 10, 30, 15)
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_points_of_a_turned_picture(turn: int) -> None:
+    picture = np.zeros((40, 60), np.uint8)
+    picture[10, 20] = picture[15, 31] = 1
+    rows, columns = np.nonzero(np.rot90(picture, turn))
+    points = tuple((float(x), float(y)) for x, y in zip(columns, rows, strict=True))
+    assert sorted(points_turned_back(points, turn, picture.shape)) == [(20, 10), (31, 15)]
 
 
 @pytest.mark.parametrize(("height", "width", "scale"), [(1501, 2003, 0.08), (1023, 1281, 0.25), (1, 4000, 0.04)])

@@ -20,8 +20,9 @@ from srn.errors import DataError, InputError
 from srn.face.geometry import Box, CropSpec, flip_points
 from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
+from srn.inference.box_fit import BoxFit
 from srn.inference.face import Face, Faces
-from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder, default_fit
+from srn.inference.face_finder import FoundFace, LandmarkBoxFinder, default_fit
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracks import TrackerConfig
 from srn.inference.views import Accuracy

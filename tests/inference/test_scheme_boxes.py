@@ -8,7 +8,8 @@ import numpy as np
 
 from srn.face.geometry import Box
 from srn.face.scheme import LandmarkScheme
-from srn.inference.face_finder import BoxFit, LandmarkBoxFinder
+from srn.inference.box_fit import BoxFit
+from srn.inference.face_finder import LandmarkBoxFinder
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import open_localizer
 from srn.inference.scheme_boxes import scheme_fit

@@ -23,8 +23,9 @@ from srn.errors import InputError
 from srn.face.geometry import Box, CropSpec, similarity, transform_points
 from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import IBUG_68
+from srn.inference.box_fit import BoxFit
 from srn.inference.face import Face, Faces
-from srn.inference.face_finder import BoxFit, FoundFace, LandmarkBoxFinder
+from srn.inference.face_finder import FoundFace, LandmarkBoxFinder
 from srn.inference.flow import Anchor, Carried, FaceFlow
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.looker import Looker

@@ -39,7 +39,8 @@ class MarkedSearch:
         lies = [-y, x, y, -x].index(max(-y, x, y, -x))  # the brow: above, right, below, left
         needed = (lies - self.brow) % 4
         box = Box(*(float(v) for v in (columns.min(), rows.min(), columns.max(), rows.max())))
-        return [FoundFace(box, self.scores[needed], turn=needed)] if self.scores[needed] else []
+        points = ((float(columns.mean()), float(rows.mean())),) * 5
+        return [FoundFace(box, self.scores[needed], turn=needed, points=points)] if self.scores[needed] else []
 
 
 @pytest.mark.parametrize("brow", [0, 1, 2, 3])
@@ -49,6 +50,8 @@ def test_a_weak_face_is_tried_in_all_turns_and_the_surest_counts(brow: int) -> N
     assert face.turn == (-brow) % 4
     np.testing.assert_allclose(face.box.as_array(), FACE.as_array())
     assert face.score == (0.5 if brow == 0 else 0.9)  # an upright face stays as it was found
+    if brow:
+        np.testing.assert_allclose(np.array(face.points), np.tile(FACE.center, (5, 1)))
 
 
 def test_the_tilt_of_a_turned_face_is_that_of_the_search_that_shows_it_upright() -> None:
@@ -95,6 +98,7 @@ def test_a_picture_is_turned_as_a_whole(brow: int) -> None:
     (face,) = found_turned(picture(), search, search)
     assert (face.turn, face.score, len(search.calls)) == ((-brow) % 4, 0.9, 3)
     np.testing.assert_allclose(face.box.as_array(), FACE.as_array())
+    np.testing.assert_allclose(np.array(face.points), np.tile(FACE.center, (5, 1)))
 
 
 def test_a_face_that_lies_askew_is_placed_by_a_closer_search() -> None:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from srn.errors import InputError, shown
 from srn.face.geometry import Box, ImageArray
-from srn.inference.face_finder import BoxFit, FoundFace
+from srn.inference.box_fit import BoxFit
+from srn.inference.face_finder import FoundFace
 
 BoxLike: TypeAlias = Box | FoundFace | Sequence[float] | npt.NDArray[np.floating]
 """A tight landmark box in picture pixels, or a found face with such a box (`FaceLandmarker.find`)."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,15 +15,16 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from srn.errors import InputError, WeightsError, check_number, first_line, shown
+from srn.errors import InputError, WeightsError, first_line, shown
 from srn.face.geometry import Box, Float64Array, ImageArray
 from srn.face.localizer import Float32Array
+from srn.inference.box_fit import BoxFit, measured_fits, measured_point_fits
 from srn.inference.engines import Device
 from srn.inference.found_boxes import (
     SURE,
-    ComplexArray,
     Found,
     IntArray,
+    Points,
     decode_centerface,
     iou_with,
     merge_overlaps,
@@ -62,7 +61,8 @@ class FoundFace:
     The box is in picture pixels, in the finder's own convention, and may extend beyond the picture. Of a doubtful face
     the score is below the finder's threshold: its landmarks decide whether it is a face. Turned counter-clockwise by
     `turn` quarter turns, the picture shows the face about upright; turned further by `tilt` (radians, x to y, so
-    clockwise), it shows it quite upright.
+    clockwise), it shows it quite upright. `points`, if the finder gives them, are eyes, nose tip and corners of the
+    mouth, of both the left one first: x and y in picture pixels.
     """
 
     box: Box
@@ -70,6 +70,7 @@ class FoundFace:
     doubtful: bool = False
     turn: int = 0
     tilt: float = 0.0
+    points: tuple[tuple[float, float], ...] | None = None
 
     @property
     def angle(self) -> float:
@@ -160,25 +161,25 @@ class CenterFaceFinder(Reopened):
     def _faces(self, found: Sequence[Found]) -> list[FoundFace]:
         """Merge what the searches have found, best first; faces below the threshold only if there is no other."""
         for least in (self.threshold, self.least):
-            boxes, scores, turns, upright = self._merged(found, least)
+            boxes, scores, turns, points = self._merged(found, least)
             kept = (boxes[:, 3] - boxes[:, 1] >= (self.smallest or 0)) & ~parts_of_faces(boxes, scores)
             if kept.any():
                 break
-        rows = zip(*(values[kept].tolist() for values in (boxes, scores, turns, upright)), strict=True)
+        columns = (values[kept].tolist() for values in (boxes, scores, turns, rotations(points), points))
         return [
-            FoundFace(Box(*box), score, score <= self.threshold, turn, tilt_beside(turn, rotation))
-            for box, score, turn, rotation in rows
+            FoundFace(Box(*box), score, score <= self.threshold, turn, tilt_beside(turn, rotation), _as_points(places))
+            for box, score, turn, rotation, places in zip(*columns, strict=True)
         ]
 
     def _merged(
         self, found: Sequence[Found], least: float
-    ) -> tuple[Float64Array, Float64Array, IntArray, ComplexArray]:
+    ) -> tuple[Float64Array, Float64Array, IntArray, Float64Array]:
         """Merge the boxes of all searches with scores above `least`: best first, and what `Found` says of them."""
-        columns = zip(*((part.boxes, part.scores, part.turns, part.upright) for part in found), strict=True)
-        boxes, scores, turns, upright = (np.concatenate(parts) for parts in columns)
-        boxes, scores, turns, upright = (values[scores > least] for values in (boxes, scores, turns, upright))
-        boxes, upright, kept = merge_overlaps(boxes, upright, scores, self.max_iou)
-        return boxes, scores[kept], turns[kept] * self.turned, upright
+        columns = zip(*((part.boxes, part.scores, part.turns, part.points) for part in found), strict=True)
+        boxes, scores, turns, points = (np.concatenate(parts) for parts in columns)
+        boxes, scores, turns, points = (values[scores > least] for values in (boxes, scores, turns, points))
+        boxes, points, kept = merge_overlaps(boxes, points, scores, self.max_iou)
+        return boxes, scores[kept], turns[kept] * self.turned, points
 
     def _faces_in(self, image: ImageArray) -> list[FoundFace]:
         return self._faces(self._reduced(image, self.sizes, []))
@@ -230,11 +231,11 @@ class CenterFaceFinder(Reopened):
         """Search a region; faces that it cuts, and large ones, are left out."""
         x0, y0, x1, y1 = region
         found = self._find_at(image[y0:y1, x0:x1], scale)
-        boxes, height, width = found.boxes + np.array([x0, y0, x0, y0]), *image.shape[:2]
+        boxes, (height, width) = found.boxes + np.array([x0, y0, x0, y0]), image.shape[:2]
         beyond = np.array([x0, y0, -x1, -y1]) - boxes * [1, 1, -1, -1]  # of each side, in pixels
         cut = (beyond > -CUT / scale) & (np.array(region) != [0, 0, width, height])
         kept = ~cut.any(axis=1) & ((boxes[:, 3] - boxes[:, 1]) * scale < LARGEST_CLOSE)
-        return found._replace(boxes=boxes).select(kept)
+        return found._replace(boxes=boxes, points=found.points + np.array([x0, y0])).select(kept)
 
     def _find_at(self, image: ImageArray, scale: float) -> Found:
         """Search a picture resized by `scale`."""
@@ -244,15 +245,19 @@ class CenterFaceFinder(Reopened):
         padded = np.zeros((1, 3, -(-height // 32) * 32, -(-width // 32) * 32), dtype=np.float32)
         padded[0, :, :height, :width] = reduced.transpose(2, 0, 1)
         heat, size, offset, landmarks = (output[0] for output in self._session.run(OUTPUTS, {"image": padded}))
-        boxes, scores, turns, upright = decode_centerface(heat[0], size, offset, landmarks, min(self.least, UNSURE))
+        boxes, scores, turns, points = decode_centerface(heat[0], size, offset, landmarks, min(self.least, UNSURE))
         heat = heat[0, : -(-height // 4), : -(-width // 4)]
-        return Found(scale, to_picture(boxes, ratio), scores, turns, upright / scale, heat)
+        return Found(scale, to_picture(boxes, ratio), scores, turns, to_picture(points, ratio), heat)
 
 
 def _beside(known: Float64Array, found: Found, max_iou: float) -> Found:
     """Leave out boxes that overlap those already known (K, 4): they were found at a resolution that suits them."""
     new = np.array([iou_with(box, known).max(initial=0) <= max_iou for box in found.boxes], bool)
     return found.select(new)
+
+
+def _as_points(places: Sequence[Sequence[float]]) -> Points:
+    return tuple((x, y) for x, y in places)
 
 
 def largest_faces(faces: list[FoundFace], count: int | None) -> list[FoundFace]:
@@ -316,49 +321,6 @@ class YuNetFinder(Reopened):
         return np.empty((0, 15), dtype=np.float32) if rows is None else np.asarray(rows, dtype=np.float32)
 
 
-@dataclass(frozen=True)
-class BoxFit:
-    """Map from a finder's box to the tight landmark box: shift the centre, then scale the sides.
-
-    The shift `dx` (to the right), `dy` (downwards) and the factors `sx`, `sy` are in widths and heights of the finder's
-    box. `BoxFit()` leaves boxes as they are.
-
-    Raises:
-        InputError: a number is not finite, or `sx` or `sy` is not positive.
-    """
-
-    dx: float = 0.0
-    dy: float = 0.0
-    sx: float = 1.0
-    sy: float = 1.0
-
-    def __post_init__(self) -> None:
-        expected = "finite dx, dy and positive sx, sy"
-        for number in (self.dx, self.dy, self.sx, self.sy):
-            check_number("box fit", number, expected)
-        if not (self.sx > 0 and self.sy > 0):
-            raise InputError.at("box fit", expected, f"{self.sx:g}, {self.sy:g}")
-
-    def apply(self, box: Box, turn: int = 0, tilt: float = 0.0) -> Box:
-        """Return the landmark box for a finder's box, both in picture pixels; `turn`, `tilt` are those of `FoundFace`.
-
-        A tilted face's box is centred on the face's own tight box, which is tilted likewise and of the same size.
-        """
-        width, height = (box.width, box.height) if turn % 2 == 0 else (box.height, box.width)
-        along, down, cos, sin = self.dx * width, self.dy * height, math.cos(tilt), math.sin(tilt)
-        x, y = cos * along + sin * down, cos * down - sin * along
-        for _ in range(turn):
-            x, y = -y, x
-        return box.adjusted(np.array([x, y]), (self.sx, self.sy) if turn % 2 == 0 else (self.sy, self.sx))
-
-
-@cache
-def measured_fits() -> dict[str, BoxFit]:
-    """Return the fits measured on training faces, by the finder's name (`box_fit.json`)."""
-    content = json.loads((resources.files("srn.inference") / "box_fit.json").read_text(encoding="utf-8"))
-    return {name: BoxFit(fit["dx"], fit["dy"], fit["sx"], fit["sy"]) for name, fit in content.items()}
-
-
 def default_fit(finder: FaceFinder) -> BoxFit:
     """Return the fit measured for a finder, or CenterFace's for a finder that was not measured.
 
@@ -370,7 +332,8 @@ def default_fit(finder: FaceFinder) -> BoxFit:
 class LandmarkBoxFinder:
     """A face finder whose boxes are tight landmark boxes: those of `finder`, mapped by `fit`.
 
-    They are the built-in finder and `default_fit` if None. Pass `BoxFit()` for a finder of landmark boxes.
+    They are the built-in finder and `default_fit` if None; the latter is refined by the five points of a face
+    (`PointFit`) where that was measured. Pass `BoxFit()` for a finder of landmark boxes.
 
     Raises:
         InputError: an object without `find`, or something else than a `BoxFit`.
@@ -383,11 +346,17 @@ class LandmarkBoxFinder:
             raise InputError.at("box fit", "a BoxFit", shown(fit))
         self.finder: FaceFinder = finder if finder is not None else CenterFaceFinder()
         self.fit = fit if fit is not None else default_fit(self.finder)
+        self._point_fit = measured_point_fits().get(getattr(self.finder, "name", "")) if fit is None else None
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB; their landmark boxes in picture pixels, best score first."""
         faces = found_by(self.finder, image, FoundFace)
-        return [replace(found, box=self.fit.apply(found.box, found.turn, found.tilt)) for found in faces]
+        return [replace(face, box=self._fit_of(face).apply(face.box, face.turn, face.tilt)) for face in faces]
+
+    def _fit_of(self, face: FoundFace) -> BoxFit:
+        if self._point_fit is None or face.points is None:
+            return self.fit
+        return self._point_fit.of_face(face.box, face.points, face.turn, face.tilt)
 
 
 def _read_bytes(where: str | os.PathLike[str] | Traversable, expected: str) -> bytes:

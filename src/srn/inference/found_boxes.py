@@ -14,6 +14,8 @@ from srn.face.localizer import Float32Array
 
 IntArray: TypeAlias = npt.NDArray[np.intp]
 ComplexArray: TypeAlias = npt.NDArray[np.complex128]
+Points: TypeAlias = tuple[tuple[float, float], ...]
+"""Eyes, nose tip and corners of the mouth of a face as x and y, of both the left one first."""
 
 HALVED = 1280  # longer side of a picture, in pixels, from which it is halved before it becomes much smaller
 SURE = 0.55  # score of a face, even within a larger one
@@ -27,27 +29,27 @@ class Found(NamedTuple):
     """What one search found, in a picture resized by `scale`: K boxes in picture pixels.
 
     `boxes` (K, 4), `scores` (K,); `turns` (K,): quarter turns, counter-clockwise, of the picture that show the face
-    upright, as its landmarks lie; `upright` (K,): its rotation likewise, as `rotations` gives it. `heat` (h, w) is the
-    probability that a face is centred in a cell of 4 x 4 pixels.
+    upright, as its landmarks lie; `points` (K, 5, 2): eyes, nose tip and corners of the mouth, of both the left one
+    first, picture pixels. `heat` (h, w) is the probability that a face is centred in a cell of 4 x 4 pixels.
     """
 
     scale: float
     boxes: Float64Array
     scores: Float64Array
     turns: IntArray
-    upright: ComplexArray
+    points: Float64Array
     heat: Float32Array
 
     def select(self, kept: npt.NDArray[np.bool_]) -> Found:
         """Return the same search with some of its boxes, by a mask (K,)."""
         return self._replace(
-            boxes=self.boxes[kept], scores=self.scores[kept], turns=self.turns[kept], upright=self.upright[kept]
+            boxes=self.boxes[kept], scores=self.scores[kept], turns=self.turns[kept], points=self.points[kept]
         )
 
 
 def decode_centerface(
     heat: Float32Array, scale: Float32Array, offset: Float32Array, landmarks: Float32Array, threshold: float
-) -> tuple[Float64Array, Float64Array, IntArray, ComplexArray]:
+) -> tuple[Float64Array, Float64Array, IntArray, Float64Array]:
     """Read boxes out of CenterFace's maps: one for each cell of 4 x 4 pixels with a probability above the threshold.
 
     Args:
@@ -57,8 +59,8 @@ def decode_centerface(
         landmarks: (10, h, w) y and x of eyes, nose and corners of the mouth, from the box's corner in its sides.
 
     Returns:
-        Boxes (K, 4), edges in input pixels counted from the corner, scores (K,), turns (K,) and rotations (K,) as in
-        `Found`, in reading order.
+        Boxes (K, 4), edges in input pixels counted from the corner, scores (K,), turns (K,) and points (K, 5, 2) as in
+        `Found`, counted likewise, in reading order.
     """
     cells = np.argwhere(heat > threshold)  # (K, 2): row, column
     rows, columns = cells.T
@@ -68,7 +70,8 @@ def decode_centerface(
     points = landmarks[:, rows, columns].T.reshape(-1, 5, 2) * (2 * half)[:, None]
     down, right = (points[:, 3:].mean(axis=1) - points[:, :2].mean(axis=1)).T  # from the eyes to the mouth
     turns = np.where(np.abs(right) > np.abs(down), np.where(right < 0, 1, 3), np.where(down < 0, 2, 0))
-    return boxes, heat[rows, columns].astype(np.float64), turns, rotations(points[..., ::-1])
+    placed = points[..., ::-1] + boxes[:, None, :2]
+    return boxes, heat[rows, columns].astype(np.float64), turns, placed
 
 
 def rotations(points: FloatArray) -> ComplexArray:
@@ -91,28 +94,28 @@ def tilt_beside(turn: int, rotation: complex) -> float:
 
 
 def merge_overlaps(
-    boxes: FloatArray, upright: ComplexArray, scores: FloatArray, max_iou: float
-) -> tuple[Float64Array, ComplexArray, IntArray]:
+    boxes: FloatArray, points: FloatArray, scores: FloatArray, max_iou: float
+) -> tuple[Float64Array, Float64Array, IntArray]:
     """Suppress boxes (K, 4) greedily; each box kept becomes the mean of those that agree with it.
 
     Neighbouring cells and other picture sizes detect the same face again. The mean of the boxes with an IoU of at
     least 1/2, weighted by their scores, varies less than the best box alone. A box that overlaps a better one by more
-    than `max_iou` is dropped. Returns the means, best first, those of `upright` (K,), and the places of the best boxes
-    in `boxes`.
+    than `max_iou` is dropped. Returns the means, best first, those of `points` (K, 5, 2), and the places of the best
+    boxes in `boxes`.
     """
     order = np.argsort(-scores, kind="stable")
-    kept, merged, rotated = [], [], []
+    kept, merged, placed = [], [], []
     while order.size:
         overlap = iou_with(boxes[order[0]], boxes[order])
         agree = order[overlap >= 0.5]
         kept.append(order[0])
         weights = scores[agree]  # by hand: np.average takes three times as long
         merged.append((boxes[agree] * weights[:, None]).sum(axis=0) / weights.sum())
-        rotated.append((upright[agree] * weights).sum() / weights.sum())
+        placed.append((points[agree] * weights[:, None, None]).sum(axis=0) / weights.sum())
         overlap[0] = np.inf  # the box itself leaves the list for every max_iou
         order = order[overlap <= max_iou]
     means = np.array(merged, dtype=np.float64).reshape(-1, 4)
-    return means, np.array(rotated, dtype=np.complex128), np.array(kept, dtype=np.intp)
+    return means, np.array(placed, dtype=np.float64).reshape(-1, 5, 2), np.array(kept, dtype=np.intp)
 
 
 def parts_of_faces(boxes: Float64Array, scores: Float64Array) -> npt.NDArray[np.bool_]:
@@ -131,13 +134,18 @@ def parts_of_faces(boxes: Float64Array, scores: Float64Array) -> npt.NDArray[np.
 
 def turned_back(box: Box, turn: int, shape: tuple[int, ...]) -> Box:
     """Map a box of a picture of `shape` (H, W, ...) turned counter-clockwise by quarter turns back to that picture."""
+    (x0, y0), (x1, y1) = points_turned_back(((box.x0, box.y0), (box.x1, box.y1)), turn, shape)
+    return Box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+
+
+def points_turned_back(points: Points, turn: int, shape: tuple[int, ...]) -> Points:
+    """Map points likewise."""
     height, width = shape[:2]
-    x0, y0, x1, y1 = box.as_array().tolist()
     if turn == 1:
-        return Box(width - 1 - y1, x0, width - 1 - y0, x1)
+        return tuple((width - 1 - y, x) for x, y in points)
     if turn == 2:
-        return Box(width - 1 - x1, height - 1 - y1, width - 1 - x0, height - 1 - y0)
-    return Box(y0, height - 1 - x1, y1, height - 1 - x0)
+        return tuple((width - 1 - x, height - 1 - y) for x, y in points)
+    return tuple((y, height - 1 - x) for x, y in points)
 
 
 def iou_with(box: FloatArray, boxes: FloatArray) -> Float64Array:
@@ -162,7 +170,10 @@ def resized(image: ImageArray, scale: float) -> tuple[ImageArray, Float64Array]:
     return reduced, np.array([size[0] / width, size[1] / height]) / 2**halvings
 
 
-def to_picture(edges: FloatArray, ratio: FloatArray) -> Float64Array:
-    """Convert edges (K, 4) of a resized picture, counted from its corner, to 0-based pixel centres of the picture."""
-    # Edges scale about the picture's corner, which lies half a pixel before the centre of the first pixel.
-    return np.asarray(edges / np.tile(ratio, 2) - 0.5, np.float64)
+def to_picture(places: FloatArray, ratio: FloatArray) -> Float64Array:
+    """Convert places (..., 2) of a resized picture, counted from its corner, to 0-based pixel centres of the picture.
+
+    Boxes (K, 4) are two places each.
+    """
+    # They scale about the picture's corner, which lies half a pixel before the centre of the first pixel.
+    return np.asarray(places / np.resize(ratio, places.shape[-1]) - 0.5, np.float64)

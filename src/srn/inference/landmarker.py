@@ -14,6 +14,7 @@ import numpy as np
 from srn.errors import InputError, check_count, is_out_of_memory, shown
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
+from srn.inference.box_fit import measured_fits
 from srn.inference.cores import check_threads
 from srn.inference.engines import Device, Precision, Runtime, check_choice
 from srn.inference.face import Face, Faces
@@ -24,7 +25,6 @@ from srn.inference.face_finder import (
     FoundFace,
     LandmarkBoxFinder,
     largest_faces,
-    measured_fits,
 )
 from srn.inference.inputs import (
     Channels,

@@ -11,7 +11,7 @@ import numpy as np
 from srn.face.geometry import Float64Array
 from srn.face.localizer import Localizer
 from srn.face.scheme import IBUG_68
-from srn.inference.face_finder import BoxFit
+from srn.inference.box_fit import BoxFit
 
 # Of the mean shape of the shipped weights, which is that of 300W's training faces, in face units: the centre of the
 # tight box is the origin, and its size (`Box.size`) is 1.

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from srn.face.geometry import Box, ImageArray
-from srn.inference.found_boxes import turned_back
+from srn.inference.found_boxes import Points, points_turned_back, turned_back
 from srn.inference.proposals import joined
 
 TURNED_SIZE = 80.0  # size of a face, in pixels, in the search that places the box of a turned face
@@ -34,6 +34,8 @@ class TurnedFace(Protocol):
     def turn(self) -> int: ...
     @property
     def tilt(self) -> float: ...
+    @property
+    def points(self) -> Points | None: ...
 
 
 FaceT = TypeVar("FaceT", bound=TurnedFace)
@@ -55,7 +57,8 @@ def righted(image: ImageArray, faces: Sequence[FaceT], search: Search[FaceT], ma
     for number, face in enumerate(faces):
         best = number < TRIED
         if face.turn or (unsure and best and face.score >= SUSPECTED):
-            face = _placed(image, face, search, ALL if best else (face.turn,)) or replace(face, turn=0, tilt=0.0)
+            placed = _placed(image, face, search, ALL if best else (face.turn,))
+            face = placed or replace(face, turn=0, tilt=0.0, points=None)
         if all(face.box.iou(other.box) <= max_iou for other in found):
             found.append(face)
     return sorted(found, key=lambda face: -face.score)
@@ -91,7 +94,7 @@ def _placed(image: ImageArray, face: FaceT, search: Search[FaceT], turns: Sequen
             for found in search(upright, min(TURNED_SIZE / face.box.size, 1.0))[:1]:
                 if found.turn == 0 and found.score > (TURNED_THRESHOLD if best is None else best.score):
                     seen = _seen(found, turn, part.shape)
-                    best = replace(seen, box=seen.box.adjusted(np.array([x0, y0])))
+                    best = _moved(seen, x0, y0)
     if best is not None and best.turn == face.turn == 0:
         return face  # its box is the mean of several
     return best
@@ -99,5 +102,12 @@ def _placed(image: ImageArray, face: FaceT, search: Search[FaceT], turns: Sequen
 
 def _seen(face: FaceT, turn: int, shape: tuple[int, ...]) -> FaceT:
     """Map a face of a picture of `shape` turned counter-clockwise by quarter turns back to that picture."""
-    box = turned_back(face.box, turn, shape) if turn else face.box
-    return replace(face, box=box, turn=(turn + face.turn) % 4)
+    if turn == 0:
+        return face
+    points = None if face.points is None else points_turned_back(face.points, turn, shape)
+    return replace(face, box=turned_back(face.box, turn, shape), turn=(turn + face.turn) % 4, points=points)
+
+
+def _moved(face: FaceT, right: float, down: float) -> FaceT:
+    points = None if face.points is None else tuple((x + right, y + down) for x, y in face.points)
+    return replace(face, box=face.box.adjusted((right, down)), points=points)
