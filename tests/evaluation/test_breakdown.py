@@ -55,9 +55,29 @@ def test_components_by_hand(by_component: FaceResult, target: Shape) -> None:
     assert summary is not None
     assert tuple(summary) == COMPONENTS
     for pixels, name in enumerate(COMPONENTS, 1):
-        assert summary[name] == {"points": len(IBUG_68.components[name]), "nme": pytest.approx(pixels / size / 2)}
+        assert summary[name]["points"] == len(IBUG_68.components[name])
+        assert summary[name]["nme"] == pytest.approx(pixels / size / 2)
+        assert set(summary[name]) == {"points", "nme", "along", "across"}
     total = sum(v["nme"] * v["points"] for v in summary.values()) / 68
     assert total == pytest.approx(evaluation(by_component, still).nme)
+
+
+def test_the_outline_along_and_across_by_hand(target: Shape) -> None:
+    """An outline that is level from ear to ear, 3 pixels off along itself and 4 across; another face has no error."""
+    level = target.copy()
+    level[:17] = np.stack([np.linspace(250, 350, 17), np.full(17, 400.0)], axis=1)
+    size, offsets = np.hypot(*(level[36] - level[45])), np.zeros((68, 2))
+    offsets[:17], offsets[17:] = [-3, 4], [50, 0]
+    both = evaluation(result("a", level, offsets), result("b", level, np.zeros((68, 2))))
+    assert both.outline_summary() == pytest.approx({"along": 1.5 / size, "across": 2 / size})
+    components = both.component_summary()
+    assert components is not None
+    for cheek in ("left_cheek", "right_cheek"):
+        assert components[cheek]["along"] == pytest.approx(1.5 / size)
+        assert components[cheek]["across"] == pytest.approx(2 / size)
+    assert both.to_dict()["outline"] == both.outline_summary()
+    missed = FaceResult(Path("c.png"), "one", np.inf, np.inf, target_landmarks=target)
+    assert evaluation(missed).outline_summary() is None
 
 
 def test_seen_and_hidden_points_of_a_component(target: Shape) -> None:

@@ -11,10 +11,12 @@ from srn.errors import InputError
 from srn.face import metrics
 from srn.face.metrics import (
     NORMALIZERS,
+    along_and_across,
     auc,
     bbox,
     bbox_diagonal,
     ced,
+    contour_directions,
     failure_rate,
     interocular,
     interpupil,
@@ -195,3 +197,39 @@ def test_reliability_by_hand() -> None:
     assert np.isnan(mean[5])
     expected = (1 * 0.05 + 2 * 0.35 + 2 * 0.475) / 5
     assert metrics.expected_calibration_error(confidence, correct) == pytest.approx(expected)
+
+
+# --- along and across the contours
+
+
+def test_the_direction_of_a_contour_by_hand() -> None:
+    shape = np.random.default_rng(0).uniform(0, 100, (68, 2))
+    shape[7:10] = [[10, 10], [13, 14], [20, 10]]  # the chin ends one cheek and begins the other
+    shape[[17, 18]] = [[0, 0], [0, 5]]  # a brow begins
+    shape[[36, 37, 41]] = [[0, 0], [3, 3], [3, -1]]  # an eye is closed
+    got = contour_directions(shape, IBUG_68)
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1)
+    np.testing.assert_allclose(got[8], [1, 0])
+    np.testing.assert_allclose(got[17], [0, 1])
+    np.testing.assert_allclose(got[36], [0, 1])
+
+
+def test_errors_along_and_across_by_hand(rng: np.random.Generator) -> None:
+    target = rng.uniform(0, 100, (68, 2))
+    target[4:9] = [[10, 10], [20, 10], [30, 10], [40, 10], [50, 10]]
+    shape = target.copy()
+    shape[5:7] += [[3, -4], [-2, 0]]
+    got = along_and_across(shape, target, IBUG_68)
+    np.testing.assert_allclose(got[4:8], [[0, 0], [3, 4], [2, 0], [0, 0]], atol=1e-12)
+    moved = along_and_across(target + rng.normal(0, 2, target.shape), target, IBUG_68)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]])
+    again = np.random.default_rng(0)
+    again.uniform(0, 100, (68, 2))
+    turned = along_and_across((target + again.normal(0, 2, target.shape)) @ turn, target @ turn, IBUG_68)
+    np.testing.assert_allclose(turned, moved, atol=1e-9)
+
+
+def test_a_point_on_no_contour_has_no_direction(rng: np.random.Generator) -> None:
+    got = contour_directions(rng.uniform(0, 9, (29, 2)), COFW_29)
+    on_none = sorted(set(range(29)) - {i for _, points, _ in COFW_29.contours for i in points})
+    assert np.flatnonzero(np.isnan(got[:, 0])).tolist() == on_none != []

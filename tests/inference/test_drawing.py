@@ -138,6 +138,26 @@ def test_options_of_drawing(face: Shape) -> None:
     assert tuple(drawn[60, 200]) == (255, 0, 0)
 
 
+def test_ellipses_lie_where_nine_of_ten_true_points_should(face: Shape) -> None:
+    """At the ends of the axes the picture changes as the ellipse's colour has it, and further out it does not."""
+    shape = np.array([[30.0 + 60 * (k % 9), 30.0 + 60 * (k // 9)] for k in range(68)])
+    covariance = np.tile(np.diag([36.0, 9.0]), (68, 1, 1))
+    covariance[1] = [[22.5, 13.5], [13.5, 22.5]]  # the same, turned by 45 degrees
+    one = Face(shape, None, None, Box.around(shape), 0.9, IBUG_68, covariance=covariance)
+    plain, drawn = (
+        draw_faces(blank(560), [one], boxes=False, contours=False, size=2, ellipses=e) for e in (False, True)
+    )
+    touched = (plain != drawn).any(axis=-1)
+    ends = [(0, [6 * 2.2457, 0]), (0, [0, -3 * 2.2457]), (1, [9.53, 9.53]), (1, [4.76, -4.76])]
+    for point, offset in ends:
+        x, y = np.round(shape[point] + offset).astype(int)
+        assert touched[y, x]
+        x, y = np.round(shape[point] + np.array(offset) * (1 + 4 / np.linalg.norm(offset))).astype(int)
+        assert not touched[y, x]
+    with pytest.raises(InputError, match="ellipses: expected faces with a covariance"):
+        draw_faces(blank(), [Face(face * 200 + 230, None, None, Box(60, 60, 400, 400), 0.9, IBUG_68)], ellipses=True)
+
+
 def test_doubtful_faces_are_grey_and_faint(face: Shape) -> None:
     sure, doubtful = (
         Face(face * 200 + 230, None, np.full(68, c, np.float32), Box(60, 60, 400, 400), 0.9, IBUG_68)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -45,6 +46,10 @@ def good(face: npt.NDArray[np.float64]) -> Face:
         ({"visibility": np.full(68, 1.01, np.float32)}, r"Face\.visibility"),
         ({"confidence": np.full(68, -0.01, np.float32)}, r"Face\.confidence"),
         ({"confidence": np.full(68, np.nan, np.float32)}, r"Face\.confidence"),
+        ({"covariance": np.zeros((68, 2))}, r"Face\.covariance: expected \(68, 2, 2\), symmetric and positive"),
+        ({"covariance": np.full((68, 2, 2), [[1, 0.5], [0.4, 1]])}, r"Face\.covariance"),
+        ({"covariance": np.full((68, 2, 2), [[1, -2], [-2, 1]])}, r"Face\.covariance"),
+        ({"covariance": np.full((68, 2, 2), np.nan)}, r"Face\.covariance"),
         ({"score": 1.5}, r"Face\.score: expected a number within \[0, 1\], found 1\.5"),
         ({"score": float("nan")}, r"Face\.score"),
     ],
@@ -142,6 +147,29 @@ def test_a_dictionary_that_is_no_face(good: Face, change: dict[str, object]) -> 
             Faces.from_dict([values])  # type: ignore[list-item]
     with pytest.raises(InputError, match=r"face: expected points as `to_dict` writes them, found 1e\+308"):
         Face.from_dict({**good.to_dict(), "landmarks": [[-1e308, 0.0]] * 68})  # rounded, it would be Infinity
+
+
+def test_covariances_are_three_numbers_a_point_in_files(good: Face) -> None:
+    assert good.covariance is None
+    assert "covariance" not in good.to_dict()
+    matrices = np.tile(
+        np.array([[0.00012, 0.00008], [0.00008, 0.00006]]), (68, 1, 1)
+    )  # rounded, its determinant is < 0
+    matrices[1] = [[4.5, -1.25], [-1.25, 2.0]]
+    face = dataclasses.replace(good, covariance=matrices)
+    values = face.to_dict()
+    assert values["covariance"][:2] == [[0.0001, 0.0001, 0.0001], [4.5, -1.25, 2.0]]
+    again = Face.from_dict(json.loads(json.dumps(values)))
+    assert again.covariance is not None
+    assert again.covariance.dtype == np.float32
+    np.testing.assert_array_equal(again.covariance[1], matrices[1])
+    assert face != good
+    assert face == dataclasses.replace(good, covariance=matrices.tolist()) == pickle.loads(pickle.dumps(face))
+    assert dataclasses.replace(face, covariance=matrices * 2) != face
+    with pytest.raises(InputError, match="covariance: expected three numbers"):
+        Face.from_dict({**values, "covariance": [[1, 2]] * 68})
+    with pytest.raises(InputError, match=r"Face\.covariance"):
+        Face.from_dict({**values, "covariance": values["covariance"][:29]})
 
 
 def test_equal_by_value(good: Face) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.errors import InputError
+from srn.face import ellipse
 from srn.face.geometry import Box, CropGeometry, CropSpec
 from srn.face.localizer import confidence_from_error
 from srn.face.scheme import IBUG_68
@@ -128,6 +130,75 @@ def test_iterations(face: Shape) -> None:
     for iterations in (0, 3):
         with pytest.raises(InputError, match=f"iterations: expected at least 1 and at most 2.*found {iterations}"):
             looker.view([coordinate_picture()], [geometry], iterations=iterations)
+
+
+# --- where errors go
+
+
+class Directed:
+    """A localizer whose points lie where the mean face does, with an error of 0.1 and one direction each."""
+
+    scheme, crop_spec, name = IBUG_68, CropSpec(SIZE, FACE_SIZE), "directed"
+
+    def __init__(self, mean: Shape, direction: Shape) -> None:
+        self.mean_shape, self.direction = mean.astype(np.float32), direction.astype(np.float32)
+
+    def __call__(self, crops: Any, initial_shape: Any = None, hidden: Any = None, initial_weight: Any = None) -> Any:
+        from srn.face.localizer import Prediction
+
+        shape = (self.mean_shape * FACE_SIZE + (SIZE - 1) / 2)[None]
+        error = np.full((68,), 0.1, np.float32)
+        answers = (shape, np.zeros(4, np.float32), error, self.direction)
+        shapes, state, errors, directions = (np.stack([a] * len(crops)) for a in answers)
+        return Prediction(shapes, state, None, errors, directions)
+
+
+@pytest.mark.parametrize("degrees", [0.0, 35.0, -120.0])
+def test_covariances_turn_with_the_crop(face: Shape, rng: np.random.Generator, degrees: float) -> None:
+    """Those of the crop, carried to the picture by the crop's own map."""
+    direction = rng.uniform(-0.6, 0.6, (68, 2))
+    looker = Looker(Directed(face, direction))
+    geometry = looker.geometry_of_box(Box(60, 70, 180, 150), np.deg2rad(degrees))
+    view = looker.view([coordinate_picture()], [geometry])
+    in_crop = ellipse.covariance(np.full(68, 0.1) * FACE_SIZE, direction)
+    back = np.linalg.inv(geometry.matrix[:, :2])
+    assert view.covariance is not None
+    np.testing.assert_allclose(view.covariance[0], back @ in_crop @ back.T, rtol=1e-4, atol=1e-4)
+    np.testing.assert_array_equal(view.select([0]).covariance, view.covariance)
+
+
+def test_a_mirrored_view_mirrors_directions_and_swaps_partners(face: Shape, rng: np.random.Generator) -> None:
+    direction = rng.uniform(-0.6, 0.6, (68, 2))
+    geometry = CropGeometry.from_box(Box(60, 60, 120, 120), CropSpec(SIZE, FACE_SIZE))
+    plain, mirrored = (
+        Looker(Directed(face, direction)).view([coordinate_picture()], [geometry], mirrored=[m]).error_direction
+        for m in (False, True)
+    )
+    assert plain is not None
+    assert mirrored is not None
+    np.testing.assert_allclose(plain, direction[None], atol=1e-6)
+    np.testing.assert_allclose(mirrored, direction[None, IBUG_68.mirror] * [1, -1], atol=1e-6)
+    both = Looker(Directed(face, direction), flip_average=True).view([coordinate_picture()], [geometry])
+    assert both.error_direction is not None
+    np.testing.assert_allclose(both.error_direction, (plain + mirrored) / 2, atol=1e-6)
+
+
+def test_covariances_of_views_are_averaged_as_their_points_are(face: Shape) -> None:
+    """But for the mean of the expected errors, which sets the trace."""
+    directions, errors = np.array([[0.8, 0.0], [-0.2, 0.5]], np.float32), (0.1, 0.2)
+    views = [
+        dataclasses.replace(view_of(face, error), error_direction=np.tile(d, (1, 68, 1)))
+        for d, error in zip(directions, errors, strict=True)
+    ]
+    result = combined(views)
+    weights = np.array([0.4 / 0.1**2, 1 / 0.2**2])
+    mean = sum(w * ellipse.covariance(np.array(e), d) for w, e, d in zip(weights, errors, directions, strict=True))
+    assert result.covariance is not None
+    assert result.expected_error is not None
+    got = result.covariance[0, 0]
+    np.testing.assert_allclose(got / np.trace(got), mean / np.trace(mean), rtol=1e-5)
+    assert np.trace(got) == pytest.approx(6 * (float(result.expected_error[0, 0]) / 2) ** 2, rel=1e-5)
+    assert combined([view_of(face, 0.1), views[1]]).covariance is None
 
 
 # --- several views of one face

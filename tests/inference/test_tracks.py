@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,21 @@ def test_a_lost_face_coasts_and_fades(face: Shape) -> None:
     steps = np.diff([report.box.center[0] for report in told])
     assert steps[0] == pytest.approx(3, abs=0.2)
     assert (np.diff(steps) < 0).all()
+
+
+def test_the_covariance_is_that_of_the_last_view_and_grows_while_the_face_is_lost(face: Shape) -> None:
+    seen = observation(face * 50 + 100)
+    covariance = np.tile(np.array([[4, 1], [1, 2]], np.float32), (68, 1, 1))
+    track = Track(1, 0, dataclasses.replace(seen, covariance=covariance), 0.0, CONFIG)
+    told = track.face(IBUG_68)
+    assert told is not None
+    np.testing.assert_array_equal(told.covariance, covariance)
+    track.lose()
+    track.predict(0.2)
+    lost = track.face(IBUG_68)
+    assert lost is not None
+    assert lost.covariance is not None
+    np.testing.assert_allclose(lost.covariance, covariance * np.exp(2 * 0.2 / CONFIG.fade_s), rtol=1e-5)
 
 
 def test_a_face_that_comes_back_has_no_velocity_yet(face: Shape) -> None:

@@ -37,6 +37,8 @@ def make_network(config: ModelConfig) -> StructuralRelationNetwork:
                 tensor.uniform_(0.5, 2.0)
             elif name.endswith("norm2.weight"):  # some start at zero, as identities
                 tensor.uniform_(0.5, 1.5)
+            elif name == "direction_head.weight":  # starts at zero
+                tensor += torch.randn_like(tensor) * 0.3
             elif name == "local_weight":  # starts near zero: nothing would depend on it
                 tensor *= 20
     return network.eval()

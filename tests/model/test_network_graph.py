@@ -27,6 +27,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "visibility head": {"visibility_width": 12},
     "no visibility head of its own": {"visibility_width": 0},
     "visibility head of one iteration, 29 points": {"visibility_width": 5, "iterations": 1, "scheme_name": "cofw29"},
+    "error direction": {"error_direction": True},
+    "error direction, 29 points, no visibility head": {
+        "error_direction": True, "scheme_name": "cofw29", "visibility_width": 0,
+    },
     "no local offsets": {"local_offsets": False},
     "one offset": {"offsets_per_landmark": 1},
     "without non-local": {"non_local": False},

@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from srn.face.ellipse import covariance
 from srn.face.geometry import Box, CropGeometry, CropSpec
 from srn.face.localizer import confidence_from_error
 from srn.inference.runtime import OnnxLocalizer
@@ -45,6 +46,17 @@ def test_the_words_give_the_packages_crop_and_confidence(session: Any, tiny_weig
     geometry = CropGeometry.from_box(BOX, OnnxLocalizer(tiny_weights, threads=1).crop_spec)
     np.testing.assert_allclose(np.stack([got["crop_x"], got["crop_y"]], 1), geometry.to_crop(POINTS), atol=1e-9)
     np.testing.assert_allclose(got["confidence"], confidence_from_error(error), atol=1e-6)
+
+
+def test_the_words_give_the_packages_covariance() -> None:
+    config = preset("robust", error_direction=True)
+    words = usage(config, ["shapes", "hidden_out", "visibility", "expected_error", "error_direction"])
+    error, direction = np.array([0.01, 0.04, 0.3]), np.array([[0.5, -0.2], [0.0, 0.0], [-0.1, 0.9]])
+    values = {"x0": 0, "y0": 0, "x1": 10, "y1": 10, "picture_x": 5, "picture_y": 5, "expected_error": error}
+    got = follow(words, **values, d1=direction[:, 0], d2=direction[:, 1])
+    cov = covariance(error * config.face_size, direction)  # crop pixels^2
+    for name, (i, j) in {"xx": (0, 0), "xy": (0, 1), "yy": (1, 1)}.items():
+        np.testing.assert_allclose(got[f"covariance_{name}"], cov[:, i, j])
 
 
 def test_the_words_name_each_input_and_output_with_its_shape(session: Any) -> None:

@@ -14,6 +14,7 @@ from srn.model.network import CascadeOutput
 from srn.training.loss import (
     MINIMAL_INTEROCULAR,
     cascade_loss,
+    directed_lengths,
     interocular_normalizer,
     point_distances,
 )
@@ -233,3 +234,49 @@ def test_heat_maps_are_taught_beside_the_shapes() -> None:
     # A flat map of 900 cells beside a Gaussian of one cell, whose entropy is log(2 pi e) where no edge cuts it.
     divergence = math.log(900) - math.log(2 * math.pi * math.e)
     assert with_maps["total"] - without["total"] == pytest.approx(0.02 * divergence, rel=1e-2)
+
+
+def test_the_length_of_an_error_is_that_of_the_matrix() -> None:
+    """|M^(-1/2) e| with M = exp(V), by eigenvalues."""
+    tendency = torch.tensor([[0.0, 0.0], [0.9, -0.4], [-2.0, 1.0]], dtype=torch.float64)
+    error = torch.tensor([[0.03, 0.04], [0.1, -0.2], [0.01, 0.0]], dtype=torch.float64)
+    got = directed_lengths(tendency, error)
+    for (one, other), e, length in zip(tendency.tolist(), error, got, strict=True):
+        values, vectors = torch.linalg.eigh(torch.tensor([[one, other], [other, -one]], dtype=torch.float64))
+        assert float(length) == pytest.approx(float((vectors.T @ e * torch.exp(-values / 2)).norm()), rel=1e-4)
+    assert float(got[0]) == pytest.approx(0.05, rel=1e-4)
+
+
+def test_the_direction_learns_the_shape_of_errors_whatever_their_scale() -> None:
+    """Errors three times as long along a slope, and expected errors that are twice too large: the best v is found."""
+    generator = torch.Generator().manual_seed(0)
+    angle, ratio = 0.5, 3.0
+    long = torch.tensor([math.cos(angle), math.sin(angle)])
+    across = torch.tensor([-math.sin(angle), math.cos(angle)])
+    draws = torch.randn(2, 4000, generator=generator)
+    error = 0.02 * (draws[0, :, None] * long * ratio + draws[1, :, None] * across)
+    tendency = torch.zeros(2, requires_grad=True)
+    optimizer = torch.optim.Adam([tendency], lr=0.1)
+    for _ in range(80):
+        optimizer.zero_grad()
+        (directed_lengths(tendency.expand(4000, 2), error) / 0.1).mean().backward()
+        optimizer.step()
+    expected = math.log(ratio) * torch.tensor([math.cos(2 * angle), math.sin(2 * angle)])
+    torch.testing.assert_close(tendency.detach(), expected, atol=0.05, rtol=0)
+
+
+def test_a_direction_adds_its_lengths_and_teaches_nothing_else() -> None:
+    truth = target(50.0)
+    shapes = [moved(truth, 3, 4)]
+    heads = {"visibility": torch.zeros(1, 68), "log_scale": torch.full((1, 68), -3.0, requires_grad=True)}
+    plain = said(shapes, moved(truth, 20, 0), **heads)
+    tendency = torch.tensor([0.6, -0.3]).expand(1, 68, 2).clone().requires_grad_()
+    visible = torch.ones(1, 68, dtype=torch.bool)
+    before = cascade_loss(plain, truth, visible, HEADS).total
+    after = cascade_loss(plain._replace(tendency=tendency), truth, visible, HEADS).total
+    length = float(directed_lengths(tendency.detach()[0, 0], torch.tensor([-0.03, -0.04])))
+    assert float((after - before).detach()) == pytest.approx(0.02 * length * math.exp(3), rel=1e-3)
+    (grad_before,) = torch.autograd.grad(before, heads["log_scale"])
+    grad_after, grad_tendency = torch.autograd.grad(after, (heads["log_scale"], tendency))
+    torch.testing.assert_close(grad_before, grad_after)
+    assert grad_tendency.any()

@@ -15,7 +15,7 @@ from srn.errors import DataError, InputError, noting
 from srn.files import FACES_JSON, SHEET, STANDARD_OUTPUT
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
-from srn.inference.picture_files import DetectionWriter, Rendered, ResultFormat, Written
+from srn.inference.picture_files import DetectionWriter, Overlay, Rendered, ResultFormat, Written
 from srn.inference.ray_engine import detect_on_ray
 from srn.media.boxes import PictureBoxes, boxes_of
 from srn.media.listing import Listing, pictures_in
@@ -58,6 +58,13 @@ MinConfidence = Annotated[
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Keep faces of any confidence.")]
+Ellipses = Annotated[
+    bool,
+    typer.Option(
+        "--ellipses",
+        help="Draw around each point where nine of ten true points should lie; for weights that tell it.",
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option("--resume", help="Go on with a run that was killed or interrupted, with the same options and files."),
@@ -85,6 +92,7 @@ def detect(
     boxes: Boxes = None,
     sheet: Sheet = None,
     overlay: Annotated[bool, typer.Option(help="Draw pictures into --out.")] = True,
+    ellipses: Ellipses = False,
     min_score: MinScore = 0.0,
     min_confidence: MinConfidence = None,
     keep_all: All = False,
@@ -111,7 +119,7 @@ def detect(
     """
     listing, contacts = pictures_in(paths, drawn=out), _contacts(sheet, resume=resume, machines=machines)
     writer = DetectionWriter(
-        listing.pictures, out, output_format, overlay=overlay,
+        listing.pictures, out, output_format, overlay=_drawing(out, overlay=overlay, ellipses=ellipses),
         json_to=_json_target(json_file, jsonl_file, out), lines=jsonl_file is not None,
         inputs=[path for path in (boxes, weights, yunet) if path is not None], force=force,
     )  # fmt: skip
@@ -120,6 +128,8 @@ def detect(
     most = 1 if largest else max_faces
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
     landmarker = opened()
+    if ellipses and not getattr(landmarker.localizer, "tells_direction", False):
+        raise InputError.at("--ellipses", "weights with the direction of errors", landmarker.localizer.name)
     finished = writer.keep_journal(_same(context, landmarker.localizer.name), resume=resume)
     if resume:
         left = f"{writer.pictures} of {len(listing.pictures)} pictures are done"
@@ -135,6 +145,12 @@ def detect(
         )  # fmt: skip
         batches = ([writer.write(one) if isinstance(one, Rendered) else one for one in batch] for batch in found)
     _write(writer, batches, listing, out if overlay else None, verbose=verbose, contacts=contacts)
+
+
+def _drawing(out: Path | None, *, overlay: bool, ellipses: bool) -> Overlay:
+    if ellipses and not (overlay and out):
+        raise InputError.at("--ellipses", "--out beside it, and overlays", "--no-overlay" if out else "no --out")
+    return "ellipses" if ellipses else overlay
 
 
 def _least_confidence(given: float | None, *, keep_all: bool) -> float | None:

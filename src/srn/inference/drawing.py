@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import InputError, check_number
+from srn.face import ellipse
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.face import Face
@@ -38,6 +39,7 @@ DOUBTFUL_COLOR: Color = (150, 150, 150)
 """RGB of the points of a doubtful face (`Face.is_doubtful`), which is also drawn fainter."""
 
 _DOUBTFUL_SHARE = 0.6
+_ELLIPSE_SHARE = 0.8
 _DARK = (20, 20, 24)
 _WHITE = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_DUPLEX
@@ -56,6 +58,7 @@ def draw_faces(
     size: float | None = None,
     colors: Mapping[str, Color] | None = None,
     box_color: Color = _WHITE,
+    ellipses: bool = False,
 ) -> ImageArray:
     """Draw faces on a copy of a picture, (H, W, 3) uint8 RGB: landmarks coloured by component, hidden ones as rings.
 
@@ -69,21 +72,26 @@ def draw_faces(
         size: radius of a point in pixels; chosen by the size of each face if None.
         colors: RGB of each component; `COMPONENT_COLORS` if None.
         box_color: RGB of the boxes.
+        ellipses: whether the ellipse around each point is drawn in which nine of ten true points should lie
+            (`Face.covariance`).
 
     Raises:
-        InputError: the picture is none, `faces` holds something else than faces, or `size` is not positive.
+        InputError: the picture is none, `faces` holds something else than faces, `size` is not positive, or faces have
+            no covariance for ellipses.
     """
     if size is not None:
         check_number("size", size, "a positive number of pixels", least=math.ulp(0.0))
     drawn: ImageArray = np.array(as_image(image))
     for face in _checked(faces):
+        if ellipses and face.covariance is None:
+            raise InputError.at("ellipses", "faces with a covariance, of weights that predict it", "a face without")
         doubtful = face.is_doubtful
         layer = drawn.copy() if doubtful else drawn
         shown = dict.fromkeys(COMPONENT_COLORS, DOUBTFUL_COLOR) if doubtful else colors
         draw_face(
             layer, face.landmarks, face.scheme, visibility=face.visibility, box=face.box if boxes else None,
             contours=contours, size=size, colors=shown,
-            box_color=DOUBTFUL_COLOR if doubtful else box_color,
+            box_color=DOUBTFUL_COLOR if doubtful else box_color, covariance=face.covariance if ellipses else None,
         )  # fmt: skip
         if doubtful:
             cv2.addWeighted(layer, _DOUBTFUL_SHARE, drawn, 1 - _DOUBTFUL_SHARE, 0, dst=drawn)
@@ -101,6 +109,7 @@ def draw_face(
     size: float | None = None,
     colors: Mapping[str, Color] | None = None,
     box_color: Color = _WHITE,
+    covariance: FloatArray | None = None,
 ) -> None:
     """Draw the landmarks (N, 2) of one face into `image` (H, W, 3) uint8 RGB, in place.
 
@@ -108,6 +117,7 @@ def draw_face(
         visibility: (N,) in [0, 1]; points below 0.5 are drawn as rings. All are discs if None.
         box: drawn as a thin rectangle if given.
         contours, size, colors, box_color: as in `draw_faces`.
+        covariance: (N, 2, 2) of the points' errors, whose ellipses are drawn if given.
     """
     colors = colors or COMPONENT_COLORS
     # A wild point makes the face large, but its points no larger than in a face that fills the picture.
@@ -129,6 +139,8 @@ def draw_face(
             line = _fixed_point(shape[list(indices)] - corner)
             cv2.polylines(layer, [line], closed, colors[component], thin, cv2.LINE_AA, _SUBPIXEL_BITS)
         window[:] = cv2.addWeighted(layer, share, window, 1 - share, 0)
+    if covariance is not None:
+        _draw_ellipses(image, shape, covariance, scheme, colors)
     rim = max(radius * 0.4, min(radius, 1) * 0.5)
     for component, indices in scheme.components.items():
         color = colors[component]
@@ -138,6 +150,24 @@ def draw_face(
             outer = radius * 1.25 if hidden else radius
             _draw_ring(image, shape[i], outer + rim, _DARK, max(hole - rim, 0.0))
             _draw_ring(image, shape[i], outer, color, hole)
+
+
+def _draw_ellipses(
+    image: ImageArray, shape: FloatArray, covariance: FloatArray, scheme: LandmarkScheme, colors: Mapping[str, Color]
+) -> None:
+    """Draw the outline of each point's ellipse of nine tenths, thin and a little transparent."""
+    deviations, angles = ellipse.semi_axes(covariance.astype(np.float64))
+    axes = np.minimum(deviations * ellipse.RADII[0.9], float(np.hypot(*image.shape[:2])))
+    window, corner = _window(image, shape, math.ceil(axes.max()) + 2)
+    if not window.size:
+        return
+    layer, centers, sizes = window.copy(), _fixed_point(shape - corner), _fixed_point(axes)
+    for component, indices in scheme.components.items():
+        for i in indices:
+            turn = math.degrees(float(angles[i]))
+            place, size = centers[i].tolist(), sizes[i].tolist()
+            cv2.ellipse(layer, place, size, turn, 0, 360, colors[component], 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+    window[:] = cv2.addWeighted(layer, _ELLIPSE_SHARE, window, 1 - _ELLIPSE_SHARE, 0)
 
 
 class TrackPainter:

@@ -44,6 +44,8 @@ from srn.media.results import (
 )
 
 ResultFormat = Literal["json", "pts", "csv", "coco", "parquet"]
+Overlay = bool | Literal["ellipses"]
+"""Whether faces are drawn on their picture, and their points' ellipses with them (`draw_faces`)."""
 
 
 TABLES: Mapping[ResultFormat, tuple[str, FileKind]] = {
@@ -64,14 +66,14 @@ class Rendered(NamedTuple):
     problem: str | None = None  # why there is no overlay
 
 
-def render(found: Detection, *, overlay: bool) -> Rendered:
+def render(found: Detection, *, overlay: Overlay) -> Rendered:
     """Make the record of a detection, and its overlay if that is wanted."""
     picture, image, faces, left_out = found
     record = picture_record(picture.path, image.shape[:2], faces.to_dict())
     drawn, problem = None, None
     if overlay:
         try:
-            drawn = encode_image(draw_faces(image, faces), ".jpg") + OVERLAY.end
+            drawn = encode_image(draw_faces(image, faces, ellipses=overlay == "ellipses"), ".jpg") + OVERLAY.end
         except SrnError as error:
             problem = f"{picture.path}: {error}"
     return Rendered(
@@ -113,14 +115,14 @@ class DetectionWriter:
         out: str | os.PathLike[str] | None,
         kind: ResultFormat = "json",
         *,
-        overlay: bool = True,
+        overlay: Overlay = True,
         json_to: Path | TextIO | None = None,
         lines: bool = False,
         inputs: Sequence[Path] = (),
         force: bool = False,
     ) -> None:
         self._out, self._kind, self._json_to = None if out is None else Path(out), kind, json_to
-        self.overlay = overlay and out is not None
+        self.overlay: Overlay = overlay if out is not None else False
         self._place = {picture.stem: number for number, picture in enumerate(pictures)}
         self._pictures = pictures
         self._as_lines = lines or (isinstance(json_to, Path) and json_to.suffix == ".jsonl")

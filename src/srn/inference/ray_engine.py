@@ -13,7 +13,7 @@ from typing import Any
 from srn.errors import DataError, InputError, MissingDependencyError
 from srn.inference.batch import BLOCK, Choice, detect_pictures
 from srn.inference.landmarker import FaceLandmarker
-from srn.inference.picture_files import Rendered, render
+from srn.inference.picture_files import Overlay, Rendered, render
 from srn.media.listing import PictureFile
 
 
@@ -22,7 +22,7 @@ def detect_on_ray(
     pictures: Sequence[PictureFile],
     choice: Choice,
     *,
-    overlay: bool,
+    overlay: Overlay,
     finished: Container[Path] = (),
     workers: int | None = None,
     threads: int = 1,
@@ -98,7 +98,7 @@ def _fitting(resources: dict[str, float], workers: int | None, threads: int) -> 
 class _Worker:
     """Detects blocks of pictures in a process of its own, in the folder of the process that asks for them."""
 
-    def __init__(self, opened: Callable[[], FaceLandmarker], choice: Choice, overlay: bool, folder: str) -> None:
+    def __init__(self, opened: Callable[[], FaceLandmarker], choice: Choice, overlay: Overlay, folder: str) -> None:
         os.chdir(folder)
         self._landmarker, self._choice = opened(), choice
         self._finish = functools.partial(render, overlay=overlay)

@@ -28,6 +28,7 @@ class TorchLocalizer:
         self._network, self.name = network.eval(), name
         self.scheme, self.crop_spec = network.config.scheme, network.config.crop_spec
         self.recurrence = network.config.recurrence
+        self.tells_direction = network.config.error_direction
         self._low = runs_low(precision, network.mean_shape.device)
 
     @property
