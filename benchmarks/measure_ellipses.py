@@ -2,9 +2,9 @@
 
     python benchmarks/measure_ellipses.py PACK DATA --weights directed.onnx
 
-PACK is made by `srn data pack 300W --quality 90`: its validation faces are measured. DATA holds `youtube_faces`,
-`CK_plus` and `WFLW_subset` (its 68 points), which no training has seen; what is missing is left out. Faces are found
-from their true boxes, with accuracy `balanced`.
+PACK is made by `srn data pack 300W --quality 90`: its validation faces are measured. DATA holds `300W` (its test faces),
+`youtube_faces`, `CK_plus` and `WFLW_subset` (its 68 points), which no training has seen; what is missing is left out.
+Faces are localized from their true boxes, with accuracy `balanced`.
 
 Three error models are compared, of the same points and expected errors: a circle; one direction for each landmark, in
 the face's own frame, fitted on training faces of the pack (`--fitted`); the network's direction.
@@ -26,7 +26,7 @@ from results import BOOTSTRAPS, argument_parser, markdown_page, markdown_table, 
 from srn import FaceLandmarker
 from srn.datasets.catalogue import open_faces
 from srn.datasets.pack import FacePack
-from srn.datasets.sample import Sample
+from srn.datasets.sample import TEST, Sample
 from srn.errors import InputError
 from srn.face import ellipse
 from srn.face.metrics import contour_directions
@@ -35,7 +35,12 @@ from srn.training.stream import split_validation
 
 Array = npt.NDArray[np.float64]
 
-SETS = {"YouTube Faces": ("youtube_faces", None), "CK+": ("CK_plus", None), "WFLW": ("WFLW_subset", "wflw68")}
+SETS = {
+    "300W, tests": ("300W", None),
+    "YouTube Faces": ("youtube_faces", None),
+    "CK+": ("CK_plus", None),
+    "WFLW": ("WFLW_subset", "wflw68"),
+}
 PARTS = ("brows", "eyes", "nose", "mouth", "jaw")
 MODELS = ("circle", "by landmark", "network")
 SHARES = tuple(ellipse.RADII)
@@ -128,14 +133,22 @@ def summary(found: Found, by_landmark: Array, scheme: LandmarkScheme) -> dict[st
     factor = float((np.linalg.norm(found.error, axis=-1) / (2 * found.scale)).mean())
     rng = np.random.default_rng(0)
     drawn = rng.integers(len(found.error), size=(BOOTSTRAPS, len(found.error)))
-    models = dict[str, Any]()
+
+    def interval(faces: Array) -> list[float]:
+        low, high = np.quantile(faces[drawn].mean(axis=1), (0.025, 0.975))
+        return [float(faces.mean()), float(low), float(high)]
+
+    models, scales = dict[str, Any](), {"gain": found.scale, "gain_scaled": found.scale * factor}
+    gains = {
+        (name, kind): likelihood(found.error, scale, direction) - likelihood(found.error, scale, directions["circle"])
+        for name, direction in directions.items()
+        for kind, scale in scales.items()
+    }
     for name, direction in directions.items():
         values = dict[str, Any]()
-        for kind, scale in (("gain", found.scale), ("gain_scaled", found.scale * factor)):
-            gain = likelihood(found.error, scale, direction) - likelihood(found.error, scale, directions["circle"])
-            faces = gain.mean(axis=1)
-            low, high = np.quantile(faces[drawn].mean(axis=1), (0.025, 0.975))
-            values[kind] = [float(faces.mean()), float(low), float(high)]
+        for kind in scales:
+            gain = gains[name, kind]
+            values[kind] = interval(gain.mean(axis=1))
             values[f"{kind}_by_part"] = {p: float(gain[:, list(scheme.part(p))].mean()) for p in PARTS}
         radius = radii(found.error, found.scale, direction) / np.sqrt(3)
         for kind, size in (("inside", 1.0), ("inside_scaled", factor)):
@@ -145,7 +158,9 @@ def summary(found: Found, by_landmark: Array, scheme: LandmarkScheme) -> dict[st
                 p: [float((r <= ellipse.RADII[s] * size).mean()) for s in SHARES] for p, r in within.items()
             }
         models[name] = values
+    more = gains["network", "gain_scaled"] - gains["by landmark", "gain_scaled"]
     return {"faces": len(found.error), "error_over_expected": factor, "models": models,
+            "more_than_by_landmark": interval(more.mean(axis=1)),
             "contours": _contours(found, directions, scheme)}  # fmt: skip
 
 
@@ -178,7 +193,8 @@ def measure(options: argparse.Namespace) -> None:
     sets = {"300W, validation": validation.samples(options.pack)}
     for name, (folder, kind) in SETS.items():
         if (options.data / folder).is_dir():
-            sets[name] = open_faces(options.data / folder, kind=kind).limited(options.most).samples
+            split = TEST if folder == "300W" else None
+            sets[name] = open_faces(options.data / folder, split=split, kind=kind).limited(options.most).samples
     results = {name: summary(localized(landmarker, samples), by_landmark, scheme) for name, samples in sets.items()}
     content = {**provenance(options.threads), "weights": landmarker.localizer.name, "sets": results}
     write_results(options.out, options.name, content, page(content))
@@ -196,7 +212,8 @@ def page(content: Mapping[str, Any]) -> str:
     sets: Mapping[str, Any] = content["sets"]
     gains = [
         [name, str(s["faces"]), f"{s['error_over_expected']:.2f}", model, interval(s["models"][model]["gain"]),
-         interval(s["models"][model]["gain_scaled"])]
+         interval(s["models"][model]["gain_scaled"]),
+         interval(s["more_than_by_landmark"]) if model == "network" else ""]
         for name, s in sets.items() for model in MODELS[1:]
     ]  # fmt: skip
     inside = [
@@ -210,10 +227,11 @@ def page(content: Mapping[str, Any]) -> str:
          f"{s['models']['network']['gain_scaled_by_part'][part]:+.3f}"]
         for name, s in sets.items() for part, c in s["contours"].items()
     ]  # fmt: skip
+    columns = ["set", "faces", "error / expected", "model", "gain", "gain, scaled", "scaled, over by landmark"]
     return markdown_page(
         "Ellipses", content, NOTES,
         "## Log-likelihood",
-        markdown_table(["set", "faces", "error / expected", "model", "gain", "gain, scaled"], gains),
+        markdown_table(columns, gains),
         "## Share of errors inside, %",
         markdown_table(["set", "model", "50 / 90", "50 / 90, scaled", *(f"{part}, scaled" for part in PARTS)], inside),
         "## Along and across the contours",
