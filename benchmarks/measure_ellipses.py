@@ -2,7 +2,7 @@
 
     python benchmarks/measure_ellipses.py PACK DATA --weights directed.onnx
 
-PACK is made by `srn data pack 300W --quality 90`: its validation faces are measured. DATA holds `300W` (its test faces),
+PACK is made by `srn data pack 300W --quality 90`: its validation faces are measured. DATA holds `300W` (its tests),
 `youtube_faces`, `CK_plus` and `WFLW_subset` (its 68 points), which no training has seen; what is missing is left out.
 Faces are localized from their true boxes, with accuracy `balanced`.
 
