@@ -9,7 +9,7 @@ import pytest
 
 from srn.face.geometry import Box, ImageArray
 from srn.inference.face_finder import FoundFace
-from srn.inference.turned_faces import TRIED, found_turned, righted
+from srn.inference.turned_faces import TRIED, TURNED_THRESHOLD, found_beside, found_turned, righted
 
 FACE = Box(40, 30, 59, 59)
 """20 x 30 pixels are bright."""
@@ -106,3 +106,54 @@ def test_a_face_that_lies_askew_is_placed_by_a_closer_search() -> None:
     (face,) = found_turned(picture(), whole, close)
     assert (face.turn, face.score) == (2, 0.9)
     assert found_turned(picture(), MarkedSearch(2, scores=(0.2, 0.2, 0.1, 0.2)), close) == []
+
+
+class TestBesideATurnedFace:
+    """A picture of 120 x 160; the search of it turned clockwise, so by three quarter turns, is made up."""
+
+    lying = FoundFace(FACE, 0.7, turn=3)
+    misread, sure = FoundFace(Box(100, 70, 120, 100), 0.6), FoundFace(Box(100, 10, 120, 40), 0.95)
+
+    def search(self, *found: FoundFace) -> list[FoundFace]:
+        shapes = []
+
+        def whole(image: ImageArray) -> list[FoundFace]:
+            shapes.append(image.shape)
+            return list(found)
+
+        faces = found_beside(picture(), [self.sure, self.lying, self.misread], whole, 0.3)
+        assert shapes == [(160, 120, 3)]  # in the turn of the face that lies so, and in no other
+        return faces
+
+    @staticmethod
+    def in_turned(box: Box) -> Box:
+        """Clockwise, the left edge becomes the upper one, and the lower one the left one."""
+        return Box(119 - box.y1, box.x0, 119 - box.y0, box.x1)
+
+    def test_a_face_that_lies_likewise_is_found(self) -> None:
+        other = Box(10, 80, 40, 100)
+        known, *rest = self.search(FoundFace(self.in_turned(other), 0.8, tilt=0.1))
+        assert (known, rest[1:]) == (self.sure, [self.lying, self.misread])
+        assert (rest[0].box, rest[0].turn, rest[0].tilt, rest[0].score) == (other, 3, 0.1, 0.8)
+
+    def test_one_that_was_taken_for_upright_is_set_right(self) -> None:
+        faces = self.search(FoundFace(self.in_turned(self.misread.box), 0.8))
+        assert [(face.box, face.turn) for face in faces] == [
+            (self.sure.box, 0), (self.misread.box, 3), (self.lying.box, 3),
+        ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        "other",
+        [
+            FoundFace(Box(10, 10, 40, 40), TURNED_THRESHOLD),  # too weak
+            FoundFace(Box(10, 10, 40, 40), 0.9, turn=1),  # not upright in the turned picture either
+            FoundFace(Box(79, 100, 109, 120), 0.9),  # the sure upright face, less surely
+        ],
+    )
+    def test_others_stay_as_they_were(self, other: FoundFace) -> None:
+        assert self.search(other) == [self.sure, self.lying, self.misread]
+
+    def test_upright_faces_cost_nothing(self) -> None:
+        search = MarkedSearch()
+        assert found_beside(picture(), [self.sure, self.misread], search, 0.3) == [self.sure, self.misread]
+        assert not search.calls

@@ -37,7 +37,7 @@ from srn.inference.found_boxes import (
 from srn.inference.inputs import as_image, check_fractions, check_search, checked_sizes, found_by, is_finder
 from srn.inference.proposals import ProposalNetwork, Rectangle, joined
 from srn.inference.sessions import Reopened, open_session
-from srn.inference.turned_faces import found_turned, righted
+from srn.inference.turned_faces import found_beside, found_turned, righted
 
 OUTPUTS = ("heat", "scale", "offset", "landmarks")  # of CenterFace
 CENTERFACE_SIZES = (160,)  # longer sides, in pixels, to which CenterFace resizes a picture
@@ -146,17 +146,23 @@ class CenterFaceFinder(Reopened):
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first."""
         image = as_image(image)
-        found = self._reduced(image, self.sizes, [])
-        found = [*self._closer(image, found), *found]
-        if not any(face.score >= SURE for face in self._faces(found)):
-            found = self._reduced(image, (FALLBACK_SIZE,), found)
-        faces = self._faces(found)
+        faces = self._upright_faces(image)
         if self.turned:
             faces = righted(image, faces, self._faces_at, self.max_iou)
             if not faces or faces[0].doubtful:
                 faces = found_turned(image, self._faces_in, self._faces_at) or faces
+            if self.max_faces is None or len(faces) < self.max_faces:
+                faces = found_beside(image, faces, self._upright_faces, self.max_iou)
         certain = [face for face in faces if not face.doubtful]
         return largest_faces(certain, self.max_faces) if certain else faces
+
+    def _upright_faces(self, image: ImageArray) -> list[FoundFace]:
+        """Find the faces that the picture shows about upright, and turned ones that look like them."""
+        found = self._reduced(image, self.sizes, [])
+        found = [*self._closer(image, found), *found]
+        if not any(face.score >= SURE for face in self._faces(found)):
+            found = self._reduced(image, (FALLBACK_SIZE,), found)
+        return self._faces(found)
 
     def _faces(self, found: Sequence[Found]) -> list[FoundFace]:
         """Merge what the searches have found, best first; faces below the threshold only if there is no other."""

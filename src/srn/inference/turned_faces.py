@@ -81,6 +81,22 @@ def found_turned(image: ImageArray, whole: Whole[FaceT], search: Search[FaceT]) 
     return best
 
 
+def found_beside(image: ImageArray, faces: list[FaceT], search: Whole[FaceT], max_iou: float) -> list[FaceT]:
+    """Search a picture that shows turned faces in their turns as well, as closely as the picture itself.
+
+    An upright face of such a search is a face where the picture showed none, or a less sure one that was taken for
+    upright: they overlap by more than `max_iou`.
+    """
+    for turn in sorted({face.turn for face in faces} - {0}):
+        for found in search(np.ascontiguousarray(np.rot90(image, turn))):
+            seen = _seen(found, turn, image.shape)
+            others = [face for face in faces if face.box.iou(seen.box) > max_iou]
+            surer = all(face.turn == 0 and face.score < seen.score for face in others)
+            if found.turn == 0 and found.score > TURNED_THRESHOLD and surer:
+                faces = [*(face for face in faces if face not in others), seen]
+    return sorted(faces, key=lambda face: -face.score)
+
+
 def _placed(image: ImageArray, face: FaceT, search: Search[FaceT], turns: Sequence[int]) -> FaceT | None:
     """Find a face in its part of the picture turned by quarter turns, first by its own: the surest upright one."""
     best: FaceT | None = None
