@@ -17,7 +17,7 @@ ComplexArray: TypeAlias = npt.NDArray[np.complex128]
 Points: TypeAlias = tuple[tuple[float, float], ...]
 """Eyes, nose tip and corners of the mouth of a face as x and y, of both the left one first."""
 
-HALVED = 1280  # longer side of a picture, in pixels, from which it is halved before it becomes much smaller
+HALVED = 640  # longer side of a picture, in pixels, from which it is halved before it becomes much smaller
 SURE = 0.55  # score of a face, even within a larger one
 LARGEST_TILT = math.pi / 4  # beyond it the next quarter turn is nearer
 # Eyes, nose tip and corners of the mouth (x + iy) of an upright face: of the mean shape of 300W's training faces, which

@@ -86,6 +86,8 @@ class ProposalNetwork:
 
 def joined(parts: Float64Array, scale: float, shape: tuple[int, ...]) -> list[Rectangle]:
     """Clip parts (K, 4) to a picture of `shape` (H, W, ...), and join those that one search at `scale` sees cheaper."""
+    if not len(parts):
+        return []
     limits = np.tile(shape[1::-1], 2)
     regions = np.empty((0, 4))
     for part in np.clip(np.hstack([np.floor(parts[:, :2]), np.ceil(parts[:, 2:])]), 0, limits):
