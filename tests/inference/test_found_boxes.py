@@ -164,7 +164,9 @@ def test_points_of_a_turned_picture(turn: int) -> None:
     assert sorted(points_turned_back(points, turn, picture.shape)) == [(20, 10), (31, 15)]
 
 
-@pytest.mark.parametrize(("height", "width", "scale"), [(1501, 2003, 0.08), (641, 845, 0.19), (1023, 1281, 0.25), (1, 4000, 0.04)])
+@pytest.mark.parametrize(
+    ("height", "width", "scale"), [(1501, 2003, 0.08), (641, 845, 0.19), (1023, 1281, 0.25), (1, 4000, 0.04)]
+)
 def test_a_large_picture_shows_the_same_when_it_is_reduced(height: int, width: int, scale: float) -> None:
     across = 255 * np.arange(width) / width
     image = np.repeat(np.broadcast_to(across, (height, width))[..., None], 3, axis=2).round().astype(np.uint8)
