@@ -534,3 +534,41 @@ def test_parquet_has_the_rows_of_csv(srn: Run, knowing: Any, tmp_path: Path, tru
     assert len(one) == 68
     assert list(one.columns) == list(other.columns)
     assert (one[["path", "face", "point", "x", "y"]] == other[["path", "face", "point", "x", "y"]]).all(axis=None)
+
+
+def test_ellipses_are_drawn_and_covariances_written(
+    srn: Run, use_localizer: Any, true_localizer: Any, three: Path, truths: dict[int, Shape], tmp_path: Path
+) -> None:
+    """With a localizer whose errors of 5 % of the face go to the right and left."""
+
+    class Directed:
+        def __init__(self, plain: Any) -> None:
+            self.plain, self.tells_direction = plain, True
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.plain, name)
+
+        def __call__(self, crops: Any, *rest: Any) -> Any:
+            count = len(crops)
+            error, direction = np.full((count, 68), 0.05, np.float32), np.tile(np.float32([0.8, 0]), (count, 68, 1))
+            return self.plain(crops, *rest)._replace(expected_error=error, error_direction=direction)
+
+    boxes, plain, drawn = ("--boxes", tmp_path / "boxes.json"), tmp_path / "plain", tmp_path / "drawn"
+    use_localizer(Directed(true_localizer(truths)))
+    assert srn("detect", three, *boxes, "--out", plain).code == 0
+    assert srn("detect", three, *boxes, "--out", drawn, "--ellipses", "--json", tmp_path / "faces.json").code == 0
+    first, second = (read_image(folder / "a_landmarks.jpg") for folder in (plain, drawn))
+    changed = np.abs(first.astype(int) - second).max(axis=-1) > 40
+    assert 300 < changed.sum() < changed.size / 2
+    (face,) = json.loads((tmp_path / "faces.json").read_text())["images"][0]["faces"]
+    size = Box(*face["box"]).size
+    np.testing.assert_allclose(
+        face["covariance"], [[3 * (0.025 * size) ** 2 * v for v in (1.8, 0, 0.2)]] * 68, rtol=1e-2
+    )
+    for wrong in (("--ellipses",), ("--ellipses", "--out", drawn, "--no-overlay", "--json", tmp_path / "b.json")):
+        assert srn("detect", three, *boxes, *wrong).mistake.startswith(
+            "--ellipses: expected --out beside it, and overlays"
+        )
+    use_localizer(true_localizer(truths))
+    mistake = srn("detect", three, *boxes, "--out", drawn, "--ellipses").mistake
+    assert mistake.startswith("--ellipses: expected weights with the direction of errors")
