@@ -174,8 +174,8 @@ def displacements(
 
 def by_points(seen: Sequence[Found]) -> FitOfFace:
     """Give the fit by points of faces."""
-    fit = fit_points(seen)
-    return lambda face: fit.of_face(face.box, face.points or (), face.turn, face.tilt)
+    fit, everyone = fit_points(seen), measured_fits()[CenterFaceFinder.name]
+    return lambda face: fit.of_face(face.box, face.points or (), face.turn, face.tilt) or everyone
 
 
 def table(seen: Sequence[Found]) -> str:

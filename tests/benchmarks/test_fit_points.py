@@ -71,6 +71,7 @@ def test_a_made_map_is_found_again(face: Float64Array, monkeypatch: pytest.Monke
     for found in seen[1:20]:
         given = fit.of_face(found.face.box, found.face.points or ())
         wanted = rows[id(found)][1]
+        assert given is not None
         np.testing.assert_allclose([given.dx, given.dy, math.log(given.sx), math.log(given.sy)], wanted, atol=0.02)
 
 

@@ -413,9 +413,21 @@ def test_five_points_refine_the_fit_of_the_built_in_finder(finder: CenterFaceFin
     (raw,), (found,) = finder.find(image), LandmarkBoxFinder(finder).find(image)
     assert raw.points is not None
     fit = measured_point_fits()["centerface"].of_face(raw.box, raw.points, raw.turn, raw.tilt)
+    assert fit is not None
     assert found == replace(raw, box=fit.apply(raw.box, raw.turn, raw.tilt))
-    (unrefined,) = LandmarkBoxFinder(finder, default_fit(finder)).find(image)
-    assert unrefined.box == default_fit(finder).apply(raw.box, raw.turn, raw.tilt)
+    everyone = default_fit(finder)
+    (unrefined,) = LandmarkBoxFinder(finder, everyone).find(image)
+    assert unrefined.box == everyone.apply(raw.box, raw.turn, raw.tilt)
+
+    class Strange(OwnFinder):
+        """Of the built-in finder's kind, with points that no face has."""
+
+        name = finder.name
+
+        def find(self, image: ImageArray) -> list[FoundFace]:
+            return [replace(raw, points=raw.points[:1] * 5 if raw.points else None)]
+
+    assert LandmarkBoxFinder(Strange()).find(image)[0].box == unrefined.box
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from srn.face.geometry import Box, Float64Array
 from srn.inference.found_boxes import Points
 
 MOST = 3.0  # standard deviations from the mean beyond which a face is taken for no more unusual
+STRANGE = 6.0  # likewise, from which its points tell nothing: no training face's lie so
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,15 @@ class PointFit:
     deviation: Float64Array
     weights: Float64Array
 
-    def of_face(self, box: Box, points: Points, turn: int = 0, tilt: float = 0.0) -> BoxFit:
-        """Return the fit of a face: the finder's box and points, picture pixels, and how it lies (`FoundFace`)."""
-        unusual = np.clip((features(box, points, turn, tilt) - self.mean) / self.deviation, -MOST, MOST)
-        dx, dy, sx, sy = (np.append(unusual, 1.0) @ self.weights).tolist()
+    def of_face(self, box: Box, points: Points, turn: int = 0, tilt: float = 0.0) -> BoxFit | None:
+        """Return the fit of a face: the finder's box and points, picture pixels, and how it lies (`FoundFace`).
+
+        None where its points lie as those of no face do, because the finder mistook how it lies.
+        """
+        unusual = (features(box, points, turn, tilt) - self.mean) / self.deviation
+        if not np.abs(unusual).max() < STRANGE:
+            return None
+        dx, dy, sx, sy = (np.append(np.clip(unusual, -MOST, MOST), 1.0) @ self.weights).tolist()
         return BoxFit(dx, dy, math.exp(sx), math.exp(sy))
 
 

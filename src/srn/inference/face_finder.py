@@ -362,7 +362,7 @@ class LandmarkBoxFinder:
     def _fit_of(self, face: FoundFace) -> BoxFit:
         if self._point_fit is None or face.points is None:
             return self.fit
-        return self._point_fit.of_face(face.box, face.points, face.turn, face.tilt)
+        return self._point_fit.of_face(face.box, face.points, face.turn, face.tilt) or self.fit
 
 
 def _read_bytes(where: str | os.PathLike[str] | Traversable, expected: str) -> bytes:
