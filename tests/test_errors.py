@@ -14,10 +14,13 @@ from srn.errors import (
     MissingDependencyError,
     SrnError,
     WeightsError,
+    check_number,
     is_interruption,
     is_out_of_memory,
     printable,
 )
+from srn.face.geometry import Box
+from srn.inference.face_boxes import as_box
 
 
 @pytest.mark.parametrize("error", [InputError, DataError, WeightsError])
@@ -111,3 +114,15 @@ def test_an_interruption_is_no_broken_file(interruption: BaseException) -> None:
     with pytest.raises(RuntimeError) as raised:
         failing_clean_up(interruption)
     assert is_interruption(raised.value) == is_real
+
+
+@pytest.mark.parametrize("digits", [400, 6000])
+def test_whole_numbers_of_any_length_are_named(digits: int) -> None:
+    """They are no `float`; Python does not even print the longer ones."""
+    for make in (
+        lambda: check_number("rate", 10**digits),
+        lambda: Box(0, 0, 10**digits, 1),
+        lambda: as_box([0, 0, 10**digits, 1]),
+    ):
+        with pytest.raises(InputError, match=r"^[a-z ]+: expected (a|four) number.*, found .{1,120}$"):
+            make()

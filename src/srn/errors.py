@@ -31,12 +31,19 @@ def check_count(name: str, value: Any, least: int = 1) -> None:
         raise InputError.at(name, f"a whole number of at least {least}", repr(value))
 
 
+def is_finite(value: Any) -> bool:
+    """Whether a value is one number, of Python or NumPy, that is finite as a `float`."""
+    try:
+        return isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # a whole number of 400 digits
+        return False
+
+
 def check_number(
     name: str, value: Any, expected: str = "a number", *, least: float = -math.inf, most: float = math.inf
 ) -> None:
     """Raise `InputError` unless a value is one finite number, of Python or NumPy, from `least` to `most`."""
-    is_number = type(value) is not bool and isinstance(value, Real) and math.isfinite(value)
-    if not is_number or not least <= value <= most:
+    if type(value) is bool or not is_finite(value) or not least <= value <= most:
         raise InputError.at(name, expected, shown(value))
 
 
@@ -44,7 +51,10 @@ def shown(value: Any) -> str:
     """Describe what was found in place of an argument, in one line."""
     if hasattr(value, "shape") and hasattr(value, "dtype") and value.shape:
         return f"an array {tuple(value.shape)} of {value.dtype}"
-    text = printable(repr(value))
+    try:
+        text = printable(repr(value))
+    except Exception:  # of an object of the user's, or of a number of 5,000 digits
+        text = f"a value of type {type(value).__name__}"
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 

@@ -68,6 +68,12 @@ def test_integers_and_a_pack_go_together(
     assert not (tmp_path / "x.onnx").exists()
 
 
+def test_iterations_that_were_never_trained_are_refused(srn: Run, tiny_weights: Path, tmp_path: Path) -> None:
+    ran = srn("export", tiny_weights, "--iterations", "2", "--out", tmp_path / "x.onnx")
+    assert ran.mistake == "--iterations: expected at most 1, as the weights were trained, found 2"
+    assert not (tmp_path / "x.onnx").exists()
+
+
 def metadata(path: Path) -> dict[str, str]:
     """As a program without the package reads it."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

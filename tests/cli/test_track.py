@@ -90,6 +90,19 @@ def test_lines_and_video(srn: Run, scripted: dict[str, Any], clip: Path, tmp_pat
     assert sorted(p.name for p in (tmp_path / "o").iterdir()) == ["drawn.mp4", "points.jsonl"]
 
 
+def test_faces_that_were_seen_for_a_moment_are_told(
+    srn: Run, scripted: dict[str, Any], clip: Path, face: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frame every minute holds each face for one of them: that is not nobody."""
+
+    def update(self: ScriptedTracker, frame: Picture, time_s: float | None = None) -> list[Face]:
+        self.times.append(time_s or 0.0)
+        return [Face(face * 60 + 60, None, None, Box.around(face * 60 + 60), 0.9, IBUG_68, len(self.times))]
+
+    monkeypatch.setattr(ScriptedTracker, "update", update)
+    assert srn("track", clip).err == "0 faces in 12 frames; 12 seen in fewer than 5 frames\n"
+
+
 def test_without_files_the_lines_go_to_the_standard_output(srn: Run, scripted: dict[str, Any], clip: Path) -> None:
     ran = srn("track", clip)
     assert ran.code == 0

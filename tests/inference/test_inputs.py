@@ -125,6 +125,24 @@ class TestPil:
         with pytest.raises(InputError, match="mode 'F'"):
             as_image(Image.fromarray(np.zeros((3, 3), np.float32)))
 
+    def test_a_file_that_is_broken_or_closed_is_named(self, picture: Picture, tmp_path: Path) -> None:
+        """PIL reads the pixels late: what it raises then was a foreign error."""
+        write_image(tmp_path / "cut.png", picture)
+        content = (tmp_path / "cut.png").read_bytes()
+        (tmp_path / "cut.png").write_bytes(content[: len(content) - 40])
+        message = r"cut\.png: expected a PIL image whose pixels can be read, found "
+        with Image.open(tmp_path / "cut.png") as pil, pytest.raises(InputError, match=message):
+            as_image(pil)
+        closed = Image.fromarray(picture)
+        closed.close()
+        with pytest.raises(InputError, match=r"^picture: expected a PIL image .*, found .*closed"):
+            as_image(closed)
+
+    def test_the_limit_of_pixels(self, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("SRN_MAX_PIXELS", "10")
+        with pytest.raises(DataError, match="picture: expected a picture of at most 1e-05 million pixels"):
+            as_image(Image.fromarray(picture))
+
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_upright_as_from_a_file(self, picture: Picture, orientation: int, tmp_path: Path) -> None:
         exif = Image.Exif()

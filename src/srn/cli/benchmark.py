@@ -35,7 +35,8 @@ def benchmark(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer steps and rounds: a dozen seconds.")] = False,
     seconds: Annotated[
-        float | None, typer.Option(min=0, help=f"Time for the rounds; {SECONDS:g}, with --quick {QUICK_SECONDS:g}.")
+        float | None,
+        typer.Option(min=0, max=86_400, help=f"Time for the rounds; {SECONDS:g}, with --quick {QUICK_SECONDS:g}."),
     ] = None,
     weights: options.Weights = None,
     threads: options.Threads = None,
@@ -54,9 +55,8 @@ def benchmark(
 
     limit_opencv(threads)
     bench = Bench(picture, weights, threads, device, quick)
-    steps = bench.steps()
-    if against is not None:
-        steps += bench.against("against", NAMES, against)
+    pair = [] if against is None else list(bench.against("against", NAMES, against))  # before minutes of work
+    steps = bench.steps() + pair
     with tempfile.TemporaryDirectory() as folder, options.progress("per cent") as begin:
         steps += () if quick else _of_iterations(bench, Path(folder))
         default = QUICK_SECONDS if quick else SECONDS

@@ -69,6 +69,9 @@ def export(
     network, provenance = load_weights(weights, older=True)
     provenance = provenance if license_ is None else {**provenance, "license": license_.strip()}
     if iterations is not None:
+        if iterations > network.config.iterations:  # further ones were never trained: they move the points away
+            most = f"at most {network.config.iterations}, as the weights were trained"
+            raise InputError.at("--iterations", most, str(iterations))
         network = adapted(network, dataclasses.replace(network.config, iterations=iterations))
     if data is None:
         difference = export_onnx(network, out, provenance=provenance, half=precision == "half")

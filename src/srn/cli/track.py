@@ -15,7 +15,7 @@ from srn.cli.command import INTERRUPTED, finishing
 from srn.errors import InputError, noting
 from srn.files import CHART, FACES_LINES, STANDARD_OUTPUT, VIDEO
 from srn.inference.landmarker import FaceLandmarker
-from srn.inference.video import TrackedVideo, track_video
+from srn.inference.video import LEAST_FRAMES_SEEN, TrackedVideo, track_video
 from srn.media.ffmpeg import quiet
 from srn.media.results import Record, json_lines
 from srn.media.video_reading import open_video
@@ -73,7 +73,9 @@ def track(
     start: Start = "mean",
     iterations: Annotated[int | None, typer.Option(min=1, help="Stop the cascade early; all if left out.")] = None,
     find_every: Annotated[int, typer.Option(min=1, help="Longest interval of the face finder, in frames.")] = 30,
-    trace: Annotated[float, typer.Option(min=0, help="Length of the trace behind each face, in seconds.")] = 1.0,
+    trace: Annotated[
+        float, typer.Option(min=0, max=1e6, help="Length of the trace behind each face, in seconds.")
+    ] = 1.0,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Open an address (rtsp://..., http://...).")] = False,
     weights: options.Weights = None,
@@ -152,6 +154,8 @@ def _report(
 ) -> None:
     """Print the outcome, and exit with its code unless it is success."""
     counts = f"{options.counted(done.people, 'face')} in {options.counted(done.frames, 'frame')}"
+    if done.frames_seen and not done.people:  # nor is that nobody: a frame every minute holds each for one of them
+        counts += f"; {len(done.frames_seen)} seen in fewer than {LEAST_FRAMES_SEEN} frames"
     options.say(counts, options.messages)
     if writer is not None and writer.sound_lost:
         options.say(f"{writer.path}: without sound: {writer.sound_lost}", options.messages)

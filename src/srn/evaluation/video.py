@@ -168,7 +168,7 @@ def read_clips(folders: Iterable[Path], scheme: LandmarkScheme | None) -> tuple[
         dataset = open_faces(folder, split="test", scheme=scheme)
         problems += dataset.report.problems
         if not dataset.clips:
-            found = f"{dataset.kind.title} pictures"
+            found = f"pictures: {dataset.kind.title}"
             raise DataError.at(folder, "videos with points in every frame (300VW's layout)", found)
         clips += dataset.clips
     return clips, problems

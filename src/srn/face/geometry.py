@@ -44,7 +44,11 @@ class Box:
         # The first comparison is fast: a tracked frame makes a dozen boxes.
         if {*map(type, corners)} != {float} and not all(isinstance(value, Real) for value in corners):
             raise InputError.at("face box", "four numbers x0, y0, x1, y1", shown(corners))
-        if not (all(map(math.isfinite, corners)) and self.x1 > self.x0 and self.y1 > self.y0):
+        try:
+            finite = all(map(math.isfinite, corners))
+        except OverflowError as error:  # a whole number of 400 digits
+            raise InputError.at("face box", "four numbers x0, y0, x1, y1", shown(corners)) from error
+        if not (finite and self.x1 > self.x0 and self.y1 > self.y0):
             found = f"({self.x0:g}, {self.y0:g}, {self.x1:g}, {self.y1:g})"
             raise InputError.at("face box", "finite x0 < x1 and y0 < y1", found)
 

@@ -69,7 +69,7 @@ def as_box(values: BoxLike) -> Box:
         if isinstance(values, str | bytes | Mapping):
             raise TypeError
         x0, y0, x1, y1 = (float(v) for v in values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError.at("face box", "four numbers x0, y0, x1, y1", shown(values)) from error
     return Box(x0, y0, x1, y1)
 

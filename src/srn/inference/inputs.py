@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -12,9 +11,10 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError, check_count, check_number, printable, shown
+from srn.errors import InputError, check_count, check_number, is_finite, printable, shown
 from srn.face.geometry import Box, ImageArray
 from srn.inference.engines import check_choice
+from srn.media.limits import check_pixels
 from srn.media.pictures import opaque_rgb, read_image
 
 Channels: TypeAlias = Literal["RGB", "BGR", "RGBA", "BGRA", "GREY"]
@@ -120,7 +120,7 @@ def found_by(finder: Any, image: ImageArray, kind: type[_Found]) -> list[_Found]
     for face in faces:
         numbers = [getattr(face, name, None) for name in ("score", "turn", "tilt")]
         fits = isinstance(face, kind) and isinstance(getattr(face, "box", None), Box)
-        if not (fits and all(isinstance(value, Real) and math.isfinite(value) for value in numbers)):
+        if not (fits and all(map(is_finite, numbers))):
             expected = f"a list of {kind.__name__}, each with a Box and a score, its turn and tilt numbers"
             raise InputError.at(f"{type(finder).__name__}.find", expected, repr(face)[:100])
     return faces
@@ -150,12 +150,15 @@ def _from_array(image: npt.NDArray[Any], channels: Channels, unit_range: bool) -
 def _from_pil(image: Any) -> ImageArray:
     from PIL import ImageOps
 
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):
-        return opaque_rgb(np.asarray(upright).astype(np.uint16))
-    if upright.mode in ("I", "F"):
-        raise InputError.at("picture", "a PIL image of 8 or 16 bits a channel", f"mode {upright.mode!r}")
-    return _from_array(np.asarray(upright.convert("RGBA")), "RGBA", False)
+    where = getattr(image, "filename", "") or "picture"
+    check_pixels(where, *image.size)
+    with InputError.reading(where, "a PIL image whose pixels can be read"):  # its file is read only now
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode.startswith("I;16"):
+            return opaque_rgb(np.asarray(upright).astype(np.uint16))
+        if upright.mode in ("I", "F"):
+            raise InputError.at(where, "a PIL image of 8 or 16 bits a channel", f"mode {upright.mode!r}")
+        return _from_array(np.asarray(upright.convert("RGBA")), "RGBA", False)
 
 
 def is_finder(value: Any) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 DEFAULT_RATE = 30.0  # frames per second of a video that does not state its rate
 LIVE_MISSES = 100  # frames of a live source that may be missing one after the other
+SET_BACK_FRAMES = 1.5  # durations of a frame by which a clock runs back where another recording begins
 MISS_S = 0.05  # pause after a missing frame of a camera
 
 
@@ -103,14 +104,18 @@ def open_video(source: str | os.PathLike[str] | int, *, live: bool = False) -> V
 class PyAvReader:
     def __init__(self, path: str | Path, *, live: bool = False) -> None:
         import av
+        from av.stream import Disposition
 
         self.path, self._live = path, live
         expected = "a video that FFmpeg can read"
         with DataError.reading(path, expected):
             self._container = ffmpeg.open_input(path, live=live)
-        if not self._container.streams.video:
-            raise DataError.at(path, expected, "no pictures in it")
-        self._stream = self._container.streams.video[0]
+        covers = Disposition.attached_pic  # one picture beside the sound: no video
+        pictures = [one for one in self._container.streams.video if not one.disposition & covers]
+        if not pictures:
+            found = "no pictures in it" + " but the cover of its sound" * bool(self._container.streams.video)
+            raise DataError.at(path, expected, found)
+        self._stream = pictures[0]
         if self._stream.codec_context is None:
             raise DataError.at(path, expected, "pictures of an unknown codec")
         check_pixels(path, self._stream.width, self._stream.height)
@@ -146,6 +151,7 @@ class PyAvReader:
 
     def __iter__(self) -> Iterator[TimedFrame]:
         number, time_s, broken = 0, 0.0, 0
+        later = 0.0  # seconds by which the clock was set back: recordings that were joined each begin anew
         for packet in self._packets():
             try:
                 frames = packet.decode()
@@ -155,7 +161,10 @@ class PyAvReader:
             for frame in frames:
                 broken += bool(frame.is_corrupt)
                 if frame.pts is not None:
-                    moment = float(frame.pts * (frame.time_base or self.time_base))
+                    moment = later + float(frame.pts * (frame.time_base or self.time_base))
+                    if number and time_s - moment > SET_BACK_FRAMES / self.frame_rate:
+                        later += time_s + 1 / self.frame_rate - moment
+                        moment = time_s + 1 / self.frame_rate
                     time_s = max(moment, time_s) if number else moment
                 elif number:  # a stream without a clock
                     time_s += 1 / self.frame_rate
@@ -197,7 +206,9 @@ class PyAvReader:
         stated, seconds = self._stream.frames, self._seconds()
         start = float((self._stream.start_time or 0) * self.time_base)
         _check_count(self.path, stated or None, number, (last_s - start) * self.frame_rate)
-        if not stated and seconds is not None and last_s - start < 0.98 * seconds - max(0.5, 3 / self.frame_rate):
+        # The end of a Matroska file counts from 0, whatever its first frame: FFmpeg cuts pieces that keep their clock.
+        reached = last_s - (min(start, 0) if "matroska" in self._container.format.name else start)
+        if not stated and seconds is not None and reached < 0.98 * seconds - max(0.5, 3 / self.frame_rate):
             found = f"{number} frames up to {last_s:.1f} s: the file is cut off or broken"
             raise DataError.at(self.path, f"{seconds:.1f} s of video", found)
         if broken:

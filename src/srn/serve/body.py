@@ -41,7 +41,7 @@ async def read_upload(request: Request, limits: Limits, take: Callable[[int], ob
     Raises:
         Refused: the body is too large (413), too slow (408), empty or a form without the file (422).
     """
-    form = request.headers.get("content-type", "").startswith("multipart/form-data")
+    form = request.headers.get("content-type", "").lower().startswith("multipart/form-data")
     parts: list[bytes] = []
 
     def keep(part: bytes) -> None:
