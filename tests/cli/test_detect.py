@@ -550,7 +550,10 @@ def test_ellipses_are_drawn_and_covariances_written(
 
         def __call__(self, crops: Any, *rest: Any) -> Any:
             count = len(crops)
-            error, direction = np.full((count, 68), 0.05, np.float32), np.tile(np.float32([0.8, 0]), (count, 68, 1))
+            error, direction = (
+                np.full((count, 68), 0.05, np.float32),
+                np.tile(np.array([0.8, 0], np.float32), (count, 68, 1)),
+            )
             return self.plain(crops, *rest)._replace(expected_error=error, error_direction=direction)
 
     boxes, plain, drawn = ("--boxes", tmp_path / "boxes.json"), tmp_path / "plain", tmp_path / "drawn"
