@@ -60,7 +60,7 @@ FaceLandmarker(weights: str | os.PathLike[str] | None = None, *, localizer: Loca
     detect_batch(self, images: Iterable[ImageInput], boxes: Iterable[Iterable[BoxLike]] | None = None, *, channels: Channels = RGB, unit_range: bool = False) -> list[Faces]
     find(self, image: ImageArray) -> list[FoundFace]
     tracker(self, *, smooth: bool | None = None, start: Start | None = None, iterations: int | None = None, find_every: int | None = None, frame_rate: float = 30.0, config: TrackerConfig | None = None) -> FaceTracker
-FaceTracker(looker: Looker, find: Callable[[ImageArray], Sequence[FoundFace]], config: TrackerConfig | None = None, *, passes: int = 2, frame_rate: float = 30.0) -> None
+FaceTracker(looker: Looker, find: Callable[[ImageArray], Sequence[FoundFace]], config: TrackerConfig | None = None, *, passes: int = 2, frame_rate: float = 30.0, fit: BoxFit | None = None) -> None
     reset(self) -> None
     update(self, frame: ImageInput, time_s: float | None = None, *, channels: Channels = RGB, unit_range: bool = False) -> Faces
 Faces(faces: Iterable[Face] = ()) -> None

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from srn.inference.views import MOST_VIEWS, Accuracy, is_viewed_again
+from srn.inference.views import MOST_VIEWS, Accuracy, is_viewed_again, may_lie_upside_down
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,11 @@ def test_further_views_follow_misplaced_crops(accuracy: Accuracy) -> None:
         assert is_viewed_again(accuracy, views, 0.081, 0.99)
         assert not is_viewed_again(accuracy, views, 0.079, 0.0)
     assert not is_viewed_again(accuracy, MOST_VIEWS, 1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("confidence", "score", "tried"),
+    [(0.59, 0.84, True), (0.6, 0.84, False), (0.49, 0.99, True), (0.5, 0.85, False), (math.nan, 0.5, False)],
+)
+def test_faces_that_may_lie_upside_down(confidence: float, score: float, tried: bool) -> None:
+    assert may_lie_upside_down(confidence, score) is tried

@@ -14,7 +14,7 @@ import numpy as np
 from srn.errors import InputError, check_count, is_out_of_memory, shown
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
-from srn.inference.box_fit import measured_fits
+from srn.inference.box_fit import BoxFit, measured_fits
 from srn.inference.cores import check_threads
 from srn.inference.engines import Device, Precision, Runtime, check_choice
 from srn.inference.face import Face, Faces
@@ -40,7 +40,7 @@ from srn.inference.inputs import (
 from srn.inference.looker import Looker, View, chosen, combined, strayed
 from srn.inference.runtime import open_localizer
 from srn.inference.scheme_boxes import scheme_fit
-from srn.inference.views import MOST_VIEWS, Accuracy, is_viewed_again
+from srn.inference.views import MOST_VIEWS, SURER_TURNED, UNSURE, Accuracy, is_viewed_again, may_lie_upside_down
 
 if TYPE_CHECKING:  # a picture does not wait for the tracker
     from srn.inference.tracker import FaceTracker
@@ -52,19 +52,14 @@ DOUBTFUL_FACES = 4  # largest number of them
 BELIEVED_CONFIDENCE = 0.25  # lowest mean confidence of the landmarks (`docs/face_finder.md`)
 BELIEVED_TOGETHER = 0.5  # lowest sum of it and the score: the two err apart from each other
 
-# A face of low confidence may be turned: it is also localized in crops that are rotated by quarter turns.
-UNSURE = 0.5  # mean confidence below which it is, or its box may be too small (`docs/robustness.md`)
+# A face of low confidence (`UNSURE`) may be turned: it is also localized in crops that are rotated by quarter turns.
 SURER_BY = 0.15  # gain in mean confidence from which another turn replaces the first one
 TURNS = (np.pi / 2, np.pi, -np.pi / 2)  # radians, x to y
 # The finder tells how most faces lie. One that it took to lie otherwise has a first view of no confidence.
 UNSURE_FOUND = 0.4  # mean confidence of it from which a found face lies as the finder says, or upside down
 SMALLEST_TURNED = 16.0  # size of a found face, pixels, below which no turn makes it sure
-# A face that it took for upright may lie upside down: forehead and eyes pass for chin and mouth, even more so masked.
-UPSIDE_DOWN = 0.6  # mean confidence of all views from which it does not (`docs/robustness.md`)
-UPRIGHT_SCORE = 0.85  # the finder's score from which `UNSURE` is enough
-PROMISING = 0.3  # mean confidence of its first view upside down from which more follow, if the upright views had more
-SURER_TURNED = 0.02  # gain in mean confidence from which it does
-SURER_FOUND = 0.05  # likewise, from which a larger crop of a found face replaces the first one
+PROMISING = 0.3  # mean confidence of a first view upside down from which more follow, if the upright views had more
+SURER_FOUND = 0.05  # gain in mean confidence, from which a larger crop of a found face replaces the first one
 LARGER, LOWER = 1.3, 0.1  # box of a face of which the finder saw a part: what hides or turns a face raises its box
 
 
@@ -277,8 +272,18 @@ class FaceLandmarker:
             raise InputError.at("config", "a TrackerConfig", shown(config))
         passes = 1 if self.accuracy == "fast" else 2
         return FaceTracker(
-            self.looker, self.find, config or TrackerConfig(**given), passes=passes, frame_rate=frame_rate
+            self.looker,
+            self.find,
+            config or TrackerConfig(**given),
+            passes=passes,
+            frame_rate=frame_rate,
+            fit=self._fit,
         )
+
+    @property
+    def _fit(self) -> BoxFit:
+        """How the boxes of found faces were shifted, on the mean."""
+        return measured_fits()[CenterFaceFinder.name] if self._finder is None else self._finder.fit
 
     def _localize_in_batches(self, tasks: Sequence[Task]) -> list[View]:
         """Localize faces, `batch_size` at a time; where memory ends, that is halved, and the batch tried again."""
@@ -299,13 +304,9 @@ class FaceLandmarker:
         views = self._viewed(tasks, first_views)
         sure = first_views.mean_confidence
         turnable = [k for k, task in enumerate(tasks) if not task.found or task.box.size >= SMALLEST_TURNED]
-        overturned = [
-            k
-            for k in turnable
-            if tasks[k].found
-            and views[k].mean_confidence[0] < (UPSIDE_DOWN if tasks[k].score < UPRIGHT_SCORE else UNSURE)
-        ]
-        fit = measured_fits()[CenterFaceFinder.name] if self._finder is None else self._finder.fit
+        found = [k for k in turnable if tasks[k].found]
+        overturned = [k for k in found if may_lie_upside_down(float(views[k].mean_confidence[0]), tasks[k].score)]
+        fit = self._fit
         self._try(views, overturned, [[tasks[k].turned(np.pi, fit) for k in overturned]], PROMISING, SURER_TURNED)
         unsure = [
             k
@@ -313,7 +314,7 @@ class FaceLandmarker:
             if views[k].mean_confidence[0] < UNSURE and not (tasks[k].found and sure[k] >= UNSURE_FOUND)
         ]
         self._try(views, unsure, [[tasks[k].turned(turn, fit) for k in unsure] for turn in TURNS], 1.0, SURER_BY)
-        parts = [k for k in turnable if tasks[k].found and views[k].mean_confidence[0] < UNSURE]
+        parts = [k for k in found if views[k].mean_confidence[0] < UNSURE]
         self._try(views, parts, [[tasks[k].larger(LARGER, LOWER) for k in parts]], PROMISING, SURER_FOUND)
         return views
 

@@ -14,13 +14,16 @@ from srn.face.geometry import CropGeometry, ImageArray
 from srn.face.localizer import Float32Array
 from srn.inference.appearance import APPEARANCE_CROP, Appearance
 from srn.inference.association import has_extent, is_face, match, most_alike, without_duplicates
+from srn.inference.box_fit import BoxFit, measured_fits
 from srn.inference.face import Faces
-from srn.inference.face_finder import FoundFace
+from srn.inference.face_boxes import Task
+from srn.inference.face_finder import CenterFaceFinder, FoundFace
 from srn.inference.flow import FLOW_CROP, FaceFlow, anchored
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import Looker, chosen
 from srn.inference.scenes import FinderSchedule, FrameSignature, SceneMemory
 from srn.inference.tracks import Candidate, Observation, Track, TrackerConfig
+from srn.inference.views import SURER_TURNED, may_lie_upside_down
 
 
 class _Found(NamedTuple):
@@ -44,6 +47,7 @@ class FaceTracker:
         config: the settings; the defaults if None.
         passes: number of views of a new or displaced face.
         frame_rate: frames a second, for frames without a time.
+        fit: by which `find` made its boxes; CenterFace's if None.
 
     Raises:
         InputError: `passes` is below 1, or `frame_rate` is not positive.
@@ -57,12 +61,14 @@ class FaceTracker:
         *,
         passes: int = 2,
         frame_rate: float = 30.0,
+        fit: BoxFit | None = None,
     ) -> None:
         if passes < 1:
             raise InputError.at("passes", "at least 1", str(passes))
         check_number("frame_rate", frame_rate, "frames a second, above 0", least=math.nextafter(0, 1))
         self.config, self.passes, self.frame_rate = config or TrackerConfig(), passes, frame_rate
         self._looker, self._find, self._flow = looker, find, FaceFlow()
+        self._fit = fit or measured_fits()[CenterFaceFinder.name]
         self._mean_shape = looker.localizer.mean_shape.astype(np.float64)
         # Only weights trained for it use the state of the frame before (eq. 13).
         self._carries_state = getattr(looker.localizer, "recurrence", "iteration") == "frame"
@@ -107,14 +113,14 @@ class FaceTracker:
         size = (image.shape[1], image.shape[0])
         finding = self.schedule.due(signature, [track.box for track in followed], doubtful, size)
         found = self._found(image, present) if finding else _Found({}, [])
-        accepted = self._accepted(self._observe(image, self._candidates(image, present, found)))
+        accepted = self._accepted(image, self._candidates(image, present, found))
         failing = {track.number for track in followed} - _numbers(accepted)
         if failing:  # the face finder has the last word, in the same frame
             if not finding:
                 found = self._found(image, present)
                 self.schedule.ran(signature)
             if found.new or any(number in found.placed for number in failing):
-                accepted = self._accepted(self._observe(image, self._candidates(image, present, found, failing)))
+                accepted = self._accepted(image, self._candidates(image, present, found, failing))
         self._judge(image, accepted, present, time_s)
         if self.config.flow:
             for track in self._tracks:
@@ -187,14 +193,19 @@ class FaceTracker:
         candidates = []
         for track in present:
             face = found.placed.get(track.number) if track.lost or track.number in failing else None
-            geometry = self._geometry(track, face, image)
-            if geometry is not None:
-                start = track.shape if self.config.start == "previous" and not track.lost else None
-                candidates.append(Candidate(geometry, track, track.score, start, found=face is not None))
-        return candidates + [
-            Candidate(self._looker.geometry_of_box(face.box, face.angle), None, face.score, found=True)
-            for face in found.new
-        ]
+            start = track.shape if self.config.start == "previous" and not track.lost else None
+            if face is not None:
+                candidates.append(replace(self._candidate_of(face, track, image), start=start))
+            elif not track.has_left(image.shape):
+                candidates.append(Candidate(self._looker.geometry_of_shape(track.shape), track, track.score, start))
+        return candidates + [self._candidate_of(face, None, image) for face in found.new]
+
+    def _candidate_of(self, face: FoundFace, track: Track | None, image: ImageArray) -> Candidate:
+        """Place the crop of a found face, of a lost or failing track or a new one."""
+        geometry = self._looker.geometry_of_box(face.box, face.angle)
+        lying = Task.of_found(0, image, face).turned(math.pi, self._fit)
+        upside_down = self._looker.geometry_of_box(lying.box, lying.angle)
+        return Candidate(geometry, track, face.score, found=True, upside_down=upside_down)
 
     def _matched(self, present: list[Track], found: list[FoundFace]) -> tuple[dict[int, FoundFace], list[FoundFace]]:
         """Assign found faces to tracks, by their numbers; also return the faces without a track."""
@@ -206,14 +217,6 @@ class FaceTracker:
             taken = {column for _, column in pairs}
             found = [face for column, face in enumerate(found) if column not in taken]
         return placed, found
-
-    def _geometry(self, track: Track, found: FoundFace | None, image: ImageArray) -> CropGeometry | None:
-        """Place the crop of a track; None if it has left the picture."""
-        if found is not None:
-            return self._looker.geometry_of_box(found.box, found.angle)
-        if track.has_left(image.shape):
-            return None
-        return self._looker.geometry_of_shape(track.shape)
 
     # --- observation
 
@@ -235,6 +238,24 @@ class FaceTracker:
             if not now:
                 break
         return [_mirror_corrected(observed[k], mirrored.get(k), self.config) for k in range(len(candidates))]
+
+    def _righted(self, image: ImageArray, observations: list[Observation]) -> list[Observation]:
+        """View found faces of little confidence upside down as well; the surer observation of each counts."""
+        overturned = [
+            k
+            for k, seen in enumerate(observations)
+            if seen.candidate.upside_down is not None
+            and seen.mean_confidence is not None
+            and may_lie_upside_down(seen.mean_confidence, seen.candidate.score)
+        ]
+        others = [
+            replace(c, geometry=c.upside_down) for k in overturned if (c := observations[k].candidate).upside_down
+        ]
+        for k, other in zip(overturned, self._observe(image, others), strict=True):
+            before, after = observations[k].mean_confidence, other.mean_confidence
+            if before is not None and after is not None and after > before + SURER_TURNED:
+                observations[k] = other
+        return observations
 
     def _due_mirrored(self, candidates: Sequence[Candidate]) -> set[int]:
         """Return which candidates are viewed mirrored, too, by index."""
@@ -296,8 +317,9 @@ class FaceTracker:
 
     # --- judgement
 
-    def _accepted(self, observations: list[Observation]) -> list[Observation]:
-        """Return the observations that show a face, one of each face."""
+    def _accepted(self, image: ImageArray, candidates: list[Candidate]) -> list[Observation]:
+        """View candidates; return the observations that show a face, one of each face."""
+        observations = self._righted(image, self._observe(image, candidates))
         return without_duplicates(o for o in observations if is_face(o, self._mean_shape, self.config))
 
     def _judge(self, image: ImageArray, accepted: list[Observation], present: list[Track], time_s: float) -> None:

@@ -99,6 +99,7 @@ class Candidate:
     score: float
     start: Float64Array | None = None  # (N, 2) initial shape, picture pixels; the network's own if None
     found: bool = False  # whether the face finder placed the crop
+    upside_down: CropGeometry | None = None  # crop of a found face that lies upside down, unlike the finder took it to
 
 
 @dataclass(frozen=True, eq=False)
