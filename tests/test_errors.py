@@ -67,6 +67,7 @@ def test_nothing_in_a_name_acts_on_a_terminal(text: str, shown: str) -> None:
         (lambda: json.loads("[" * 100_000), "too many brackets within brackets"),
         (lambda: float("four"), "'four'"),
         (lambda: int("4.5"), "'4.5'"),
+        (lambda: json.loads("9" * 5000), "a whole number of more than 4,300 digits"),
         (lambda: dict[str, int]()["name"], "no 'name'"),
         (lambda: Path("/nowhere/at/all").read_text(), "No such file or directory"),
     ],

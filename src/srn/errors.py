@@ -163,6 +163,8 @@ def first_line(error: Exception) -> str:
         text = f"a mistake in line {error.lineno}, column {error.colno}"
     elif isinstance(error, RecursionError):
         text = "too many brackets within brackets"
+    elif isinstance(error, ValueError) and text.startswith("Exceeds the limit ("):
+        text = "a whole number of more than 4,300 digits"
     elif isinstance(error, ValueError):
         text = _NO_NUMBER.sub(r"\1", text)
     return str(text).splitlines()[0][:200] if text else type(error).__name__

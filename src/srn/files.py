@@ -77,8 +77,7 @@ PACK = _kind("a pack", rb"PK\x03\x04.{26}format\.npy", is_text=False)
 REPORT = _kind("a report page of srn", rb"<!doctype html>.{0,220}<title>Landmarks on ", is_named=False)
 TABLES = _kind("the tables of srn reproduce", rb"# The paper's tables, measured again", is_named=False)
 HEAD_BYTES = 16_384  # in which a kind shows
-# JPEG, PNG, GIF, BMP, TIFF, WebP and AVI, JPEG 2000 and XL, PNM, PSD, EXR; MP4 and QuickTime, Matroska, MPEG (also as
-# transport streams), FLV, WMV, Ogg, MXF.
+# JPEG, PNG, GIF, BMP, TIFF, WebP, AVI, JPEG 2000 and XL, PNM, PSD, EXR; MP4, Matroska, MPEG and TS, FLV, WMV, Ogg, MXF.
 _PICTURE_OR_VIDEO = re.compile(
     rb"\xff\xd8\xff|\x89PNG|GIF8|BM.{4}\0{4}|II[*+]\0|MM\0[*+]|RIFF|.{4}(jP  |JXL )|\xff\x4f\xff\x51|\xff\x0a"
     rb"|P[1-7]\s|8BPS|v/1\x01|.{4}(ftyp|moov|mdat|wide)|\x1aE\xdf\xa3|\0\0\x01[\xb3\xba]|(.{4})?G.{187}(.{4})?G"

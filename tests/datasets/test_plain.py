@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.datasets.catalogue import open_faces
 from srn.datasets.plain import read_plain, read_table, split_of
 from srn.datasets.report import ReadingReport
 from srn.errors import DataError
@@ -195,6 +196,57 @@ def test_a_table_that_lacks_a_column(tmp_path: Path) -> None:
         read_table(tmp_path / "a.csv", IBUG_68, ReadingReport())
 
 
+def table_of(shape: Shape) -> list[list[str]]:
+    header = [f"{axis}{i}" for i in range(len(shape)) for axis in "xy"]
+    return [["picture", *header], ["a.png", *(f"{value:.2f}" for value in shape.ravel())]]
+
+
+def test_a_comma_in_a_number_moves_no_value_into_another_column(tmp_path: Path, face: Shape) -> None:
+    write_image(tmp_path / "a.png", PIXELS)
+    header, row = table_of(face * 5)
+    lines = [header, [*row[:2], row[1], *row[2:]], [*row, ""], row]  # a value too many; an empty one; the same face
+    (tmp_path / "a.csv").write_text("\n".join(",".join(line) for line in lines))
+    report = ReadingReport()
+    samples = read_table(tmp_path / "a.csv", IBUG_68, report)
+    assert len(samples) == 2
+    assert report.problems == [
+        f"{tmp_path / 'a.csv'}: line 2: expected 137 values, one for each column, found 138; left out"
+    ]
+    (tmp_path / "a.csv").write_text(",".join(["x0", *header]) + "\n")
+    with pytest.raises(DataError, match="expected each column once, found 'x0' 2 times"):
+        read_table(tmp_path / "a.csv", IBUG_68, report)
+
+
+def test_a_broken_file_beside_a_whole_one_is_named(tmp_path: Path, face: Shape) -> None:
+    put(tmp_path, "a", face * 5)
+    (tmp_path / "more.json").write_text('{"images": [], "annotations": [{"keypoints": [1, 2')
+    samples, report = read_plain(tmp_path)
+    assert len(samples) == 1
+    message = f"{tmp_path / 'more.json'}: expected COCO annotations, JSON, found a mistake in line 1, column 51"
+    assert report.problems == [f"{message}; left out"]
+
+
+def test_a_face_that_is_listed_twice_counts_once(tmp_path: Path, face: Shape) -> None:
+    write_image(tmp_path / "a.png", PIXELS)
+    header, row = table_of(face * 5)
+    (tmp_path / "a.csv").write_text("\n".join(",".join(line) for line in (header, row, row)))
+    found = open_faces(tmp_path)
+    assert (len(found.samples), found.report.counts) == (1, {"a": 1})
+    assert found.report.problems == [f"{tmp_path}: faces that are annotated twice, point for point: 1; taken once"]
+    joined = open_faces([tmp_path, tmp_path])
+    assert (len(joined.samples), joined.report.counts) == (1, {"a": 1})
+    assert "faces that stand in two of the folders: 1; taken once" in joined.report.notes
+
+
+def test_what_looks_like_annotations_is_named_where_nothing_is_found(tmp_path: Path, face: Shape) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(";".join(line) for line in table_of(face)))
+    with pytest.raises(DataError, match=r"found none of them; .*a\.csv, which has no columns picture, x0, y0 with com"):
+        open_faces(tmp_path)
+    (tmp_path / "b.json").write_text('{"annotations": [')
+    with pytest.raises(DataError, match=r"found none of them; .*b\.json: expected COCO annotations, JSON, found a mis"):
+        open_faces(tmp_path)
+
+
 def test_nothing_to_read(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", PIXELS)
     (tmp_path / "notes.json").write_text("{}")
@@ -205,7 +257,9 @@ def test_nothing_to_read(tmp_path: Path) -> None:
         read_plain(tmp_path / "nowhere")
     write_pts(tmp_path / "a.pts", np.eye(2))
     (tmp_path / "a.pts").write_text("broken")
-    with pytest.raises(DataError, match="found no readable annotation"):
+    with pytest.raises(
+        DataError, match=r"expected an annotation that can be read, found .*a\.pts: expected 'n_points: N'"
+    ):
         read_plain(tmp_path)
 
 

@@ -304,3 +304,21 @@ def test_a_side_that_a_format_cannot_store() -> None:
 def test_a_video_is_called_one(head: bytes) -> None:
     with pytest.raises(DataError, match=r"a\.mp4: expected a picture .* found a video: see srn track$"):
         decode_image(head + bytes(100), "a.mp4")
+
+
+@pytest.mark.parametrize("white", [1, 100, 255, 1000, 65535])
+@pytest.mark.parametrize("text", [False, True], ids=["bytes", "text"])
+def test_white_is_what_a_pnm_picture_says(white: int, text: bool) -> None:
+    """OpenCV takes 100 of 100 for a dark grey."""
+    values = np.array([0, white // 2, white]).astype(">u2" if white > 255 else np.uint8)
+    head = f"{'P2' if text else 'P5'}\n# made by hand\n3 1\n{white}\n".encode()
+    content = head + (" ".join(map(str, values.tolist())).encode() if text else values.tobytes())
+    np.testing.assert_allclose(decode_image(content, "a.pgm")[0, :, 1], values / white * 255, atol=1.1)
+
+
+def test_a_transparent_grey_of_a_png_is_white() -> None:
+    """As in every other format (OpenCV leaves it)."""
+    pil = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    pil.fromarray(np.array([[10, 100, 200]], np.uint8)).save(file, "PNG", transparency=100)
+    assert decode_image(file.getvalue(), "a.png")[0, :, 0].tolist() == [10, 255, 200]

@@ -69,9 +69,8 @@ def export(
     network, provenance = load_weights(weights, older=True)
     provenance = provenance if license_ is None else {**provenance, "license": license_.strip()}
     if iterations is not None:
-        if iterations > network.config.iterations:  # further ones were never trained: they move the points away
-            most = f"at most {network.config.iterations}, as the weights were trained"
-            raise InputError.at("--iterations", most, str(iterations))
+        if iterations > (most := network.config.iterations):  # further ones move the points away
+            raise InputError.at("--iterations", f"at most {most}, as the weights were trained", str(iterations))
         network = adapted(network, dataclasses.replace(network.config, iterations=iterations))
     if data is None:
         difference = export_onnx(network, out, provenance=provenance, half=precision == "half")

@@ -73,9 +73,7 @@ def track(
     start: Start = "mean",
     iterations: Annotated[int | None, typer.Option(min=1, help="Stop the cascade early; all if left out.")] = None,
     find_every: Annotated[int, typer.Option(min=1, help="Longest interval of the face finder, in frames.")] = 30,
-    trace: Annotated[
-        float, typer.Option(min=0, max=1e6, help="Length of the trace behind each face, in seconds.")
-    ] = 1.0,
+    trace: Annotated[float, typer.Option(min=0, max=1e6, help="Seconds of the trace behind each face.")] = 1.0,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Open an address (rtsp://..., http://...).")] = False,
     weights: options.Weights = None,

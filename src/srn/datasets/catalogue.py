@@ -14,7 +14,7 @@ import numpy as np
 from srn.datasets.clip import Clip
 from srn.datasets.kinds import KINDS, DatasetKind, Request
 from srn.datasets.pack import PACK_QUALITY, FacePack, pack_faces
-from srn.datasets.plain import home_of, is_single_folder, split_of
+from srn.datasets.plain import home_of, is_single_folder, split_of, unknown_annotations
 from srn.datasets.report import ReadingReport
 from srn.datasets.sample import SPLITS, TEST, TRAIN, Sample
 from srn.errors import DataError, InputError
@@ -164,7 +164,10 @@ def _open(place: Path, name: str | None, request: Request, split: str | None) ->
             name = "wflw68"  # the folder has lists of both schemes
     if name is None:
         expected = "the folders of 300W, WFLW, COFW or 300VW, or pictures with .pts files, COCO key points or a table"
-        found = "; ".join(["none of them", *unreadable_below(place)[:1]]) if place.is_dir() else "no such folder"
+        found = "no such folder"
+        if place.is_dir():
+            hints = [reason for reasons in unknown_annotations(place) for reason in reasons]
+            found = "; ".join(["none of them", *unreadable_below(place)[:1], *hints[:1]])
         raise DataError.at(place, expected, found)
     kind = KINDS[name]
     try:
@@ -175,6 +178,8 @@ def _open(place: Path, name: str | None, request: Request, split: str | None) ->
     report.problems += [problem for problem in lost if problem not in report.problems]
     clips = [one for one in read if isinstance(one, Clip)]
     samples = [sample for one in read for sample in (one.samples() if isinstance(one, Clip) else [one])]
+    if kind is KINDS["plain"] and (twice := len(samples) - len(samples := _once(samples, report))):
+        report.problems.append(f"{place}: faces that are annotated twice, point for point: {twice}; taken once")
     root = home_of(place) if kind is KINDS["plain"] else place
     dataset = Dataset(kind, root, samples, report, clips)
     _compare_with_release(dataset)
@@ -211,6 +216,15 @@ def _of_split(dataset: Dataset, place: Path, split: str) -> Dataset:
     return dataclasses.replace(dataset, samples=samples, clips=clips)
 
 
+def _once(samples: Sequence[Sample], report: ReadingReport) -> list[Sample]:
+    """Leave out a face that is in the list already, with the same points in the same picture, and its count."""
+    kept: dict[tuple[Path, bytes], Sample] = {}
+    for sample in samples:
+        if kept.setdefault((sample.path, sample.landmarks.tobytes()), sample) is not sample:
+            report.count(sample.subset, -1)
+    return list(kept.values())
+
+
 def _joined(datasets: Sequence[Dataset]) -> Dataset:
     """Join datasets, with the dataset's name before a subset that several of them have."""
     roots: dict[str, set[Path]] = {}
@@ -224,5 +238,9 @@ def _joined(datasets: Sequence[Dataset]) -> Dataset:
             several = len(roots[sample.subset]) > 1
             subset = f"{dataset.root.name}/{sample.subset}" if several else sample.subset
             samples.append(dataclasses.replace(sample, subset=subset))
+    if not any(dataset.clips for dataset in datasets):
+        whole, samples = len(samples), _once(samples, report)
+        if whole > len(samples):  # a folder that is named twice, or that lies in another
+            report.notes.append(f"faces that stand in two of the folders: {whole - len(samples)}; taken once")
     kind = datasets[0].kind if len({dataset.kind.name for dataset in datasets}) == 1 else KINDS["plain"]
     return Dataset(kind, datasets[0].root, samples, report, [clip for dataset in datasets for clip in dataset.clips])

@@ -36,6 +36,19 @@ def is_coco(path: Path) -> bool:
     return isinstance(annotations, list) and any(isinstance(a, dict) and "keypoints" in a for a in annotations)
 
 
+def broken_coco(path: Path) -> str | None:
+    """Return what is wrong with a JSON file that cannot be read and names key points or annotations; else None."""
+    try:
+        content = path.read_bytes()
+        if b'"keypoints"' not in content and b'"annotations"' not in content:
+            return None
+        with DataError.reading(path, "COCO annotations, JSON"):
+            json.loads(content)
+    except (OSError, DataError) as error:
+        return str(error)
+    return None
+
+
 def read_coco(
     path: Path,
     scheme: LandmarkScheme,

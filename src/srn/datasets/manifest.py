@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ import numpy.typing as npt
 from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import LandmarkScheme
-from srn.files import opened_text
+from srn.media.tables import read_rows
 
 MANIFEST = "manifest.csv"
 
@@ -29,8 +28,7 @@ def read_visible(root: Path) -> dict[str, npt.NDArray[np.bool_]]:
     if not path.exists():
         return {}
     flags = {}
-    with DataError.reading(path, "a manifest of a masked set"):
-        rows = list(csv.DictReader(opened_text(path)))
+    rows = read_rows(path, "a manifest of a masked set")
     for number, row in enumerate(rows, 2):
         if "visible" not in row:  # another dataset's manifest
             return {}

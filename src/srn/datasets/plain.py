@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from srn.datasets.coco import is_coco, read_coco
+from srn.datasets.coco import broken_coco, is_coco, read_coco
 from srn.datasets.manifest import MANIFEST, mark_occluded
 from srn.datasets.pts_folder import BOXES_FOLDER, read_pts_folder
 from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture
@@ -22,6 +22,7 @@ from srn.files import opened_text, real_path
 from srn.media.listing import is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
+from srn.media.tables import check_length, check_names
 
 _BY_COUNT = {scheme.n_points: scheme for scheme in (IBUG_68, WFLW_98, COFW_29)}
 
@@ -84,6 +85,7 @@ def read_plain(base: Path, scheme: LandmarkScheme | None = None) -> tuple[list[S
         samples += read_coco(path, scheme, report)
     for path in tables:
         samples += read_table(path, scheme, report)
+    report.problems += (f"{reason}; left out" for reason in unknown_annotations(base, {*coco, *tables})[0])
     _note_unused(base, folders, samples, report)
     return samples, report
 
@@ -96,6 +98,7 @@ def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> lis
     header = [name.strip() for name in rows[0]] if rows else []
     needed = ["picture", *(f"{axis}{i}" for i in range(n) for axis in "xy")]
     missing = [name for name in needed if name not in header]
+    check_names([name for name in header if name in {*needed, "subset"}], file)
     if missing:
         raise DataError.at(file, f"the columns picture, x0, y0 ... x{n - 1}, y{n - 1}", f"no {missing[0]}")
     samples = []
@@ -104,6 +107,7 @@ def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> lis
             row = dict(zip(header, (value.strip() for value in values), strict=False))
             where = f"{file}: line {number}"
             with report.catching(where):
+                check_length(len(header), values[len(header) :], where)
                 samples.append(_read_row(row, header, where, file, scheme))
                 report.count(samples[-1].subset, 1)
     return samples
@@ -139,7 +143,9 @@ def _scheme_of(root: Path, folders: Sequence[Path], coco: Sequence[Path], tables
         return read_scheme(root / SCHEME_FILE)
     points = _count_points(folders, coco, tables)
     if points not in _BY_COUNT:
-        found = "no readable annotation" if points is None else f"{points} points"
+        if points is None:
+            raise DataError.at(root, "an annotation that can be read", _first_reason(folders, coco) or "none")
+        found = f"{points} points"
         raise DataError.at(root, f"{SCHEME_FILE}, which says what the points are, or 68, 98 or 29 points", found)
     return _BY_COUNT[points]
 
@@ -159,6 +165,28 @@ def _count_points(folders: Sequence[Path], coco: Sequence[Path], tables: Sequenc
     for path in tables:
         return sum(name[:1] == "x" and name[1:].isdecimal() for name in _columns(path))
     return None
+
+
+def _first_reason(folders: Sequence[Path], coco: Sequence[Path]) -> str | None:
+    """Return why the first annotation cannot be read."""
+    for path in (p for folder in folders for p in sorted(folder.glob("[!.]*.[pP][tT][sS]"))):
+        try:
+            read_pts(path)
+        except DataError as error:
+            return str(error)
+    return f"no key points in {coco[0]}" if coco else None
+
+
+def unknown_annotations(root: Path, known: Collection[Path] = ()) -> tuple[list[str], list[str]]:
+    """Describe what looks like annotations in a folder and is not `known`: JSON that is broken, and other tables."""
+    broken, tables = [], []
+    for place in (root, root / "annotations"):
+        for path in sorted(place.glob("*")) if place.is_dir() else ():
+            if path.suffix == ".json" and path not in known and (reason := broken_coco(path)) is not None:
+                broken.append(reason)
+            if path.suffix == ".csv" and path not in known and path.is_file():
+                tables.append(f"{path}, which has no columns picture, x0, y0 with commas between them")
+    return broken, tables
 
 
 def _note_unused(root: Path, folders: Sequence[Path], samples: Sequence[Sample], report: ReadingReport) -> None:

@@ -11,6 +11,7 @@ _Sizes = Iterator[tuple[int, int]]
 
 _SPACE = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _PNM = re.compile(rb"P[1-6]" + _SPACE + rb"(\d{1,9})" + _SPACE + rb"(\d{1,9})")
+_PNM_WHITE = re.compile(rb"P[2356]" + _SPACE + rb"\d{1,9}" + _SPACE + rb"\d{1,9}" + _SPACE + rb"(\d{1,9})")
 # FF 00 is data, D0 to D7 are restarts inside the data; any number of FF may precede. Nothing is looked at twice.
 _JPEG_DATA = rb"(?:[^\xff]*+\xff++[\x00\xd0-\xd7])*+[^\xff]*+"
 _JPEG_MARKER = re.compile(_JPEG_DATA + rb"\xff++([\x01-\xcf\xd8-\xfe])")
@@ -35,6 +36,25 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
     except (struct.error, IndexError, ValueError):
         return None
     return max(sizes, key=lambda size: size[0] * size[1]) if 0 < len(sizes) <= _MOST_PARTS else None
+
+
+def stated_white(content: bytes) -> int | None:
+    """Return the value of white that a PNM picture states, where decoders leave it: below 65,535, and not 255."""
+    match = _PNM_WHITE.match(content, 0, _PNM_HEADER)
+    white = 0 if match is None else int(match[1])
+    if content[1:2] in b"23" and white < 255:  # numbers as text: OpenCV sees to it
+        return None
+    return white if 0 < white < 65535 and white != 255 else None
+
+
+def transparent_grey(content: bytes) -> int | None:
+    """Return the grey that a PNG picture of 8 bits without an alpha channel calls transparent; None without one."""
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[24:26] != b"\x08\0":  # 8 bits, grey
+        return None
+    place = 8
+    while content[place + 4 : place + 8] not in (b"tRNS", b"IDAT", b"IEND", b""):
+        place += 12 + struct.unpack_from(">I", content, place)[0]
+    return content[place + 9] if content[place + 4 : place + 8] == b"tRNS" else None
 
 
 def _unpacked(layout: str, content: bytes, places: Iterable[int]) -> _Sizes:

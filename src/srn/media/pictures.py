@@ -14,7 +14,7 @@ import numpy.typing as npt
 from srn.errors import DataError, InputError, shown
 from srn.files import VIDEO, write_atomically
 from srn.media.limits import check_pixels
-from srn.media.picture_header import stated_size
+from srn.media.picture_header import stated_size, stated_white, transparent_grey
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -48,6 +48,8 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
     if size is not None:
         check_pixels(name, *size)
         flags = cv2.IMREAD_COLOR if content[:2] == b"\xff\xd8" else _AS_STORED  # a JPEG has no transparency
+        if content[:2] in (b"P1", b"P2", b"P3"):
+            content += b"\n"  # OpenCV looks beyond the last number
         try:
             image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
         except cv2.error as error:
@@ -60,6 +62,11 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
         if image is None and VIDEO.head.match(content) and content[8:12] not in _HEIC_BRANDS | {b"avif"}:
             found = "a video: see srn track"
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", found)
+    if (white := stated_white(content)) is not None:  # which OpenCV leaves as dark as its numbers are
+        largest = 255 if image.dtype == np.uint8 else 65535
+        image = np.minimum(np.round(np.arange(largest + 1) * (largest / white)), largest).astype(image.dtype)[image]
+    if (grey := transparent_grey(content)) is not None and image.ndim == 2:
+        image[image == grey] = 255
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
         for top in range(0, len(image), _STRIP):  # in place: a second copy of a large picture takes much memory
             strip = image[top : top + _STRIP]

@@ -6,7 +6,6 @@ sure to be there; `visibility`, `confidence`, `box` and `score` are None where t
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from srn.errors import DataError, MissingDependencyError
-from srn.files import STANDARD_OUTPUT, opened_text
+from srn.files import STANDARD_OUTPUT
 from srn.media.boxes import named_once
 from srn.media.limits import LARGEST_COORDINATE, check_bytes
 from srn.media.listing import is_shadow
 from srn.media.pts import read_pts
 from srn.media.results import Record
+from srn.media.tables import read_rows
 
 FaceRecords = dict[str, list[Record]]
 """The faces of each picture, by its name in the file. A frame of a video is named `<stem of the file>/<number>`."""
@@ -87,9 +87,7 @@ def _of_file(path: Path) -> Named:
         elif suffix == ".jsonl":
             yield from _of_lines(path, path.stem)
         else:
-            with DataError.reading(path, "a CSV table"):
-                rows = list(csv.DictReader(opened_text(path)))
-            yield from _of_rows(rows, path)
+            yield from _of_rows(read_rows(path, "a CSV table"), path)
     else:
         raise DataError.at(path, f"predictions: {FORMATS}", f"the suffix {suffix!r}")
 

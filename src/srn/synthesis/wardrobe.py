@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,10 @@ import numpy as np
 from srn.datasets.report import check_inside
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
-from srn.files import opened_text
 from srn.media.limits import check_pixels
 from srn.media.picture_header import stated_size
 from srn.media.pictures import IMAGE_SUFFIXES, read_image
+from srn.media.tables import read_rows
 from srn.synthesis.masks import MaskTemplate, patterned
 
 KEY_POINT_NAMES = ("left_top", "mid_top", "right_top", "left_bottom", "mid_bottom", "right_bottom")
@@ -49,8 +48,7 @@ class MaskWardrobe:
         """
         directory = Path(folder)
         table = directory / "key_points.csv"
-        with DataError.reading(table, "a table of the templates' key points"):
-            rows = list(csv.DictReader(opened_text(table)))
+        rows = read_rows(table, "a table of the templates' key points")
         kinds: dict[str, dict[str, MaskTemplate]] = {}
         for number, row in enumerate(rows, 2):
             template = _read_template(directory, row, f"{table}: line {number}")
