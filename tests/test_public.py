@@ -44,7 +44,7 @@ BoxFit(dx: float = 0.0, dy: float = 0.0, sx: float = 1.0, sy: float = 1.0) -> No
 CropSpec(size: int, face_size: float) -> None
     center: float
     place(self, mean_shape: FloatArray) -> npt.NDArray[np.float64]
-Face(landmarks: npt.NDArray[np.float64], visibility: npt.NDArray[np.float32] | None, confidence: npt.NDArray[np.float32] | None, box: Box, score: float, scheme: LandmarkScheme, track_id: int | None = None, inside: npt.NDArray[np.bool_] | None = None, state: FaceState = seen) -> None
+Face(landmarks: npt.NDArray[np.float64], visibility: npt.NDArray[np.float32] | None, confidence: npt.NDArray[np.float32] | None, box: Box, score: float, scheme: LandmarkScheme, track_id: int | None = None, inside: npt.NDArray[np.bool_] | None = None, state: FaceState = seen, covariance: npt.NDArray[np.float32] | None = None) -> None
     aligned_crop(self, image: ImageInput, size: int = 256, *, margin: float = 0.25) -> ImageArray
     from_dict(values: Mapping[str, Any], scheme: LandmarkScheme = LandmarkScheme(ibug68, 68 points)) -> Face
     is_doubtful: bool
@@ -103,7 +103,8 @@ OnnxLocalizer(path: str | os.PathLike[str] | None = None, *, threads: int | None
     name: str
     recurrence: str
     scheme: LandmarkScheme
-Prediction(shapes, hidden, visibility, expected_error)
+    tells_direction: bool
+Prediction(shapes, hidden, visibility, expected_error, error_direction)
 SmoothingConfig(min_cutoff: Positive = 0.5, beta: NonNegative = 24.0, rigid_beta: NonNegative = 3.0, shock_beta: NonNegative = 400.0, shock_floor: NonNegative = 0.12, speed_cutoff: Positive = 1.0, rigid_speed_cutoff: Positive = 5.0, carried_cutoff: Positive = 2.5, rigid_carried_cutoff: Positive = 2.0, carried_shock_floor: NonNegative = 1.0, least_weight: Share = 0.25, hold: Share = 0.7, memory_s: Positive = 0.5, forget_s: Positive = 2.0) -> None
     from_dict(values: Any) -> Self
     load(path: str | os.PathLike[str]) -> Self
@@ -117,7 +118,7 @@ TrackerConfig(smooth: bool = True, flow: bool = True, least_flow: Share = 0.3, s
     load(path: str | os.PathLike[str]) -> Self
     save(self, path: str | os.PathLike[str]) -> None
     to_dict(self) -> dict[str, Any]
-draw_faces(image: ImageInput, faces: Iterable[Face], *, boxes: bool = True, contours: bool = True, size: float | None = None, colors: Mapping[str, Color] | None = None, box_color: Color = (255, 255, 255)) -> ImageArray
+draw_faces(image: ImageInput, faces: Iterable[Face], *, boxes: bool = True, contours: bool = True, size: float | None = None, colors: Mapping[str, Color] | None = None, box_color: Color = (255, 255, 255), ellipses: bool = False) -> ImageArray
 read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]
 """  # noqa: E501
 """Every public function and class with its signature; below a class its own methods and properties."""
