@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,14 @@ def test_the_built_in_finder_has_the_device_of_the_network(
     assert asked == [[CUDA, CPU]]
     landmarker.find(np.zeros((64, 64, 3), np.uint8))
     assert asked == [[CUDA, CPU]] * 4  # the network, CenterFace, the proposals, their judge
+
+
+def test_an_open_session_does_not_keep_the_content_of_its_file(tiny_weights: Path) -> None:
+    content = tiny_weights.read_bytes()
+    before = sys.getrefcount(content)
+    session = open_session(content, "tiny.onnx", "a network", own=True)
+    assert session.get_outputs()
+    assert sys.getrefcount(content) == before
 
 
 # --- sessions that are opened by a thread

@@ -150,6 +150,8 @@ def open_session(
     except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
         let_interruption_pass(error)
         raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
+    # It would keep the content, to open itself anew with other providers, for as long as it lives.
+    session._model_bytes = b""
     if wanted[0] not in session.get_providers():  # ONNX Runtime falls back to the CPU without an error
         needs = "CUDA and cuDNN of the versions it was built for" if wanted[0] == CUDA_PROVIDER else "its libraries"
         raise InputError.at("execution provider", needs, f"{wanted[0]}, which does not start")
