@@ -212,6 +212,18 @@ class TestTurned:
             expected = Box(expected.y0, length - 1 - expected.x1, expected.y1, length - 1 - expected.x0)
         assert face.box.iou(expected) > 0.8
 
+    @pytest.mark.parametrize("turn", [1, 2, 3])
+    def test_small_faces_that_lie_as_a_large_one_does_are_found(
+        self, finder: CenterFaceFinder, portrait: ImageArray, turn: int
+    ) -> None:
+        other = read_image(Path(__file__).parents[1] / "data" / "astronaut.jpg")
+        small = cv2.resize(other, None, fx=0.15, fy=0.15, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        image = np.pad(portrait, ((0, 0), (0, 200), (0, 0)), constant_values=90)
+        for top in (20, 210, 400):
+            image[top : top + len(small), -180 : small.shape[1] - 180] = small
+        faces = finder.find(np.ascontiguousarray(np.rot90(image, turn)))
+        assert [face.turn for face in faces] == [-turn % 4] * 4
+
     def test_turned_faces_are_not_wanted(self, portrait: ImageArray) -> None:
         upright = CenterFaceFinder(turned=False, threads=1)
         turned = np.ascontiguousarray(portrait[::-1, ::-1])
