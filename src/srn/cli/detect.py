@@ -15,6 +15,7 @@ from srn.errors import DataError, InputError, noting
 from srn.files import FACES_JSON, SHEET, STANDARD_OUTPUT
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
+from srn.inference.landmarker import FaceLandmarker
 from srn.inference.picture_files import DetectionWriter, Overlay, Rendered, ResultFormat, Written
 from srn.inference.ray_engine import detect_on_ray
 from srn.media.boxes import PictureBoxes, boxes_of
@@ -127,13 +128,10 @@ def detect(
     choice = Choice(own_boxes, min_score, _least_confidence(min_confidence, keep_all=keep_all))
     most = 1 if largest else max_faces
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
-    landmarker = opened()
-    if ellipses and not getattr(landmarker.localizer, "tells_direction", False):
-        raise InputError.at("--ellipses", "weights with the direction of errors", landmarker.localizer.name)
+    landmarker = _able(opened(), ellipses=ellipses)
     finished = writer.keep_journal(_same(context, landmarker.localizer.name), resume=resume)
     if resume:
-        left = f"{writer.pictures} of {len(listing.pictures)} pictures are done"
-        options.note("no run was left there: a new one begins" if finished is None else left)
+        options.note(_left(writer, listing) if finished is not None else "no run was left there: a new one begins")
     _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
     done, finish = finished or (), _finishing(writer, contacts)
     if machines == "local":
@@ -151,6 +149,16 @@ def _drawing(out: Path | None, *, overlay: bool, ellipses: bool) -> Overlay:
     if ellipses and not (overlay and out):
         raise InputError.at("--ellipses", "--out beside it, and overlays", "--no-overlay" if out else "no --out")
     return "ellipses" if ellipses else overlay
+
+
+def _left(writer: DetectionWriter, listing: Listing) -> str:
+    return f"{writer.pictures} of {len(listing.pictures)} pictures are done"
+
+
+def _able(landmarker: FaceLandmarker, *, ellipses: bool) -> FaceLandmarker:
+    if ellipses and not getattr(landmarker.localizer, "tells_direction", False):
+        raise InputError.at("--ellipses", "weights with the direction of errors", landmarker.localizer.name)
+    return landmarker
 
 
 def _least_confidence(given: float | None, *, keep_all: bool) -> float | None:
