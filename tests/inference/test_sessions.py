@@ -144,7 +144,6 @@ def test_without_a_further_thread_it_is_opened_at_once(content: bytes, monkeypat
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # since Python 3.12, where threads run
 def test_a_process_is_forked_with_the_session_open(content: bytes) -> None:
     begin, opened = threading.Event(), threading.Event()
 
@@ -155,7 +154,7 @@ def test_a_process_is_forked_with_the_session_open(content: bytes) -> None:
         return session
 
     awaited = Awaited(content, slowly)
-    threading.Timer(0.05, begin.set).start()
+    os.register_at_fork(before=begin.set)  # called before those that were registered earlier
     child = os.fork()
     if not child:
         os._exit(0 if opened.is_set() and awaited.get_inputs() else 1)

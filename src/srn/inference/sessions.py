@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol
 
 import onnxruntime
@@ -78,9 +78,10 @@ class Awaited:
     def __init__(self, content: bytes, opened: Callable[[], Session]) -> None:
         self._metadata, self._outputs = metadata(content), [_Output(name) for name in output_names(content)]
         self._session = Future[Session]()
-        _pending.add(self._session)
+        thread = threading.Thread(target=self._open, args=(opened,), name="srn opens a network")
         try:
-            threading.Thread(target=self._open, args=(opened,), name="srn opens a network").start()
+            thread.start()
+            _opening.add(thread)
         except RuntimeError:  # the system allows no more threads
             self._open(opened)
 
@@ -107,9 +108,16 @@ class Awaited:
         return self._session.result().run(names, feeds)
 
 
-_pending = weakref.WeakSet[Future[Session]]()
+_opening = weakref.WeakSet[threading.Thread]()
+
+
+def _finish_opening() -> None:
+    for thread in list(_opening):
+        thread.join()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=lambda: wait(list(_pending)))
+    os.register_at_fork(before=_finish_opening)
 
 
 def open_session(
