@@ -157,7 +157,9 @@ def noting(problems: list[str], where: str | PathLike[str] | None = None) -> Ite
 def first_line(error: Exception) -> str:
     """Return the first line of an exception's message in a user's words: only what was found, and where."""
     text = getattr(error, "strerror", None) or str(error).strip()
-    if isinstance(error, KeyError):
+    if isinstance(error, MemoryError):
+        text = text or "too little memory"
+    elif isinstance(error, KeyError):
         text = f"no {text}"
     elif isinstance(error, json.JSONDecodeError):
         text = f"a mistake in line {error.lineno}, column {error.colno}"

@@ -138,3 +138,10 @@ def test_an_unreadable_folder_is_named(locked: Path) -> None:
 def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="found no such file"):
         pictures_in([tmp_path / ("x" * 300)])
+
+
+def test_a_picture_that_is_named_twice_is_listed_once(tmp_path: Path) -> None:
+    """Also by its folder: its faces would count twice."""
+    made(tmp_path, "a.jpg", "b.jpg")
+    listed = pictures_in([tmp_path / "b.jpg", tmp_path, tmp_path / "." / "a.jpg", tmp_path / "b.jpg"])
+    assert [(p.path.name, str(p.stem)) for p in listed.pictures] == [("b.jpg", "b"), ("a.jpg", "a")]

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 
-from srn.errors import InputError
+from srn.errors import DataError, InputError
 from srn.files import VIDEO, Output, check_outputs
 from srn.media import ffmpeg
 from srn.media.video_reading import open_video
@@ -31,6 +31,27 @@ def sound_packets(path: Path) -> list[tuple[float, bytes]]:
         if not file.streams.audio:
             return []
         return [(round(float(p.pts * p.time_base), 4), bytes(p)) for p in file.demux(audio=0) if p.pts is not None]
+
+
+def write_two(path: Path, moment: float) -> None:
+    with VideoWriter(path, 30.0) as video:
+        video.write(drawn(0), 0.0)
+        video.write(drawn(1), moment)
+
+
+@pytest.mark.parametrize(("name", "moment"), [("a.avi", 3600.0), ("a.mkv", 1e16)])
+def test_times_that_a_file_cannot_hold_are_told(tmp_path: Path, name: str, moment: float) -> None:
+    """AVI counts every frame from 0: a gap of an hour was a foreign error. What came before is kept."""
+    expected = "expected frames and times that such a video can hold, found"
+    with pytest.raises(InputError, match=rf"{name}: {expected} .* at {moment:.1f} s"):
+        write_two(tmp_path / name, moment)
+    assert len(frames_of(open_video(tmp_path / name))) == 1
+
+
+@pytest.mark.usefixtures("no_pyav")
+def test_a_gap_of_years_is_not_filled_with_frames(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a next frame within 2000 s, found none for 1000000000 s"):
+        write_two(tmp_path / "a.mp4", 1e9)
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".webm"])

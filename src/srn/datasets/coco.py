@@ -20,6 +20,7 @@ from srn.datasets.report import ReadingReport, check_inside, check_landmarks, ch
 from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import LandmarkScheme
+from srn.media.limits import read_limited
 
 OCCLUDED, ABSENT = 1, 0
 
@@ -27,8 +28,8 @@ OCCLUDED, ABSENT = 1, 0
 def is_coco(path: Path) -> bool:
     """Return whether a JSON file holds COCO annotations with key points."""
     try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content = json.loads(read_limited(path))
+    except (OSError, ValueError, RecursionError, DataError):
         return False
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         return False
@@ -39,7 +40,7 @@ def is_coco(path: Path) -> bool:
 def broken_coco(path: Path) -> str | None:
     """Return what is wrong with a JSON file that cannot be read and names key points or annotations; else None."""
     try:
-        content = path.read_bytes()
+        content = read_limited(path)
         if b'"keypoints"' not in content and b'"annotations"' not in content:
             return None
         with DataError.reading(path, "COCO annotations, JSON"):
@@ -110,7 +111,7 @@ def _inside(name: str, places: Sequence[Path], where: str) -> str:
 def _content(file: Path) -> tuple[dict[Any, str], list[dict[str, Any]]]:
     """Return the pictures' names by `id`, and the annotations of single faces."""
     with DataError.reading(file, "COCO annotations ('images', 'annotations')"):
-        content = json.loads(file.read_bytes())
+        content = json.loads(read_limited(file))
         names: dict[Any, str] = {}
         for image in content["images"]:
             if names.setdefault(image["id"], str(image["file_name"])) != str(image["file_name"]):

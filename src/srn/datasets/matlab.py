@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.errors import DataError
-from srn.media.limits import check_bytes, limit
+from srn.media.limits import check_bytes, limit, read_limited
 
 _NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 """Data types by their number in the file (miINT8 ... miUINT64)."""
@@ -69,7 +69,7 @@ def read_mat5(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     """
     expected = "a MATLAB level-5 file of numeric arrays"
     with DataError.reading(path, expected):
-        content = path.read_bytes()
+        content = read_limited(path)
     mark = content[126:_HEADER]
     if mark not in (b"IM", b"MI"):
         raise DataError.at(path, expected, "a version 7.3 (HDF5) file" if is_hdf5(path) else "another kind of file")

@@ -19,6 +19,7 @@ from srn.datasets.scheme_file import SCHEME_FILE, read_scheme
 from srn.errors import DataError
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
 from srn.files import opened_text, real_path
+from srn.media.limits import check_file, read_limited
 from srn.media.listing import is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
@@ -94,6 +95,7 @@ def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> lis
     """Read the faces of a CSV table, line by line; raise `DataError` where it is missing or lacks a column."""
     n = scheme.n_points
     with DataError.reading(file, "a table of landmarks (.csv)"):
+        check_file(file)
         rows = list(csv.reader(opened_text(file)))
     header = [name.strip() for name in rows[0]] if rows else []
     needed = ["picture", *(f"{axis}{i}" for i in range(n) for axis in "xy")]
@@ -159,7 +161,7 @@ def _count_points(folders: Sequence[Path], coco: Sequence[Path], tables: Sequenc
             continue
     for path in coco:
         with contextlib.suppress(DataError), DataError.reading(path, "COCO annotations"):
-            for annotation in json.loads(path.read_bytes())["annotations"]:
+            for annotation in json.loads(read_limited(path))["annotations"]:
                 if annotation.get("keypoints"):
                     return len(annotation["keypoints"]) // 3
     for path in tables:

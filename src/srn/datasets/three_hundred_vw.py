@@ -18,6 +18,7 @@ from srn.datasets.sample import TRAIN
 from srn.errors import DataError
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.media.arrays import read_npy_header
+from srn.media.limits import read_limited
 from srn.media.pts import read_pts
 
 _VIDEOS = {
@@ -47,7 +48,7 @@ def read_excluded_frames(file: Path) -> dict[str, tuple[int, ...]]:
     something else.
     """
     with DataError.reading(file, "frame numbers by video: {'410': [148, 150], ...}"):
-        content = json.loads(file.read_bytes()) if file.suffix.lower() == ".json" else _dict_in_array(file)
+        content = json.loads(read_limited(file)) if file.suffix.lower() == ".json" else _dict_in_array(file)
         return {str(video): tuple(sorted(int(n) for n in numbers)) for video, numbers in content.items()}
 
 

@@ -13,6 +13,7 @@ from srn.errors import DataError, InputError
 from srn.face.geometry import Box
 from srn.face.scheme import WFLW_98, LandmarkScheme
 from srn.files import opened_text
+from srn.media.limits import check_file
 
 ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 """The six flags, in the order of the lists."""
@@ -36,6 +37,7 @@ def has_lists(root: Path, scheme: LandmarkScheme) -> bool:
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Return the lines that are not empty, with their numbers."""
     with DataError.reading(path, "a list of WFLW"):
+        check_file(path)
         text = opened_text(path).read()
     return [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip()]
 

@@ -42,3 +42,20 @@ def check_bytes(where: str | os.PathLike[str], size: int, least: int = 0) -> Non
     if size > max(limit("SRN_MAX_BYTES"), least):
         allowed = f"{limit('SRN_MAX_BYTES')} bytes (SRN_MAX_BYTES sets the limit)"
         raise DataError.at(where, f"arrays of at most {allowed}", f"{size} bytes")
+
+
+def check_file(path: str | os.PathLike[str], least: int = 0) -> None:
+    """Raise `DataError` where a file, which is read whole, is larger than both the limit and `least`.
+
+    A file with holes takes no place on a disk, and all of it in memory.
+    """
+    size, most = os.stat(path).st_size, max(limit("SRN_MAX_BYTES"), least)
+    if size > most:
+        raise DataError.at(path, f"a file of at most {most} bytes (SRN_MAX_BYTES sets the limit)", f"{size}")
+
+
+def read_limited(path: str | os.PathLike[str], least: int = 0) -> bytes:
+    """Read a whole file that `check_file` allows."""
+    check_file(path, least)
+    with open(path, "rb") as file:
+        return file.read()

@@ -49,7 +49,7 @@ class Listing(NamedTuple):
 
 
 def pictures_in(paths: Iterable[Path], *, every: bool = False, drawn: Path | None = None) -> Listing:
-    """List the pictures of files and folders (with the folders inside).
+    """List the pictures of files and folders (with the folders inside), each once.
 
     Overlays and contact sheets of earlier runs are left out, unless every picture is wanted.
     Shadow files of macOS (`._a.jpg`) and remains of interrupted runs are passed over.
@@ -63,6 +63,7 @@ def pictures_in(paths: Iterable[Path], *, every: bool = False, drawn: Path | Non
     """
     listing = Listing([], [], [], [])
     taken: set[str] = set()
+    listed: set[str] = set()
     for path in paths:
         if os.path.isdir(path):  # unlike Path's, it takes any name
             inside = _walk(path, listing, drawn, every=every)
@@ -75,6 +76,9 @@ def pictures_in(paths: Iterable[Path], *, every: bool = False, drawn: Path | Non
         else:
             raise DataError.at(path, "a picture or a folder", "no such file")
         for picture, name in relative:
+            if (place := os.path.abspath(picture)) in listed:  # named twice, or beside the folder that holds it
+                continue
+            listed.add(place)
             stem, number = name.with_suffix(""), 1
             while same_file(stem) in taken:  # `a.jpg` and `a.png` must not overwrite each other's results
                 number += 1

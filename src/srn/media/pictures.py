@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from srn.errors import DataError, InputError, shown
 from srn.files import VIDEO, write_atomically
-from srn.media.limits import check_pixels
+from srn.media.limits import check_pixels, limit, read_limited
 from srn.media.picture_header import stated_size, stated_white, transparent_grey
 
 IMAGE_SUFFIXES = frozenset(
@@ -28,6 +28,7 @@ IMAGE_SUFFIXES = frozenset(
 _AS_STORED = cv2.IMREAD_LOAD_GDAL
 
 _STRIP = 256  # rows
+LARGEST_PIXEL = 9  # bytes in a file: four channels of 16 bits, and what a format adds
 
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
@@ -133,7 +134,7 @@ def read_encoded(path: str | os.PathLike[str]) -> bytes:
     with DataError.reading(path, expected):
         if not Path(path).is_dir() and not stat.S_ISREG(os.stat(path).st_mode):
             raise DataError.at(path, expected, "a device or a pipe")
-        return Path(path).read_bytes()
+        return read_limited(path, least=LARGEST_PIXEL * limit("SRN_MAX_PIXELS"))
 
 
 def decoded_bytes(content: bytes) -> int:

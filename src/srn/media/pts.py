@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +11,7 @@ import numpy.typing as npt
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box, FloatArray
 from srn.files import POINTS_END, write_atomically
+from srn.media.limits import read_limited
 
 
 def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.NDArray[np.float64]:
@@ -21,7 +21,7 @@ def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.N
         DataError: the file is missing or broken, or has another number of points.
     """
     with DataError.reading(path, "a readable .pts file"):
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        text = read_limited(path).decode("utf-8", "replace")
     declared = re.search(r"n_points\s*:\s*(\d+)", text)
     block = re.search(r"\{(.*?)\}", text, re.DOTALL)
     if declared is None or block is None:

@@ -17,7 +17,7 @@ import numpy as np
 from srn.errors import DataError, MissingDependencyError
 from srn.files import STANDARD_OUTPUT
 from srn.media.boxes import named_once
-from srn.media.limits import LARGEST_COORDINATE, check_bytes
+from srn.media.limits import LARGEST_COORDINATE, check_bytes, check_file
 from srn.media.listing import is_shadow
 from srn.media.pts import read_pts
 from srn.media.results import Record
@@ -79,7 +79,7 @@ def _of_file(path: Path) -> Named:
         yield from _of_rows(_parquet_rows(path), path)
     elif suffix in (".json", ".jsonl", ".csv"):
         with DataError.reading(path, f"predictions: {FORMATS}"):
-            check_bytes(path, path.stat().st_size)
+            check_file(path)
             if suffix == ".json":
                 content = json.loads(path.read_bytes(), object_pairs_hook=named_once)
         if suffix == ".json":
@@ -114,7 +114,7 @@ def _of_content(content: Any, path: Path) -> Named:
 
 def _of_lines(path: Path, name: str) -> Named:
     with DataError.reading(path, "JSON lines"):
-        check_bytes(path, path.stat().st_size)
+        check_file(path)
         lines = path.read_text(encoding="utf-8").split("\n")  # other line ends may stand in names
     for number, line in enumerate(lines, 1):
         if line.strip():

@@ -10,6 +10,7 @@ from typing import Any
 
 from srn.errors import DataError
 from srn.files import opened_text
+from srn.media.limits import check_file
 
 
 def read_rows(path: str | os.PathLike[str], what: str) -> list[dict[str, Any]]:
@@ -19,6 +20,7 @@ def read_rows(path: str | os.PathLike[str], what: str) -> list[dict[str, Any]]:
         DataError: the file cannot be read, a name stands twice in its first line, or a row has more values than names.
     """
     with DataError.reading(path, what):
+        check_file(path)
         reader = csv.DictReader(opened_text(path))
         rows: list[dict[str, Any]] = list(reader)
     names = list(reader.fieldnames or ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".avi": "mpeg4", ".webm": "vp9"}
 FOURCC = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
 QUALITY = {"libx264": {"crf": "18", "preset": "veryfast"}, "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "6"}}
+MOST_REPEATED = 60_000  # frames of a gap that a constant rate fills; FFmpeg's AVI has the same limit
 
 
 class FrameSink(Protocol):
@@ -101,9 +103,21 @@ class VideoWriter:
                 clock = self._time_base
                 self._sink = _PyAvSink(self._beside, image, self._rate, clock, self._sound_from, pixel_aspect)
             self.sound_lost = self._sink.sound_lost
-        with writing_to(self.path):
+        with self._writing(f" at {time_s:.1f} s"):
             self._sink.write(image, time_s)
         self._has_frames = True
+
+    @contextlib.contextmanager
+    def _writing(self, place: str = "") -> Iterator[None]:
+        """Turn what the encoder or the container refuses into an `InputError`."""
+        av = ffmpeg.find_pyav()
+        refusals = (OverflowError,) if av is None else (OverflowError, av.FFmpegError)
+        try:
+            with writing_to(self.path):
+                yield
+        except refusals as error:
+            found = f"{first_line(error)}{place}"
+            raise InputError.at(self.path, "frames and times that such a video can hold", found) from error
 
     def complete(self) -> None:
         """Declare the last frame the end of the video: sound that outlasts it is copied as well."""
@@ -115,7 +129,7 @@ class VideoWriter:
         is_playable = False  # without its end the video is not
         try:
             if self._sink is not None:
-                with writing_to(self.path):
+                with self._writing():
                     self._sink.close(self._complete)
             is_playable = self._has_frames
             if is_playable and self._beside is not None and self._beside.is_file():
@@ -276,6 +290,9 @@ class _OpenCvSink:
     def write(self, image: ImageArray, time_s: float) -> None:
         image = _fitted(image, *self._size)
         place = round((time_s - self._begin) * self._rate)
+        if place - self._count > MOST_REPEATED:
+            gap = f"none for {(place - self._count) / self._rate:.0f} s"
+            raise DataError.at("video", f"a next frame within {MOST_REPEATED / self._rate:.0f} s", gap)
         while self._count < place:
             self._put(self._last)
         if self._count == place:

@@ -12,7 +12,7 @@ import numpy as np
 from srn.datasets.report import check_inside
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
-from srn.media.limits import check_pixels
+from srn.media.limits import check_pixels, read_limited
 from srn.media.picture_header import stated_size
 from srn.media.pictures import IMAGE_SUFFIXES, read_image
 from srn.media.tables import read_rows
@@ -97,7 +97,7 @@ def _read_template(directory: Path, row: dict[str, str], where: str) -> MaskTemp
         if not np.isfinite([*points.flat, skin or 0]).all():
             raise ValueError("numbers that are not finite")
     with DataError.reading(file, "a PNG with alpha"):
-        content = file.read_bytes()
+        content = read_limited(file)
         size = stated_size(content)
         if size is None:
             raise ValueError("no picture")
