@@ -26,7 +26,7 @@ def landmarks(weights: str, image: np.ndarray, box: Sequence[float]) -> tuple[np
         "hidden": np.zeros((1, session.get_inputs()[2].shape[1]), np.float32),
         "initial_weight": np.zeros(1, np.float32),
     }
-    shapes, _, visibility, error = session.run(None, feeds)
+    shapes, visibility, error = session.run(["shapes", "visibility", "expected_error"], feeds)
     ratio = 0.03 / np.maximum(error[0] / 2, 1e-6)
     return (shapes[0, -1] - shift) / scale, visibility[0], 1 - (1 + ratio) * np.exp(-ratio)
 

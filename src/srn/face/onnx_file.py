@@ -11,8 +11,8 @@ from pathlib import Path
 from srn.errors import WeightsError
 
 PINNED: Mapping[str, str] = {
-    "robust.onnx": "92f94d4d66c7105318b8d697ad8b00156e29ace574d780dbcb6841e1e3a7bd80",
-    "robust-int8.onnx": "c721c388d8d431bca6068b71d59d41f38cc647b3c8906662e4dd3cad94ce1d7b",
+    "robust.onnx": "93e135adf3467902f493474a9b33e423487e552e5fc3224a5c4d3d15cbe0a918",
+    "robust-int8.onnx": "ed99594c1bcf3faaa820526316a8f74bd9d9588ae956efaa9099244e98b6f054",
     "centerface.onnx": "fbfc554e28541c127e394665e912cc4e65b2b859d38c212d763fa6acca394e09",
     "proposals.onnx": "978b1c55e5250fad05849a99606edb44f6850fcf49b4350baecf145ea432c2a2",
     "parts.onnx": "92760091e3868aa7dde73b1ab642fdd25f099c9a421474b0f79c6c1019c81181",
