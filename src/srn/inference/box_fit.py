@@ -61,7 +61,7 @@ class PointFit:
 
     What misleads the box (an open mouth, a turned head, a mask) shows in the points. `mean` and `deviation` (F,) are
     those of the features, `weights` (F + 1, 4) lead from them, in deviations from the mean, and from 1, to `dx`, `dy`
-    and the logarithms of `sx` and `sy`. They were fitted on training faces (`benchmarks/measure_finder.py`).
+    and the logarithms of `sx` and `sy`. They were fitted on training faces (`benchmarks/fit_points.py`).
     """
 
     mean: Float64Array
