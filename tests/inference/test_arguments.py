@@ -131,9 +131,18 @@ BOXES = "expected a list of face boxes, each x0, y0, x1, y1"
             (lambda mine: mine.tracker(frame_rate=0), "0"),
         ),
         *named(
-            "time of a frame: expected seconds, not before the last frame's None",
+            "time of a frame: expected seconds",
             (lambda mine: mine.tracker().update(IMAGE, "0"), "'0'"),
             (lambda mine: mine.tracker().update(IMAGE, np.zeros(2)), "an array (2,) of float64"),
+        ),
+        *named(
+            "size: expected at most 16384 pixels",
+            (lambda _: FACE.aligned_crop(IMAGE, 10**9), "1000000000"),
+            (lambda _: FACE.aligned_crop(IMAGE, 10**400), "1000"),
+        ),
+        *named(
+            "Face.landmarks: expected an array of numbers",
+            (lambda _: Face.from_dict({**FACE.to_dict(), "landmarks": [[10**400, 1]] * 68}), "list"),
         ),
         *named("Faces: expected a list of faces", (lambda _: Faces(FACE), "Face(ibug68")),
         *named("confidence: expected a number", (lambda _: Faces([FACE]).above(confidence="0.5"), "'0.5'")),

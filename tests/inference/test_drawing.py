@@ -196,6 +196,12 @@ def test_tiny_pictures(face: Shape, size: tuple[int, int]) -> None:
     assert picture.shape == (*size, 3)
 
 
+def test_a_turned_view_of_a_picture_is_drawn_on(face: Shape) -> None:
+    """Its rows lie otherwise in memory, which OpenCV refuses."""
+    faces, picture = [followed(face * 100 + 120, number=None)], blank()
+    np.testing.assert_array_equal(draw_faces(np.asfortranarray(picture), faces), draw_faces(picture, faces))
+
+
 def test_faces_are_drawn_on_a_copy(face: Shape) -> None:
     faces = [followed(face * 100 + x, number=None) for x in (120, 300)]
     picture, expected = blank(), blank()

@@ -146,6 +146,10 @@ def flip_points(points: FloatArray, width: int, mirror: npt.NDArray[np.int64]) -
     return flipped
 
 
+LARGEST_CROP = 16_384
+"""Side of a crop, in pixels: OpenCV warps no picture of twice that."""
+
+
 @dataclass(frozen=True)
 class CropSpec:
     """Size of a crop: `size` pixels a side, of which a square face box takes the middle `face_size`."""
@@ -155,6 +159,7 @@ class CropSpec:
 
     def __post_init__(self) -> None:
         check_count("crop size", self.size)
+        check_number("crop size", self.size, f"at most {LARGEST_CROP} pixels", most=LARGEST_CROP)
         check_number("face size of a crop", self.face_size, "pixels above 0", least=math.nextafter(0, 1))
 
     @property

@@ -81,7 +81,7 @@ def draw_faces(
     """
     if size is not None:
         check_number("size", size, "a positive number of pixels", least=math.ulp(0.0))
-    drawn: ImageArray = np.array(as_image(image))
+    drawn: ImageArray = np.array(as_image(image), order="C")
     for face in _checked(faces):
         if ellipses and face.covariance is None:
             raise InputError.at("ellipses", "faces with a covariance, of weights that predict it", "a face without")
@@ -186,7 +186,7 @@ class TrackPainter:
 
         The trace follows the middle of the nose. A lost face is the fainter, the lower its confidence.
         """
-        drawn: ImageArray = np.array(as_image(image))
+        drawn: ImageArray = np.array(as_image(image), order="C")
         faces = _checked(faces)
         for face in faces:
             if face.track_id is not None:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from srn.errors import InputError, MissingDependencyError, check_count, check_number, shown
 from srn.face import ellipse
-from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
+from srn.face.geometry import LARGEST_CROP, Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
 from srn.media import exchange
@@ -165,6 +165,7 @@ class Face:
             InputError: `size` is below 1 or `margin` is negative, or the picture is not valid.
         """
         check_count("size", size)
+        check_number("size", size, f"at most {LARGEST_CROP} pixels", most=LARGEST_CROP)
         check_number("margin", margin, "0 or more", least=0)
         left, right = (self.landmarks[list(points)].mean(axis=0) for points in self.scheme.eyes)
         angle = -float(np.arctan2(*(right - left)[::-1]))
@@ -224,7 +225,7 @@ def _read_only_copy(name: str, values: Any, kind: type[np.floating | np.bool_]) 
     try:
         with np.errstate(over="ignore"):  # infinite values are named by who checks them
             copy = np.array(values, dtype=kind)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InputError.at(f"Face.{name}", "an array of numbers", type(values).__name__) from error
     copy.setflags(write=False)
     return copy

@@ -134,7 +134,8 @@ class FaceTracker:
         if time_s is None:
             time_s = 0.0 if self._time is None else self._time + 1 / self.frame_rate
         since = -math.inf if self._time is None else self._time
-        check_number("time of a frame", time_s, f"seconds, not before the last frame's {self._time}", least=since)
+        after = "" if self._time is None else f", not before the last frame's {self._time}"
+        check_number("time of a frame", time_s, f"seconds{after}", least=since)
         self._time = time_s
         return time_s
 
