@@ -157,7 +157,7 @@ def test_the_cover_of_a_piece_of_music_is_no_video(tmp_path: Path) -> None:
     with av.open(str(path), "w", format="mp4") as out:
         cover = out.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = 64, 64, "yuvj420p"
-        cover.disposition = av.stream.Disposition.attached_pic
+        cover.disposition = av.stream.Disposition.attached_pic.value  # PyAV 14 takes the number
         picture = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
         out.mux(cover.encode(picture.reformat(format="yuvj420p")))
         out.mux(cover.encode(None))
