@@ -123,8 +123,9 @@ class FinderSchedule:
     """Decide when to run the face finder, which costs as much as viewing ten faces.
 
     The finder runs in the first frame, after an alarm (a cut, a weak face), and then at intervals. While a face is lost
-    or weak, they are 1, 2, 4, ... frames, up to `when_empty`. A change in the picture away from the faces also makes a
-    run due. Whenever such a run shows no new face, as with a moving camera, the next change has to wait twice as long.
+    or weak, they are 1, 2, 4, ... frames, up to `when_empty`. In the `every` frames after an alarm or a loss, every
+    change makes a run due while a face is lost or none is there: what hid it may pass. Later on, and beside a followed
+    face, a change in the picture away from the faces makes a run due `after_change` frames after the last one. Whenever such a run shows no new face, as with a moving camera, the next change has to wait twice as long.
 
     Args:
         every: largest interval, frames.
@@ -148,14 +149,15 @@ class FinderSchedule:
         self._by_change = False  # whether a change made the last run due
         self._last: FrameSignature | None = None  # frame of the last run
         self._alarm = True
+        self._eager = every  # frames in which every change makes a run due while a face is lost or none is there
 
     def alarm(self) -> None:
         """Make a run due in the next frame, after a cut."""
-        self._alarm, self._doubt_interval = True, 1
+        self._alarm, self._doubt_interval, self._eager = True, 1, self.every
 
     def doubt(self) -> None:
         """Start the intervals anew, after the loss of a face."""
-        self._doubt_interval = 1
+        self._doubt_interval, self._eager = 1, self.every
 
     def ran(self, frame: FrameSignature) -> None:
         """Note a run in this frame, which was not due."""
@@ -173,7 +175,9 @@ class FinderSchedule:
             limit = min(limit, self._doubt_interval)
         due = self._alarm or self._last is None or self._age >= limit
         self._by_change = False
-        if not due and self._age >= self._change_interval and self._last is not None:
+        eager = self._eager > 0 and (doubtful > 0 or not faces)
+        self._eager -= 1
+        if not due and (eager or self._age >= self._change_interval) and self._last is not None:
             due = self._by_change = changed_outside(self._last, frame, list(faces), size) > 0.02
         if due:
             by_change = self._by_change
