@@ -175,6 +175,27 @@ def test_a_change_away_from_the_faces_brings_it_forward() -> None:
     assert runs(schedule, 20, beneath, [FACE]) == []  # the face itself has changed
 
 
+@pytest.mark.parametrize(("faces", "doubtful"), [([], 0), ([FACE], 1)])
+def test_what_hides_a_face_may_pass_in_any_frame(faces: list[Box], doubtful: int) -> None:
+    schedule = FinderSchedule(every=20, when_empty=5, after_change=8)
+    pictures = [picture(), picture(slice(0, 240), slice(0, 40))]
+
+    def asked(frames: int) -> list[int]:
+        found = []
+        for k in range(frames):  # always another picture than at the last run
+            if schedule.due(pictures[schedule.runs % 2], faces, doubtful, SIZE):
+                found.append(k)
+                schedule.learn(new_face=False)
+        return found
+
+    assert asked(20) == list(range(20))
+    assert np.diff(asked(40)).tolist() == [5] * 7  # changes alone have not been worth it
+    schedule.alarm()
+    assert asked(20) == list(range(20))
+    schedule.doubt()
+    assert asked(20) == list(range(20))
+
+
 def test_changes_that_show_nothing_new_lose_their_weight() -> None:
     """A moving camera changes everything in every frame."""
     schedule = FinderSchedule(every=64, after_change=8)

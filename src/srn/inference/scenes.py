@@ -177,8 +177,10 @@ class FinderSchedule:
         self._by_change = False
         eager = self._eager > 0 and (doubtful > 0 or not faces)
         self._eager -= 1
-        if not due and (eager or self._age >= self._change_interval) and self._last is not None:
-            due = self._by_change = changed_outside(self._last, frame, list(faces), size) > 0.02
+        late = self._age >= self._change_interval
+        if not due and (eager or late) and self._last is not None:
+            due = changed_outside(self._last, frame, list(faces), size) > 0.02
+            self._by_change = due and late
         if due:
             by_change = self._by_change
             self.ran(frame)
