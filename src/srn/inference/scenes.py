@@ -123,9 +123,10 @@ class FinderSchedule:
     """Decide when to run the face finder, which costs as much as viewing ten faces.
 
     The finder runs in the first frame, after an alarm (a cut, a weak face), and then at intervals. While a face is lost
-    or weak, they are 1, 2, 4, ... frames, up to `when_empty`. In the `every` frames after an alarm or a loss, every
-    change makes a run due while a face is lost or none is there: what hid it may pass. Later on, and beside a followed
-    face, a change in the picture away from the faces makes a run due `after_change` frames after the last one. Whenever such a run shows no new face, as with a moving camera, the next change has to wait twice as long.
+    or weak, they are 1, 2, 4, ... frames, up to `when_empty`. For `every` frames after an alarm or a loss, each change
+    of the picture makes a run due while a face is lost or none is there: what hid it may pass. At other times a change
+    away from the faces does so `after_change` frames after the last run. Whenever such a run shows no new face, as with
+    a moving camera, the next change has to wait twice as long.
 
     Args:
         every: largest interval, frames.
