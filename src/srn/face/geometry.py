@@ -220,6 +220,12 @@ class CropGeometry:
         """Crop pixels per picture pixel."""
         return math.hypot(*self.matrix[:, 0].tolist())
 
+    @property
+    def angle(self) -> float:
+        """Rotation of the picture in the crop: radians, x to y."""
+        cos, sin = self.matrix[:, 0].tolist()
+        return math.atan2(sin, cos)
+
     def to_crop(self, points: FloatArray) -> npt.NDArray[np.float64]:
         """Convert points (..., 2) from picture pixels to crop pixels."""
         return transform_points(self.matrix, points)

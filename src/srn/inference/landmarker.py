@@ -185,7 +185,7 @@ class FaceLandmarker:
                 sure = float(view.mean_confidence[0])
                 if sure >= max(BELIEVED_CONFIDENCE, BELIEVED_TOGETHER - face.score):
                     # What hides a face misleads the finder more than the landmarks.
-                    lies = _angle(self.looker.geometry_of_shape(view.shapes[0]))
+                    lies = self.looker.geometry_of_shape(view.shapes[0]).angle
                     tilt = math.remainder(lies + face.turn * math.pi / 2, math.tau)
                     believed.append(replace(face, box=Box.around(view.shapes[0]), doubtful=False, tilt=tilt))
         faces = sorted([face for face in found if not face.doubtful] + believed, key=lambda face: -face.score)
@@ -374,16 +374,10 @@ class FaceLandmarker:
     def _face(self, task: Task, view: View) -> Face:
         visibility, confidence = chosen(view.visibility, 0), chosen(view.confidence, 0)
         # `BoxFit` knows how the finder took the face to lie; if it lies otherwise, its box is that of its landmarks.
-        mistaken = task.found and math.cos(_angle(view.geometries[0]) - task.angle) < math.sqrt(0.5)
+        mistaken = task.found and math.cos(view.geometries[0].angle - task.angle) < math.sqrt(0.5)
         box = Box.around(view.shapes[0]) if mistaken else task.box
         covariance = chosen(view.covariance, 0)
         face = Face(
             view.shapes[0], visibility, confidence, box, task.score, self.localizer.scheme, covariance=covariance
         )
         return face.within(*task.image.shape[:2])
-
-
-def _angle(geometry: CropGeometry) -> float:
-    """Return the angle by which a crop rotates the picture, in radians, x to y."""
-    cos, sin = geometry.matrix[:, 0].tolist()
-    return math.atan2(sin, cos)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -272,7 +271,7 @@ def _in_picture(prediction: Prediction, geometries: Sequence[CropGeometry], iter
     shapes = [geometry.to_picture(shape) for geometry, shape in zip(geometries, in_crop, strict=True)]
     direction = prediction.error_direction
     if direction is not None:
-        turns = np.array([[math.atan2(g.matrix[1, 0], g.matrix[0, 0])] for g in geometries])  # picture to crop
+        turns = np.array([[geometry.angle] for geometry in geometries])
         direction = ellipse.rotated(direction, -turns)
     visibility, error = prediction.visibility, prediction.expected_error
     return View(tuple(geometries), np.stack(shapes), visibility, error, prediction.hidden, direction)
