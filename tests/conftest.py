@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,15 @@ def forget_schemes(monkeypatch: pytest.MonkeyPatch) -> None:
     known = dict(scheme_module._known)
     monkeypatch.setattr(scheme_module, "_known", known)
     monkeypatch.setattr(scheme_module, "SCHEMES", MappingProxyType(known))
+
+
+@pytest.fixture(autouse=True)
+def finish_opening() -> Iterator[None]:
+    """A network that a thread is still opening is open before the next test, which may replace what opens it."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "srn opens a network":
+            thread.join()
 
 
 @pytest.fixture(scope="module")
