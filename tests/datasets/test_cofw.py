@@ -18,7 +18,7 @@ import pytest
 
 from srn.datasets.catalogue import open_faces
 from srn.datasets.cofw import read_cofw, read_mat_picture
-from srn.datasets.cofw68 import read_cofw68
+from srn.datasets.cofw68 import read_annotations, read_cofw68
 from srn.datasets.matlab import read_mat5
 from srn.errors import DataError, MissingDependencyError
 from srn.face.geometry import Box
@@ -246,10 +246,20 @@ def test_pictures_beside_the_annotations(shared_data: Path, tmp_path: Path) -> N
     assert report.problems[0].startswith(f"{home / 'test_annotations' / '2_points.mat'}: expected a MATLAB level-5")
     assert f"{home}: 1 of 3 annotated faces have no picture there" in report.shortfalls
 
+    with pytest.raises(DataError, match=r"2_points\.mat: expected a MATLAB level-5"):
+        read_annotations(tmp_path)
+    (home / "test_annotations" / "2_points.mat").unlink()
+    alone = read_annotations(tmp_path)  # which need no picture
+    assert [sample.path.name for sample in alone] == ["1_points.mat", "3_points.mat"]
+    np.testing.assert_array_equal(alone[0].landmarks, samples[0].landmarks)
+    np.testing.assert_array_equal(alone[0].occluded, samples[0].occluded)
+
 
 def test_no_annotations(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected 'test_annotations' with <number>_points\.mat files, found none"):
         read_cofw68(tmp_path)
+    with pytest.raises(DataError, match=r"expected 'test_annotations'"):
+        read_annotations(tmp_path)
 
 
 def test_arrays_in_other_files_are_refused(tmp_path: Path, faces: Faces) -> None:

@@ -42,20 +42,16 @@ def read_cofw68(root: Path, pictures: Path | None = None) -> tuple[list[Sample],
         DataError: there are no annotations.
     """
     report = ReadingReport()
-    base = annotation_folder(root)
-    files = sorted((base / "test_annotations").glob("*_points.mat")) if base is not None else []
-    if base is None or not files:
-        raise DataError.at(root, "'test_annotations' with <number>_points.mat files", "none")
+    base, numbered = _annotations(root)
     place = pictures or base
     mat = place if place.suffix.lower() == ".mat" else mat_file(place, TEST) or mat_file(root, TEST)
     extracted = {} if mat is not None else _extracted(place)
     report.count(TEST, 0)
     if mat is None and not extracted:
         expected = "COFW's test pictures (COFW_test_color.mat, COFW_test.mat, or extracted ones)"
-        report.problems.append(f"{DataError.at(place, expected, 'none')}; its {len(files)} annotations are left out")
+        report.problems.append(f"{DataError.at(place, expected, 'none')}; its {len(numbered)} annotations are left out")
         return [], report
     boxes = _boxes(base / BOXES_FILE, report)
-    numbered = {int(match[1]): file for file in files if (match := re.fullmatch(r"(\d+)_points", file.stem))}
     samples = []
     for number, file in sorted(numbered.items()):
         if mat is None and number not in extracted:
@@ -68,8 +64,33 @@ def read_cofw68(root: Path, pictures: Path | None = None) -> tuple[list[Sample],
     report.count(TEST, len(samples))
     without = 0 if mat is not None else len(numbered.keys() - extracted.keys())
     if without:
-        report.shortfalls.append(f"{place}: {without} of {len(files)} annotated faces have no picture there")
+        report.shortfalls.append(f"{place}: {without} of {len(numbered)} annotated faces have no picture there")
     return samples, report
+
+
+def read_annotations(root: Path) -> list[Sample]:
+    """Read points and flags of all annotated faces without pictures, in the order of their numbers.
+
+    The path of a sample is its annotation. For statistics of occlusion; nothing can be trained or tested on them.
+
+    Raises:
+        DataError: there are no annotations, or one is broken.
+    """
+    samples = []
+    for _, file in sorted(_annotations(root)[1].items()):
+        landmarks, occluded = _read_points(file)
+        samples.append(Sample(file, landmarks, IBUG_68, TEST, occluded=occluded))
+    return samples
+
+
+def _annotations(root: Path) -> tuple[Path, dict[int, Path]]:
+    """Return the folder of the annotations, and their files by the face's number; raise `DataError` where none."""
+    base = annotation_folder(root)
+    files = list((base / "test_annotations").glob("*_points.mat")) if base is not None else []
+    numbered = {int(match[1]): file for file in files if (match := re.fullmatch(r"(\d+)_points", file.stem))}
+    if base is None or not numbered:
+        raise DataError.at(root, "'test_annotations' with <number>_points.mat files", "none")
+    return base, numbered
 
 
 def _extracted(folder: Path) -> dict[int, Path]:

@@ -42,6 +42,7 @@ from srn.synthesis.occluders import (
     textured_rectangle,
     visible_landmarks,
 )
+from srn.synthesis.patterns import pattern_occluder, patterns_in
 from srn.synthesis.surroundings import own_occluder
 
 TURNED = MotionConfig(shift=0, zoom=0, roll_deg=0, turn_deg=14, perspective=0.08, expression=0.03, shake=0)
@@ -137,7 +138,10 @@ def occlude(
     """
 
     covered = np.zeros(image.shape[:2], bool)
-    if config.behind and other is not None and rng.random() < config.behind:
+    if config.patterns and config.pattern_file is not None and rng.random() < config.patterns:
+        hidden = patterns_in(config.pattern_file, scheme).draw(landmarks, rng)
+        covered |= pattern_occluder(image, landmarks, hidden, scheme, rng, other, config.own)
+    elif config.behind and other is not None and rng.random() < config.behind:
         covered |= other_head(image, other(), landmarks, rng)
     elif rng.random() < config.masks:
         covered |= drawn_mask(image, _worn_on(landmarks, config, rng), scheme, rng)

@@ -32,6 +32,9 @@ class AugmentConfig(Settings):
         own: share of these occluders that take their colours from the picture itself (`srn.synthesis.surroundings`).
         masks: probability of a drawn face mask instead of these occluders.
         behind: probability that the face is behind another person's head instead (`srn.synthesis.bystanders`).
+        patterns: probability of an occluder that hides what is hidden on a real face, instead of all these
+            (`srn.synthesis.patterns`). `own` is the share of these that have the picture's own colours, too.
+        pattern_file: which landmarks are hidden on real faces: a file of `OcclusionPatterns`.
         misfit: strength of the error of everything fitted to the whole face (masks, sunglasses, hair, hats); see
             `misfitted`. On the true points, the outline of a mask would give away the jaw.
     """
@@ -43,6 +46,8 @@ class AugmentConfig(Settings):
         "misfit": 0.04,
         "own": 0.0,
         "behind": 0.0,
+        "patterns": 0.0,
+        "pattern_file": None,
     }
 
     flip: Share = 0.5
@@ -66,6 +71,14 @@ class AugmentConfig(Settings):
     masks: Share = 0.25
     behind: Share = 0.0
     misfit: NonNegative = 0.04
+    patterns: Share = 0.0
+    pattern_file: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.patterns and self.pattern_file is None:
+            expected = f"a file of occlusion patterns, as patterns={self.patterns:g} asks for"
+            raise InputError.at("AugmentConfig.pattern_file", expected, "none")
 
 
 PAPER_AUGMENTATION = AugmentConfig(

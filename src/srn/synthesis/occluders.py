@@ -64,7 +64,7 @@ def noise_patch(image: ImageArray, center: FloatArray, size: float, rng: np.rand
     return covered
 
 
-def _texture(height: int, width: int, rng: np.random.Generator) -> ImageArray:
+def texture(height: int, width: int, rng: np.random.Generator) -> ImageArray:
     """Draw a random surface: shading, stripes, checks or smooth blotches of two colours, with a little grain."""
     base, other = rng.uniform(0, 255, (2, 3))
     if rng.random() < 0.35:  # the colour of skin
@@ -99,7 +99,7 @@ def _paint(image: ImageArray, outline: FloatArray, surface: ImageArray | None, r
         return _nothing_covered(image)
     x, y, w, h = cv2.boundingRect(stencil)
     window = (slice(y, y + h), slice(x, x + w))
-    filling = _texture(h, w, rng) if surface is None else surface[window]
+    filling = texture(h, w, rng) if surface is None else surface[window]
     alpha = cv2.GaussianBlur(stencil, (3, 3), 0)[window][..., None].astype(np.float32) / 255
     image[window] = np.round(image[window] * (1 - alpha) + filling * alpha).astype(np.uint8)
     return np.asarray(stencil > 127)
@@ -207,7 +207,7 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
     center = hull.mean(axis=0)
     height, width = image.shape[:2]
     if rng.random() < 0.5:
-        surface = _texture(height, width, rng)
+        surface = texture(height, width, rng)
     else:
         color = rng.uniform(0, 255, 3) if rng.random() < 0.6 else np.full(3, rng.uniform(20, 255))
         x, y = np.meshgrid(np.arange(width), np.arange(height))
@@ -291,7 +291,7 @@ def hat(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.ra
     edge = middle - down * rng.uniform(0.1, 0.6)
     wide, high = rng.uniform(1.9, 2.4), rng.uniform(1.2, 2.2)
     tilt = down * rng.normal(0, 0.08)
-    surface = _texture(image.shape[0], image.shape[1], rng)
+    surface = texture(image.shape[0], image.shape[1], rng)
     angles = np.linspace(np.pi, 2 * np.pi, 14)
     dome = edge + aside * wide * np.cos(angles)[:, None] + (down * high) * np.sin(angles)[:, None]
     covered = _paint(

@@ -18,10 +18,39 @@ from srn.synthesis.occluders import Covered, face_axes
 Map = npt.NDArray[np.float32]
 
 
-def _blend(image: ImageArray, filling: npt.NDArray[np.floating] | ImageArray, alpha: Map) -> Covered:
+def blend(image: ImageArray, filling: npt.NDArray[np.floating] | ImageArray, alpha: Map) -> Covered:
     """Lay a filling (H, W, 3) over the picture by its opacity (H, W)."""
     image[:] = np.round(image * (1 - alpha[..., None]) + filling * alpha[..., None]).astype(np.uint8)
     return alpha > 0.5
+
+
+def reflected(image: ImageArray, shape: FloatArray, inward: FloatArray, gap: float) -> ImageArray:
+    """Continue what lies around a face over it: (H, W, 3), the picture reflected at a line along the face's edge.
+
+    The line touches the outermost of the landmarks (N, 2), across the unit vector `inward`; `gap`, in units of the
+    edge's length, is left out beside it.
+    """
+    across = np.array([-inward[1], inward[0]])
+    size = float(np.ptp(shape @ across)) + 1e-6
+    rows, columns = np.mgrid[0 : image.shape[0], 0 : image.shape[1]].astype(np.float32)
+    first = np.float32((shape @ inward).min())
+    inside = (columns * inward[0] + rows * inward[1] - first).astype(np.float32)
+    back = 2 * np.maximum(inside, 0) + gap * size
+    source = np.stack([columns - back * inward[0], rows - back * inward[1]], axis=-1).astype(np.float32)
+    return cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[call-overload]
+
+
+def skin_tone(
+    image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator
+) -> npt.NDArray[np.float64]:
+    """Return a colour (3,) about that of the cheeks and the nose, lighter or darker."""
+    middle, down, aside = face_axes(shape, scheme)
+    unit = float(np.linalg.norm(aside)) + 1e-6
+    limit = np.array(image.shape[1::-1]) - 1
+    cheeks = middle + down * 0.55 + aside * np.array([[-0.9], [0.9], [0.0]])
+    x, y = np.clip(cheeks + rng.normal(0, 0.1, (3, 2)) * unit, 0, limit).astype(int).T
+    tone: npt.NDArray[np.float64] = np.median(image[y, x], axis=0) * rng.uniform(0.75, 1.15)
+    return tone
 
 
 def _waves(along: Map, length: float, rng: np.random.Generator) -> Map:
@@ -57,10 +86,7 @@ def spread(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np
     soft = rng.uniform(0.4, 3.0)
     level = (reach + ragged * strands / (strands.std() + 1e-6) - inside) / soft
     alpha = (1 / (1 + np.exp(-np.clip(level, -30, 30)))).astype(np.float32)
-    back = 2 * np.maximum(inside, 0) + rng.uniform(0, 0.06) * size
-    source = np.stack([columns - back * inward[0], rows - back * inward[1]], axis=-1).astype(np.float32)
-    filling = cv2.remap(image, source, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)  # type: ignore[call-overload]
-    return _blend(image, filling, alpha)
+    return blend(image, reflected(image, shape, inward, rng.uniform(0, 0.06)), alpha)
 
 
 def locks(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: np.random.Generator) -> Covered:
@@ -106,10 +132,7 @@ def own_hand(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: 
     """Draw fingers, sometimes with the back of the hand, in the colour of the face's skin, darker at their edges."""
     middle, down, aside = face_axes(shape, scheme)
     unit = float(np.linalg.norm(aside)) + 1e-6
-    limit = np.array(image.shape[1::-1]) - 1
-    cheeks = middle + down * 0.55 + aside * np.array([[-0.9], [0.9], [0.0]])
-    x, y = np.clip(cheeks + rng.normal(0, 0.1, (3, 2)) * unit, 0, limit).astype(int).T
-    tone = np.median(image[y, x], axis=0) * rng.uniform(0.75, 1.15)
+    tone = skin_tone(image, shape, scheme, rng)
     tip = shape[int(rng.choice([i for i in range(len(shape)) if i not in scheme.eyes[0] + scheme.eyes[1]]))]
     out = tip - (middle + down * 0.3)
     angle = np.arctan2(out[1], out[0]) + rng.normal(0, 0.7)
@@ -134,7 +157,7 @@ def own_hand(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: 
     light = rng.normal(0, 0.15) * (columns * across[0] + rows * across[1] - float(tip @ across)) / unit
     grain = rng.standard_normal(image.shape[:2], dtype=np.float32) * 0.015
     filling = np.clip(tone * (shade * (1 + light) + grain)[..., None], 0, 255)
-    return _blend(image, filling, alpha.astype(np.float32))
+    return blend(image, filling, alpha.astype(np.float32))
 
 
 OWN_OCCLUDERS = {spread: 0.45, locks: 0.3, own_hand: 0.25}

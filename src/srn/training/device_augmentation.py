@@ -12,7 +12,7 @@ from srn.face.geometry import CropSpec
 from srn.face.scheme import LandmarkScheme
 from srn.synthesis.config import AugmentConfig
 
-ON_PROCESSOR = ("second_pass", "turned", "blur", "low_resolution", "occluders", "masks", "behind")
+ON_PROCESSOR = ("second_pass", "turned", "blur", "low_resolution", "occluders", "masks", "behind", "patterns")
 """Settings that need the processor: they draw with OpenCV, face by face."""
 
 

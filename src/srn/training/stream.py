@@ -26,6 +26,7 @@ from srn.face.geometry import CropSpec, ImageArray
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace, augment
 from srn.synthesis.config import AugmentConfig, MotionConfig
+from srn.synthesis.patterns import patterns_in
 
 
 class FaceOrder:
@@ -107,7 +108,7 @@ AnyOccluded = TypeVar("AnyOccluded", AugmentConfig, MotionConfig)
 def unoccluded(config: AnyOccluded) -> AnyOccluded:
     if isinstance(config, MotionConfig):
         return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
-    return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0, behind=0.0)
+    return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0, behind=0.0, patterns=0.0)
 
 
 def random_picture(pack: FacePack, rng: np.random.Generator) -> Callable[[], ImageArray]:
@@ -136,6 +137,8 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
         self.pack, self.spec, self.config, self.seed = pack, spec, config, seed
         self.order = FaceOrder(len(pack), seed, weights)
         self.occluder, self.hard_share = occluder, hard_share
+        if config.patterns and config.pattern_file is not None:
+            patterns_in(config.pattern_file, pack.scheme)  # read here, so that a missing file is told at once
         self._upright = mean_shape(pack) if config.second_pass else None
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
