@@ -45,6 +45,7 @@ def test_every_step_runs_and_has_its_reference(bench: Bench) -> None:
     kinds = {name.rpartition(",")[0] for group, name in names if group == "runtime and precision"}
     installed = importlib.util.find_spec("openvino") is not None
     assert ("openvino, float32" in kinds) == installed
+    assert (("tracking", "one face, 640 x 480, openvino, float32") in names) == installed
     assert any(line.startswith("onnxruntime, int8: precision 'int8': expected the shipped") for line in bench.left_out)
 
 

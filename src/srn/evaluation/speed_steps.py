@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import get_args
@@ -108,6 +108,7 @@ class Bench:
             *([] if self.quick else self._of_accuracy()),
             *(self._of_threads() if on_cpu and not self.quick else []),
             *self.of_tracking("tracking", self.landmarker),
+            *(self._of_tracked_arithmetic() if on_cpu and not self.quick else []),
         ]
 
     def of_picture(self, group: str, landmarker: FaceLandmarker) -> list[Step]:
@@ -134,20 +135,34 @@ class Bench:
             yield self.view(group, own, pair[0], count)
             yield self.view(group, compared, pair[1], count, own)
 
-    def _of_arithmetic(self) -> Iterator[Step]:
-        """Compare runtimes and precisions, as far as they are installed and the processor has them."""
-        first: str | None = None
+    @functools.cached_property
+    def _arithmetic(self) -> dict[str, Localizer]:
+        """The weights in the runtimes and precisions that are installed and that the processor has, by name."""
+        opened = {}
         for runtime, precision in ARITHMETIC:
             name = f"{runtime}, {precision}"
             try:
-                localizer = open_localizer(self.weights, threads=self.threads, runtime=runtime, precision=precision)
+                opened[name] = open_localizer(self.weights, threads=self.threads, runtime=runtime, precision=precision)
             except SrnError as error:
                 self.left_out.append(f"{name}: {error}")
-                continue
+        return opened
+
+    def _of_arithmetic(self) -> Iterator[Step]:
+        """Compare runtimes and precisions."""
+        first: str | None = None
+        for name, localizer in self._arithmetic.items():
             for count in (1, 16):
                 reference = None if first is None else f"{first}, {count} at once"
                 yield self.view("runtime and precision", f"{name}, {count} at once", localizer, count, reference)
             first = first or name
+
+    def _of_tracked_arithmetic(self) -> Iterator[Step]:
+        """Track one face in the runtimes and precisions that are not the default."""
+        first = next(iter(PLACES))
+        for name, localizer in list(self._arithmetic.items())[1:]:
+            landmarker = FaceLandmarker(localizer=localizer, threads=self.threads)
+            for step in self.of_tracking("tracking", landmarker, places=[first]):
+                yield replace(step, name=f"{step.name}, {name}", reference=step.name)
 
     def _of_accuracy(self) -> Iterator[Step]:
         """Compare numbers of views of a face, from picture to landmarks."""
@@ -167,9 +182,9 @@ class Bench:
                 names = [f"{n} thread{'s' if n > 1 else ''}, {count} at once" for n in (threads, 1)]
                 yield self.view("threads", names[0], localizer, count, None if threads == 1 else names[1])
 
-    def of_tracking(self, group: str, landmarker: FaceLandmarker) -> Iterator[Step]:
+    def of_tracking(self, group: str, landmarker: FaceLandmarker, places: Iterable[str] = PLACES) -> Iterator[Step]:
         """Track one and five faces through `CYCLE` frames that repeat."""
-        for name in PLACES:
+        for name in places:
             run = functools.partial(_follow, landmarker.tracker(), self.frames(name))
             yield Step(group, f"{name}, 640 x 480", run, CYCLE, "frame")
 
