@@ -9,6 +9,8 @@ augmented crops, in bf16 where the processor has it; the head then learns from w
 - the same faces, a third as often, with drawn occluders;
 - `--others` faces without flags, once, with drawn occluders.
 
+With `--patterns FILE` (`measure_occlusion_patterns.py`) a share of the drawn occluders hides what real ones hide.
+
 No face of the yardstick's photographs is learned from.
 """
 
@@ -84,12 +86,10 @@ def read_crops(
     hidden, doubtful = flags
     spec, parts = network.config.crop_spec, list[list[Tensor]]()
     # Two streams of the same crops: doubtful points are those whose visibility differs.
-    streams = [
-        FaceStream(dataclasses.replace(pack, occluded=points), spec, config, seed)
-        for points in (hidden, hidden | doubtful)
-    ]
+    truths = (hidden, hidden | doubtful) if doubtful.any() else (hidden,)
+    streams = [FaceStream(dataclasses.replace(pack, occluded=points), spec, config, seed) for points in truths]
     for batch in watched(network, head, streams, count):
-        visible, certain = batch.visible
+        visible, certain = batch.visible[0], batch.visible[-1]
         weight = (visible == certain).float() * torch.where(visible, uncovered, 1.0)
         parts.append([*(t.half() for t in batch.inputs), visible.float(), weight])
     return Read(*(torch.cat(part) for part in zip(*parts, strict=True)))
@@ -164,6 +164,9 @@ def train(options: argparse.Namespace) -> None:
             part = pack.subset(faces)
             known = stacked(flags, [str(name) for name in part.names])
             config = dataclasses.replace(config, own=options.own)
+            if options.patterns is not None and config.occluders:
+                share, file = options.pattern_share, str(options.patterns)
+                config = dataclasses.replace(config, patterns=share, pattern_file=file)
             reads.append(read_crops(network, part, known, config, count, options.seed + number, uncovered))
     Learner(network.visibility_head, reads, options.epochs, options.seed).fit()
     facts = {
@@ -172,6 +175,8 @@ def train(options: argparse.Namespace) -> None:
         "visibility_faces": f"{len(flagged)} flagged, {options.others} others",
         "visibility_seed": str(options.seed),
     }
+    if options.patterns is not None:
+        facts["visibility_patterns"] = f"{options.patterns.name}, {options.pattern_share:g}"
     save_network(options.out, network, provenance={**provenance, **facts})
 
 
@@ -187,6 +192,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--others", type=int, default=2000, help="faces without flags (default: 2000)")
     made.add_argument("--own", type=float, default=0.5, help="share of the drawn occluders that have the picture's own "
                       "colours (default: 0.5)")  # fmt: skip
+    made.add_argument("--patterns", type=Path, metavar="FILE", help="patterns of hidden points, for drawn occluders")
+    made.add_argument("--pattern-share", type=float, default=0.5, help="share of the crops with drawn occluders that "
+                      "have a pattern of these instead (default: 0.5)")  # fmt: skip
     made.add_argument("--epochs", type=int, default=6, help="of the head over all crops (default: 6)")
     made.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     made.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
