@@ -575,3 +575,15 @@ def test_ellipses_are_drawn_and_covariances_written(
     use_localizer(true_localizer(truths))
     mistake = srn("detect", three, *boxes, "--out", drawn, "--ellipses").mistake
     assert mistake.startswith("--ellipses: expected weights with the direction of errors")
+
+
+def test_an_animation_is_told_and_stands_in_the_json(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:
+    pil = pytest.importorskip("PIL.Image", reason="Pillow writes the animation")
+    frames = [pil.new("RGB", (96, 64), (40 * k, 0, 0)) for k in range(3)]
+    frames[0].save(three / "a.gif", save_all=True, append_images=frames[1:])
+    line = f"{three / 'a.gif'}: holds 3 pictures, and only the first is read: 'srn track' reads an animation"
+    ran = srn("detect", three, "--json", tmp_path / "o.json")
+    assert ran.code == 0
+    assert [one for one in ran.err.splitlines() if "holds" in one] == [line]
+    images = json.loads((tmp_path / "o.json").read_text())["images"]
+    assert {Path(one["path"]).name: one.get("pictures") for one in images if "pictures" in one} == {"a.gif": 3}

@@ -242,6 +242,21 @@ def test_a_picture_without_memory_to_decode_or_finish_is_tried_again(
         raise MemoryError("no memory")
 
     failed.clear()
-    monkeypatch.setattr(batch_module, "read_image", never)
+    monkeypatch.setattr(batch_module, "read_encoded", never)
     (error, *_) = outcomes_of(landmarker, pictures[:1], {})
     assert str(error) == f"{pictures[0].path}: expected a picture that fits into memory, found no memory"
+
+
+def test_a_file_of_several_pictures_is_told_once(landmarker: FaceLandmarker, tmp_path: Path) -> None:
+    pil = pytest.importorskip("PIL.Image", reason="Pillow writes the animation")
+    (plain,) = made_pictures(tmp_path, 1)
+    frames = [pil.open(plain.path).convert("RGB") for _ in range(2)] + [pil.new("RGB", (256, 256))]
+    frames[2].save(tmp_path / "b.png", save_all=True, append_images=frames[:2])
+    (tmp_path / "c.gif").write_bytes(b"GIF89a")
+    told: list[str] = []
+    found = outcomes_of(landmarker, pictures_in([tmp_path]).pictures, tell=told.append)
+    line = "b.png: holds 3 pictures, and only the first is read: 'srn track' reads an animation"
+    assert told == [str(tmp_path / line)]
+    assert [isinstance(one, Detection) and one.pictures for one in found] == [1, 3, False]
+    assert isinstance(found[1], Detection)
+    assert not found[1].image.any()  # the first

@@ -22,6 +22,7 @@ ENDLESS = {
     "spaces of a PNM": b"P6" + b" " * HUGE,
     "comments of a PNM": b"P6" + b"#\n" * (HUGE // 2),
     "chunks of a PNG": b"\x89PNG\r\n\x1a\n" + b"\0" * HUGE,
+    "a directory beyond all files": b"II+\0\x08\0\0\0" + b"\xff" * 100,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import socket
 import threading
@@ -310,6 +311,17 @@ def test_more_faces_than_the_most_are_told(robust_weights: Path, serve: Serve) -
     assert detected(client, picture(30), min_confidence=0)["max_faces"] == 1
     assert "max_faces" not in detected(client, encode_image(np.zeros((120, 200, 3), np.uint8), ".png"))
     assert "max_faces" not in detected(client, picture(30), box="30,30,90,90")
+
+
+def test_the_pictures_behind_the_first_are_told(client: Client) -> None:
+    pil = pytest.importorskip("PIL.Image", reason="Pillow writes the animation")
+    file = io.BytesIO()
+    frames = [pil.new("RGB", (96, 64), (40 * k, 0, 0)) for k in range(3)]
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    assert detected(client, file.getvalue()) == {
+        "path": "picture", "width": 96, "height": 64, "faces": [], "pictures": 3
+    }  # fmt: skip
+    assert "pictures" not in detected(client, picture(30))
 
 
 def test_memory_is_bounded(landmarker: FaceLandmarker) -> None:

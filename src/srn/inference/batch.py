@@ -15,7 +15,8 @@ from srn.inference.face import Faces
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.boxes import PictureBoxes
 from srn.media.listing import PictureFile
-from srn.media.pictures import decode_image, decoded_bytes, read_encoded, read_image
+from srn.media.picture_count import stated_count, told_count
+from srn.media.pictures import decode_image, decoded_bytes, read_encoded
 
 BLOCK = 32
 """Pictures of a list that may share a batch: those from a multiple of it to the next.
@@ -31,12 +32,16 @@ Finished = TypeVar("Finished")
 
 
 class Detection(NamedTuple):
-    """The faces of a picture file, in pixels of `image` (H, W, 3) uint8 RGB; `left_out` more had a low confidence."""
+    """The faces of a picture file, in pixels of `image` (H, W, 3) uint8 RGB; `left_out` more had a low confidence.
+
+    `pictures` says how many the file holds: it is the first of them.
+    """
 
     picture: PictureFile
     image: ImageArray
     faces: Faces
     left_out: int = 0
+    pictures: int = 1
 
 
 class Choice(NamedTuple):
@@ -87,7 +92,7 @@ def detect_pictures(
         finish: what is done with each detection, in a thread: it draws, encodes, writes.
         finished: stems of the pictures that are passed over.
         memory: bytes that decoded pictures take at most, in all stages together; a larger picture is alone.
-        tell: gets a line where memory does not suffice for what is tried.
+        tell: gets a line for each file of several pictures, and where memory does not suffice for what is tried.
 
     Yields:
         For each batch of pictures, in their order: what `finish` returns, or the error where a picture cannot be read
@@ -109,12 +114,13 @@ def detect_pictures(
 
 
 class _Next(NamedTuple):
-    """A picture that is being decoded to `size` bytes; `number` is its place in the list."""
+    """A picture that is being decoded to `size` bytes, of a file of `held`; `number` is its place in the list."""
 
     number: int
     picture: PictureFile
     size: int
     image: Future[ImageArray]
+    held: int
 
 
 class _Stages(Generic[Finished]):
@@ -128,7 +134,7 @@ class _Stages(Generic[Finished]):
         finish: Callable[[Detection], Finished], memory: int, tell: Callable[[str], object],
     ) -> None:  # fmt: skip
         self._pool, self._files, self._finish, self._memory, self._tell = pool, files, finish, memory, tell
-        self._reading: deque[tuple[int, PictureFile, Future[tuple[bytes, int]]]] = deque()
+        self._reading: deque[tuple[int, PictureFile, Future[tuple[bytes, int, int]]]] = deque()
         self._decoding: deque[_Next] = deque()
         self._finishing: list[tuple[Detection, Future[Finished]] | DataError] = []
         self._used = self._of_batch = self._of_finishing = 0
@@ -159,7 +165,7 @@ class _Stages(Generic[Finished]):
                 break
             number, picture, read = self._reading[0]
             error = read.exception()
-            size = 0 if error else read.result()[1]
+            _, size, held = (b"", 0, 1) if error else read.result()
             if self._used and self._used + size > self._memory:
                 if self._decoding or not self._finishing:
                     break
@@ -172,7 +178,7 @@ class _Stages(Generic[Finished]):
                 image = self._pool.submit(decode_image, read.result()[0], picture.path)
             else:
                 image.set_exception(error)
-            self._decoding.append(_Next(number, picture, size, image))
+            self._decoding.append(_Next(number, picture, size, image, held))
         return bool(self._decoding)
 
     def _decoded(self, one: _Next) -> Detection | DataError:
@@ -180,15 +186,18 @@ class _Stages(Generic[Finished]):
         path = one.picture.path
         try:
             try:
-                return Detection(one.picture, one.image.result(), Faces())
+                image = one.image.result()
             except MemoryError:
                 self.settle()
                 self._tell(f"{path}: no memory to decode it beside others; once more")
-                return Detection(one.picture, read_image(path), Faces())
+                image = decode_image(read_encoded(path), path)
         except DataError as error:
             return error
         except MemoryError as error:
             return DataError.at(path, "a picture that fits into memory", first_line(error))
+        if one.held > 1:
+            self._tell(told_count(one.held, path))
+        return Detection(one.picture, image, Faces(), pictures=one.held)
 
     def detect(
         self, landmarker: FaceLandmarker, loaded: Sequence[Detection], choice: Choice
@@ -243,6 +252,7 @@ class _Stages(Generic[Finished]):
         return ready
 
 
-def _encoded(path: Path) -> tuple[bytes, int]:
+def _encoded(path: Path) -> tuple[bytes, int, int]:
+    """Return a file's content, the bytes that its first picture takes, and how many pictures it holds."""
     content = read_encoded(path)
-    return content, decoded_bytes(content)
+    return content, decoded_bytes(content), stated_count(content)

@@ -68,17 +68,17 @@ class Rendered(NamedTuple):
 
 def render(found: Detection, *, overlay: Overlay) -> Rendered:
     """Make the record of a detection, and its overlay if that is wanted."""
-    picture, image, faces, left_out = found
-    record = picture_record(picture.path, image.shape[:2], faces.to_dict())
+    picture, image, faces = found.picture, found.image, found.faces
+    record = picture_record(picture.path, image.shape[:2], faces.to_dict(), pictures=found.pictures)
+    if found.left_out:
+        record["left_out"] = found.left_out
     drawn, problem = None, None
     if overlay:
         try:
             drawn = encode_image(draw_faces(image, faces, ellipses=overlay == "ellipses"), ".jpg") + OVERLAY.end
         except SrnError as error:
             problem = f"{picture.path}: {error}"
-    return Rendered(
-        picture, {**record, "left_out": left_out} if left_out else record, drawn, [f.landmarks for f in faces], problem
-    )
+    return Rendered(picture, record, drawn, [face.landmarks for face in faces], problem)
 
 
 class Written(NamedTuple):

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 _FORMATS = (
-    "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "gif", "ivf", "mxf", "rm", "wtv",
-    "yuv4mpegpipe", "nut", "dv", "h264", "hevc", "m4v", "obu",
+    "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "gif", "apng", "ivf", "mxf", "rm",
+    "wtv", "yuv4mpegpipe", "nut", "dv", "h264", "hevc", "m4v", "obu",
 )  # fmt: skip
 _LIVE_FORMATS = "rtsp", "rtp", "rtp_mpegts", "hls", "mpjpeg", "live_flv"
 _LIVE_PROTOCOLS = "rtsp,rtsps,rtp,rtmp,rtmps,srt,http,https,httpproxy,tcp,udp,tls,crypto"
@@ -24,8 +24,8 @@ _TIMEOUT_S = 20.0
 # The first bytes of these formats.
 _HEAD = re.compile(
     rb".{4}(?:ftyp|moov|mdat|free|skip|wide|pnot)|\x1aE\xdf\xa3|RIFF.{4}AVI |FLV\x01|0&\xb2u\x8ef\xcf\x11|OggS"
-    rb"|GIF8[79]a|DKIF|\x06\x0e\x2b\x34|\.RMF|\xb7\xd8\x00 7I\xda\x11|YUV4MPEG2 |nut/multimedia|\x1f\x07\x00"
-    rb"|\x00\x00\x00?\x01|\x47.{187}\x47|.{4}\x47.{191}\x47|\x12\x00\x0a",
+    rb"|GIF8[79]a|\x89PNG\r\n\x1a\n(?=.*acTL)|DKIF|\x06\x0e\x2b\x34|\.RMF|\xb7\xd8\x00 7I\xda\x11|YUV4MPEG2 "
+    rb"|nut/multimedia|\x1f\x07\x00|\x00\x00\x00?\x01|\x47.{187}\x47|.{4}\x47.{191}\x47|\x12\x00\x0a",
     re.DOTALL,
 )
 

@@ -33,7 +33,7 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
     try:
         found = next((read(content) for recognize, read in _FORMATS if recognize(content)), iter(()))
         sizes = list(itertools.islice(found, _MOST_PARTS + 1))
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OverflowError):
         return None
     return max(sizes, key=lambda size: size[0] * size[1]) if 0 < len(sizes) <= _MOST_PARTS else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import numpy.typing as npt
 from srn.errors import DataError, InputError, shown
 from srn.files import VIDEO, write_atomically
 from srn.media.limits import check_pixels, limit, read_limited
+from srn.media.picture_count import stated_count, told_count
 from srn.media.picture_header import stated_size, stated_white, transparent_grey
 
 IMAGE_SUFFIXES = frozenset(
     {
-        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".avif", ".heic", ".heif", ".tif",
-        ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".jp2",
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".gif", ".avif", ".heic", ".heif",
+        ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".jp2",
     }
 )  # fmt: skip
 
@@ -112,7 +114,10 @@ def opaque_rgb(image: npt.NDArray[Any], *, multiplied: bool = False) -> npt.NDAr
 
 
 def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """Read a picture file as `decode_image` does.
+    """Read a picture file as `decode_image` does; of an animation or of several pages the first picture.
+
+    Warns:
+        UserWarning: the file holds further pictures.
 
     Raises:
         InputError: it is no path.
@@ -121,7 +126,11 @@ def read_image(path: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
     """
     if not isinstance(path, str | os.PathLike):
         raise InputError.at("picture", "the path of a file", shown(path))
-    return decode_image(read_encoded(path), path)
+    content = read_encoded(path)
+    image = decode_image(content, path)
+    if (count := stated_count(content)) > 1:
+        warnings.warn(told_count(count, path), stacklevel=2)
+    return image
 
 
 def read_encoded(path: str | os.PathLike[str]) -> bytes:

@@ -17,10 +17,14 @@ from srn.files import growing_file, is_standard_output, write_atomically, write_
 Record = Mapping[str, Any]
 
 
-def picture_record(path: Path, size: tuple[int, int], faces: Sequence[Record]) -> dict[str, Any]:
-    """Make the record of a picture of `size` (height, width); that of a face is what `Face.to_dict` returns."""
+def picture_record(path: Path, size: tuple[int, int], faces: Sequence[Record], *, pictures: int = 1) -> dict[str, Any]:
+    """Make the record of a picture of `size` (height, width); that of a face is what `Face.to_dict` returns.
+
+    `pictures` is how many its file holds, of which this is the first; it is said where there are several.
+    """
     height, width = size
-    return {"path": str(path), "width": width, "height": height, "faces": list(faces)}
+    record = {"path": str(path), "width": width, "height": height, "faces": list(faces)}
+    return record | {"pictures": pictures} if pictures > 1 else record
 
 
 def frame_record(number: int, time_s: float, faces: Sequence[Record]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from srn.errors import DataError, MissingDependencyError
 from srn.face.geometry import ImageArray
 from srn.media import ffmpeg
 from srn.media.limits import check_pixels
-from srn.media.pictures import IMAGE_SUFFIXES
+from srn.media.pictures import IMAGE_SUFFIXES, opaque_rgb
 
 if TYPE_CHECKING:
     from av.packet import Packet
@@ -96,9 +96,17 @@ def open_video(source: str | os.PathLike[str] | int, *, live: bool = False) -> V
     with DataError.reading(path, "a video file"):
         is_video = ffmpeg.is_container(path)
     if not is_video:
-        found = "a picture: see srn detect" if path.suffix.lower() in IMAGE_SUFFIXES else "another kind of file"
-        raise DataError.at(path, "a video that FFmpeg can read (MP4, Matroska, AVI, ...)", found)
+        raise DataError.at(path, "a video that FFmpeg can read (MP4, Matroska, AVI, ...)", _other_kind(path))
     return PyAvReader(path) if ffmpeg.find_pyav() is not None else OpenCvReader(path)
+
+
+def _other_kind(path: Path) -> str:
+    """Say what a file is that is no video."""
+    with path.open("rb") as file:
+        head = file.read(21)
+    if head[:4] == b"RIFF" and head[12:16] == b"VP8X" and head[20] & 2:
+        return "an animated WebP, which FFmpeg does not read: save it as a GIF or a video"
+    return "a picture: see srn detect" if path.suffix.lower() in IMAGE_SUFFIXES else "another kind of file"
 
 
 class PyAvReader:
@@ -115,7 +123,8 @@ class PyAvReader:
         if not pictures:
             found = "no pictures in it" + " but the cover of its sound" * bool(self._container.streams.video)
             raise DataError.at(path, expected, found)
-        self._stream = pictures[0]
+        # An AVIF animation is a picture, which programs without animations show, and a track of all its pictures.
+        self._stream = pictures[0] if pictures[0].frames != 1 else max(pictures, key=lambda one: one.frames)
         if self._stream.codec_context is None:
             raise DataError.at(path, expected, "pictures of an unknown codec")
         check_pixels(path, self._stream.width, self._stream.height)
@@ -220,8 +229,10 @@ class PyAvReader:
 
 
 def _upright(frame: VideoFrame) -> ImageArray:
-    """Convert a decoded frame to (H, W, 3) uint8 RGB, rotated as its metadata state."""
-    image = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    """Convert a decoded frame to (H, W, 3) uint8 RGB, over white as a picture, rotated as its metadata state."""
+    clear = any(component.is_alpha for component in frame.format.components)
+    image = frame.to_ndarray(format="bgra" if clear else "rgb24").astype(np.uint8, copy=False)
+    image = opaque_rgb(image) if clear else image
     turns = round(frame.rotation / 90) % 4  # counterclockwise, as NumPy's
     return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 

@@ -23,6 +23,7 @@ from srn.inference.face import Faces
 from srn.inference.face_boxes import as_box
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.views import Accuracy
+from srn.media.picture_count import stated_count
 from srn.media.pictures import decode_image, decoded_bytes
 from srn.media.results import compact, picture_record
 from srn.serve.body import CLIENT_GONE, Upload, gone, read_upload
@@ -123,7 +124,8 @@ class Service:
         found = await self._detected(Wish(image, accuracy, boxes), request)
         kept, left_out = choice.kept(found, boxed=boxes is not None)
         self.metrics.faces.inc(len(kept))
-        record = picture_record(upload.path, image.shape[:2], kept.to_dict())
+        count = await run_in_threadpool(stated_count, upload.content)
+        record = picture_record(upload.path, image.shape[:2], kept.to_dict(), pictures=count)
         if left_out:
             record["left_out"] = left_out
         if boxes is None and len(found) == self.landmarker.max_faces:  # there may be more
