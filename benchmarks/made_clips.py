@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from srn.datasets.clip import Clip, FrameSource
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
-from srn.face.geometry import Box, ImageArray
+from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray, similarity
 from srn.synthesis.animated_face import PASSAGE_FRAMES, AnimatedFace, random_animation
 from srn.synthesis.config import MotionConfig
 from srn.synthesis.masked import masked_picture
-from srn.synthesis.moving_occluders import MovingOccluder, random_passage, random_sprite
+from srn.synthesis.moving_occluders import FAR, MovingOccluder, Sprite, presence, random_passage, random_sprite
 from srn.synthesis.wardrobe import MaskWardrobe
 
 Covered = Callable[[int], tuple[ImageArray, npt.NDArray[np.bool_]]]
@@ -36,6 +38,17 @@ class AnimatedFrames:
         if not 1 <= number <= len(self.animated.shapes):
             raise DataError.at(self.path, f"a frame from 1 to {len(self.animated.shapes)}", str(number))
         return self.animated.render(number - 1, np.eye(2, 3), self.size)
+
+
+def framed(sample: Sample, spec: CropSpec) -> Sample:
+    """Return a sample whose picture is cut out of its own as a frame of `spec`, without occlusion flags."""
+    geometry = CropGeometry.from_box(sample.box, spec)
+    source = functools.partial(_crop_of, sample, geometry)
+    return dataclasses.replace(sample, landmarks=geometry.to_crop(sample.landmarks), source=source, occluded=None)
+
+
+def _crop_of(sample: Sample, geometry: CropGeometry) -> ImageArray:
+    return geometry.crop(sample.load())
 
 
 def animate_picture(
@@ -119,6 +132,29 @@ def passed_clip(
             last = min(first + PASSAGE_FRAMES, len(clip))
             sprite = random_sprite(Box.around(clip.landmarks[first]).size, other, clip.scheme, rng)
             occluders.append(random_passage(sprite, clip.landmarks, first, last, rng))
+    return _behind(clip, occluders)
+
+
+def vanishing_clip(clip: Clip, cover: ImageArray, first: int, travel: float, stay: float) -> Clip:
+    """Return the clip with its face, but not the rest of it, behind a picture `cover` (K, K, 3) for a while.
+
+    The cover is a soft-edged disc, 2.6 face sizes wide. It comes from the right in `travel` frames from `first` on,
+    follows the face for `stay` frames, so that nothing of it shows, and leaves as it came.
+    """
+    side = round(2.6 * Box.around(clip.landmarks[0]).size)
+    picture = cv2.resize(cover, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    middle = np.full(2, (side - 1) / 2)
+    y, x = np.mgrid[:side, :side]
+    alpha = np.clip((side / 2 - np.hypot(x - middle[0], y - middle[1])) / (0.04 * side), 0, 1).astype(np.float32)
+    there = presence(np.arange(len(clip), dtype=np.float64), first, travel, stay)
+    away = np.stack([(1 - there) * (FAR + 0.5) * side / 2.6, np.zeros(len(clip))], axis=1)
+    centers = np.stack([Box.around(shape).center for shape in clip.landmarks]) + away
+    places = np.stack([similarity(1.0, 0.0, middle, center) for center in centers])
+    return _behind(clip, [MovingOccluder(Sprite(picture * alpha[..., None], alpha), places)])
+
+
+def _behind(clip: Clip, occluders: list[MovingOccluder]) -> Clip:
+    """Return the clip with occluders in front of it."""
 
     def visible(index: int) -> npt.NDArray[np.bool_]:
         seen = np.ones(clip.scheme.n_points, bool)

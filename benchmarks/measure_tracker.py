@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
-import functools
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ import cv2
 import numpy as np
 
 from cascade_follower import CascadeFollower
-from made_clips import animate_picture, masked_clip, passed_clip
+from made_clips import animate_picture, framed, masked_clip, passed_clip
 from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.cli.options import progress
@@ -37,7 +36,7 @@ from srn.datasets.sample import Sample
 from srn.datasets.three_hundred_w import CHALLENGING_SUBSETS, COMMON_SUBSETS
 from srn.evaluation.followers import Follower, FrameByFrame, TrackerFollower
 from srn.evaluation.video import VideoEvaluation, evaluate_followers
-from srn.face.geometry import CropGeometry, CropSpec, ImageArray
+from srn.face.geometry import CropSpec, ImageArray
 from srn.face.scheme import IBUG_68
 from srn.inference.runtime import OnnxLocalizer, shipped_weights
 from srn.inference.tracks import TrackerConfig
@@ -71,11 +70,6 @@ class PictureFrames:
         return read_image(self.files[number - 1])
 
 
-def cropped_picture(sample: Sample, geometry: CropGeometry) -> ImageArray:
-    """Read a crop (S, S, 3) uint8 RGB of a sample's picture."""
-    return geometry.crop(sample.load())
-
-
 def youtube_clips(folder: Path) -> list[Clip]:
     """Read the three-frame tracks of the YouTube Faces extract by its `manifest.csv`."""
     sequences: dict[str, list[tuple[int, str]]] = {}
@@ -94,10 +88,8 @@ def youtube_clips(folder: Path) -> list[Clip]:
 def animated_clips(samples: list[Sample], frames: int) -> Iterator[Clip]:
     """Animate test faces, each with its own random generator."""
     for index, sample in enumerate(samples):
-        geometry = CropGeometry.from_box(sample.box, ANIMATED_FRAME)
-        source = functools.partial(cropped_picture, sample, geometry)
-        cut = dataclasses.replace(sample, landmarks=geometry.to_crop(sample.landmarks), source=source, occluded=None)
-        yield animate_picture(cut, TEST_MOTION, np.random.default_rng([SEED, index]), frames)
+        rng = np.random.default_rng([SEED, index])
+        yield animate_picture(framed(sample, ANIMATED_FRAME), TEST_MOTION, rng, frames)
 
 
 def evenly(items: list[Any], count: int | None) -> list[Any]:

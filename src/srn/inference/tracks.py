@@ -21,6 +21,8 @@ from srn.settings import Count, Index, NonNegative, Positive, Settings, Share
 
 Start = Literal["mean", "previous"]
 
+_SETTLING_S = 0.05  # time constant with which a track's speed follows the observed one
+
 
 @dataclass(frozen=True)
 class TrackerConfig(Settings):
@@ -186,7 +188,7 @@ class Track:
             error = observation.shape.mean(axis=0) - self.shape.mean(axis=0)
             # An object that slides over a face drags the landmarks along and lowers their confidence.
             trust = 1.0 if observation.mean_confidence is None else observation.mean_confidence
-            gain = min(0.5, dt / (dt + 0.05)) * trust
+            gain = min(0.5, dt / (dt + _SETTLING_S)) * trust
             if self.carried is not None:
                 gain *= 1 - float(self.carried.trust.mean())  # the optical flow has already given the velocity
             self.velocity = self.velocity + gain * error / dt
