@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,7 +16,9 @@ from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec
 from srn.face.onnx_file import PINNED, SEAL_LENGTH, check_model, output_names, sealed
 from srn.face.scheme import IBUG_68
+from srn.face.weights import KnownWeights, find_weights
 from srn.inference import runtime
+from srn.inference.face_finder import CenterFaceFinder, YuNetFinder
 from srn.inference.runtime import OnnxLocalizer, open_localizer
 from srn.inference.sessions import open_session
 
@@ -265,3 +268,43 @@ class TestOpening:
     def test_threads(self, tiny_weights: Path, suffix: str, threads: int) -> None:
         with pytest.raises(InputError, match=f"threads: expected a whole number of at least 1, found {threads}"):
             open_localizer(tiny_weights.with_suffix(suffix), threads=threads)
+
+
+@pytest.mark.parametrize("name", ["robust", "fast"])
+def test_weights_of_a_name_are_hashed_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the start of every run, whether the file has a seal or is the package's own."""
+    size = find_weights(name).stat().st_size
+    hashed: list[int] = []
+
+    class Counted:
+        def __init__(self, content: bytes = b"") -> None:
+            self.hash = hashlib_sha256()
+            self.update(content)
+
+        def update(self, content: bytes) -> None:
+            hashed.append(len(content))
+            self.hash.update(content)
+
+        def hexdigest(self) -> str:
+            return self.hash.hexdigest()
+
+    hashlib_sha256 = hashlib.sha256
+    monkeypatch.setattr(hashlib, "sha256", Counted)
+    assert open_localizer(name, threads=1).name.startswith(f"{name}.onnx@")
+    assert sum(hashed) == size
+
+
+def test_a_name_stands_for_one_file_alone(tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that is whole, and another one than the catalogue's."""
+    monkeypatch.setattr(KnownWeights, "path", lambda known: tmp_path / known.file)
+    (tmp_path / "fast.onnx").write_bytes(tiny_weights.read_bytes())
+    with pytest.raises(WeightsError, match=r"fast.onnx: expected the file with the SHA-256 537420f99216..., found ano"):
+        open_localizer("fast")
+
+
+def test_a_file_with_holes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").touch()
+    os.truncate(tmp_path / "a.onnx", 4 << 30)
+    for opened in (OnnxLocalizer, CenterFaceFinder, YuNetFinder):
+        with pytest.raises(WeightsError, match=r"a.onnx: expected .* of at most 1073741824 bytes, found 4294967296"):
+            opened(tmp_path / "a.onnx")

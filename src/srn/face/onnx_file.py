@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from srn.errors import WeightsError
 
@@ -18,6 +19,9 @@ PINNED: Mapping[str, str] = {
     "parts.onnx": "92760091e3868aa7dde73b1ab642fdd25f099c9a421474b0f79c6c1019c81181",
 }
 """SHA-256 of the files that the package ships (`sha256sum src/srn/weights/*`)."""
+
+MOST_BYTES = 1 << 30
+"""Of an ONNX file that is read: ten times as large as any network here. A file with holes takes no place on a disk."""
 
 # The last metadata entry of a sealed file: field 14 of the model, with the key `sha256` and 64 hexadecimal digits.
 _SEAL = b"\x72\x4a\x0a\x06sha256\x12\x40"
@@ -43,13 +47,43 @@ def sealed(content: bytes) -> bytes:
     return content + _SEAL + hashlib.sha256(content).hexdigest().encode()
 
 
+class Digests(NamedTuple):
+    """SHA-256 of a file, and of what stands in front of a seal at its end."""
+
+    whole: str
+    before_seal: str
+
+
+def digests_of(content: bytes) -> Digests:
+    """Hash a file's content once."""
+    whole = memoryview(content)
+    begin = max(len(content) - SEAL_LENGTH, 0)
+    found = hashlib.sha256(whole[:begin])
+    before = found.hexdigest()
+    found.update(whole[begin:])
+    return Digests(found.hexdigest(), before)
+
+
+def read_model(path: str | os.PathLike[str], expected: str) -> bytes:
+    """Read an ONNX file, `expected` in error messages.
+
+    Raises:
+        WeightsError: the file is missing, or larger than `MOST_BYTES`.
+    """
+    with WeightsError.reading(path, expected):
+        size = os.stat(path).st_size
+        if size > MOST_BYTES:
+            raise WeightsError.at(path, f"{expected} of at most {MOST_BYTES} bytes", f"{size}")
+        return Path(path).read_bytes()
+
+
 def is_pinned(where: str | os.PathLike[str], digest: str) -> bool:
     """Whether a file of this name and SHA-256 is one that the package ships, bit for bit."""
     return PINNED.get(Path(where).name) == digest
 
 
 def check_model(
-    content: bytes, where: str | os.PathLike[str], expected: str, *, own: bool = False, digest: str | None = None
+    content: bytes, where: str | os.PathLike[str], expected: str, *, own: bool = False, digests: Digests | None = None
 ) -> None:
     """Check the content of an ONNX file.
 
@@ -57,17 +91,18 @@ def check_model(
         content: the file's content.
         where, expected: its name and description in error messages.
         own: whether the file must be shipped or sealed, as the exported networks are.
-        digest: SHA-256 of the content, where the caller has it.
+        digests: of the content, where the caller has them.
 
     Raises:
         WeightsError: the file is damaged, refers to another file, or has a tensor larger than its data.
     """
-    if is_pinned(where, digest or hashlib.sha256(content).hexdigest()):
+    digests = digests or digests_of(content)
+    if is_pinned(where, digests.whole):
         return
     begin = len(content) - SEAL_LENGTH
     if content[begin : begin + len(_SEAL)] == _SEAL:
         stored = content[begin + len(_SEAL) :]
-        if stored != hashlib.sha256(content[:begin]).hexdigest().encode():
+        if stored != digests.before_seal.encode():
             raise WeightsError.at(where, expected, "a damaged file: its content does not have the SHA-256 stored in it")
     elif own or Path(where).name in PINNED:
         hint = "no valid SHA-256 in it: it is damaged, or an older version wrote it ('srn export' writes it anew)"

@@ -57,7 +57,21 @@ class KnownWeights:
 
     def is_whole(self, path: Path) -> bool:
         """Read a file and return whether it is that of the catalogue, bit for bit."""
-        return hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256
+        return path.stat().st_size == self.size and hashlib.sha256(path.read_bytes()).hexdigest() == self.sha256
+
+    def file_here(self) -> Path:
+        """Return where the file lies; raise `WeightsError` where it is not on this machine."""
+        found = self.path()
+        if found is None:
+            expected = f"{self.file} in the repository's folder models/, or in the folder that {MODELS_VARIABLE} names"
+            problem = "no such file: research weights are not in the installed package"
+            raise WeightsError.at(self.name, expected, problem)
+        return found
+
+    def check(self, path: Path, digest: str) -> None:
+        """Raise `WeightsError` unless a file of that SHA-256 is the catalogue's."""
+        if digest != self.sha256:
+            raise WeightsError.at(path, f"the file with the SHA-256 {self.sha256[:12]}...", "another content")
 
     def facts(self) -> dict[str, str | None]:
         """Return `path`, None if they are not on this machine, and `state`: `whole`, `changed` or `not here`."""
@@ -165,24 +179,31 @@ def license_of(content: bytes) -> str | None:
     return LICENSE if any(one.sha256 == digest for one in CATALOGUE) else None
 
 
+def named_weights(weights: str | os.PathLike[str], *, agent: bool = False) -> KnownWeights | None:
+    """Return the network or agent of a name; None for a path. A file of that very name goes first.
+
+    Raises:
+        WeightsError: there is no such name.
+    """
+    path = Path(weights)
+    if path.suffix or path.name != str(path) or path.exists():
+        return None
+    named = {one.name: one for one in CATALOGUE if one.agent == agent}
+    if path.name not in named:
+        kind = "an agent's .safetensors" if agent else "weights as .onnx or .safetensors"
+        raise WeightsError.at(path.name, f"{kind}, or one of the names {', '.join(named)}", "neither")
+    return named[path.name]
+
+
 def find_weights(weights: str | os.PathLike[str], *, agent: bool = False) -> Path:
     """Return the path of a network's or an agent's weights, given by path or name. A file of that very name goes first.
 
     Raises:
         WeightsError: a name of the catalogue whose file is not here or is another one, or an unknown name.
     """
-    path = Path(weights)
-    if path.suffix or path.name != str(path) or path.exists():
-        return path
-    named = {one.name: one for one in CATALOGUE if one.agent == agent}
-    known = named.get(path.name)
+    known = named_weights(weights, agent=agent)
     if known is None:
-        kind = "an agent's .safetensors" if agent else "weights as .onnx or .safetensors"
-        raise WeightsError.at(path.name, f"{kind}, or one of the names {', '.join(named)}", "neither")
-    found = known.path()
-    if found is None:
-        expected = f"{known.file} in the repository's folder models/, or in the folder that {MODELS_VARIABLE} names"
-        raise WeightsError.at(path.name, expected, "no such file: research weights are not in the installed package")
-    if not known.is_whole(found):
-        raise WeightsError.at(found, f"the file with the SHA-256 {known.sha256[:12]}...", "another content")
+        return Path(weights)
+    found = known.file_here()
+    known.check(found, known.sha256 if known.is_whole(found) else "")
     return found

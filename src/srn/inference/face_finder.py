@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -18,6 +17,7 @@ import numpy as np
 from srn.errors import InputError, WeightsError, first_line, shown
 from srn.face.geometry import Box, Float64Array, ImageArray
 from srn.face.localizer import Float32Array
+from srn.face.onnx_file import read_model
 from srn.inference.box_fit import BoxFit, measured_fits, measured_point_fits
 from srn.inference.engines import Device
 from srn.inference.found_boxes import (
@@ -366,8 +366,7 @@ class LandmarkBoxFinder:
 
 
 def _read_bytes(where: str | os.PathLike[str] | Traversable, expected: str) -> bytes:
-    source = where if isinstance(where, Traversable) else Path(where)
-    try:
-        return source.read_bytes()
-    except OSError as error:
-        raise WeightsError.at(str(where), expected, error.strerror or type(error).__name__) from error
+    if isinstance(where, str | os.PathLike):
+        return read_model(where, expected)
+    with WeightsError.reading(str(where), expected):
+        return where.read_bytes()

@@ -15,7 +15,7 @@ import numpy as np
 
 from srn.errors import InputError, MissingDependencyError, WeightsError, first_line, let_interruption_pass
 from srn.face.localizer import Float32Array
-from srn.face.onnx_file import check_model, output_names
+from srn.face.onnx_file import Digests, check_model, output_names
 from srn.inference.cores import thread_count
 from srn.inference.engines import Precision
 
@@ -59,10 +59,10 @@ class OpenVinoSession:
         *,
         threads: int | None = None,
         precision: Precision = "float32",
-        digest: str | None = None,
+        digests: Digests | None = None,
     ) -> None:
         self._threads = thread_count(threads)
-        check_model(content, where, expected, own=True, digest=digest)
+        check_model(content, where, expected, own=True, digests=digests)
         self._core = _openvino().Core()
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise InputError.at("precision", "float32 or int8 on a processor without bf16", "bf16")

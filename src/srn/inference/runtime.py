@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,9 +14,9 @@ import numpy as np
 from srn.errors import InputError, MissingDependencyError, WeightsError, shown
 from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Localizer, Prediction
-from srn.face.onnx_file import is_pinned
+from srn.face.onnx_file import digests_of, is_pinned, read_model
 from srn.face.scheme import LandmarkScheme, described_scheme
-from srn.face.weights import find_weights
+from srn.face.weights import named_weights
 from srn.inference.cores import check_threads
 from srn.inference.engines import Device, Precision, Runtime, check_choice, check_providers
 from srn.inference.openvino_session import OpenVinoSession
@@ -48,12 +47,17 @@ def open_localizer(
         MissingDependencyError: PyTorch, for a `.safetensors` file, or OpenVINO is not installed.
     """
     check_providers(providers)
-    weights = None if weights is None else find_weights(weights)
+    known = None if weights is None else named_weights(weights)  # whose file is hashed once, where it is opened
+    weights = weights if known is None else known.file_here()
+    weights = None if weights is None else Path(weights)
     suffix = ".onnx" if weights is None else weights.suffix
     if suffix == ".onnx":
-        return OnnxLocalizer(
+        localizer = OnnxLocalizer(
             weights, threads=threads, providers=providers, device=device, runtime=runtime, precision=precision
         )
+        if known is not None:
+            known.check(localizer.path, localizer.digest)
+        return localizer
     if suffix != ".safetensors":
         raise InputError.at(str(weights), "weights as .onnx or .safetensors", suffix or "no suffix")
     if providers is not None:
@@ -80,6 +84,9 @@ class OnnxLocalizer(Reopened):
         precision: arithmetic of the network: `float32`; `bf16`, in OpenVINO on a processor that has it; `int8`, the
             shipped weights that are stored so.
 
+    Attributes:
+        digest: SHA-256 of the file.
+
     Raises:
         InputError: an option is out of range or not available here, or two options contradict each other.
         WeightsError: the file is missing or is not an exported network.
@@ -105,23 +112,23 @@ class OnnxLocalizer(Reopened):
         expected = "a network exported by 'srn export' (.onnx)"
         if not self.path.is_file():
             raise WeightsError.at(self.path, expected, "no such file")
-        with WeightsError.reading(self.path, expected):
-            content = self.path.read_bytes()
-        self._digest = hashlib.sha256(content).hexdigest()
+        content = read_model(self.path, expected)
+        digests = digests_of(content)
+        self.digest = digests.whole
         self._precision = precision
         self._session: Session
         if runtime == "openvino":
             self._session = OpenVinoSession(
-                content, self.path, expected, threads=threads, precision=precision, digest=self._digest
+                content, self.path, expected, threads=threads, precision=precision, digests=digests
             )
         else:
             opened = functools.partial(
                 open_session, content, self.path, expected, threads=threads, providers=providers, device=device,
-                own=True, digest=self._digest,
+                own=True, digests=digests,
             )  # fmt: skip
             # Of the shipped weights nothing is in doubt: the face finder need not wait for them.
             check_threads(threads)
-            in_time = is_pinned(self.path, self._digest) and device == "cpu" and providers is None
+            in_time = is_pinned(self.path, self.digest) and device == "cpu" and providers is None
             self._session = Awaited(content, opened) if in_time else opened()
         with WeightsError.reading(self.path, f"the metadata of {FORMAT}"):
             metadata = self._session.get_modelmeta().custom_metadata_map
@@ -181,7 +188,7 @@ class OnnxLocalizer(Reopened):
     @property
     def name(self) -> str:
         """File name and the first twelve digits of the file's SHA-256, and `bf16` if it is computed so."""
-        return f"{self.path.name}@{self._digest[:12]}{' in bf16' if self._precision == 'bf16' else ''}"
+        return f"{self.path.name}@{self.digest[:12]}{' in bf16' if self._precision == 'bf16' else ''}"
 
     def __call__(
         self,

@@ -14,7 +14,7 @@ import onnxruntime
 
 from srn.errors import InputError, WeightsError, first_line, let_interruption_pass
 from srn.face.localizer import Float32Array
-from srn.face.onnx_file import check_model, metadata, output_names
+from srn.face.onnx_file import Digests, check_model, metadata, output_names
 from srn.inference.cores import thread_count
 from srn.inference.engines import Device, check_choice
 
@@ -129,12 +129,12 @@ def open_session(
     providers: Sequence[str] | None = None,
     device: Device = "cpu",
     own: bool = False,
-    digest: str | None = None,
+    digests: Digests | None = None,
 ) -> onnxruntime.InferenceSession:
     """Open an ONNX model, given as the content of a file, in ONNX Runtime.
 
     Args:
-        where, expected, own, digest: as in `check_model`.
+        where, expected, own, digests: as in `check_model`.
         threads: CPU threads of one run, at most `usable_cores`; all of those if None.
         providers: execution providers, best first, instead of `device`.
         device: `cpu`, or `cuda` for an NVIDIA GPU.
@@ -151,7 +151,7 @@ def open_session(
     options.inter_op_num_threads = 1
     # A thread that spins while it waits takes a core from the rest of the machine.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    check_model(content, where, expected, own=own, digest=digest)
+    check_model(content, where, expected, own=own, digests=digests)
     try:
         # Without its own fallback, which prints to the standard output.
         session = onnxruntime.InferenceSession(content, options, providers=wanted, enable_fallback=0)

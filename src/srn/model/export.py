@@ -17,7 +17,7 @@ from torch import Tensor
 
 from srn.errors import SrnError, WeightsError
 from srn.face.geometry import ImageArray
-from srn.face.onnx_file import check_model, sealed
+from srn.face.onnx_file import check_model, read_model, sealed
 from srn.face.weights import find_weights, license_of
 from srn.files import write_atomically
 from srn.model.checkpoint import load_network, network_from
@@ -177,7 +177,7 @@ def load_onnx(path: str | os.PathLike[str], *, older: bool = False) -> tuple[Str
     expected = f"a network exported by 'srn export' ({FORMAT})"
     path = find_weights(path)
     with WeightsError.reading(path, expected):
-        content = path.read_bytes()
+        content = read_model(path, expected)
         check_model(content, path, expected, own=not older)
         model = onnx.load_model_from_string(content)
         metadata = {entry.key: entry.value for entry in model.metadata_props}
