@@ -1,11 +1,12 @@
 """Measure the visibility of weights under real occlusion; write `docs/results/visibility.json` and `visibility.md`.
 
-    python benchmarks/measure_visibility.py PACK FLAGS [--weights FILE ...]
+    python benchmarks/measure_visibility.py PACK FLAGS [--weights FILE ...] [--against FILE ...]
 
 PACK is made by `srn data pack 300W --quality 90`, FLAGS by hand (`occlusion_flags.py`). Measured on the faces of the
 part `yardstick`, from true boxes, with accuracy `best` and mirrored averaging: all faces with a hidden point, and as
 many others as give 147 to 84. Doubtful points count neither way. The prior is the share of faces of the part `training`
-in which a point is hidden.
+in which a point is hidden. With `--against`, which names as many weights (the same seeds of another recipe), the page
+also has the mean difference, with an interval by resampling the same faces, and the seeds, for both.
 """
 
 from __future__ import annotations
@@ -72,6 +73,24 @@ def summary(hidden_by: Scores, hidden: Flags, certain: Flags) -> dict[str, list[
     return {name: [values[k], *ends[:, k]] for k, name in enumerate(NAMES)}
 
 
+def gains(
+    ours: npt.NDArray[np.floating], theirs: npt.NDArray[np.floating], hidden: Flags, certain: Flags
+) -> dict[str, list[float]]:
+    """Return the mean of each measure of ours minus theirs, (seeds, F, 68) each, with the ends of its interval."""
+    rng, seeds, faces = np.random.default_rng(0), len(ours), len(hidden)
+
+    def difference(pairs: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        scored = [
+            [measures(scores[pair][rows], hidden[rows], certain[rows]) for pair in pairs] for scores in (ours, theirs)
+        ]
+        return np.asarray(np.mean(scored[0], axis=0) - np.mean(scored[1], axis=0))
+
+    drawn = [difference(rng.integers(seeds, size=seeds), rng.integers(faces, size=faces)) for _ in range(RESAMPLES)]
+    ends = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    values = difference(np.arange(seeds), np.arange(faces))
+    return {name: [values[k], *ends[:, k]] for k, name in enumerate(NAMES)}
+
+
 def composed(hidden: Flags) -> npt.NDArray[np.int64]:
     """Choose faces (F, 68): all with a hidden point, and evenly spread others."""
     occluded, clean = (np.flatnonzero(some) for some in (hidden.any(axis=1), ~hidden.any(axis=1)))
@@ -84,9 +103,23 @@ def row(name: str, values: Mapping[str, Sequence[float]]) -> list[str]:
     return [name, *(f"{value:.3f} ({low:.3f}-{high:.3f})" for value, low, high in values.values())]
 
 
+def look(path: str, faces: FacePack, where: Path) -> tuple[Scores, float]:
+    """Return the probabilities of being hidden (F, 68) that weights give, and their mean NME."""
+    network, _ = load_weights(find_weights(path))
+    landmarker = FaceLandmarker(localizer=TorchLocalizer(network), accuracy="best", flip_average=True)
+    result = evaluate(landmarker, faces.samples(where))
+    seen = [face.visibility for face in result.results]
+    if any(visibility is None for visibility in seen):
+        raise InputError.at(path, "weights that predict visibility", "others")
+    return 1 - np.stack(seen), float(np.mean([face.nme for face in result.results]))  # type: ignore[arg-type]
+
+
 def measure(options: argparse.Namespace) -> None:
     """Measure all weights and write the page."""
     pack, flags = FacePack.load(options.pack), read_flags(options.flags)
+    if options.against and len(options.against) != len(options.weights):
+        expected = f"as many as --weights: {len(options.weights)}"
+        raise InputError.at("--against", expected, str(len(options.against)))
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(options.threads)
     names = [str(name) for name in pack.names]
@@ -101,24 +134,27 @@ def measure(options: argparse.Namespace) -> None:
     prior = np.broadcast_to(learned.sum(axis=0) / np.maximum((~unsure).sum(axis=0), 1), hidden.shape)
     found: dict[str, Any] = {"the prior": summary(prior, hidden, ~doubtful)}
     errors = {"the prior": "–"}
-    for path in options.weights:
-        network, _ = load_weights(find_weights(path))
-        landmarker = FaceLandmarker(localizer=TorchLocalizer(network), accuracy="best", flip_average=True)
-        result = evaluate(landmarker, faces.samples(options.pack))
-        seen = [face.visibility for face in result.results]
-        if any(visibility is None for visibility in seen):
-            raise InputError.at(path, "weights that predict visibility", "others")
-        found[Path(path).name] = summary(1 - np.stack(seen), hidden, ~doubtful)  # type: ignore[arg-type]
-        errors[Path(path).name] = f"{np.mean([face.nme for face in result.results]):.2%}"
+    scores = {}
+    for path in dict.fromkeys([*options.weights, *options.against]):
+        scores[path], error = look(path, faces, options.pack)
+        found[Path(path).name], errors[Path(path).name] = summary(scores[path], hidden, ~doubtful), f"{error:.2%}"
     facts = provenance(options.threads)
     counts = {"faces": len(faces), "occluded faces": int(hidden.any(axis=1).sum()), "hidden": int(hidden.sum()),
               "visible": int((~hidden & ~doubtful).sum()), "doubtful": int(doubtful.sum())}  # fmt: skip
-    content = {**facts, "points": counts, "measures": found, "nme": errors}
+    content: dict[str, Any] = {**facts, "points": counts, "measures": found, "nme": errors}
+    parts = list[str]()
+    if options.against:
+        pairs = [np.stack([scores[path] for path in paths]) for paths in (options.weights, options.against)]
+        content["gain"] = gains(pairs[0], pairs[1], hidden, ~doubtful)
+        cells = [f"{value:+.3f} ({low:+.3f} to {high:+.3f})" for value, low, high in content["gain"].values()]
+        parts = ["Mean difference of --weights and --against:", markdown_table(("", *NAMES), [["gain", *cells]])]
     table = markdown_table(
         ("weights", *NAMES, "NME"), [[*row(name, values), errors[name]] for name, values in found.items()]
     )
     told = ", ".join(f"{name} {count}" for name, count in counts.items())
-    write_results(options.out, "visibility", content, markdown_page("Real occlusion", facts, (told, *NOTES), table))
+    write_results(
+        options.out, "visibility", content, markdown_page("Real occlusion", facts, (told, *NOTES), table, *parts)
+    )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -127,6 +163,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("pack", type=Path, help="training faces, made by srn data pack")
     made.add_argument("flags", type=Path, help="hand-made flags as JSON")
     made.add_argument("--weights", nargs="+", default=["robust"], metavar="FILE", help="default: the shipped ones")
+    made.add_argument("--against", nargs="+", default=[], metavar="FILE", help="the same seeds of another recipe")
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from measure_visibility import composed, measures
+from measure_visibility import composed, gains, measures
 from occlusion_flags import TRAINING, YARDSTICK, read_flags, stacked
 from srn.datasets.pack import FacePack, pack_faces
 from srn.datasets.sample import Sample
@@ -72,6 +72,18 @@ def test_measures_leave_doubtful_points_out() -> None:
     assert recall == at_half == 0.5
     assert precision == pytest.approx(0.5 * 1 + 0.5 * 4 / 135)
     assert auc == pytest.approx(0.5)
+
+
+def test_a_gain_is_paired_over_faces_and_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("measure_visibility.RESAMPLES", 40)
+    rng = np.random.default_rng(0)
+    hidden, certain = rng.random((30, 68)) < 0.2, np.ones((30, 68), bool)
+    poor, good = (np.clip(hidden * share + rng.random((2, 30, 68)) * (1 - share), 0, 1) for share in (0.1, 0.4))
+    assert set(map(tuple, gains(poor, poor, hidden, certain).values())) == {(0, 0, 0)}  # the same faces and seeds
+    value, low, high = gains(good, poor, hidden, certain)["average precision"]
+    expected = [np.mean([measures(seed, hidden, certain)[1] for seed in seeds]) for seeds in (good, poor)]
+    assert value == pytest.approx(expected[0] - expected[1])
+    assert 0 < low < value < high
 
 
 def test_the_composition_keeps_every_occluded_face() -> None:
