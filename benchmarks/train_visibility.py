@@ -150,7 +150,8 @@ def train(options: argparse.Namespace) -> None:
     assert network.visibility_head is not None
     names = [str(name) for name in pack.names]
     flagged = [i for i, name in enumerate(names) if name in flags and flags[name].part == TRAINING]
-    others = np.random.default_rng(options.seed).permutation([i for i, name in enumerate(names) if name not in flags])
+    crop_seed = options.seed if options.crop_seed is None else options.crop_seed
+    others = np.random.default_rng(crop_seed).permutation([i for i, name in enumerate(names) if name not in flags])
     if not flagged or len(others) < options.others:
         raise InputError.at(options.flags, f"flagged faces of {options.pack} and {options.others} others", "too few")
     parts: tuple[tuple[Sequence[int], AugmentConfig, int, float], ...] = (
@@ -167,7 +168,7 @@ def train(options: argparse.Namespace) -> None:
             if options.patterns is not None and config.occluders:
                 share, file = options.pattern_share, str(options.patterns)
                 config = dataclasses.replace(config, patterns=share, pattern_file=file)
-            reads.append(read_crops(network, part, known, config, count, options.seed + number, uncovered))
+            reads.append(read_crops(network, part, known, config, count, crop_seed + number, uncovered))
     Learner(network.visibility_head, reads, options.epochs, options.seed).fit()
     facts = {
         "visibility_crops": str(sum(len(read.visible) for read in reads)),
@@ -197,6 +198,7 @@ def parser() -> argparse.ArgumentParser:
                       "have a pattern of these instead (default: 0.5)")  # fmt: skip
     made.add_argument("--epochs", type=int, default=6, help="of the head over all crops (default: 6)")
     made.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
+    made.add_argument("--crop-seed", type=int, help="of augmentation and the choice of others (default: --seed)")
     made.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     return made
 
