@@ -124,6 +124,21 @@ def test_forms_without_the_file(client: Client) -> None:
     assert client.post("/detect", b"--x", headers=headers).status == 422
 
 
+def test_a_form_without_a_name_of_its_file_says_what_is_missing(client: Client) -> None:
+    """`filename*=` is for the headers of HTTP itself (RFC 7578, 4.2); beside a plain name it does no harm."""
+    wrong, right = "file\"; filename*=UTF-8''a%20b.png; other=\"", "file\"; filename*=UTF-8''b.png; filename=\"a.png"
+    beginning = "expected a form with a file in the field 'file', found "
+    ends = {
+        wrong: "text in it: its part has no filename; filename*=, which it has, names no file of a form",
+        "file": "text in it: its part has no filename",
+        "picture": "the fields ['picture']",
+    }
+    for name, end in ends.items():
+        answer = client.form("/detect", name, picture(30), None)
+        assert (answer.status, answer.error) == (422, beginning + end)
+    assert client.form("/detect", right, picture(30), None).json()["path"] == "a.png"
+
+
 def test_limits_of_bytes_and_pixels(landmarker: FaceLandmarker, serve: Serve) -> None:
     client = serve(make_app(landmarker, Limits(megabytes=0.001, megapixels=0.01)))
     large = client.post("/detect", b"x" * 1_500)

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
 from srn.errors import first_line
+from srn.serve.guard import shown
 from srn.serve.limits import Limits, Refused
 
 FIELD = "file"
@@ -93,6 +94,11 @@ async def _receive(request: Request, most: int, limits: Limits, keep: Callable[[
         keep(part)
 
 
+def _hint(body: bytes) -> str:
+    """Tell of a name as HTTP's own headers have it: in a form it is none (RFC 7578, 4.2)."""
+    return "; filename*=, which it has, names no file of a form" if b"filename*" in body[:FORM_OVERHEAD] else ""
+
+
 async def _file(request: Request, body: bytes) -> Upload:
     """Take the file out of a form."""
 
@@ -103,9 +109,9 @@ async def _file(request: Request, body: bytes) -> Upload:
         async with Request(request.scope, replay).form(max_files=1, max_fields=4) as form:
             given = form.get(FIELD)
             if not isinstance(given, UploadFile):
-                raise Refused(
-                    422, f"expected a form with a file in the field {FIELD!r}, found {sorted(form) or 'none'}"
-                )
+                found = f"the fields {shown(sorted(form))}" if form else "none"
+                found = found if given is None else f"text in it: its part has no filename{_hint(body)}"
+                raise Refused(422, f"expected a form with a file in the field {FIELD!r}, found {found}")
             content = await given.read()
     except (MultiPartException, HTTPException, ValueError) as error:  # as the version of Starlette wants it
         found = getattr(error, "message", None) or getattr(error, "detail", None) or first_line(error)
