@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import numpy.typing as npt
@@ -144,6 +145,16 @@ def test_the_log(train: Train) -> None:
     assert logged[0]["loss"] != ""  # the warm-up is over after 8
     assert all(0 < float(row["network_share"]) < 1 for row in logged)
     assert all(float(row["transitions_per_s"]) > 0 for row in logged)
+
+
+def test_progress_counts_what_the_lanes_play(train: Train) -> None:
+    """Four lanes play side by side: of 2 transitions 4."""
+    shown = io.StringIO()
+    folder = train(config=toy_config(transitions=2), console=Console(file=shown))
+    assert [line.split()[0] for line in shown.getvalue().splitlines()] == ["4/4"]
+    train(config=toy_config(transitions=5), resume=True, console=Console(file=shown))
+    assert shown.getvalue().splitlines()[1:] == [f"{folder}: goes on after 4 of 8 transitions", ANY]
+    assert shown.getvalue().splitlines()[2].startswith("8/8  ")
 
 
 def test_a_folder_is_not_written_over(train: Train) -> None:

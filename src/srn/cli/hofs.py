@@ -25,7 +25,11 @@ def train(
     data: options.Faces = None,
     weights: options.Weights = None,
     transitions: Annotated[
-        int | None, typer.Option(min=1, help="Steps to play; 20,000 if left out. May be changed on --resume.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Steps to play, of all `lanes` (16) at a time; 20,000 if left out. May be changed on --resume.",
+        ),
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames of a clip; short clips show more faces.")] = 8,
     clips: Annotated[int | None, typer.Option(min=1, help="Number of clips; one for each face if left out.")] = None,

@@ -24,7 +24,7 @@ class AgentConfig(Settings):
     network, and the reward `nme` or `squared`.
 
     Attributes:
-        transitions: steps to play.
+        transitions: steps to play, at least: all lanes play their last one (`played`).
         lanes: clips played side by side; their candidates and rewards are computed in one batch.
         discount, exploration_rate: gamma and epsilon.
         replay: the paper's `multi-queue` or DQN's `single-queue`.
@@ -82,3 +82,8 @@ class AgentConfig(Settings):
     noise_seeds: Count = 1024
     precision: Precision = "float32"
     seed: Seed = 0
+
+    @property
+    def played(self) -> int:
+        """Transitions of a whole run: a multiple of the lanes."""
+        return -(-self.transitions // self.lanes) * self.lanes

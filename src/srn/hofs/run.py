@@ -148,14 +148,14 @@ def train_agent(
         facts = {**(provenance or {}), **own, "qnet": learner.qnet.config.to_json()}
         config.save(run.folder / CONFIG_FILE)
         with RunLog(
-            run, LOG_FIELDS, done=learner.transitions, total=config.transitions, unit="transitions",
+            run, LOG_FIELDS, done=learner.transitions, total=config.played, unit="transitions",
             console=console or Console(stderr=True),
         ) as log:  # fmt: skip
             try:
-                while learner.transitions < config.transitions:
+                while learner.transitions < config.played:
                     with interruptions_held():
                         rounds.round()
-                        last = learner.transitions >= config.transitions
+                        last = learner.transitions >= config.played
                         if learner.rounds % log_every == 0 or last:
                             log.write(*rounds.row())
                         if learner.rounds % save_every == 0 or last:
@@ -163,7 +163,7 @@ def train_agent(
             except KeyboardInterrupt:
                 with interruptions_held():
                     _save(learner, rounds, run, facts)
-                    log.say(f"saved after {learner.transitions} of {config.transitions} transitions")
+                    log.say(f"saved after {learner.transitions} of {config.played} transitions")
                 raise
         if not (run.folder / AGENT_FILE).exists():  # resumed at its end
             _save(learner, rounds, run, facts)
