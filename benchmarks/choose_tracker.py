@@ -21,7 +21,7 @@ import argparse
 import contextlib
 import importlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -48,6 +48,7 @@ from training_takes import SEED, SMALLEST, moving_takes, vanishing_takes
 
 Group = Literal["filter", "flow", "speed", "loss"]
 Constants = dict[str, tuple[float, ...]]
+Changes = Mapping[str, float]
 
 CONSTANTS: dict[Group, Constants] = {
     "filter": {
@@ -80,16 +81,16 @@ TITLES = {
 
 
 @contextlib.contextmanager
-def changed(name: str | None, value: float | None, base: TrackerConfig) -> Iterator[TrackerConfig]:
-    """Give the settings with one constant changed: one of `TrackerConfig`, or of a module for as long as it lasts."""
-    module, _, constant = (name or "").rpartition(".")
-    if name is None:
+def changed(changes: Changes, base: TrackerConfig) -> Iterator[TrackerConfig]:
+    """Give the settings with constants changed: those of `TrackerConfig`, and of modules for as long as it lasts."""
+    with contextlib.ExitStack() as stack:
+        for name, value in changes.items():
+            module, _, constant = name.rpartition(".")
+            if module.startswith("srn."):
+                stack.enter_context(mock.patch.object(importlib.import_module(module), constant, value))
+            else:
+                base = with_settings(base, [f"{name}={value}"])
         yield base
-    elif module.startswith("srn."):
-        with mock.patch.object(importlib.import_module(module), constant, value):
-            yield base
-    else:
-        yield with_settings(base, [f"{name}={value}"])
 
 
 def present_value(name: str) -> float:
@@ -110,10 +111,10 @@ class Bench:
         }  # fmt: skip
         self._recorded: list[list[Face | None]] = []
 
-    def measure(self, group: Group, name: str | None = None, value: float | None = None) -> list[Score]:
-        """Score every take of a group with one constant changed; the present settings without a name."""
+    def measure(self, group: Group, changes: Changes) -> list[Score]:
+        """Score every take of a group with some constants changed."""
         takes, base = self.takes[group], TrackerConfig(flow=group != "filter")
-        with changed(name, value, base) as config:
+        with changed(changes, base) as config:
             if group in ("speed", "loss"):
                 return [
                     replayed_tracks.score(replayed_tracks.points_of(self._seen(take, config), take), take)
@@ -141,21 +142,21 @@ def criterion(group: Group, scores: Sequence[Score]) -> npt.NDArray[np.float64]:
     return np.array([one.nme + one.jitter for one in scores])
 
 
-def difference(group: Group, scores: Sequence[Score], present: Sequence[Score]) -> tuple[float, float, float]:
-    """Return the mean of the criterion's difference to the present settings, and its 95 % interval."""
+def difference(group: Group, scores: Sequence[Score], present: Sequence[Score]) -> tuple[float, float, float] | None:
+    """Return the mean of the criterion's difference to the present settings, and its 95 % interval; None without."""
     one, other = criterion(group, scores), criterion(group, present)
     known = np.isfinite(one) & np.isfinite(other)
+    if not known.any():
+        return None
     return results.paired_difference(one[None, known], other[None, known], np.random.default_rng(0))
 
 
-def row(
-    group: Group, name: str, value: float | None, scores: Sequence[Score], present: Sequence[Score]
-) -> dict[str, Any]:
-    """Sum up one value of a constant (None: the present one) as means over the takes, with its difference."""
+def row(group: Group, changes: Changes, scores: Sequence[Score], present: Sequence[Score]) -> dict[str, Any]:
+    """Sum up changed constants as means over the takes, with the difference to the present settings."""
     means = {column: known_mean([asdict(one)[column] for one in scores]) for column in asdict(scores[0])}
     mean = known_mean(criterion(group, scores))
-    gap = None if value is None else difference(group, scores, present)
-    return {"constant": name, "value": value, **means, "criterion": mean, "difference": gap}
+    gap = difference(group, scores, present) if changes else None
+    return {"changes": dict(changes), **means, "criterion": mean, "difference": gap}
 
 
 def known_mean(values: Sequence[float] | npt.NDArray[np.float64]) -> float | None:
@@ -166,26 +167,27 @@ def known_mean(values: Sequence[float] | npt.NDArray[np.float64]) -> float | Non
 
 def beats(one: dict[str, Any], present: dict[str, Any]) -> bool:
     """Whether a row is better than that of the present values, by the rule above."""
+    if one["difference"] is None:
+        return False
     mean, _, high = one["difference"]
     return bool(high < 0 and mean <= -0.01 * present["criterion"])
 
 
-def sweep(bench: Bench, group: Group, tick: Callable[[], None]) -> list[dict[str, Any]]:
-    """Measure the present values of a group, and every other one alone."""
-    present = bench.measure(group)
-    tick()
-    rows = [row(group, "present values", None, present, present)]
-    for name, values in CONSTANTS[group].items():
-        for value in values:
-            rows.append(row(group, name, value, bench.measure(group, name, value), present))
-            tick()
+def sweep(bench: Bench, group: Group, changes: Sequence[Changes], tick: Callable[[], None]) -> list[dict[str, Any]]:
+    """Measure the present values of a group, and each of the changes."""
+    present = bench.measure(group, {})
+    rows = [row(group, {}, present, present)]
+    for change in changes:
+        rows.append(row(group, change, bench.measure(group, change), present))
+        tick()
     return rows
 
 
-def winners(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the best row of each constant that beats the present value."""
+def winners(rows: Sequence[dict[str, Any]]) -> list[Changes]:
+    """Return the best change of each constant that beats the present value; of several, all together as well."""
     better = sorted((one for one in rows[1:] if beats(one, rows[0])), key=lambda one: -one["criterion"])
-    return list({one["constant"]: one for one in better}.values())
+    best = list({tuple(one["changes"]): one["changes"] for one in better}.values())
+    return best + ([{name: value for one in best for name, value in one.items()}] if len(best) > 1 else [])
 
 
 def cells(one: dict[str, Any]) -> list[str]:
@@ -193,10 +195,10 @@ def cells(one: dict[str, Any]) -> list[str]:
     formats = {"nme": ".3f", "jitter": ".3f", "lag": ".1f", "missed": ".2f", "false": ".2f", "criterion": ".3f"}
     numbers = ["-" if one[name] is None else f"{one[name]:{form}}" for name, form in formats.items()]
     gap = "" if one["difference"] is None else "{:+.3f} ({:+.3f} to {:+.3f})".format(*one["difference"])
-    known = one["value"] is None
-    name = one["constant"] if known else f"`{one['constant'].removeprefix('srn.inference.')}`"
-    value = "" if known else f"{one['value']:g} (present: {present_value(one['constant']):g})"
-    return [name, value, *numbers, gap]
+    names = [name.removeprefix("srn.inference.") for name in one["changes"]]
+    values = [f"{value:g} (present: {present_value(name):g})" for name, value in one["changes"].items()]
+    what = [", ".join(f"`{name}`" for name in names), ", ".join(values)] if names else ["present values", ""]
+    return [*what, *numbers, gap]
 
 
 COLUMNS = ("constant", "value", "NME %", "jitter %", "lag ms", "missed %", "false %", "criterion", "difference (95 %)")
@@ -246,22 +248,14 @@ def run(options: argparse.Namespace) -> None:
         return Bench(landmarker, moving_takes(moving, frames, part), vanishing_takes(vanishing, frames, part))
 
     groups: dict[Group, list[dict[str, Any]]] = {}
-    again: dict[Group, list[dict[str, Any]]] = {group: [] for group in CONSTANTS}
     with progress("values") as begin:
         first = bench(0)
         for group, constants in CONSTANTS.items():
-            tick = begin(TITLES[group], 1 + sum(map(len, constants.values())))
-            groups[group] = sweep(first, group, tick)
-        del first
-        other = bench(1) if any(winners(rows) for rows in groups.values()) else None
-        for group, rows in groups.items():
-            won = winners(rows)
-            if other is not None and won:
-                present = other.measure(group)
-                again[group] = [row(group, "present values", None, present, present)]
-                for one in won:
-                    scores = other.measure(group, one["constant"], one["value"])
-                    again[group].append(row(group, one["constant"], one["value"], scores, present))
+            changes = [{name: value} for name, values in constants.items() for value in values]
+            groups[group] = sweep(first, group, changes, begin(TITLES[group], len(changes)))
+        won = {group: winners(rows) for group, rows in groups.items()}
+        other = bench(1) if any(won.values()) else first
+        again = {group: sweep(other, group, some, lambda: None) if some else [] for group, some in won.items()}
     sizes = {"moving": options.clips, "vanishing": few, "frames": options.frames}
     weights = localizer.name
     content = {**results.provenance(options.threads), "weights": weights, **sizes, "groups": groups, "again": again}

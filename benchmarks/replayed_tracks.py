@@ -23,6 +23,9 @@ from srn.inference.tracks import Candidate, Observation, Track
 FAST = 0.5
 """Face sizes a second from which a face moves fast."""
 
+FAST_FRAMES = 8
+"""Frames in which it does so, at least, for its lag to be told."""
+
 
 def _digest(pixels: ImageArray) -> bytes:
     return hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
@@ -185,12 +188,12 @@ def score(shapes: Float64Array, take: Take) -> Score:
 
 
 def lag_s(shapes: Float64Array, truth: Float64Array, rate: float) -> float:
-    """Fit the seconds by which points (T, N, 2) follow the true ones late while the face is fast: -error / speed."""
+    """Fit the time by which points (T, N, 2) follow a fast face late: error = constant - lag x speed."""
     speed = np.gradient(truth.mean(axis=1), axis=0) * rate
     error = (shapes - truth).mean(axis=1)
     sizes = np.array([Box.around(shape).size for shape in truth])
     fast: npt.NDArray[np.bool_] = (np.linalg.norm(speed, axis=1) > FAST * sizes) & np.isfinite(error).all(axis=1)
-    if not fast.any():
+    if fast.sum() < FAST_FRAMES:
         return float("nan")
-    error, speed = error[fast] - np.nanmean(error, axis=0), speed[fast]
-    return float(-(error * speed).sum() / (speed**2).sum())
+    error, speed = (part[fast] - part[fast].mean(axis=0) for part in (error, speed))
+    return float(-(error * speed).sum() / max((speed**2).sum(), 1e-9))

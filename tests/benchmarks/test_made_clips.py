@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from made_clips import masked_clip, passed_clip
+from made_clips import framed, masked_clip, passed_clip, vanishing_clip
 from srn.datasets.clip import Clip
+from srn.datasets.sample import Sample
 from srn.errors import InputError
+from srn.face.geometry import CropSpec
 from srn.face.scheme import IBUG_68
 from srn.synthesis.masks import MaskTemplate
 from srn.synthesis.wardrobe import MaskWardrobe
@@ -86,6 +88,29 @@ def test_things_pass_by(clip: Clip) -> None:
         moving += bool((covered.occluded != covered.occluded[0]).any())
     assert hidden > 100
     assert moving >= 3
+
+
+def test_a_face_vanishes_and_comes_back(clip: Clip) -> None:
+    cover = np.full((5, 5, 3), [200, 30, 30], np.uint8)
+    vanished = vanishing_clip(clip, cover, first=2, travel=1.0, stay=2.0)
+    assert vanished.occluded is not None
+    assert vanished.occluded.all(axis=1).tolist() == [False] * 3 + [True] * 3 + [False] * 2
+    assert not vanished.occluded[[0, 1, 2, 6, 7]].any()
+    center = clip.landmarks[4].mean(axis=0).round().astype(int)
+    np.testing.assert_array_equal(vanished.frame(4)[center[1], center[0]], [200, 30, 30])
+    assert not changed(vanished, 4)[:3, :3].any()  # the rest of the frame stays
+
+
+def test_a_sample_becomes_a_frame(face: Shape) -> None:
+    image = np.zeros((80, 90, 3), np.uint8)
+    points = face * 40 + [45, 40]
+    x, y = points[30].round().astype(int)
+    image[y - 2 : y + 3, x - 2 : x + 3] = 255
+    frame = framed(Sample(Path("one"), points, IBUG_68, "toy", source=lambda: image), CropSpec(120, 60.0))
+    assert frame.load().shape == (120, 120, 3)
+    assert frame.box.size == pytest.approx(60.0, rel=0.02)
+    x, y = frame.landmarks[30].round().astype(int)
+    assert (frame.load()[y, x] > 250).all()
 
 
 def test_nothing_passes_where_the_share_is_none(clip: Clip) -> None:
