@@ -111,7 +111,7 @@ SmoothingConfig(min_cutoff: Positive = 0.5, beta: NonNegative = 24.0, rigid_beta
     save(self, path: str | os.PathLike[str]) -> None
     to_dict(self) -> dict[str, Any]
 SrnError
-TrackPainter(trace_s: float = 1.0, *, contours: bool = True, boxes: bool = False) -> None
+TrackPainter(trace_s: float = 1.0, *, contours: bool = True, boxes: bool = False, ellipses: bool = False) -> None
     draw(self, image: ImageArray, faces: Iterable[Face], time_s: float) -> ImageArray
 TrackerConfig(smooth: bool = True, flow: bool = True, least_flow: Share = 0.3, smoothing: SmoothingConfig = <factory>, mirror_every: Index = 4, mirror_gain: Share = 0.3, start: Start = mean, iterations: Count | None = None, find_every: Count = 30, find_when_empty: Count = 5, find_after_change: Count = 8, max_displacement: NonNegative = 0.08, keep_confidence: Share = 0.2, accept_confidence: Share = 0.28, found_confidence: Share = 0.1, retry_s: NonNegative = 0.5, max_shift: NonNegative = 0.6, max_stretch: Positive = 1.6, max_misfit: NonNegative = 0.25, max_misses: Count = 2, min_age_s: NonNegative = 0.2, coast_s: NonNegative = 1.0, memory_s: NonNegative = 4.0, fade_s: Positive = 0.4, slow_s: Positive = 1.0, reach: Positive = 0.6, reach_per_s: NonNegative = 1.5, max_reach: Positive = 3.0) -> None
     from_dict(values: Any) -> Self

@@ -114,7 +114,8 @@ def test_csv(
     assert srn("detect", three, *arguments, tmp_path / "faces.json").code == 0
     with (tmp_path / "out" / "landmarks.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["path", "face", "point", "x", "y", "visibility", "confidence"]
+    names = ["path", "face", "point", "x", "y", "visibility", "confidence"]
+    assert list(rows[0]) == [*names, "covariance_xx", "covariance_xy", "covariance_yy"]
     images = json.loads((tmp_path / "faces.json").read_text())["images"]
     expected = [
         (image["path"], str(f), str(i), *point, found["visibility"][i], found["confidence"][i])
@@ -133,7 +134,7 @@ def test_csv_where_the_weights_say_less(srn: Run, knowing: Any, three: Path, tmp
     assert srn("detect", three / "a.png", *arguments).code == 0
     lines = (tmp_path / "landmarks.csv").read_text().splitlines()
     assert len(lines) == 69
-    assert all(line.endswith(",,") for line in lines[1:])
+    assert all(line.endswith(",,,,,") for line in lines[1:])
 
 
 def test_several_paths_keep_their_order(srn: Run, knowing: Any, three: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from fractions import Fraction
@@ -40,7 +41,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 class ScriptedTracker:
-    """Sees one face, which moves by two pixels a frame."""
+    """Sees one face, which moves by two pixels a frame. It is its own localizer, too."""
+
+    name, tells_direction = "tiny.onnx", False
 
     def __init__(self, face: Shape) -> None:
         self.face, self.times = face, list[float]()
@@ -59,6 +62,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch, face: Shape) -> dict[str, Any]:
     noted: dict[str, Any] = {}
 
     class Landmarker:
+        localizer = ScriptedTracker
+
         def tracker(self, **arguments: Any) -> ScriptedTracker:
             noted.update(arguments, tracker=ScriptedTracker(face))
             return noted["tracker"]
@@ -114,6 +119,30 @@ def test_with_only_a_video_the_standard_output_is_silent(
 ) -> None:
     ran = srn("track", clip, "--out", tmp_path / "drawn.mp4")
     assert (ran.code, ran.out) == (0, "")
+
+
+def test_ellipses_are_drawn(
+    srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by `srn detect`: around the points, in the video only, with weights that tell them."""
+
+    def update(self: ScriptedTracker, frame: Picture, time_s: float | None = None) -> list[Face]:
+        return [dataclasses.replace(one, covariance=np.tile(9 * np.eye(2), (68, 1, 1))) for one in seen(self, frame, 1)]
+
+    seen = ScriptedTracker.update
+    assert srn("track", clip, "--ellipses", "--json", tmp_path / "a.jsonl").mistake == (
+        "--ellipses: expected --out or --show beside it, found neither"
+    )
+    mistake = srn("track", clip, "--ellipses", "--out", tmp_path / "a.mp4").mistake
+    assert mistake == "--ellipses: expected weights with the direction of errors, found tiny.onnx"
+    assert not list(tmp_path.glob("a.*"))
+    monkeypatch.setattr(ScriptedTracker, "update", update)
+    monkeypatch.setattr(ScriptedTracker, "tells_direction", True)
+    for name, further in (("plain", ()), ("drawn", ("--ellipses",))):
+        assert srn("track", clip, "--out", tmp_path / f"{name}.mp4", *further).code == 0
+    plain, drawn = (next(iter(open_video(tmp_path / f"{name}.mp4"))).image for name in ("plain", "drawn"))
+    changed = np.abs(plain.astype(int) - drawn).max(axis=2) > 40
+    assert 100 < changed.sum() < changed.size / 3
 
 
 def test_options_reach_the_tracker(srn: Run, scripted: dict[str, Any], clip: Path) -> None:

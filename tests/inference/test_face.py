@@ -340,7 +340,9 @@ def test_pandas(three: list[Face]) -> None:
     pytest.importorskip("pandas")
     numbered = dataclasses.replace(three[2], visibility=None, track_id=5)
     table = Faces([three[0], numbered]).to_pandas()
-    assert list(table) == ["face", "track_id", "score", "point", "component", "x", "y", "visibility", "confidence"]
+    names = ["face", "track_id", "score", "point", "component", "x", "y", "visibility", "confidence"]
+    assert list(table) == [*names, "covariance_xx", "covariance_xy", "covariance_yy"]
+    assert table.covariance_xy.isna().all()
     assert len(table) == 2 * 68
     np.testing.assert_array_equal(table[table.face == 1][["x", "y"]], numbered.landmarks)
     assert set(table[table.component == "nose"].point) == set(IBUG_68.components["nose"])
@@ -363,6 +365,12 @@ def two_faces() -> Faces:
     return Faces(Face(p, flags, np.full(68, 0.5), Box.around(p), 0.5, IBUG_68) for p in points)
 
 
+def faces_with_covariances() -> Faces:
+    """Two faces, of which the first has covariances."""
+    one, other = two_faces()
+    return Faces([dataclasses.replace(one, covariance=np.tile([[4.5, -1.25], [-1.25, 2.0]], (68, 1, 1))), other])
+
+
 def test_every_conversion_comes_back() -> None:
     faces = two_faces()
     coco = Faces.from_coco(faces.to_coco(image_id=1))
@@ -381,6 +389,23 @@ def test_pandas_comes_back() -> None:
     faces = two_faces()
     back = Faces.from_pandas(faces.to_pandas())
     assert back == faces
+    directed = faces_with_covariances()
+    assert Faces.from_pandas(directed.to_pandas()) == directed
+    older = faces.to_pandas().drop(columns=["covariance_xx", "covariance_xy", "covariance_yy"])
+    assert Faces.from_pandas(older) == faces
+
+
+def test_covariances_in_coco_come_back() -> None:
+    """As JSON has them; files of others, and annotations without, are read as before."""
+    faces = faces_with_covariances()
+    annotations = json.loads(json.dumps(faces.to_coco(image_id=1)))
+    assert annotations[0]["covariance"][0] == [4.5, -1.25, 2.0]
+    assert "covariance" not in annotations[1]
+    first, second = Faces.from_coco(annotations)
+    assert second.covariance is None
+    np.testing.assert_array_equal(first.covariance, faces[0].covariance)
+    with pytest.raises(InputError, match="covariance: expected three numbers"):
+        Faces.from_coco([{**annotations[0], "covariance": [1, 2, 3]}])
 
 
 def test_supervision_comes_back() -> None:

@@ -9,6 +9,7 @@ import resource
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from srn.errors import InputError
@@ -60,15 +61,30 @@ def test_csv(tmp_path: Path, pictures: list[dict[str, Any]]) -> None:
     write_pictures_csv(tmp_path / "a.csv", [*pictures, picture_record(Path("c,d.png"), (5, 6), [BARE])])
     lines = (tmp_path / "a.csv").read_bytes().decode().split(os.linesep)
     assert lines == [
-        "path,face,point,x,y,visibility,confidence",
-        "in/a b.png,0,0,1.5,2.0,0.49,0.1",
-        "in/a b.png,0,1,11.25,22.0,0.5,1.0",
-        "in/a b.png,1,0,1.5,2.0,,",
-        "in/a b.png,1,1,11.25,22.0,,",
-        '"c,d.png",0,0,1.5,2.0,,',
-        '"c,d.png",0,1,11.25,22.0,,',
+        "path,face,point,x,y,visibility,confidence,covariance_xx,covariance_xy,covariance_yy",
+        "in/a b.png,0,0,1.5,2.0,0.49,0.1,,,",
+        "in/a b.png,0,1,11.25,22.0,0.5,1.0,,,",
+        "in/a b.png,1,0,1.5,2.0,,,,,",
+        "in/a b.png,1,1,11.25,22.0,,,,,",
+        '"c,d.png",0,0,1.5,2.0,,,,,',
+        '"c,d.png",0,1,11.25,22.0,,,,,',
         "",
     ]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_covariances_in_tables(tmp_path: Path, kind: str) -> None:
+    """Behind all other columns, so that readers of older tables go on; pandas is an independent reader."""
+    pandas = pytest.importorskip("pandas")
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    picture = picture_record(Path("a.png"), (5, 6), [{**BARE, "covariance": [[4.5, -1.25, 2], [1, 0, 0.5]]}, BARE])
+    (write_pictures_csv if kind == "csv" else write_pictures_parquet)(tmp_path / "a", [picture])
+    table = (pandas.read_csv if kind == "csv" else pandas.read_parquet)(tmp_path / "a")
+    assert list(table)[7:] == ["covariance_xx", "covariance_xy", "covariance_yy"]
+    values = table.iloc[:, 7:].to_numpy()
+    assert values[:2].tolist() == [[4.5, -1.25, 2], [1, 0, 0.5]]
+    assert np.isnan(values[2:]).all()
 
 
 def test_coco(tmp_path: Path, pictures: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:

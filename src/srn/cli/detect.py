@@ -15,7 +15,6 @@ from srn.errors import DataError, InputError, noting
 from srn.files import FACES_JSON, SHEET, STANDARD_OUTPUT
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
-from srn.inference.landmarker import FaceLandmarker
 from srn.inference.picture_files import DetectionWriter, Overlay, Rendered, ResultFormat, Written
 from srn.inference.ray_engine import detect_on_ray
 from srn.media.boxes import PictureBoxes, boxes_of
@@ -59,13 +58,6 @@ MinConfidence = Annotated[
     ),
 ]
 All = Annotated[bool, typer.Option("--all", help="Keep faces of any confidence.")]
-Ellipses = Annotated[
-    bool,
-    typer.Option(
-        "--ellipses",
-        help="Draw around each point where nine of ten true points should lie; for weights that tell it.",
-    ),
-]
 Resume = Annotated[
     bool,
     typer.Option("--resume", help="Go on with a run that was killed or interrupted, with the same options and files."),
@@ -93,7 +85,7 @@ def detect(
     boxes: Boxes = None,
     sheet: Sheet = None,
     overlay: Annotated[bool, typer.Option(help="Draw pictures into --out.")] = True,
-    ellipses: Ellipses = False,
+    ellipses: options.Ellipses = False,
     min_score: MinScore = 0.0,
     min_confidence: MinConfidence = None,
     keep_all: All = False,
@@ -128,7 +120,7 @@ def detect(
     choice = Choice(own_boxes, min_score, _least_confidence(min_confidence, keep_all=keep_all))
     most = 1 if largest else max_faces
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
-    landmarker = _able(opened(), ellipses=ellipses)
+    landmarker = options.telling(opened(), ellipses=ellipses)
     finished = writer.keep_journal(_same(context, landmarker.localizer.name), resume=resume)
     if resume:
         options.note(_left(writer, listing) if finished is not None else "no run was left there: a new one begins")
@@ -153,12 +145,6 @@ def _drawing(out: Path | None, *, overlay: bool, ellipses: bool) -> Overlay:
 
 def _left(writer: DetectionWriter, listing: Listing) -> str:
     return f"{writer.pictures} of {len(listing.pictures)} pictures are done"
-
-
-def _able(landmarker: FaceLandmarker, *, ellipses: bool) -> FaceLandmarker:
-    if ellipses and not getattr(landmarker.localizer, "tells_direction", False):
-        raise InputError.at("--ellipses", "weights with the direction of errors", landmarker.localizer.name)
-    return landmarker
 
 
 def _least_confidence(given: float | None, *, keep_all: bool) -> float | None:

@@ -97,6 +97,13 @@ Smallest = Annotated[
 MaxFaces = Annotated[int | None, typer.Option(min=1, help="Keep this many faces of each picture, the largest ones.")]
 Largest = Annotated[bool, typer.Option("--largest", help="Keep only the largest face: like --max-faces 1.")]
 YuNet = Annotated[Path | None, typer.Option(help="A YuNet `.onnx` file: find faces with it instead.")]
+Ellipses = Annotated[
+    bool,
+    typer.Option(
+        "--ellipses",
+        help="Draw around each point where nine of ten true points should lie; for weights that tell it.",
+    ),
+]
 CacheFolder = Annotated[
     Path | None,
     typer.Option("--cache", help="Folder that keeps results; the user's cache folder if left out."),
@@ -157,6 +164,13 @@ def open_landmarker(
         flip_average=flip,
         **engine._asdict(),
     )
+
+
+def telling(landmarker: FaceLandmarker, *, ellipses: bool) -> FaceLandmarker:
+    """Return a landmarker that tells what `--ellipses` draws, if that is wanted; else raise `InputError`."""
+    if ellipses and not getattr(landmarker.localizer, "tells_direction", False):
+        raise InputError.at("--ellipses", "weights with the direction of errors", landmarker.localizer.name)
+    return landmarker
 
 
 def open_cache(folder: Path | None, none: bool, fresh: bool = False) -> EvaluationCache | None:

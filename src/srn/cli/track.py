@@ -14,6 +14,7 @@ from srn.cli import options
 from srn.cli.command import INTERRUPTED, finishing
 from srn.errors import InputError, noting
 from srn.files import CHART, FACES_LINES, STANDARD_OUTPUT, VIDEO
+from srn.inference.drawing import TrackPainter
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.video import LEAST_FRAMES_SEEN, TrackedVideo, track_video
 from srn.media.ffmpeg import quiet
@@ -73,6 +74,7 @@ def track(
     start: Start = "mean",
     iterations: Annotated[int | None, typer.Option(min=1, help="Stop the cascade early; all if left out.")] = None,
     find_every: Annotated[int, typer.Option(min=1, help="Longest interval of the face finder, in frames.")] = 30,
+    ellipses: options.Ellipses = False,
     trace: Annotated[float, typer.Option(min=0, max=1e6, help="Seconds of the trace behind each face.")] = 1.0,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Open an address (rtsp://..., http://...).")] = False,
@@ -93,7 +95,10 @@ def track(
     quiet()
     source = _source(video)
     sound = source if isinstance(source, str) and os.path.isfile(source) else None
-    landmarker = options.open_landmarker(weights, accuracy, flip_average, engine, yunet)
+    if ellipses and not (out or show):
+        raise InputError.at("--ellipses", "--out or --show beside it", "neither")
+    opened = options.open_landmarker(weights, accuracy, flip_average, engine, yunet)
+    landmarker = options.telling(opened, ellipses=ellipses)
     senders, chart = _further(landmarker, udp, osc, plot)
     reader = open_video(source, live=live)
     tracker = landmarker.tracker(
@@ -109,7 +114,8 @@ def track(
             sinks = [stack.enter_context(json_lines(target)), *(one.take for one in (*senders, chart) if one)]
             _ = [stack.enter_context(one) for one in (writer, *senders, window) if one is not None]
             done = track_video(
-                reader, tracker, write_record=_to_all(sinks), writer=window or writer, trace_s=trace, limit=frames,
+                reader, tracker, write_record=_to_all(sinks), writer=window or writer, limit=frames,
+                painter=TrackPainter(trace, ellipses=ellipses),
                 progress=begin("tracking", min(filter(None, (reader.length, frames)), default=None)),
             )  # fmt: skip
     except InputError as error:  # the outputs cannot be completed

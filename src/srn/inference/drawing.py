@@ -83,15 +83,13 @@ def draw_faces(
         check_number("size", size, "a positive number of pixels", least=math.ulp(0.0))
     drawn: ImageArray = np.array(as_image(image), order="C")
     for face in _checked(faces):
-        if ellipses and face.covariance is None:
-            raise InputError.at("ellipses", "faces with a covariance, of weights that predict it", "a face without")
         doubtful = face.is_doubtful
         layer = drawn.copy() if doubtful else drawn
         shown = dict.fromkeys(COMPONENT_COLORS, DOUBTFUL_COLOR) if doubtful else colors
         draw_face(
             layer, face.landmarks, face.scheme, visibility=face.visibility, box=face.box if boxes else None,
             contours=contours, size=size, colors=shown,
-            box_color=DOUBTFUL_COLOR if doubtful else box_color, covariance=face.covariance if ellipses else None,
+            box_color=DOUBTFUL_COLOR if doubtful else box_color, covariance=_covariance(face, wanted=ellipses),
         )  # fmt: skip
         if doubtful:
             cv2.addWeighted(layer, _DOUBTFUL_SHARE, drawn, 1 - _DOUBTFUL_SHARE, 0, dst=drawn)
@@ -173,12 +171,15 @@ def _draw_ellipses(
 class TrackPainter:
     """Draws the frames of one video, in order: landmarks, track numbers, and a trace of each track.
 
-    `trace_s` is the length of a trace in seconds, 0 for none. `contours` and `boxes` are those of `draw_faces`.
+    `trace_s` is the length of a trace in seconds, 0 for none. `contours`, `boxes` and `ellipses` are those of
+    `draw_faces`.
     """
 
-    def __init__(self, trace_s: float = 1.0, *, contours: bool = True, boxes: bool = False) -> None:
+    def __init__(
+        self, trace_s: float = 1.0, *, contours: bool = True, boxes: bool = False, ellipses: bool = False
+    ) -> None:
         check_number("trace_s", trace_s, "seconds, 0 or more", least=0)
-        self.trace_s, self.contours, self.boxes = trace_s, contours, boxes
+        self.trace_s, self.contours, self.boxes, self.ellipses = trace_s, contours, boxes, ellipses
         self._traces: dict[int, Trace] = {}
 
     def draw(self, image: ImageArray, faces: Iterable[Face], time_s: float) -> ImageArray:
@@ -222,12 +223,21 @@ class TrackPainter:
         lost = face.visibility is not None and not face.visibility.any()
         layer = image.copy() if lost else image
         box = face.box if self.boxes else None
-        draw_face(layer, face.landmarks, face.scheme, visibility=face.visibility, box=box, contours=self.contours)
+        draw_face(
+            layer, face.landmarks, face.scheme, visibility=face.visibility, box=box, contours=self.contours,
+            covariance=_covariance(face, wanted=self.ellipses),
+        )  # fmt: skip
         if face.track_id is not None:
             _draw_number(layer, face.track_id, face.landmarks)
         if lost:
             share = 0.2 + 0.6 * (0.0 if face.confidence is None else float(face.confidence.mean()))
             cv2.addWeighted(layer, share, image, 1 - share, 0, dst=image)
+
+
+def _covariance(face: Face, *, wanted: bool) -> FloatArray | None:
+    if wanted and face.covariance is None:
+        raise InputError.at("ellipses", "faces with a covariance, of weights that predict it", "a face without")
+    return face.covariance if wanted else None
 
 
 def _checked(faces: Any) -> list[Face]:

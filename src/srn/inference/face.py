@@ -16,7 +16,7 @@ from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.inputs import ImageInput, as_image
 from srn.media import exchange
 from srn.media.result_reading import coco_face
-from srn.media.results import coco_annotations
+from srn.media.results import COVARIANCE, coco_annotations
 
 FaceState: TypeAlias = Literal["seen", "predicted"]
 
@@ -369,21 +369,24 @@ class Faces(Sequence[Face]):
         """Return a `pandas.DataFrame` with one row a point.
 
         Columns: `face` (index in this sequence), `track_id`, `score`, `point`, `component`, `x`, `y` (picture pixels),
-        `visibility`, `confidence`.
+        `visibility`, `confidence`, `covariance_xx`, `covariance_xy`, `covariance_yy`; NaN where unknown.
 
         Raises:
             MissingDependencyError: pandas is not installed (extra `pandas`).
         """
         with MissingDependencyError.importing("pandas", "Faces.to_pandas"):
             import pandas
-        columns = ["face", "track_id", "score", "point", "component", "x", "y", "visibility", "confidence"]
+        columns = ["face", "track_id", "score", "point", "component", "x", "y", "visibility", "confidence", *COVARIANCE]
         rows = []
         for index, face in enumerate(self._faces):
             unknown = [float("nan")] * len(face.landmarks)
             visibility = unknown if face.visibility is None else face.visibility.tolist()
             confidence = unknown if face.confidence is None else face.confidence.tolist()
+            covariance = [unknown[:3]] * len(unknown)
+            if face.covariance is not None:
+                covariance = ellipse.entries(face.covariance).tolist()
             for point, (x, y) in enumerate(face.landmarks.tolist()):
                 component = face.scheme.component_of(point)
                 place = (index, face.track_id, face.score, point, component)
-                rows.append((*place, x, y, visibility[point], confidence[point]))
+                rows.append((*place, x, y, visibility[point], confidence[point], *covariance[point]))
         return pandas.DataFrame(rows, columns=columns)

@@ -42,7 +42,7 @@ def track_video(
     *,
     write_record: Callable[[Record], None] = lambda record: None,
     writer: FrameSink | None = None,
-    trace_s: float = 1.0,
+    painter: TrackPainter | None = None,
     limit: int | None = None,
     progress: Callable[[], None] = lambda: None,
 ) -> TrackedVideo:
@@ -51,13 +51,13 @@ def track_video(
     Args:
         write_record: takes the record of each frame (`srn.media.results`).
         writer: an open video, or a window, that gets the frames with their faces drawn.
-        trace_s: length of the trace drawn behind each face, in seconds.
+        painter: draws the faces for the writer; one with a trace of a second if None.
         limit: largest number of frames; all if None.
         progress: called after each frame.
     """
     done = TrackedVideo()
     try:
-        with _Drawing(TrackPainter(trace_s), writer) as drawing:
+        with _Drawing(painter or TrackPainter(), writer) as drawing:
             for frame in reader:
                 faces = tracker.update(frame.image, frame.time_s)
                 write_record(frame_record(frame.number, frame.time_s, [face.to_dict() for face in faces]))

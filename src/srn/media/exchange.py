@@ -12,7 +12,7 @@ import numpy as np
 
 from srn.errors import InputError, check_number
 from srn.media.result_reading import face_record
-from srn.media.results import Record
+from srn.media.results import COVARIANCE, Record
 
 
 def with_box(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,5 +138,7 @@ def _of_points(rows: Sequence[Mapping[str, Any]], number: int) -> dict[str, Any]
         values[name] = None if np.isnan(given).any() else given
     shape = [[row["x"], row["y"]] for row in rows]
     record = with_box(face_record(shape, f"face {number}", values | {"score": float(rows[0]["score"])}))
+    covariance = [[float(row.get(name, "nan")) for name in COVARIANCE] for row in rows]  # absent from older tables
+    record |= {} if np.isnan(covariance).any() else {"covariance": covariance}
     track = rows[0].get("track_id")
     return record if track is None or track != track else {**record, "track_id": int(track)}

@@ -192,6 +192,8 @@ def _of_coco(content: Mapping[str, Any], path: Path) -> Named:
 def coco_face(annotation: Mapping[str, Any], where: str) -> Record:
     """Make the record of a COCO key point annotation. Points of flag 2 have the visibility 1, those of flag 1 none.
 
+    The entry `covariance`, where it is there, is taken over as it is.
+
     Raises:
         DataError: its `keypoints` are no triples, or a point has no position (flag 0).
     """
@@ -208,7 +210,9 @@ def coco_face(annotation: Mapping[str, Any], where: str) -> Record:
         x, y, width, height = annotation.get("bbox") or (0, 0, 0, 0)
     box = [x, y, x + width, y + height] if annotation.get("bbox") else None
     values = {"visibility": visibility, "confidence": confidence, "box": box, "score": annotation.get("score")}
-    return face_record(triples[:, :2], where, values)
+    covariance = annotation.get("covariance")
+    record = face_record(triples[:, :2], where, values)
+    return record if covariance is None else {**record, "covariance": covariance}
 
 
 def _parquet_rows(path: Path) -> list[dict[str, Any]]:

@@ -52,20 +52,23 @@ def write_pictures_lines(path: Path, lines: Iterable[str]) -> None:
 
 def write_pictures_csv(path: Path, pictures: Iterable[Record]) -> None:
     """Write the records of pictures as a table with a row for each landmark; unknown values are empty."""
-    rows = ([*row[:-2], *("" if value is None else value for value in row[-2:])] for row in _point_rows(pictures))
+    rows = (["" if value is None else value for value in row] for row in _point_rows(pictures))
     write_csv(path, [COLUMNS, *rows], line_end=os.linesep)
 
 
-COLUMNS = ("path", "face", "point", "x", "y", "visibility", "confidence")
+COVARIANCE = ("covariance_xx", "covariance_xy", "covariance_yy")
+"""The columns of a point's covariance in every table, pixels squared."""
+COLUMNS = ("path", "face", "point", "x", "y", "visibility", "confidence", *COVARIANCE)
 """The columns of a table with a row for each landmark."""
 
 
 def _point_rows(pictures: Iterable[Record]) -> Iterator[list[Any]]:
     for picture in pictures:
         for number, face in enumerate(picture["faces"]):
+            covariances = face.get("covariance") or [(None, None, None)] * len(face["landmarks"])
             for index, (x, y) in enumerate(face["landmarks"]):
                 known = [None if face[name] is None else face[name][index] for name in ("visibility", "confidence")]
-                yield [picture["path"], number, index, x, y, *known]
+                yield [picture["path"], number, index, x, y, *known, *covariances[index]]
 
 
 def check_parquet() -> None:
@@ -116,7 +119,8 @@ def write_pictures_coco(path: Path, pictures: Iterable[Record], *, partial: bool
 def coco_annotations(faces: Sequence[Record], *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
     """Make the COCO key point annotations of the faces of a picture, numbered from `first_id`.
 
-    A landmark with a visibility below 0.5 has the flag 1 (hidden), any other the flag 2 (visible).
+    A landmark with a visibility below 0.5 has the flag 1 (hidden), any other the flag 2 (visible). Beside COCO's own
+    entries stands `covariance`, xx, xy and yy of each landmark, where it is known.
     """
     annotations = []
     for number, face in enumerate(faces, first_id):
@@ -135,6 +139,7 @@ def coco_annotations(faces: Sequence[Record], *, image_id: int, first_id: int = 
                 "area": round(width * height, 2),
                 "iscrowd": 0,
                 "score": face["score"],
+                **({"covariance": face["covariance"]} if face.get("covariance") else {}),
             }
         )
     return annotations
