@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ GEOMETRY = dataclasses.replace(
 )  # fmt: skip
 
 
-def only(**values: float) -> AugmentConfig:
+def only(**values: Any) -> AugmentConfig:
     return dataclasses.replace(NO_AUGMENTATION, **values)
 
 
@@ -183,7 +184,7 @@ def test_the_generator_alone_decides(landmarks: Shape, grain: Picture, config: A
 
 
 def changed_pixels(
-    grain: Picture, landmarks: Shape, config: AugmentConfig, seed: int, **without: float
+    grain: Picture, landmarks: Shape, config: AugmentConfig, seed: int, **without: Any
 ) -> tuple[npt.NDArray[np.bool_], TrainingFace]:
     """Which pixels differ from the crop that the same generator gives without the occluder."""
     rest = dataclasses.replace(config, **without)

@@ -12,7 +12,7 @@ import pytest
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box, CropSpec
-from srn.face.scheme import COFW_29, IBUG_68
+from srn.face.scheme import COFW_29, IBUG_68, describe_scheme
 from srn.synthesis.augment import augment
 from srn.synthesis.config import NO_AUGMENTATION, AugmentConfig
 from srn.synthesis.occluders import visible_landmarks
@@ -173,7 +173,7 @@ def test_patterns_that_make_no_sense_are_refused(shape: Shape, tmp_path: Path) -
         OcclusionPatterns.of_samples([cofw, sample(shape, flags(3))])
     unit = np.zeros((1, 68, 2), np.float32)
     for hidden, shapes in ((flags(3), unit), (flags(3)[None, :60], unit), (flags(3)[None] * 1.0, unit)):
-        with pytest.raises(InputError, match=r"flags \(P, 68\) and shapes"):
+        with pytest.raises(InputError, match=r"flags \(P, 68\), bool, and shapes"):
             OcclusionPatterns(IBUG_68, hidden, shapes)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="finite shapes"):
         OcclusionPatterns(IBUG_68, flags(3)[None], unit + np.nan)
@@ -181,6 +181,10 @@ def test_patterns_that_make_no_sense_are_refused(shape: Shape, tmp_path: Path) -
         (tmp_path / "broken.npz").write_bytes(content)
         with pytest.raises(DataError, match=r"broken\.npz: expected occlusion patterns"):
             OcclusionPatterns.load(tmp_path / "broken.npz")
+    described = {"format": np.array("srn occlusion patterns 1"), "scheme": np.array(describe_scheme(IBUG_68))}
+    np.savez(tmp_path / "counts.npz", allow_pickle=False, **described, hidden=np.ones((1, 68), int), shapes=unit)
+    with pytest.raises(DataError, match=r"^\S*counts\.npz: expected flags \(P, 68\), bool, .* found int64 \(1, 68\)"):
+        OcclusionPatterns.load(tmp_path / "counts.npz")
     np.savez(tmp_path / "pack.npz", format=np.array("srn face pack 1"))
     with pytest.raises(DataError, match=r"pack\.npz: expected occlusion patterns .*srn face pack 1"):
         OcclusionPatterns.load(tmp_path / "pack.npz")

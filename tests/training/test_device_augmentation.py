@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -84,7 +85,7 @@ def statistics(images: Tensor, points: Tensor, visible: Tensor) -> dict[str, npt
     [{}, {"color": 0.0, "sensor_noise": 0.0, "wide_rotation": 0.4, "box_shift": 0.03, "box_scale": 0.07, "grey": 0.3}],
     ids=["paper", "wider"],
 )
-def test_the_distributions_are_those_of_the_processor(pack: FacePack, changes: dict[str, float]) -> None:
+def test_the_distributions_are_those_of_the_processor(pack: FacePack, changes: dict[str, Any]) -> None:
     config, count = dataclasses.replace(PAPER_AUGMENTATION, **changes), 480
     device, processor = (statistics(*f(config, pack, count)) for f in (on_device, on_processor))
     for name, values in device.items():

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import os
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from srn.datasets.pack import FacePack, mean_shape
-from srn.errors import InputError
+from srn.errors import DataError, InputError
 from srn.face.geometry import CropSpec, fit_similarity
 from srn.synthesis.augment import TrainingFace
 from srn.synthesis.config import NO_AUGMENTATION, AugmentConfig
@@ -197,8 +198,13 @@ def test_a_share_of_nothing_is_the_stream_without(pack: FacePack) -> None:
     assert same(stream[5], FaceStream(pack, SPEC, AugmentConfig(), 0)[5])
 
 
+def test_a_missing_file_of_patterns_is_told_before_the_first_face(pack: FacePack) -> None:
+    with pytest.raises(DataError, match=r"^absent\.npz: expected occlusion patterns"):
+        stream_of(pack, config=AugmentConfig(patterns=0.1, pattern_file="absent.npz"))
+
+
 def test_second_looks_are_turned_upright_by_the_mean_shape(pack: FacePack) -> None:
-    bare = {"flip": 0, "rotation_deg": 80, "color": 0, "noise_patch": 0, "occluders": 0, "masks": 0}
+    bare: dict[str, Any] = {"flip": 0, "rotation_deg": 80, "color": 0, "noise_patch": 0, "occluders": 0, "masks": 0}
     stream = stream_of(pack, config=AugmentConfig(second_pass=1.0, **bare))
     mean = mean_shape(pack).astype(np.float64)
     for position in range(20):

@@ -46,7 +46,7 @@ class OcclusionPatterns:
         where: name of the patterns in messages.
 
     Raises:
-        InputError: the arrays do not fit each other, or no face has a hidden landmark.
+        DataError: the arrays do not fit each other, or no face has a hidden landmark.
     """
 
     scheme: LandmarkScheme
@@ -57,12 +57,12 @@ class OcclusionPatterns:
     def __post_init__(self) -> None:
         faces, n = len(self.hidden), self.scheme.n_points
         if self.hidden.shape != (faces, n) or self.shapes.shape != (faces, n, 2) or self.hidden.dtype != bool:
-            expected = f"flags (P, {n}) and shapes (P, {n}, 2)"
-            raise InputError.at(self.where, expected, f"{self.hidden.shape} and {self.shapes.shape}")
+            found = f"{self.hidden.dtype} {self.hidden.shape} and {self.shapes.shape}"
+            raise DataError.at(self.where, f"flags (P, {n}), bool, and shapes (P, {n}, 2)", found)
         if not np.isfinite(self.shapes).all():
-            raise InputError.at(self.where, "finite shapes", "others")
+            raise DataError.at(self.where, "finite shapes", "others")
         if not self.hidden.any():
-            raise InputError.at(self.where, "a face with a hidden landmark", f"none of {faces}")
+            raise DataError.at(self.where, "a face with a hidden landmark", f"none of {faces}")
 
     def __len__(self) -> int:
         return len(self.hidden)
@@ -72,13 +72,13 @@ class OcclusionPatterns:
         """Read the patterns of annotated faces; faces without flags are passed over. No picture is opened.
 
         Raises:
-            InputError: no face has flags, none has a hidden landmark, or the faces have several schemes.
+            DataError: no face has flags, none has a hidden landmark, or the faces have several schemes.
         """
         flagged = [sample for sample in samples if sample.occluded is not None]
         schemes = {sample.scheme.name: sample.scheme for sample in flagged}
         if len(schemes) != 1:
             found = ", ".join(sorted(schemes)) or "no face with flags"
-            raise InputError.at(where, "flagged faces of one landmark scheme", found)
+            raise DataError.at(where, "flagged faces of one landmark scheme", found)
         boxes = [sample.box for sample in flagged]
         shapes = [(sample.landmarks - box.center) / box.size for sample, box in zip(flagged, boxes, strict=True)]
         hidden = np.stack([np.asarray(sample.occluded, bool) for sample in flagged])
