@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,6 +19,25 @@ from srn.training.stream import FaceStream
 
 BATCH = 32
 AVERAGING = 0.99
+
+
+def head_parser(description: str | None, *, epochs: int) -> argparse.ArgumentParser:
+    """Describe what every training of a head takes: the pack, the network, the file, epochs, seed and threads."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("pack", type=Path, help="training faces, made by srn data pack")
+    made.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
+    made.add_argument("--initial", default="robust", help="network whose other weights stay (default: the shipped one)")
+    made.add_argument("--epochs", type=int, default=epochs, help=f"of the head over all crops (default: {epochs})")
+    made.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
+    made.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    return made
+
+
+def prepare(options: argparse.Namespace) -> None:
+    """Set the seed and the threads of a training."""
+    torch.manual_seed(options.seed)
+    torch.set_num_threads(options.threads)
+    cv2.setNumThreads(0)
 
 
 class Watched(NamedTuple):

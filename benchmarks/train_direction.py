@@ -14,17 +14,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from head_training import fit, shuffled, steps_of, watched
+from head_training import fit, head_parser, prepare, shuffled, steps_of, watched
 from results import program
 from srn.datasets.pack import FacePack
 from srn.face.weights import find_weights
@@ -111,9 +109,7 @@ def with_head(network: StructuralRelationNetwork) -> StructuralRelationNetwork:
 
 def train(options: argparse.Namespace) -> None:
     """Read the crops, train the head and save the network."""
-    torch.manual_seed(options.seed)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(0)
+    prepare(options)
     network, record = load_weights(find_weights(options.initial), older=True)
     network = with_head(network)
     head = network.direction_head
@@ -135,15 +131,9 @@ def train(options: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("pack", type=Path, help="training faces, made by srn data pack")
-    made.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
-    made.add_argument("--initial", default="robust", help="network whose weights stay (default: the shipped one)")
+    made = head_parser(__doc__, epochs=12)
     made.add_argument("--crops", type=int, default=12000, help="crops to learn from (default: 12000)")
     made.add_argument("--validation", type=int, default=96, help="faces that are kept apart (default: 96)")
-    made.add_argument("--epochs", type=int, default=12, help="of the head over all crops (default: 12)")
-    made.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
-    made.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     return made
 
 

@@ -24,14 +24,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from head_training import BATCH, fit, shuffled, steps_of, watched
+from head_training import BATCH, fit, head_parser, prepare, shuffled, steps_of, watched
 from occlusion_flags import TRAINING, Flags, read_flags, stacked
 from results import program
 from srn.datasets.pack import FacePack
@@ -142,9 +141,7 @@ def with_head(network: StructuralRelationNetwork, width: int) -> StructuralRelat
 def train(options: argparse.Namespace) -> None:
     """Read the crops, train the head and save the network."""
     pack, flags = FacePack.load(options.pack), read_flags(options.flags)
-    torch.manual_seed(options.seed)
-    torch.set_num_threads(options.threads)
-    cv2.setNumThreads(0)
+    prepare(options)
     network, provenance = load_weights(find_weights(options.initial))
     network = with_head(network, options.width)
     assert network.visibility_head is not None
@@ -183,11 +180,8 @@ def train(options: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
-    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("pack", type=Path, help="training faces, made by srn data pack")
+    made = head_parser(__doc__, epochs=6)
     made.add_argument("flags", type=Path, help="hand-made flags as JSON")
-    made.add_argument("--out", type=Path, required=True, metavar="FILE", help="the .safetensors file to write")
-    made.add_argument("--initial", default="robust", help="network whose other weights stay (default: the shipped one)")
     made.add_argument("--width", type=int, default=48, help="width of the head (default: 48)")
     made.add_argument("--repeats", type=int, default=9, help="crops of a flagged face (default: 9)")
     made.add_argument("--others", type=int, default=2000, help="faces without flags (default: 2000)")
@@ -196,10 +190,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--patterns", type=Path, metavar="FILE", help="patterns of hidden points, for drawn occluders")
     made.add_argument("--pattern-share", type=float, default=0.5, help="share of the crops with drawn occluders that "
                       "have a pattern of these instead (default: 0.5)")  # fmt: skip
-    made.add_argument("--epochs", type=int, default=6, help="of the head over all crops (default: 6)")
-    made.add_argument("--seed", type=int, default=0, help="of weights, order and augmentation (default: 0)")
     made.add_argument("--crop-seed", type=int, help="of augmentation and the choice of others (default: --seed)")
-    made.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
     return made
 
 

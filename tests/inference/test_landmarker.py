@@ -29,6 +29,7 @@ from srn.inference.views import Accuracy
 from srn.media.pictures import read_image
 
 from ..conftest import Portrait, crop_to_picture, turn_picture
+from .upside_down import CASES, Views
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -634,39 +635,20 @@ def test_a_found_face_is_turned_only_where_the_finder_may_be_mistaken(
 
 
 @pytest.mark.parametrize(("turn", "tilt"), [(0, 0.0), (1, 0.3), (3, -0.4)])
-@pytest.mark.parametrize(
-    ("score", "error", "overturned", "views", "kept"),
-    [
-        (0.8, 0.035, 0.01, 2, "overturned"),  # a confidence of 0.51 and of 0.98
-        (0.9, 0.035, 0.01, 1, "upright"),  # the finder is sure
-        (0.8, 0.02, 0.01, 1, "upright"),  # the network is
-        (0.8, 0.035, 0.0345, 2, "upright"),  # no clear gain
-    ],
-)
+@CASES
 def test_a_found_face_may_lie_upside_down(
     fake_localizer: Any, face: Shape, turn: int, tilt: float,
     score: float, error: float, overturned: float, views: int, kept: str,
 ) -> None:  # fmt: skip
     """Its crop then lies where the fit puts the box of a face that is turned so, in the picture and on the finder's."""
     raw, fit = Box(80, 90, 160, 170), BoxFit(dx=0.05, dy=0.2, sx=0.75, sy=0.75)
-    seen: list[Shape] = []
-
-    def answer(crop: Picture) -> Any:
-        seen.append(crop_to_picture(crop))
-        return face * 60 + 47.5, None, np.full(68, overturned if len(seen) > 1 else error)
-
-    finder = LandmarkBoxFinder(FixedFinder({0: [FoundFace(raw, score, turn=turn, tilt=tilt)]}), fit)
+    answer = Views(face, error, overturned)
+    lies = FoundFace(raw, score, turn=turn, tilt=tilt)
+    finder = LandmarkBoxFinder(FixedFinder({0: [lies]}), fit)
     landmarker = FaceLandmarker(localizer=fake_localizer(answer), face_finder=finder, accuracy="fast")
     (found,) = landmarker.detect(coordinates())
-    assert len(seen) == views
-    lies = FoundFace(raw, score, turn=turn, tilt=tilt).angle
-    expected = [fit.apply(raw, turn, tilt), fit.apply(raw, (turn + 2) % 4, tilt)]
-    for crop, box, angle in zip(seen, expected, (lies, lies + np.pi), strict=False):
-        np.testing.assert_allclose(crop @ [47.5, 47.5, 1], box.center, atol=0.1)
-        axis = crop[:, 0] / np.linalg.norm(crop[:, 0])  # the crop's x in the picture: it rotates the picture by `angle`
-        np.testing.assert_allclose(axis, [np.cos(angle), -np.sin(angle)], atol=0.01)
-    shown = seen[-1 if kept == "overturned" else 0]
-    np.testing.assert_allclose(found.landmarks, (face * 60 + 47.5) @ shown[:, :2].T + shown[:, 2], atol=0.1)
+    boxes = [fit.apply(raw, turn, tilt), fit.apply(raw, (turn + 2) % 4, tilt)]
+    answer.check(found.landmarks, boxes, lies.angle, views, kept)
 
 
 @pytest.mark.parametrize(("turn", "tilt"), [(0, 0.0), (3, -0.4)])

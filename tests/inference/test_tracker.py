@@ -36,7 +36,7 @@ from srn.inference.tracks import TrackerConfig
 from srn.inference.views import Accuracy
 from srn.media.pictures import read_image
 
-from ..conftest import crop_to_picture
+from .upside_down import CASES, Views
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -745,33 +745,14 @@ def test_the_shipped_weights_carry_no_state(robust_weights: Path) -> None:
 
 
 @pytest.mark.parametrize(("turn", "tilt"), [(0, 0.0), (1, 0.3)])
-@pytest.mark.parametrize(
-    ("score", "error", "overturned", "views", "kept"),
-    [
-        (0.8, 0.035, 0.01, 2, "overturned"),  # a confidence of 0.51 and of 0.98
-        (0.9, 0.035, 0.01, 1, "upright"),  # the finder is sure
-        (0.8, 0.02, 0.01, 1, "upright"),  # the network is
-        (0.8, 0.035, 0.0345, 2, "upright"),  # no clear gain
-    ],
-)
+@CASES
 def test_a_new_face_may_lie_upside_down_as_in_a_picture(
     fake_localizer: Any, face: Shape, turn: int, tilt: float,
     score: float, error: float, overturned: float, views: int, kept: str,
 ) -> None:  # fmt: skip
     raw, fit = Box(80, 90, 160, 170), BoxFit(dx=0.05, dy=0.2, sx=0.75, sy=0.75)
     lies = FoundFace(fit.apply(raw, turn, tilt), score, turn=turn, tilt=tilt)
-    seen: list[Shape] = []
-
-    def answer(crop: Picture) -> Any:
-        seen.append(crop_to_picture(crop))
-        return face * 60 + 47.5, None, np.full(68, overturned if len(seen) > 1 else error)
-
+    answer = Views(face, error, overturned)
     looker, config = Looker(fake_localizer(answer)), TrackerConfig(mirror_every=0, smooth=False)
     (found,) = FaceTracker(looker, lambda image: [lies], config, passes=1, fit=fit).update(picture(0))
-    assert len(seen) == views
-    expected = [lies.box, fit.apply(raw, (turn + 2) % 4, tilt)]
-    for crop, box, angle in zip(seen, expected, (lies.angle, lies.angle + np.pi), strict=False):
-        np.testing.assert_allclose(crop @ [47.5, 47.5, 1], box.center, atol=0.1)
-        np.testing.assert_allclose(crop[:, 0] / np.linalg.norm(crop[:, 0]), [np.cos(angle), -np.sin(angle)], atol=0.01)
-    shown = seen[-1 if kept == "overturned" else 0]
-    np.testing.assert_allclose(found.landmarks, (face * 60 + 47.5) @ shown[:, :2].T + shown[:, 2], atol=0.1)
+    answer.check(found.landmarks, [lies.box, fit.apply(raw, (turn + 2) % 4, tilt)], lies.angle, views, kept)
