@@ -245,6 +245,13 @@ def test_a_run_goes_on_with_the_same_options_only(
         (("--no-overlay",), f"--overlay True, as in the run that was left in {journal}, found False"),
     ):
         assert srn(*arguments, "--resume", *more).mistake == f"--resume: expected {message}"
+    boxes = (tmp_path / "boxes.json").read_text()
+    boxes_file(tmp_path / "boxes.json", {**json.loads(boxes), "more.png": [[1, 2, 3, 4]]})  # of the same name
+    assert re.match(
+        r"--resume: expected --boxes \S+boxes.json \(\w{12}\), as in the run .*, found \S+boxes.json \(\w{12}\)$",
+        srn(*arguments, "--resume").mistake,
+    )
+    (tmp_path / "boxes.json").write_text(boxes)
     ran = srn(*arguments, "--resume", "--threads", "1", "--verbose")
     assert ran.code == 0
     assert ran.err.splitlines()[0] == "3 of 3 pictures are done"
@@ -257,6 +264,34 @@ def test_a_run_goes_on_with_the_same_options_only(
     assert again.err.splitlines()[0] == "no run was left there: a new one begins"
     assert (tmp_path / "a_landmarks.jpg").is_file()
     assert "--resume: expected --json FILE or --out DIR" in srn("detect", three, "--resume").mistake
+
+
+def test_a_run_goes_on_with_pictures_that_have_changed(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another picture of the same name is looked at; what was deleted is left out, what is new is added."""
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        yield from detect_pictures(*arguments, **options)
+        raise KeyboardInterrupt
+
+    arguments = ("detect", three, "--boxes", tmp_path / "boxes.json", "--json", tmp_path / "o.json")
+    with monkeypatch.context() as patch:
+        patch.setattr("srn.cli.detect.detect_pictures", interrupted)
+        assert srn(*arguments).code == 130
+    coordinate_file(three / "a.png", size=(300, 280))
+    (three / "b.PNG").unlink()
+    coordinate_file(three / "new.png")
+    ran = srn(*arguments, "--resume")
+    assert ran.code == 0
+    lines = ["1 of 3 pictures are done", f"changed since, and looked at again: {three / 'a.png'}"]
+    assert ran.err.splitlines()[:2] == lines
+    images = json.loads((tmp_path / "o.json").read_text())["images"]
+    assert [(Path(one["path"]).name, one["width"]) for one in images] == [
+        ("a.png", 300),
+        ("c.png", 256),
+        ("new.png", 256),
+    ]
 
 
 @pytest.mark.parametrize("kind", ["csv", "coco"])

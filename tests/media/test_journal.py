@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from srn.errors import InputError
-from srn.media.journal import Entry, Journal, journal_beside
+from srn.media.journal import Entry, Journal, journal_beside, stamp_of
 from srn.media.listing import pictures_in
 
 OPTIONS = {"PATHS": ["a"], "--out": None, "--passes": 2}
 RECORD = {"path": "a.jpg", "width": 4, "height": 3, "faces": [], "left_out": 2}
-A, B, C = Entry("a", RECORD), Entry("in/b", {**RECORD, "path": "b"}, False), Entry("c", RECORD)
+A, B = Entry("a", RECORD), Entry("in/b", {**RECORD, "path": "b"}, False)
+C = Entry("c", RECORD, stamp=(1234, 1_700_000_000_000_000_001))
 
 
 def left_in(path: Path) -> list[Entry] | None:
@@ -98,7 +100,8 @@ def test_another_file_is_named(tmp_path: Path, line: str) -> None:
     [
         3, {"a": RECORD}, ["a"], [["a", RECORD]], [["a", None, True]], [[["a"], RECORD, True]], [["a", {}, True]],
         [["a", {**RECORD, "left_out": "2"}, True]], [["a", {**RECORD, "faces": [{"box": 1}]}, True]],
-        [["a", {**RECORD, "width": None}, True]], [["a", RECORD, True], ["b"]],
+        [["a", {**RECORD, "width": None}, True]], [["a", {**RECORD, "pictures": "2"}, True]],
+        [["a", RECORD, True, [1]]], [["a", RECORD, True, None, 2]], [["a", RECORD, True], ["b"]],
     ],
 )  # fmt: skip
 def test_entries_that_are_none_are_named_with_their_line(tmp_path: Path, batch: object) -> None:
@@ -130,3 +133,18 @@ def test_journals_are_no_pictures(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"x")
     Journal(journal_beside(tmp_path / "b.jpg"), OPTIONS).close(finished=False)
     assert [picture.path.name for picture in pictures_in([tmp_path]).pictures] == ["a.jpg"]
+
+
+def test_entries_of_older_versions_have_no_stamp(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    Journal(path, OPTIONS).close(finished=False)
+    with path.open("a") as file:
+        file.write(json.dumps([["a", RECORD, True]]) + "\n")
+    assert left_in(path) == [A]
+
+
+def test_another_content_has_another_stamp(tmp_path: Path) -> None:
+    assert stamp_of(tmp_path / "a") is None
+    (tmp_path / "a").write_bytes(b"one")
+    os.utime(tmp_path / "a", ns=(0, 5))
+    assert stamp_of(tmp_path / "a") == (3, 5)

@@ -14,6 +14,7 @@ from srn.inference.cores import usable_cores
 from srn.inference.face import Faces
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.boxes import PictureBoxes
+from srn.media.journal import stamp_of
 from srn.media.listing import PictureFile
 from srn.media.picture_count import stated_count, told_count
 from srn.media.pictures import decode_image, decoded_bytes, read_encoded
@@ -34,7 +35,7 @@ Finished = TypeVar("Finished")
 class Detection(NamedTuple):
     """The faces of a picture file, in pixels of `image` (H, W, 3) uint8 RGB; `left_out` more had a low confidence.
 
-    `pictures` says how many the file holds: it is the first of them.
+    `pictures` says how many the file holds: it is the first of them. `stamp` tells its content (`stamp_of`).
     """
 
     picture: PictureFile
@@ -42,6 +43,7 @@ class Detection(NamedTuple):
     faces: Faces
     left_out: int = 0
     pictures: int = 1
+    stamp: tuple[int, int] | None = None
 
 
 class Choice(NamedTuple):
@@ -113,14 +115,26 @@ def detect_pictures(
             pool.shutdown(cancel_futures=True)
 
 
+class _File(NamedTuple):
+    """A file that was read: its first picture takes `size` bytes, and it holds `held` of them."""
+
+    content: bytes
+    size: int
+    held: int
+    stamp: tuple[int, int] | None
+
+
 class _Next(NamedTuple):
-    """A picture that is being decoded to `size` bytes, of a file of `held`; `number` is its place in the list."""
+    """A picture that is being decoded, the first of its file; `number` is its place in the list."""
 
     number: int
     picture: PictureFile
-    size: int
+    file: _File
     image: Future[ImageArray]
-    held: int
+
+    @property
+    def size(self) -> int:
+        return self.file.size
 
 
 class _Stages(Generic[Finished]):
@@ -134,7 +148,7 @@ class _Stages(Generic[Finished]):
         finish: Callable[[Detection], Finished], memory: int, tell: Callable[[str], object],
     ) -> None:  # fmt: skip
         self._pool, self._files, self._finish, self._memory, self._tell = pool, files, finish, memory, tell
-        self._reading: deque[tuple[int, PictureFile, Future[tuple[bytes, int, int]]]] = deque()
+        self._reading: deque[tuple[int, PictureFile, Future[_File]]] = deque()
         self._decoding: deque[_Next] = deque()
         self._finishing: list[tuple[Detection, Future[Finished]] | DataError] = []
         self._used = self._of_batch = self._of_finishing = 0
@@ -165,20 +179,20 @@ class _Stages(Generic[Finished]):
                 break
             number, picture, read = self._reading[0]
             error = read.exception()
-            _, size, held = (b"", 0, 1) if error else read.result()
-            if self._used and self._used + size > self._memory:
+            had = _File(b"", 0, 1, None) if error else read.result()
+            if self._used and self._used + had.size > self._memory:
                 if self._decoding or not self._finishing:
                     break
                 self.settle()
                 continue
             self._reading.popleft()
-            self._used += size
+            self._used += had.size
             image: Future[ImageArray] = Future()
             if error is None:
-                image = self._pool.submit(decode_image, read.result()[0], picture.path)
+                image = self._pool.submit(decode_image, had.content, picture.path)
             else:
                 image.set_exception(error)
-            self._decoding.append(_Next(number, picture, size, image, held))
+            self._decoding.append(_Next(number, picture, had._replace(content=b""), image))
         return bool(self._decoding)
 
     def _decoded(self, one: _Next) -> Detection | DataError:
@@ -195,9 +209,9 @@ class _Stages(Generic[Finished]):
             return error
         except MemoryError as error:
             return DataError.at(path, "a picture that fits into memory", first_line(error))
-        if one.held > 1:
-            self._tell(told_count(one.held, path))
-        return Detection(one.picture, image, Faces(), pictures=one.held)
+        if one.file.held > 1:
+            self._tell(told_count(one.file.held, path))
+        return Detection(one.picture, image, Faces(), pictures=one.file.held, stamp=one.file.stamp)
 
     def detect(
         self, landmarker: FaceLandmarker, loaded: Sequence[Detection], choice: Choice
@@ -252,7 +266,7 @@ class _Stages(Generic[Finished]):
         return ready
 
 
-def _encoded(path: Path) -> tuple[bytes, int, int]:
-    """Return a file's content, the bytes that its first picture takes, and how many pictures it holds."""
+def _encoded(path: Path) -> _File:
+    stamp = stamp_of(path)  # before it is read: what changes later is another content
     content = read_encoded(path)
-    return content, decoded_bytes(content), stated_count(content)
+    return _File(content, decoded_bytes(content), stated_count(content), stamp)

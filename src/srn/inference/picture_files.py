@@ -26,7 +26,7 @@ from srn.files import (
 )
 from srn.inference.batch import Detection
 from srn.inference.drawing import draw_faces
-from srn.media.journal import Entry, Journal, journal_beside
+from srn.media.journal import Entry, Journal, journal_beside, stamp_of
 from srn.media.listing import OVERLAY_SUFFIX, PictureFile, point_files
 from srn.media.pictures import encode_image
 from srn.media.pts import write_pts
@@ -64,6 +64,7 @@ class Rendered(NamedTuple):
     overlay: bytes | None
     shapes: list[Float64Array]
     problem: str | None = None  # why there is no overlay
+    stamp: tuple[int, int] | None = None  # of the file (`stamp_of`)
 
 
 def render(found: Detection, *, overlay: Overlay) -> Rendered:
@@ -78,7 +79,7 @@ def render(found: Detection, *, overlay: Overlay) -> Rendered:
             drawn = encode_image(draw_faces(image, faces, ellipses=overlay == "ellipses"), ".jpg") + OVERLAY.end
         except SrnError as error:
             problem = f"{picture.path}: {error}"
-    return Rendered(picture, record, drawn, [face.landmarks for face in faces], problem)
+    return Rendered(picture, record, drawn, [face.landmarks for face in faces], problem, found.stamp)
 
 
 class Written(NamedTuple):
@@ -87,6 +88,7 @@ class Written(NamedTuple):
     picture: PictureFile
     record: Record
     problems: list[str]
+    stamp: tuple[int, int] | None = None
 
 
 class DetectionWriter:
@@ -103,6 +105,9 @@ class DetectionWriter:
             object of each picture as a line instead.
         inputs: further files that are read and may not be replaced.
         force: whether files of another kind may be replaced.
+
+    Attributes:
+        changed: pictures that the run which goes on had finished, and whose files have changed since.
 
     Raises:
         InputError: `kind` needs a folder, `.pts` files would go beside their pictures, or an output would destroy an
@@ -133,6 +138,7 @@ class DetectionWriter:
         self._whole = True  # whether every file of a picture could be written
         self.faces = self.left_out = 0
         self.problems: list[str] = []
+        self.changed: list[Path] = []
         if kind != "json" and self._out is None:
             raise InputError.at(f"--format {kind}", "--out DIR to write into", "none")
         if kind == "json" and not overlay and json_to is None:
@@ -210,9 +216,13 @@ class DetectionWriter:
             return None
         known = {str(picture.stem): picture for picture in self._pictures}
         finished: set[Path] = set()
-        for name, record, whole in self._journal.left:
+        latest = {entry.name: entry for entry in self._journal.left}  # a picture that had changed stands there twice
+        for name, record, whole, stamp in latest.values():
             picture = known.get(name)
             if whole and picture is not None and record.get("path") == str(picture.path):
+                if stamp is not None and stamp != stamp_of(picture.path):
+                    self.changed.append(picture.path)
+                    continue
                 self._count(picture, record)
                 finished.add(picture.stem)
         return finished
@@ -233,7 +243,7 @@ class DetectionWriter:
                 for name, shape in zip(point_files(picture, self._place), rendered.shapes, strict=False):
                     with noting(problems, picture.path):
                         write_pts(self._out / name, shape, signed=True)
-        return Written(picture, rendered.record, problems)
+        return Written(picture, rendered.record, problems, rendered.stamp)
 
     def finish(self, found: Detection) -> Written:
         """Render a detection and write its own files."""
@@ -246,7 +256,7 @@ class DetectionWriter:
             self.problems += one.problems
             self._whole &= not one.problems
             self._count(one.picture, one.record)
-            entries.append(Entry(str(one.picture.stem), one.record, not one.problems))
+            entries.append(Entry(str(one.picture.stem), one.record, not one.problems, one.stamp))
             with noting(self.problems):
                 self._write_line(one.record)
         if self._journal is not None and entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -140,6 +141,11 @@ class PictureBoxes:
         """Return the boxes of a picture; none if it is not listed."""
         key = self.key_of(picture)
         return [] if key is None else self._boxes[key]
+
+    def digest(self) -> str:
+        """Hash the pictures and boxes in 12 characters."""
+        rows = [[key, *(box.as_array().tolist() for box in several)] for key, several in self._boxes.items()]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:12]
 
     def unused(self, pictures: Iterable[Path]) -> list[str]:
         """Return the keys that are none of the pictures'."""

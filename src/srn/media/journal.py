@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +17,24 @@ _LONGEST = 200  # characters of a name in it
 
 
 class Entry(NamedTuple):
-    """A picture in the journal: its unique name in the run, its record, and whether all its files were written."""
+    """A picture in the journal: its unique name in the run, its record, and whether all its files were written.
+
+    `stamp` is that of its file (`stamp_of`) before it was read; None in journals of older versions.
+    """
 
     name: str
     record: Record
     whole: bool = True
+    stamp: tuple[int, int] | None = None
+
+
+def stamp_of(path: Path) -> tuple[int, int] | None:
+    """Return a file's size in bytes and the time of its last change in ns, by which another content is told."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def journal_beside(path: Path) -> Path:
@@ -104,11 +118,26 @@ _PARTS = {"box", "score", "landmarks", "visibility", "confidence"}  # of a face'
 def _entry(values: Any) -> Entry:
     """Read an entry; raise `ValueError` where it is none."""
     match values:
-        case [str(name), {"path": str(), "width": int(), "height": int(), "faces": list(faces)} as record, bool(whole)]:
-            if type(record.get("left_out", 0)) is int and all(
+        case [
+            str(name),
+            {"path": str(), "width": int(), "height": int(), "faces": list(faces)} as record,
+            bool(whole),
+            *stamp,
+        ]:
+            known = _stamp(stamp)
+            if all(type(record.get(name, 0)) is int for name in ("left_out", "pictures")) and all(
                 isinstance(f, dict) and f.keys() >= _PARTS for f in faces
             ):
-                return Entry(name, record, whole)
+                return Entry(name, record, whole, known)
+    raise ValueError("other values")
+
+
+def _stamp(values: list[Any]) -> tuple[int, int] | None:
+    match values:
+        case [] | [None]:
+            return None
+        case [[int(size), int(changed)]]:
+            return size, changed
     raise ValueError("other values")
 
 
