@@ -132,10 +132,16 @@ class Learner:
             head.local.bias.sub_(head.look.weight @ self.mean)
 
 
-def with_head(network: StructuralRelationNetwork, width: int) -> StructuralRelationNetwork:
-    """Return a network with a new visibility head; its points and expected errors are those of the given one."""
+def with_head(network: StructuralRelationNetwork, width: int, *, anew: bool = False) -> StructuralRelationNetwork:
+    """Return a network with a visibility head; its points and expected errors are those of the given one.
+
+    The head is new unless the network has one of this width, which goes on learning but where `anew` is true.
+    """
     config = dataclasses.replace(network.config, visibility_width=width)
-    return adapted(network, config).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    made = adapted(network, config)
+    if anew:
+        made.visibility_head = VisibilityHead(config)
+    return made.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def train(options: argparse.Namespace) -> None:
@@ -143,7 +149,7 @@ def train(options: argparse.Namespace) -> None:
     pack, flags = FacePack.load(options.pack), read_flags(options.flags)
     prepare(options)
     network, provenance = load_weights(find_weights(options.initial))
-    network = with_head(network, options.width)
+    network = with_head(network, options.width, anew=options.new_head)
     assert network.visibility_head is not None
     names = [str(name) for name in pack.names]
     flagged = [i for i, name in enumerate(names) if name in flags and flags[name].part == TRAINING]
@@ -183,6 +189,8 @@ def parser() -> argparse.ArgumentParser:
     made = head_parser(__doc__, epochs=6)
     made.add_argument("flags", type=Path, help="hand-made flags as JSON")
     made.add_argument("--width", type=int, default=48, help="width of the head (default: 48)")
+    made.add_argument("--new-head", action="store_true", help="begin anew where the network has a head of this width, "
+                      "such as the shipped one's, which knows the flags (default: go on with that)")  # fmt: skip
     made.add_argument("--repeats", type=int, default=9, help="crops of a flagged face (default: 9)")
     made.add_argument("--others", type=int, default=2000, help="faces without flags (default: 2000)")
     made.add_argument("--own", type=float, default=0.5, help="share of the drawn occluders that have the picture's own "

@@ -108,6 +108,12 @@ def test_a_head_learns_what_the_samples_tell(tmp_path: Path, pack: FacePack, mon
     )  # fmt: skip
     torch.manual_seed(0)
     network = with_head(StructuralRelationNetwork(config, np.zeros((68, 2))).eval(), 8)
+    assert network.visibility_head is not None
+    weight = network.visibility_head.weight
+    for anew in (False, True):
+        again = with_head(network, 8, anew=anew).visibility_head
+        assert again is not None
+        assert torch.equal(again.weight, weight) is not anew
     flags = stacked(read_flags(written(tmp_path, FACES)), [str(name) for name in pack.names])
     read = read_crops(network, pack, flags, CLEAN, 12, seed=0, uncovered=0.5)
     assert read.samples.shape == (12, 68, 50)
