@@ -351,12 +351,14 @@ def test_ctrl_c_while_the_libraries_load_and_after_the_work(moment: str) -> None
     assert done.stdout.startswith("srn ") == (moment == "the end")
 
 
-def test_c_libraries_print_nothing_between_the_lines() -> None:
+def test_libraries_print_nothing_between_the_lines() -> None:
+    """Neither those in C nor Matplotlib, of a home into which it may not write."""
     program = (
-        "import os, sys\n"
+        "import logging, os, sys\n"
         "from srn.cli.command import quiet_libraries\n"
         "with quiet_libraries():\n"
         "    os.write(2, b'Corrupt JPEG data')\n"
+        "    logging.getLogger('matplotlib').warning('mkdir -p failed')\n"
         "    print('ours', file=sys.stderr)\n"
         "os.write(2, b'after')\n"
     )

@@ -78,6 +78,8 @@ _ENGINE = tuple(
 def quiet_libraries(*, computes: bool = True) -> Iterator[None]:
     """Keep what C libraries print on standard error (libjpeg, libpng) off the terminal, but not what Python prints.
 
+    Nor does Matplotlib tell there that it may not write into the user's home.
+
     At every moment `sys.stderr` leads to the terminal, so that an interruption is told whenever it comes.
     """
     stream = sys.stderr
@@ -90,11 +92,14 @@ def quiet_libraries(*, computes: bool = True) -> Iterator[None]:
         return
     stream.flush()
     if computes:
+        import logging
+
         import numpy  # where it is used: the help of `srn` does without
 
         # Without memory for its buffer, OpenBLAS ends the process with a line of its own: it gets it while that is
         # heard.
         numpy.linalg.solve(numpy.eye(2), numpy.ones(2))
+        logging.getLogger("matplotlib").setLevel(logging.ERROR)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     kept = os.fdopen(os.dup(2), "w", buffering=1, encoding=stream.encoding, errors=stream.errors)
     sys.stderr = kept
