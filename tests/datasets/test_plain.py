@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from srn.datasets.catalogue import open_faces
+from srn.datasets.coco import read_coco
 from srn.datasets.plain import read_plain, read_table, split_of
 from srn.datasets.report import ReadingReport
 from srn.errors import DataError
@@ -19,6 +22,7 @@ from srn.face.scheme import COFW_29, IBUG_68, WFLW_98
 from srn.media.pictures import encode_image, write_image
 from srn.media.pts import write_pts
 
+Form = Literal["NFC", "NFD"]
 Shape = npt.NDArray[np.float64]
 PIXELS = np.zeros((8, 8, 3), np.uint8)
 
@@ -188,6 +192,23 @@ def test_names_that_lead_out_of_the_folder(tmp_path: Path, face: Shape, name: st
     else:
         assert samples == []
         assert report.problems[0].startswith(f"{tmp_path / 'in' / 't.csv'}: line 2: expected a name inside the dataset")
+
+
+@pytest.mark.parametrize("name", [r"in\é.png", "in/é.png"])
+@pytest.mark.parametrize(("listed", "stored"), [("NFC", "NFC"), ("NFC", "NFD"), ("NFD", "NFC")])
+def test_names_of_other_systems(tmp_path: Path, face: Shape, name: str, listed: Form, stored: Form) -> None:
+    """Separators of Windows; accents as macOS or as all others write them. In tables and COCO files."""
+    name, picture = unicodedata.normalize(listed, name), tmp_path / "in" / unicodedata.normalize(stored, "é.png")
+    write_image(picture, PIXELS)
+    rows = table_of(face * 9)
+    (tmp_path / "t.csv").write_text("\n".join(",".join(row) for row in [rows[0], [name, *rows[1][1:]]]))
+    points = [value for x, y in (face * 9).tolist() for value in (x, y, 2)]
+    content = {"images": [{"id": 1, "file_name": name}], "annotations": [{"image_id": 1, "keypoints": points}]}
+    (tmp_path / "c.json").write_text(json.dumps(content))
+    report = ReadingReport()
+    found = read_table(tmp_path / "t.csv", IBUG_68, report) + read_coco(tmp_path / "c.json", IBUG_68, report)
+    assert report.problems == []
+    assert [sample.path for sample in found] == [picture, picture]
 
 
 def test_a_table_that_lacks_a_column(tmp_path: Path) -> None:

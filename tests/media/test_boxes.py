@@ -151,6 +151,19 @@ def test_accents_are_the_same_composed_and_decomposed(forms: Any) -> None:
     assert PictureBoxes({key[-6:].lstrip("/"): [Box(0, 0, 1, 1)]})[Path("in", picture)] == [Box(0, 0, 1, 1)]
 
 
+def test_two_pictures_whose_names_look_the_same_have_their_own_boxes() -> None:
+    one, other = (unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD"))
+    boxes = PictureBoxes({one: [Box(0, 0, 1, 1)], other: [Box(0, 0, 2, 2)]})
+    assert (boxes[Path(one)], boxes[Path(other)]) == ([Box(0, 0, 1, 1)], [Box(0, 0, 2, 2)])
+    assert boxes.unused([Path(one), Path(other)]) == []
+
+
+def test_paths_of_windows() -> None:
+    boxes = PictureBoxes({"in\\a.jpg": [Box(0, 0, 1, 1)], "C:\\b.jpg": [Box(0, 0, 2, 2)]})
+    assert boxes[Path("in/a.jpg")] == boxes[Path("in\\a.jpg")] == [Box(0, 0, 1, 1)]
+    assert boxes.unused([Path("in/a.jpg"), Path("b.jpg")]) == ["C:\\b.jpg"]
+
+
 def test_keys_that_are_no_picture_are_known() -> None:
     boxes = PictureBoxes({"a.jpg": [], "b.jpg": [Box(0, 0, 1, 1)], "in/c.jpg": []})
     assert boxes.unused([Path("in/a.jpg"), Path("c.jpg")]) == ["b.jpg", "in/c.jpg"]

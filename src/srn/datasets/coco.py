@@ -21,6 +21,7 @@ from srn.datasets.sample import Sample
 from srn.errors import DataError
 from srn.face.scheme import LandmarkScheme
 from srn.media.limits import read_limited
+from srn.media.listing import existing
 
 OCCLUDED, ABSENT = 1, 0
 
@@ -86,7 +87,8 @@ def read_coco(
             name = _inside(names[annotation["image_id"]], places, where)
             points = _points(annotation, scheme, where)
             landmarks = check_landmarks(points[:, :2] - first_pixel, where, scheme)
-            picture = check_picture(next((p / name for p in places if (p / name).exists()), places[0] / name))
+            found = [existing(place, name) for place in places]
+            picture = check_picture(next((file for file in found if file.exists()), places[0] / name))
             part = subset(name) if callable(subset) else subset or path.stem
             corner = annotation.get("bbox") if boxes else None
             box = None if corner is None else read_corner_box(corner, f"{where}: bbox", first_pixel, report)

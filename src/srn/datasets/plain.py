@@ -20,7 +20,7 @@ from srn.errors import DataError
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
 from srn.files import opened_text, real_path
 from srn.media.limits import check_file, read_limited
-from srn.media.listing import is_shadow
+from srn.media.listing import existing, is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
 from srn.media.tables import check_length, check_names
@@ -121,7 +121,7 @@ def _read_row(row: dict[str, str], header: list[str], where: str, file: Path, sc
         landmarks = np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(scheme.n_points)])
         hidden = np.array([float(row[name]) > 0.5 for name in flags]) if set(flags) <= set(header) else None
     check_landmarks(landmarks, where, scheme)
-    picture = check_picture(file.parent / check_inside(row["picture"], where))
+    picture = check_picture(existing(file.parent, check_inside(row["picture"], where)))
     subset = check_inside(row.get("subset") or file.stem, where)
     return Sample(picture, landmarks, scheme, subset, occluded=hidden)
 

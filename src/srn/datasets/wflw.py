@@ -14,6 +14,7 @@ from srn.face.geometry import Box
 from srn.face.scheme import WFLW_98, LandmarkScheme
 from srn.files import opened_text
 from srn.media.limits import check_file
+from srn.media.listing import existing
 
 ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 """The six flags, in the order of the lists."""
@@ -54,7 +55,7 @@ def _read_face(
         if len(words) != numbers + 1 or not np.isin(flags, (0, 1)).all():
             raise ValueError(f"{len(words)} words, flags {' '.join(words[coordinates + 4 : numbers])}")
     landmarks = check_landmarks(values[:coordinates].reshape(scheme.n_points, 2), where, scheme)
-    picture = check_picture(images / check_inside(words[-1].strip(), where))
+    picture = check_picture(existing(images, check_inside(words[-1].strip(), where)))
     box = None
     try:
         box = Box(*values[coordinates : coordinates + 4].tolist())

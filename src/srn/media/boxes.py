@@ -122,7 +122,8 @@ def _box(where: str, picture: str, values: Sequence[object]) -> Box:
 class PictureBoxes:
     """The boxes of a file by picture.
 
-    A key is a path, however it is written (`./a.jpg`, absolute, composed or decomposed accents), or a bare file name.
+    A key is a path, however it is written (`./a.jpg`, absolute, composed or decomposed accents, on Windows), or a bare
+    file name. Where two keys differ in nothing else, each has the picture of its very name.
 
     Args:
         boxes: as `read_boxes` gives them.
@@ -130,12 +131,15 @@ class PictureBoxes:
 
     def __init__(self, boxes: Mapping[str, Sequence[Box]]) -> None:
         self._boxes = boxes
-        self._paths = {_normal(key): key for key in boxes}
+        self._exact = {os.path.abspath(key): key for key in boxes}
+        slashed = {_normal(key.replace("\\", "/")): key for key in boxes}
+        self._paths = slashed | {_normal(key): key for key in boxes}
         self._names = {_composed(Path(key).name): key for key in boxes if Path(key).parent == Path()}
 
     def key_of(self, picture: Path) -> str | None:
         """Return the key of a picture, by its path, then by its file name; None if it is not listed."""
-        return self._paths.get(_normal(picture)) or self._names.get(_composed(picture.name))
+        exact, path = self._exact.get(os.path.abspath(picture)), self._paths.get(_normal(picture))
+        return exact or path or self._names.get(_composed(picture.name))
 
     def __getitem__(self, picture: Path) -> Sequence[Box]:
         """Return the boxes of a picture; none if it is not listed."""

@@ -88,6 +88,16 @@ def pictures_in(paths: Iterable[Path], *, every: bool = False, drawn: Path | Non
     return listing
 
 
+def existing(folder: Path, name: str) -> Path:
+    """Return the file of a name in a list beside it, as it is there; `folder / name` where there is none.
+
+    Lists of other systems have other separators, and accents composed or decomposed.
+    """
+    slashed = name.replace("\\", "/")
+    forms = [name, slashed, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD"))]
+    return next((folder / form for form in forms if os.path.lexists(folder / form)), folder / name)
+
+
 def same_file(path: Path) -> str:
     """Return a text that is the same for names of which Windows and macOS make one file: `A.jpg` and `a.jpg`."""
     return unicodedata.normalize("NFC", str(path)).casefold()
