@@ -78,6 +78,20 @@ def clip(tmp_path: Path) -> Path:
     return grey_video(tmp_path / "clip.mp4", 12)
 
 
+def annex_b(path: Path) -> bytes:
+    """The H.264 stream of a video without its container."""
+    import av
+
+    out = path.with_suffix(".h264")
+    with av.open(str(path)) as video, av.open(str(out), "w", format="h264") as bare:
+        stream = bare.add_stream_from_template(video.streams.video[0])
+        for packet in video.demux(video.streams.video[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                bare.mux(packet)
+    return out.read_bytes()
+
+
 def test_lines_and_video(srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path, face: Shape) -> None:
     ran = srn("track", clip, "--out", tmp_path / "o" / "drawn.mp4", "--json", tmp_path / "o" / "points.jsonl")
     assert (ran.code, ran.out) == (0, "")
@@ -106,6 +120,18 @@ def test_faces_that_were_seen_for_a_moment_are_told(
 
     monkeypatch.setattr(ScriptedTracker, "update", update)
     assert srn("track", clip).err == "0 faces in 12 frames; 12 seen in fewer than 5 frames\n"
+
+
+def test_frames_of_several_sizes_are_told(srn: Run, scripted: dict[str, Any], clip: Path, tmp_path: Path) -> None:
+    """Recordings that were joined, calls whose picture changes its size."""
+    pytest.importorskip("av")
+    other = grey_video(tmp_path / "other.mp4", 3, size=(120, 160))
+    joined = tmp_path / "joined.h264"
+    joined.write_bytes(b"".join(annex_b(path) for path in (clip, other)))
+    ran = srn("track", joined, "--json", tmp_path / "a.jsonl")
+    sizes = "frames of 2 sizes (160 x 120, 120 x 160): points are pixels of their own frame"
+    assert ran.err.splitlines() == ["1 face in 15 frames", sizes]
+    assert [line.get("width") for line in read_lines(tmp_path / "a.jsonl")] == [None] * 12 + [120] * 3
 
 
 def test_without_files_the_lines_go_to_the_standard_output(srn: Run, scripted: dict[str, Any], clip: Path) -> None:

@@ -21,6 +21,8 @@ from srn.inference.video import TrackedVideo, track_video
 from srn.media.video_reading import TimedFrame, open_video
 from srn.media.video_writing import VideoWriter
 
+SIZES = {(64, 96): None}
+
 
 class Video:
     """Ten frames, then perhaps an error."""
@@ -58,9 +60,9 @@ def tracker(face: npt.NDArray[np.float64]) -> Any:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (None, TrackedVideo(10, Counter({1: 4, 2: 6}))),
-        (KeyboardInterrupt(), TrackedVideo(10, Counter({1: 4, 2: 6}), interrupted=True)),
-        (DataError("cut off"), TrackedVideo(10, Counter({1: 4, 2: 6}), problem="cut off")),
+        (None, TrackedVideo(10, Counter({1: 4, 2: 6}), sizes=SIZES)),
+        (KeyboardInterrupt(), TrackedVideo(10, Counter({1: 4, 2: 6}), interrupted=True, sizes=SIZES)),
+        (DataError("cut off"), TrackedVideo(10, Counter({1: 4, 2: 6}), problem="cut off", sizes=SIZES)),
     ],
     ids=["whole", "interrupted", "broken"],
 )
@@ -77,8 +79,21 @@ def test_the_outcome(tracker: Any, error: BaseException | None, expected: Tracke
 
 
 def test_a_limit_ends_the_video(tracker: Any) -> None:
-    assert track_video(Video(), tracker, limit=3) == TrackedVideo(3, Counter({1: 3}))
+    assert track_video(Video(), tracker, limit=3) == TrackedVideo(3, Counter({1: 3}), sizes=SIZES)
     assert tracker.frames == 3
+
+
+def test_frames_of_another_size_say_theirs(tracker: Any) -> None:
+    """Their points are pixels of another frame than the first."""
+
+    class Changing(Video):
+        def __iter__(self) -> Iterator[TimedFrame]:
+            for k, size in enumerate([(64, 96), (96, 64), (64, 96)]):
+                yield TimedFrame(k, k / 10, np.full((*size, 3), 90, np.uint8))
+
+    records: list[Any] = []
+    assert list(track_video(Changing(), tracker, write_record=records.append).sizes) == [(64, 96), (96, 64)]
+    assert [(one.get("width"), one.get("height")) for one in records] == [(None, None), (64, 96), (None, None)]
 
 
 def test_the_frames_are_written_with_their_faces_drawn(tracker: Any, tmp_path: Path) -> None:

@@ -161,6 +161,11 @@ def _report(
     if done.frames_seen and not done.people:  # nor is that nobody: a frame every minute holds each for one of them
         counts += f"; {len(done.frames_seen)} seen in fewer than {LEAST_FRAMES_SEEN} frames"
     options.say(counts, options.messages)
+    if len(done.sizes) > 1:
+        sizes = ", ".join(f"{width} x {height}" for height, width in list(done.sizes)[:5])
+        options.say(
+            f"frames of {len(done.sizes)} sizes ({sizes}): points are pixels of their own frame", options.messages
+        )
     if writer is not None and writer.sound_lost:
         options.say(f"{writer.path}: without sound: {writer.sound_lost}", options.messages)
     for sender in senders:

@@ -29,6 +29,7 @@ class TrackedVideo:
     frames_seen: Counter[int] = field(default_factory=Counter)  # by track number, without predicted faces
     problem: str | None = None  # why the video ended early
     interrupted: bool = False  # by Ctrl-C
+    sizes: dict[tuple[int, int], None] = field(default_factory=dict)  # (height, width) of frames, in their order
 
     @property
     def people(self) -> int:
@@ -60,7 +61,11 @@ def track_video(
         with _Drawing(painter or TrackPainter(), writer) as drawing:
             for frame in reader:
                 faces = tracker.update(frame.image, frame.time_s)
-                write_record(frame_record(frame.number, frame.time_s, [face.to_dict() for face in faces]))
+                size = frame.image.shape[:2]
+                done.sizes.setdefault(size)
+                is_first = size == next(iter(done.sizes))
+                records = [face.to_dict() for face in faces]
+                write_record(frame_record(frame.number, frame.time_s, records, None if is_first else size))
                 drawing.take(frame, faces)
                 done.frames += 1
                 done.frames_seen.update(f.track_id for f in faces if f.track_id is not None and f.state == "seen")

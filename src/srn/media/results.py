@@ -27,8 +27,12 @@ def picture_record(path: Path, size: tuple[int, int], faces: Sequence[Record], *
     return record | {"pictures": pictures} if pictures > 1 else record
 
 
-def frame_record(number: int, time_s: float, faces: Sequence[Record]) -> dict[str, Any]:
-    return {"frame": number, "time_s": round(time_s, 6), "faces": list(faces)}
+def frame_record(
+    number: int, time_s: float, faces: Sequence[Record], size: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Make the record of a frame; its `size` (height, width) is said where it is given."""
+    record = {"frame": number, "time_s": round(time_s, 6), "faces": list(faces)}
+    return record if size is None else record | {"width": size[1], "height": size[0]}
 
 
 def write_pictures_json(target: Path | TextIO, lines: Iterable[str], *, partial: bool = False) -> None:
