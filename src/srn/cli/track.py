@@ -163,9 +163,8 @@ def _report(
     options.say(counts, options.messages)
     if len(done.sizes) > 1:
         sizes = ", ".join(f"{width} x {height}" for height, width in list(done.sizes)[:5])
-        options.say(
-            f"frames of {len(done.sizes)} sizes ({sizes}): points are pixels of their own frame", options.messages
-        )
+        line = f"frames of {len(done.sizes)} sizes ({sizes}): points are pixels of their own frame"
+        options.say(line if writer is None else f"{line}, {writer.path} has the first size", options.messages)
     if writer is not None and writer.sound_lost:
         options.say(f"{writer.path}: without sound: {writer.sound_lost}", options.messages)
     for sender in senders:
