@@ -138,8 +138,9 @@ def test_a_value_wins_that_is_surely_and_clearly_better() -> None:
         row(-0.05, -0.06, -0.04, other=3.0),
         {"changes": {"nothing": 1.0}, "criterion": None, "difference": None},
     ]
-    assert not choose_tracker.winners(rows[:4])
-    assert choose_tracker.winners(rows[:1] + rows[4:]) == [
+    assert [choose_tracker.beats(one, rows[0]) for one in rows[1:]] == [False] * 3 + [True] * 3 + [False]
+    assert choose_tracker.to_repeat(rows[:4]) == [{"slight": 1.0}, {"unsure": 1.0}]
+    assert choose_tracker.to_repeat(rows[:1] + rows[4:]) == [
         {"other": 3.0}, {"better": 1.0}, {"other": 3.0, "better": 1.0},
     ]  # fmt: skip
 
