@@ -187,4 +187,6 @@ def test_a_resumed_run_keeps_its_recipe(tmp_path: Path) -> None:
         agent_config(tmp_path)
     with pytest.raises(InputError, match="--set: expected a new run"):
         agent_config(tmp_path, resume=True, changes=["lanes=8"])
-    assert agent_config(tmp_path, resume=True, changes=["lanes=4"]) == new
+    assert agent_config(tmp_path, resume=True, changes=["lanes=4"], seed=3) == new
+    with pytest.raises(InputError, match="--seed: expected 3, that of the run that is resumed, found 0"):
+        agent_config(tmp_path, resume=True, seed=0)

@@ -14,7 +14,6 @@ from srn.errors import InputError, MissingDependencyError
 
 app = typer.Typer(help="Hard occluded faces, by reinforcement learning.", no_args_is_help=True)
 
-Seed = Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")]
 Device = Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")]
 
 
@@ -33,7 +32,7 @@ def train(
     ] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames of a clip; short clips show more faces.")] = 8,
     clips: Annotated[int | None, typer.Option(min=1, help="Number of clips; one for each face if left out.")] = None,
-    seed: Seed = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same result; 0 if left out.")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option(
@@ -90,7 +89,7 @@ def synthesize(
     ] = None,
     clips: Annotated[int | None, typer.Option(min=1, help="Number of clips; all if left out.")] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 24,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same result.")] = 0,
     device: Device = "auto",
     old_data: options.OldData = None,
 ) -> None:

@@ -46,7 +46,9 @@ def train(
     data: options.Faces = None,
     preset: Preset = None,
     faces: Count = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, order and augmentation.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of weights, order and augmentation; 0 if left out.")
+    ] = None,
     set_: Changes = None,
     initial: Initial = None,
     clips: Clips = False,

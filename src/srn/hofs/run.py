@@ -27,7 +27,7 @@ from srn.hofs.world import OcclusionWorld
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
 from srn.settings import with_settings
-from srn.training.runs import CONFIG_FILE, Run, RunLog, choose_device, continues, open_run, part
+from srn.training.runs import CONFIG_FILE, Run, RunLog, check_seed, choose_device, continues, open_run, part
 
 AGENT_FILE = "agent.safetensors"
 LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")
@@ -38,7 +38,7 @@ def agent_config(
     *,
     resume: bool = False,
     transitions: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     changes: Sequence[str] = (),
 ) -> AgentConfig:
     """Choose the recipe of a run: that of the folder's run to resume, or a new one with `changes` (`with_settings`).
@@ -50,8 +50,9 @@ def agent_config(
         config = AgentConfig.load(Path(out) / CONFIG_FILE)
         if with_settings(config, changes) != config:
             raise InputError.at("--set", "a new run", "one that is resumed, with the recipe in its folder")
+        check_seed(seed, config.seed)
     else:
-        config = with_settings(AgentConfig(seed=seed), changes)
+        config = with_settings(AgentConfig(seed=seed or 0), changes)
     return config if transitions is None else dataclasses.replace(config, transitions=transitions)
 
 

@@ -124,6 +124,12 @@ class CsvLog:
             csv.writer(file, lineterminator=self._line_end).writerow([row[name] for name in self.fields])
 
 
+def check_seed(given: int | None, kept: int) -> None:
+    """Raise `InputError` where another seed is given for a run that is resumed than the one that it keeps."""
+    if given not in (None, kept):
+        raise InputError.at("--seed", f"{kept}, that of the run that is resumed", str(given))
+
+
 class RunLog:
     """The log of a run: a row of `log.csv` at a time, TensorBoard beside it, and progress on the console.
 

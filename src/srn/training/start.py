@@ -16,7 +16,7 @@ from srn.model.export import load_weights
 from srn.settings import with_settings
 from srn.training.config import TrainConfig, tracker_config, train_config
 from srn.training.loop import Occluder, train
-from srn.training.runs import CONFIG_FILE, continues, hold_run
+from srn.training.runs import CONFIG_FILE, check_seed, continues, hold_run
 
 HARD_SHARE = 0.5
 """Share of the single faces that an occluder gets, if the recipe is not changed."""
@@ -65,7 +65,7 @@ def start_run(
     clips: bool = False,
     initial: str | os.PathLike[str] | None = None,
     count: int | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     changes: Sequence[str] = (),
     occluder: KeptOccluder | None = None,
     resume: bool = False,
@@ -80,7 +80,7 @@ def start_run(
         clips: make a tracker of the initial network by training on clips.
         initial: weights to start from; with `clips` the shipped ones if None.
         count: training faces to see in all; the recipe's if None. A resumed run can be made longer or shorter by it.
-        seed: of weights, order and augmentation.
+        seed: of weights, order and augmentation; 0 if None. A run that is resumed keeps its own.
         occluder: occludes a share of the faces.
         resume: continue the run in the folder, by its recipe.
         options: `schedule`, `console` and `provenance` of `srn.training.loop.train`, which returns the weights' path.
@@ -98,11 +98,12 @@ def start_run(
         config = TrainConfig.load(folder / CONFIG_FILE)
         if with_settings(config, changes) != config:  # the very command of the beginning is no mistake
             raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
+        check_seed(seed, config.seed)
         config = dataclasses.replace(config, **values)
     else:
         tracked = network.config if clips and network is not None else None
         occluded = occluder is not None
-        config = recipe(preset=preset, tracked=tracked, changes=changes, occluded=occluded, seed=seed, **values)
+        config = recipe(preset=preset, tracked=tracked, changes=changes, occluded=occluded, seed=seed or 0, **values)
     pack = faces()
     continues(folder, resume, options.get("console"))  # says so where it does not, once nothing else is wrong
     if not resumed:
