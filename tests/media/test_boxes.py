@@ -151,6 +151,22 @@ def test_accents_are_the_same_composed_and_decomposed(forms: Any) -> None:
     assert PictureBoxes({key[-6:].lstrip("/"): [Box(0, 0, 1, 1)]})[Path("in", picture)] == [Box(0, 0, 1, 1)]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a.jpg": [[1, 2, 3, 4]]}',
+        '\n{\n "a.jpg": [[1, 2, 3, 4]]}\n',
+        '{"images":[{"path":"a.jpg","width":9,"height":9,"faces":[{"box":[1,2,3,4]}]}]}',
+        '{"path":"a.jpg","faces":[{"box":[1,2,3,4]}]}\n{"path":"b.jpg","faces":[]}\n',
+        "a.jpg,1,2,3,4\n",
+    ],
+)
+def test_a_file_without_a_suffix_is_what_its_text_is(tmp_path: Path, text: str) -> None:
+    """A pipe has none: `--boxes <(command)`."""
+    (tmp_path / "63").write_text(text)
+    assert read_boxes(tmp_path / "63")["a.jpg"] == [Box(1, 2, 3, 4)]
+
+
 def test_two_pictures_whose_names_look_the_same_have_their_own_boxes() -> None:
     one, other = (unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD"))
     boxes = PictureBoxes({one: [Box(0, 0, 1, 1)], other: [Box(0, 0, 2, 2)]})

@@ -79,7 +79,16 @@ def _csv_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
             yield f"{path}: line {number}", row[0], row[1:]
 
 
-_ROWS = {".json": _json_rows, ".jsonl": _jsonl_rows}
+_ROWS = {".json": _json_rows, ".jsonl": _jsonl_rows, ".csv": _csv_rows}
+
+
+def _format(path: str | os.PathLike[str], text: str) -> str:
+    """Return the suffix of a format: the file's own, or what its text is, since a pipe has no suffix."""
+    suffix = Path(path).suffix.lower()
+    if suffix in _ROWS or not text.lstrip().startswith("{"):
+        return suffix if suffix in _ROWS else ".csv"
+    first = text.lstrip().partition("\n")[0]
+    return ".jsonl" if first.startswith('{"path":') else ".json"
 
 
 def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
@@ -88,7 +97,8 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
     Args:
         path: a `.json` file contains `{"picture.jpg": [[x0, y0, x1, y1], ...]}`, where a single box needs no list
             around it and an empty list says that the picture has no face. Files of `srn detect --json` (`.json`,
-            `.jsonl`) are read as well. Any other file is CSV with lines `picture.jpg,x0,y0,x1,y1`.
+            `.jsonl`) are read as well. Any other file, such as a pipe, is one of those where its text begins with a
+            brace, and else CSV with lines `picture.jpg,x0,y0,x1,y1`.
 
     Raises:
         DataError: the file is missing or broken; the message names the line.
@@ -101,7 +111,7 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
     # Spreadsheets write a byte order mark; names that are not UTF-8 keep their bytes.
     text = content.decode("utf-8-sig", "surrogateescape")
     boxes: dict[str, list[Box]] = {}
-    for where, picture, values in _ROWS.get(Path(path).suffix.lower(), _csv_rows)(text, path):
+    for where, picture, values in _ROWS[_format(path, text)](text, path):
         of_picture = boxes.setdefault(picture, [])
         if values is not None:
             of_picture.append(_box(where, picture, values))
