@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from srn.errors import DataError
-from srn.media.picture_count import MOST_PARTS, stated_count, told_count
+from srn.media.picture_count import MOST_PARTS, is_still, stated_count, told_count
 from srn.media.picture_header import stated_size
 from srn.media.pictures import encode_image, read_image
 from srn.media.video_reading import PyAvReader, open_video
@@ -125,3 +125,16 @@ def test_an_animated_webp_is_no_video_that_can_be_read(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "b.webp"), np.zeros((20, 30, 3), np.uint8))
     with pytest.raises(DataError, match="found a picture: see srn detect"):
         open_video(tmp_path / "b.webp")
+
+
+def test_a_still_of_a_format_that_is_stored_as_a_video_is_a_picture(tmp_path: Path) -> None:
+    """A telephone's HEIC is stored in tiles, of which the first was taken for the frame of a video."""
+    single, several = (animation(tmp_path / f"{count}.avif", count).read_bytes() for count in (1, 3))
+    (tmp_path / "a.heic").write_bytes(single.replace(b"avif", b"heic"))
+    for path in (tmp_path / "1.avif", tmp_path / "a.heic"):
+        with pytest.raises(DataError, match="found a picture: see srn detect"):
+            open_video(path)
+    assert [is_still(content[:400]) for content in (single, several, b"\0\0\0\x14ftypisom", b"")] == [
+        True,
+        *[False] * 3,
+    ]

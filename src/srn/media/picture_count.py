@@ -13,7 +13,8 @@ MOST_PARTS = 100_000
 
 _SUB_BLOCKS = re.compile(rb"(?:\xff[\s\S]{255})*+")  # of a GIF: the longest ones, at once
 _REDUCED_OR_MASK = 0b101  # bits of TIFF's NewSubfileType: a thumbnail, or a mask of another page
-_SEQUENCES = b"avis", b"msf1", b"hevc", b"hevx"  # brands of AVIF and HEIC that hold more than single pictures
+_STILLS = frozenset({b"avif", b"mif1", b"heic", b"heix", b"heim", b"heis"})  # brands of AVIF and HEIC
+_SEQUENCES = frozenset({b"avis", b"msf1", b"hevc", b"hevx"})  # of those that hold more than single pictures
 
 
 def stated_count(content: bytes) -> int:
@@ -113,10 +114,21 @@ def _tiff(content: bytes) -> Iterator[int]:
 
 def _boxes(content: bytes) -> Iterator[int]:
     """The samples of the longest track: an animation may have one for its opacity as well."""
-    brands = content[8 : min(struct.unpack_from(">I", content)[0], 4096)]
-    if any(brands[place : place + 4] in _SEQUENCES for place in range(0, len(brands), 4)):
+    if _SEQUENCES & _brands(content):
         marks = itertools.islice(re.finditer(rb"stsz", content), MOST_PARTS)
         yield max((struct.unpack_from(">I", content, mark.end() + 8)[0] for mark in marks), default=0)
+
+
+def _brands(content: bytes) -> frozenset[bytes]:
+    """Return the brands of a file of boxes, the major one and those with which it is compatible."""
+    named = content[8 : min(struct.unpack_from(">I", content)[0], 400)]
+    return frozenset(named[place : place + 4] for place in range(0, len(named), 4))
+
+
+def is_still(content: bytes) -> bool:
+    """Whether a file of boxes, or its first 400 bytes, is an AVIF or HEIC picture without an animation."""
+    found = _brands(content) if content[4:8] == b"ftyp" else frozenset()
+    return content[8:12] in _STILLS and not found & _SEQUENCES
 
 
 _FORMATS = (

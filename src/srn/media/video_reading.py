@@ -18,6 +18,7 @@ from srn.errors import DataError, MissingDependencyError
 from srn.face.geometry import ImageArray
 from srn.media import ffmpeg
 from srn.media.limits import check_pixels
+from srn.media.picture_count import is_still
 from srn.media.pictures import IMAGE_SUFFIXES, opaque_rgb
 
 if TYPE_CHECKING:
@@ -94,16 +95,22 @@ def open_video(source: str | os.PathLike[str] | int, *, live: bool = False) -> V
         found = "a folder" if path.is_dir() else "a device" if path.exists() else "no such file"
         raise DataError.at(path, "a video file", found)
     with DataError.reading(path, "a video file"):
-        is_video = ffmpeg.is_container(path)
+        is_video = ffmpeg.is_container(path) and not is_still(_head(path))
     if not is_video:
         raise DataError.at(path, "a video that FFmpeg can read (MP4, Matroska, AVI, ...)", _other_kind(path))
     return PyAvReader(path) if ffmpeg.find_pyav() is not None else OpenCvReader(path)
 
 
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(400)
+
+
 def _other_kind(path: Path) -> str:
     """Say what a file is that is no video."""
-    with path.open("rb") as file:
-        head = file.read(21)
+    head = _head(path)
+    if is_still(head):
+        return "a picture: see srn detect"
     if head[:4] == b"RIFF" and head[12:16] == b"VP8X" and head[20] & 2:
         return "an animated WebP, which FFmpeg does not read: save it as a GIF or a video"
     return "a picture: see srn detect" if path.suffix.lower() in IMAGE_SUFFIXES else "another kind of file"
