@@ -88,10 +88,10 @@ def test_point_files_avoid_the_names_of_other_pictures() -> None:
 
 
 def test_every_format_that_can_be_read_is_listed(tmp_path: Path) -> None:
-    names = ["a.jpg", "b.AVIF", "c.gif", "d.jfif", "e.JPE", "f.heic", "g.pnm"]
-    listing = pictures_in([made(tmp_path, *names, "h.CR2", "i.psd", "notes.txt")])
+    names = ["a.jpg", "b.AVIF", "c.gif", "d.jfif", "e.JPE", "f.heic", "g.pnm", "h.MPO", "i.apng"]
+    listing = pictures_in([made(tmp_path, *names, "j.CR2", "k.psd", "notes.txt")])
     assert [picture.path.name for picture in listing.pictures] == names
-    assert [path.name for path in listing.unread] == ["h.CR2", "i.psd"]
+    assert [path.name for path in listing.unread] == ["j.CR2", "k.psd"]
     assert [path.name for path in listing.others] == ["notes.txt"]
 
 

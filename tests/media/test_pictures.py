@@ -267,9 +267,9 @@ def test_a_format_that_cannot_be_written() -> None:
         encode_image(np.zeros((4, 4, 3), np.uint8), ".xyz")
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".avif", ".jpe", ".jfif", ".pnm"])
+@pytest.mark.parametrize("suffix", [".gif", ".avif", ".jpe", ".jfif", ".pnm", ".mpo", ".apng"])
 def test_further_suffixes_of_pictures(tmp_path: Path, noise: Picture, suffix: str) -> None:
-    encoded = {".jpe": ".jpg", ".jfif": ".jpg", ".pnm": ".ppm"}.get(suffix, suffix)
+    encoded = {".jpe": ".jpg", ".jfif": ".jpg", ".mpo": ".jpg", ".pnm": ".ppm", ".apng": ".png"}.get(suffix, suffix)
     path = tmp_path / f"a{suffix}"
     try:
         path.write_bytes(encode_image(noise[..., :3], encoded))

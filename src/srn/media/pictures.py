@@ -21,7 +21,7 @@ from srn.media.picture_header import stated_size, stated_white, transparent_grey
 IMAGE_SUFFIXES = frozenset(
     {
         ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".webp", ".gif", ".avif", ".heic", ".heif",
-        ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".jp2",
+        ".mpo", ".tif", ".tiff", ".pbm", ".pgm", ".ppm", ".pnm", ".jp2",
     }
 )  # fmt: skip
 
