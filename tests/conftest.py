@@ -30,7 +30,7 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 """Research data sets that may not be redistributed: they lie beside the repository, never inside it."""
 
 NEEDS_PYTORCH = [
-    *(f"benchmarks/test_{name}.py" for name in ("fuzz", "hofs", "visibility")),
+    *(f"benchmarks/test_{name}.py" for name in ("expected_errors", "fuzz", "hofs", "visibility")),
     *(f"cli/test_{name}.py" for name in ("export", "hofs")),
     *("hofs", "model", "training"),
 ]
