@@ -72,6 +72,9 @@ def test_convolutions_and_wide_layers_are_in_integers_of_seven_bits(
             assert np.abs(weight(node).astype(int)).max() <= 64
             scale = values[sources[node.input[1]].input[1]]
             assert scale.shape == (len(weight(node)),)  # one for each output channel
+    rectified = [sources[node.input[0]].op_type for node in graph.node if node.op_type == "Relu"]
+    assert "Add" in rectified
+    assert "DequantizeLinear" not in rectified  # the range of the integers does it
 
 
 def test_a_file_in_integers_is_not_trained_further(

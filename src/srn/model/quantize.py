@@ -45,11 +45,12 @@ def quantized(model: onnx.ModelProto, examples: Iterable[Feeds]) -> onnx.ModelPr
 
     folded = _folded(model)
     chosen = _chosen(folded)
+    chosen += _rectifiers(folded, set(chosen))
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = str(Path(folder) / "quantized.onnx")
         quantize_static(
             folded, path, Reader(), quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Gemm"], nodes_to_quantize=chosen, per_channel=True, reduce_range=True,
+            op_types_to_quantize=["Conv", "Gemm", "Relu"], nodes_to_quantize=chosen, per_channel=True, reduce_range=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
         )  # fmt: skip
@@ -68,6 +69,12 @@ def _chosen(model: onnx.ModelProto) -> list[str]:
         elif node.op_type == "Gemm" and node.name.startswith(LINEAR_LAYERS):
             names.append(node.name)
     return names
+
+
+def _rectifiers(model: onnx.ModelProto, chosen: set[str]) -> list[str]:
+    """Name the activations behind convolutions in integers: the range of the integers then does their work."""
+    convolutions = {node.output[0] for node in model.graph.node if node.op_type == "Conv" and node.name in chosen}
+    return [node.name for node in model.graph.node if node.op_type == "Relu" and node.input[0] in convolutions]
 
 
 def _free_activations(model: onnx.ModelProto) -> None:
