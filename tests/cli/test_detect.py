@@ -395,6 +395,21 @@ def test_pictures_of_one_stem(srn: Run, knowing: Any, tmp_path: Path, truths: di
         np.testing.assert_allclose(read_pts(out / f"{name}.pts"), truth, atol=0.3)
 
 
+def test_points_of_faces_that_are_no_more_are_told(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, truths: dict[int, Shape]
+) -> None:
+    """They are kept: `a_2.pts` may be of a picture `a_2` in another run."""
+    out, two = tmp_path / "out", [box_around(truths[0])] * 2
+    arguments = ("detect", three / "a.png", "--out", out, "--format", "pts", "--no-overlay", "--boxes")
+    ran = srn(*arguments, boxes_file(tmp_path / "two.json", {"a.png": two}))
+    assert ran.err.splitlines() == ["2 faces in 1 picture"]
+    ran = srn(*arguments, boxes_file(tmp_path / "one.json", {"a.png": two[:1]}))
+    assert ran.err.splitlines() == ["1 face in 1 picture", f"points of an earlier run stay: {out / 'a_2.pts'}"]
+    ran = srn(*arguments, boxes_file(tmp_path / "none.json", {"a.png": []}))
+    assert ran.err.splitlines() == ["0 faces in 1 picture", f"points of an earlier run stay: {out / 'a.pts'}"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.pts", "a_2.pts"]
+
+
 def test_further_faces_keep_off_other_pictures_names(
     srn: Run, knowing: Any, tmp_path: Path, truths: dict[int, Shape]
 ) -> None:

@@ -220,6 +220,8 @@ def _write(
         with noting(failed):
             contacts.write()
     options.note(_summary(writer, drawn))
+    if writer.stale:
+        options.note(f"points of an earlier run stay: {options.some(sorted(writer.stale))}")
     options.exit_if_failed([*failed, *writer.problems])
 
 

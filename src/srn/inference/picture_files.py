@@ -109,6 +109,8 @@ class DetectionWriter:
     Attributes:
         changed: pictures that the run which goes on had finished, and whose files have changed since.
 
+        stale: `.pts` files of earlier runs where one for a further face of a picture would be.
+
     Raises:
         InputError: `kind` needs a folder, `.pts` files would go beside their pictures, or an output would destroy an
             input or a file of another kind.
@@ -139,6 +141,7 @@ class DetectionWriter:
         self.faces = self.left_out = 0
         self.problems: list[str] = []
         self.changed: list[Path] = []
+        self.stale: list[Path] = []
         if kind != "json" and self._out is None:
             raise InputError.at(f"--format {kind}", "--out DIR to write into", "none")
         if kind == "json" and not overlay and json_to is None:
@@ -240,9 +243,13 @@ class DetectionWriter:
                 with noting(problems, picture.path):
                     write_atomically(self._overlay_of(picture), rendered.overlay)
             if self._kind == "pts":
-                for name, shape in zip(point_files(picture, self._place), rendered.shapes, strict=False):
+                names = point_files(picture, self._place)
+                for shape in rendered.shapes:
                     with noting(problems, picture.path):
-                        write_pts(self._out / name, shape, signed=True)
+                        write_pts(self._out / next(names), shape, signed=True)
+                further = self._out / next(names)
+                if os.path.lexists(further):  # of a face that is no more, or of a picture that is not of this run
+                    self.stale.append(further)
         return Written(picture, rendered.record, problems, rendered.stamp)
 
     def finish(self, found: Detection) -> Written:
