@@ -277,13 +277,13 @@ def growing_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 def writing_to(path: str | os.PathLike[str], what: str = "a file") -> Iterator[None]:
     """Turn an `OSError` of the block into an `InputError` that names the output and the reason.
 
-    A closed pipe stays what it is: the reader of the standard output, such as `head`, has had enough.
+    A standard output that is closed stays what it is: its reader, such as `head`, has had enough.
     """
     try:
         yield
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and (path == "standard output" or is_standard_output(path)):
+            raise
         raise InputError.at(
             path, f"{what} that can be written", error.strerror or str(error) or type(error).__name__
         ) from error

@@ -140,6 +140,28 @@ def test_a_pipe_gets_each_line_at_once(landmarker: FaceLandmarker, pictures: lis
     assert [len(json.loads(line)["faces"]) for line in lines] == [2, 1]
 
 
+def test_a_pipe_whose_reader_goes_is_told_once(pictures: list[PictureFile], tmp_path: Path) -> None:
+    """No line comes after one that is missing; only the standard output may be closed without a word."""
+    os.mkfifo(tmp_path / "a.jsonl")
+
+    def read() -> None:
+        with (tmp_path / "a.jsonl").open() as pipe:
+            pipe.readline()
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    writer = DetectionWriter(pictures[:3], tmp_path / "out", "csv", overlay=False, json_to=tmp_path / "a.jsonl")
+    face = {"landmarks": [[1.5, 2.5]], "visibility": None, "confidence": None}
+    with writer:
+        for number, picture in enumerate(pictures[:3]):
+            record = {"path": str(picture.path), "width": 1, "height": 1, "faces": [face]}
+            writer.add([writer.write(Rendered(picture, record, None, []))])
+            if number == 0:
+                reader.join()
+    assert writer.problems == [f"{tmp_path / 'a.jsonl'}: expected a file that can be written, found Broken pipe"]
+    assert len((tmp_path / "out" / "landmarks.csv").read_text().splitlines()) == 1 + 3
+
+
 @pytest.mark.parametrize(
     ("name", "size", "reason"),
     [

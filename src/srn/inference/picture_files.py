@@ -264,8 +264,11 @@ class DetectionWriter:
             self._whole &= not one.problems
             self._count(one.picture, one.record)
             entries.append(Entry(str(one.picture.stem), one.record, not one.problems, one.stamp))
-            with noting(self.problems):
+            try:
                 self._write_line(one.record)
+            except InputError as error:  # no line after one that is missing
+                self.problems.append(str(error))
+                self._write_line = lambda record: None
         if self._journal is not None and entries:
             try:
                 self._journal.append(entries)
