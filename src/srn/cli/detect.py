@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -121,12 +121,9 @@ def detect(
     most = 1 if largest else max_faces
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
     landmarker = options.telling(opened(), ellipses=ellipses)
-    known = {"--weights": landmarker.localizer.name, "--boxes": own_boxes and f"{boxes} ({own_boxes.digest()})"}
-    finished = writer.keep_journal(_same(context, known), resume=resume)
+    finished = writer.keep_journal(_same(context, landmarker.localizer.name, own_boxes), resume=resume)
     if resume:
-        options.note(_left(writer, listing) if finished is not None else "no run was left there: a new one begins")
-        if writer.changed:
-            options.note(f"changed since, and looked at again: {options.some(writer.changed)}")
+        _tell_left(writer, listing, goes_on=finished is not None)
     _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
     done, finish = finished or (), _finishing(writer, contacts)
     if machines == "local":
@@ -146,8 +143,12 @@ def _drawing(out: Path | None, *, overlay: bool, ellipses: bool) -> Overlay:
     return "ellipses" if ellipses else overlay
 
 
-def _left(writer: DetectionWriter, listing: Listing) -> str:
-    return f"{writer.pictures} of {len(listing.pictures)} pictures are done"
+def _tell_left(writer: DetectionWriter, listing: Listing, *, goes_on: bool) -> None:
+    """Tell what the run that goes on has finished."""
+    done = f"{writer.pictures} of {len(listing.pictures)} pictures are done"
+    options.note(done if goes_on else "no run was left there: a new one begins")
+    if writer.changed:
+        options.note(f"changed since, and looked at again: {options.some(writer.changed)}")
 
 
 def _least_confidence(given: float | None, *, keep_all: bool) -> float | None:
@@ -177,8 +178,8 @@ def _json_target(json_file: Path | None, jsonl_file: Path | None, out: Path | No
     return json_file or jsonl_file or (STANDARD_OUTPUT if out is None else None)
 
 
-def _same(context: typer.Context, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that a run and the one that goes on with it must share, by name; `known` by their content."""
+def _same(context: typer.Context, weights: str, boxes: PictureBoxes | None) -> dict[str, Any]:
+    """Return the options that a run and the one that goes on with it must share, by name."""
 
     def plain(value: Any) -> Any:
         return (
@@ -187,7 +188,9 @@ def _same(context: typer.Context, known: Mapping[str, Any]) -> dict[str, Any]:
 
     names = {parameter.name: parameter.opts[0] for parameter in context.command.params}
     given = {names[name]: plain(value) for name, value in context.params.items() if name not in FREE}
-    return {**given, **known}
+    if boxes is not None:
+        given["--boxes"] += f" ({boxes.digest()})"
+    return {**given, "--weights": weights}
 
 
 def _write(

@@ -120,12 +120,8 @@ def track(
             )  # fmt: skip
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)
-    problems = [] if done.problem is None else [done.problem]
-    if chart is not None:
-        with noting(problems):
-            chart.write()  # also of what was seen before another output failed
     done.interrupted &= not (window and window.closed)  # closing it is the way to end
-    _report(done, problems, writer, senders, camera=sound is None)
+    _report(done, chart, writer, senders, camera=sound is None)
 
 
 def _further(
@@ -150,13 +146,17 @@ def _to_all(sinks: Sequence[Callable[[Record], None]]) -> Callable[[Record], Non
 
 def _report(
     done: TrackedVideo,
-    problems: Sequence[str],
+    chart: TrackChart | None,
     writer: VideoWriter | None,
     senders: Sequence[UdpSender],
     *,
     camera: bool,
 ) -> None:
-    """Print the outcome, and exit with its code unless it is success."""
+    """Draw the chart, print the outcome, and exit with its code unless it is success."""
+    problems = [] if done.problem is None else [done.problem]
+    if chart is not None:
+        with noting(problems):
+            chart.write()  # also of what was seen before another output failed
     counts = f"{options.counted(done.people, 'face')} in {options.counted(done.frames, 'frame')}"
     if done.frames_seen and not done.people:  # nor is that nobody: a frame every minute holds each for one of them
         counts += f"; {len(done.frames_seen)} seen in fewer than {LEAST_FRAMES_SEEN} frames"

@@ -38,6 +38,8 @@ Hofs = Annotated[
     typer.Option(help="An agent of `srn hofs train`, or its name: it occludes a share of the faces or clips."),
 ]
 
+Seed = Annotated[int | None, typer.Option(min=0, help="Seed of weights, order and augmentation; 0 if left out.")]
+
 
 def train(
     out: Annotated[
@@ -46,9 +48,7 @@ def train(
     data: options.Faces = None,
     preset: Preset = None,
     faces: Count = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Seed of weights, order and augmentation; 0 if left out.")
-    ] = None,
+    seed: Seed = None,
     set_: Changes = None,
     initial: Initial = None,
     clips: Clips = False,
