@@ -104,6 +104,18 @@ def test_the_animations_that_are_said_to_be_read_as_videos_are(tmp_path: Path, s
     np.testing.assert_allclose([frame.time_s for frame in frames], [0, 0.1, 0.2, 0.3], atol=1e-3)
 
 
+@pytest.mark.parametrize("suffix", [".gif", ".png"])
+def test_an_animation_that_is_cut_off_gives_what_it_has_and_one_line(tmp_path: Path, suffix: str) -> None:
+    pytest.importorskip("av")
+    path = animation(tmp_path / f"a{suffix}", 4)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+    reader, frames = open_video(path), list[int]()
+    with pytest.raises(DataError, match=r"a\.\w+: expected an animation with its end, found [23] frames: .* cut off$"):
+        frames.extend(frame.number for frame in reader)
+    reader.close()
+    assert len(frames) in (2, 3)
+
+
 def test_frames_of_an_animation_lie_over_white(tmp_path: Path) -> None:
     pytest.importorskip("av")
     pixels = np.zeros((64, 96, 4), np.uint8)

@@ -227,12 +227,25 @@ class PyAvReader:
         if not stated and seconds is not None and reached < 0.98 * seconds - max(0.5, 3 / self.frame_rate):
             found = f"{number} frames up to {last_s:.1f} s: the file is cut off or broken"
             raise DataError.at(self.path, f"{seconds:.1f} s of video", found)
+        if not self._live and not _has_end(Path(self.path), self._container.format.name):
+            raise DataError.at(self.path, "an animation with its end", f"{number} frames: the file is cut off")
         if broken:
             found = f"{broken} broken ones (left out or smeared)"
             raise DataError.at(self.path, f"{number + broken} whole frames", found)
 
     def close(self) -> None:
         self._container.close()
+
+
+def _has_end(path: Path, format_name: str) -> bool:
+    """Whether a GIF or PNG has its last block; true of all other formats. Neither states how many frames follow."""
+    mark = {"gif": b";", "apng": b"IEND"}.get(format_name)
+    if mark is None or not path.is_file():
+        return True
+    with path.open("rb") as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - 4096, 0))
+        last = file.read().rstrip(b"\0")
+    return last.endswith(mark) if mark == b";" else mark in last
 
 
 def _upright(frame: VideoFrame) -> ImageArray:
