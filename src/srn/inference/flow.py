@@ -13,12 +13,13 @@ from srn.face.geometry import CropGeometry, CropSpec, Float64Array, FloatArray, 
 from srn.inference.sessions import Reopened
 
 FLOW_CROP = CropSpec(112, 84.0)
+# Half and twice the value of each of the next four are no better on animated training faces (`docs/video.md`).
 _NEAR = 1.0  # crop pixels from the motion of the whole face at which a point's weight in that fit is halved
 _OWN = 2.5  # crop pixels: likewise for the trust in a point's own motion; an occluder moves farther
-_ROUNDS = 5  # iterations of the robust fit of the whole face's motion
-_CORRELATION = (0.6, 0.95)  # of a point's neighbourhoods in the two frames, at which its trust is 0 and 1
 _CONTRAST = 2.0  # grey levels: standard deviation of the noise that is assumed in the correlation
 _ENOUGH = 0.3  # mean trust of the points from which the motion of the whole face is fully trusted
+_CORRELATION = (0.6, 0.95)  # of a point's neighbourhoods in the two frames, at which its trust is 0 and 1
+_ROUNDS = 5  # iterations of the robust fit of the whole face's motion
 
 
 class Anchor(NamedTuple):

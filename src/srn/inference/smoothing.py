@@ -41,6 +41,9 @@ def smoothing_factor(cutoff: float | FloatArray, dt: float) -> Float64Array:
 class SmoothingConfig(Settings):
     """Strength of the smoothing. Speeds are in face sizes a second, cutoff frequencies in Hz (`OneEuroShape`).
 
+    The values were first chosen on CK+ and on animated training faces; on the latter alone no other value beats them
+    (`docs/video.md`).
+
     Attributes:
         min_cutoff: cutoff for a point at rest; lower is smoother.
         beta: increase of a point's cutoff by its own speed. A confident point in even motion lags by less than

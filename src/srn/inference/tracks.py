@@ -28,6 +28,9 @@ _SETTLING_S = 0.05  # time constant with which a track's speed follows the obser
 class TrackerConfig(Settings):
     """Settings of `FaceTracker`. Lengths are in face sizes (`Box.size`), times in seconds, intervals in frames.
 
+    The limits at which a face is lost were first chosen on clips of CK+; on animated training faces alone no other
+    value beats them (`docs/video.md`).
+
     Attributes:
         smooth: report smoothed landmarks, with hidden ones held in place.
         flow: propagate landmarks from frame to frame by optical flow, to place crops and to smooth.
