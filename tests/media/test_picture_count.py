@@ -31,6 +31,7 @@ ENDLESS = {
     "entries of a TIFF": (b"II*\0\x08\0\0\0\xff\xff" + b"\0" * 12 * 65535 + b"\x08\0\0\0", 1),
     "a circle of pages": (b"II*\0\x08\0\0\0" + b"\0\0\x08\0\0\0", 1),
     "a page beyond all files": (b"II+\0\x08\0\0\0" + b"\xff" * 8 + b"\0" * 100, 1),
+    "samples that an AVIF has no bytes for": (b"\0\0\0\x14ftypavis\0\0\0\0avisstsz" + b"\0" * 8 + b"\xff" * 4, 1),
     "tracks of an AVIF": (b"\0\0\0\x14ftypavis\0\0\0\0avis" + b"stsz\0\0\0\0\0\0\0\0\0\0\0\x05" * MANY, 5),
 }
 

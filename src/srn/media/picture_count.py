@@ -116,7 +116,8 @@ def _boxes(content: bytes) -> Iterator[int]:
     """The samples of the longest track: an animation may have one for its opacity as well."""
     if _SEQUENCES & _brands(content):
         marks = itertools.islice(re.finditer(rb"stsz", content), MOST_PARTS)
-        yield max((struct.unpack_from(">I", content, mark.end() + 8)[0] for mark in marks), default=0)
+        counts = (struct.unpack_from(">I", content, mark.end() + 8)[0] for mark in marks)
+        yield max((count for count in counts if count <= len(content)), default=0)  # a sample has a byte at least
 
 
 def _brands(content: bytes) -> frozenset[bytes]:
