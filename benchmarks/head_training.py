@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from srn.model.network import CascadeOutput, StructuralRelationNetwork
-from srn.training.stream import FaceStream
 
 BATCH = 32
 AVERAGING = 0.99
@@ -57,7 +57,7 @@ class Watched(NamedTuple):
 
 @torch.no_grad()
 def watched(
-    network: StructuralRelationNetwork, module: nn.Module, streams: Sequence[FaceStream], count: int
+    network: StructuralRelationNetwork, module: nn.Module, streams: Sequence[Dataset[tuple[Tensor, ...]]], count: int
 ) -> Iterator[Watched]:
     """Run a network once over the first `count` crops of the first stream, in bf16 where the processor has it.
 

@@ -4,21 +4,25 @@
 
 A network that has seen its faces a thousand times knows them: its errors on them are small also where a face is hard,
 and the head that learned from these errors takes new hard faces for easy ones. The teacher was trained for a short time
-without the faces of PACK, so what it expects of them is what it expects of any new face. The head for expected errors,
-of which all else is independent, learns the logarithms of the teacher's, up to a factor: on the clean faces of the pack
-VALIDATION the expected errors are, in the geometric mean, those of the weights `--level-of`, which were calibrated.
+without the faces of PACK, so what it expects of them is what it expects of any new face. The head for expected errors
+learns the logarithms of the teacher's, times a factor: on the clean faces of the pack VALIDATION they are, in the
+geometric mean, those of the weights `--level-of`, which were calibrated. Of pictures without a face, on which none
+was trained, it learns what these weights expect. Nothing else depends on this head.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from head_training import fit, head_parser, prepare, shuffled, steps_of, watched
 from results import program
@@ -33,38 +37,62 @@ from srn.training.stream import FaceStream
 
 AUGMENTATION = AugmentConfig(second_pass=0.5, own=0.4, behind=0.08)
 CLEAN = AugmentConfig(second_pass=0.5, occluders=0, masks=0, noise_patch=0)
+NO_FACES = 0.15  # crops without a face, for each with one
+CORNER, PLAIN = 0.24, 0.4  # side of a corner, in sides of a packed picture; share of plain colours
 PEAK, WEIGHT_DECAY = 2e-3, 1e-3
 
 
-def expected(
-    network: StructuralRelationNetwork, pack: FacePack, config: AugmentConfig, count: int, seed: int
-) -> Tensor:
-    """Return the logarithms (F, N) of a network's expected errors on augmented crops of a pack."""
+class NoFaces(Dataset[tuple[Tensor, ...]]):
+    """Crops in which there is no face, like those of a `FaceStream`: corners of packed pictures, and plain colours."""
+
+    def __init__(self, pack: FacePack, side: int, seed: int) -> None:
+        self.pack, self.side, self.seed = pack, side, seed
+
+    def __getitem__(self, position: int) -> tuple[Tensor, ...]:
+        rng = np.random.default_rng([self.seed, 2, position])
+        index = int(rng.integers(len(self.pack)))
+        picture, part = self.pack.image(index), int(CORNER * self.pack.spec.size)
+        if rng.random() < PLAIN:
+            picture = np.clip(rng.uniform(0, 255, 3) + rng.normal(0, 3, (part, part, 3)), 0, 255).astype(np.uint8)
+        down, right = rng.integers(0, 2, 2)
+        corner = picture[:: -1 if down else 1, :: -1 if right else 1][:part, :part]
+        image = cv2.resize(np.ascontiguousarray(corner), (self.side, self.side), interpolation=cv2.INTER_LINEAR)
+        points = torch.zeros(self.pack.scheme.n_points, 2)
+        return torch.from_numpy(image).permute(2, 0, 1), points, points[:, 0] > 0
+
+
+def expected(network: StructuralRelationNetwork, crops: Dataset[tuple[Tensor, ...]], count: int) -> Tensor:
+    """Return the logarithms (F, N) of a network's expected errors on the first crops."""
     assert network.point_heads is not None
-    stream, parts = FaceStream(pack, network.config.crop_spec, config, seed), list[Tensor]()
-    for batch in watched(network, network.point_heads, [stream], count):
+    parts = list[Tensor]()
+    for batch in watched(network, network.point_heads, [crops], count):
         assert batch.output.log_scale is not None
         parts.append(batch.output.log_scale.float())
     return torch.cat(parts)
 
 
-def learn(network: StructuralRelationNetwork, pack: FacePack, target: Tensor, epochs: int, seed: int) -> None:
-    """Fit the head for expected errors to a target (F, N) on the crops of `expected`."""
-    head, parts = network.point_heads, list[list[Tensor]]()
+def learn(
+    network: StructuralRelationNetwork,
+    crops: Sequence[Dataset[tuple[Tensor, ...]]],
+    targets: Sequence[Tensor],
+    epochs: int,
+    seed: int,
+) -> None:
+    """Fit the head for expected errors to targets (F, N), one tensor for each kind of crops."""
+    head, reads = network.point_heads, list[tuple[Tensor, ...]]()
     assert head is not None
-    stream = FaceStream(pack, network.config.crop_spec, AUGMENTATION, seed)
-    for batch in watched(network, head, [stream], len(target)):
-        relational, hidden = batch.inputs
-        parts.append([relational.half(), hidden.half()])
-    relational, hidden = (torch.cat(part) for part in zip(*parts, strict=True))
+    for some, target in zip(crops, targets, strict=True):
+        read = [[part.half() for part in batch.inputs] for batch in watched(network, head, [some], len(target))]
+        reads.append(tuple(torch.cat(part) for part in zip(*read, strict=True)))
 
-    def cost(_: int, rows: npt.NDArray[np.int64]) -> Tensor:
+    def cost(kind: int, rows: npt.NDArray[np.int64]) -> Tensor:
         index = torch.from_numpy(rows)
-        found = head(relational[index].float(), hidden[index].float())[..., -1]
-        return (found - target[index]).square().mean()
+        relational, hidden = (part[index].float() for part in reads[kind])
+        return (head(relational, hidden)[..., -1] - targets[kind][index]).square().mean()
 
-    batches = shuffled([len(target)], epochs, np.random.default_rng(seed))
-    fit(head, batches, cost, steps_of([len(target)], epochs), peak=PEAK, weight_decay=WEIGHT_DECAY)
+    sizes = [len(target) for target in targets]
+    batches = shuffled(sizes, epochs, np.random.default_rng(seed))
+    fit(head, batches, cost, steps_of(sizes, epochs), peak=PEAK, weight_decay=WEIGHT_DECAY)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -77,14 +105,17 @@ def train(options: argparse.Namespace) -> None:
         one.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if one.point_heads is None or one.config.crop_spec != network.config.crop_spec:
             raise InputError.at(name, f"a network with expected errors, on crops like {options.initial}'s", "another")
-    assert network.point_heads is not None
     if not network.config.visibility_width:
         raise InputError.at(options.initial, "a network whose visibility has a head of its own", "one without")
-    target = expected(teacher, pack, AUGMENTATION, options.crops, options.seed)
-    learn(network, pack, target, options.epochs, options.seed)
-    before, after = (float(expected(one, level, CLEAN, len(level), 0).mean()) for one in (reference, network))
-    with torch.no_grad():
-        network.point_heads.bias.add_(before - after)
+    spec = network.config.crop_spec
+    faces, clean = FaceStream(pack, spec, AUGMENTATION, options.seed), FaceStream(level, spec, CLEAN, 0)
+    none = NoFaces(pack, spec.size, options.seed)
+    wanted, found = (float(expected(one, clean, len(level)).mean()) for one in (reference, teacher))
+    targets = [
+        expected(teacher, faces, options.crops) + wanted - found,
+        expected(reference, none, int(NO_FACES * options.crops)),
+    ]
+    learn(network, [faces, none], targets, options.epochs, options.seed)
     facts = {
         "expected_error_crops": str(options.crops),
         "expected_error_epochs": str(options.epochs),
