@@ -141,7 +141,7 @@ def test_an_animated_webp_is_no_video_that_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_still_of_a_format_that_is_stored_as_a_video_is_a_picture(tmp_path: Path) -> None:
-    """A telephone's HEIC is stored in tiles, of which the first was taken for the frame of a video."""
+    """It was tracked as a video of one frame."""
     single, several = (animation(tmp_path / f"{count}.avif", count).read_bytes() for count in (1, 3))
     (tmp_path / "a.heic").write_bytes(single.replace(b"avif", b"heic"))
     for path in (tmp_path / "1.avif", tmp_path / "a.heic"):
