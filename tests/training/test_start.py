@@ -12,11 +12,12 @@ import pytest
 from rich.console import Console
 
 from srn.datasets.pack import FacePack
-from srn.errors import InputError
+from srn.errors import DataError, InputError
 from srn.model.checkpoint import load_network
 from srn.model.config import preset
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
+from srn.synthesis.patterns import OcclusionPatterns
 from srn.training.config import TrainConfig, tracker_config, train_config
 from srn.training.loop import Schedule
 from srn.training.start import HARD_SHARE, recipe, start_run
@@ -90,6 +91,18 @@ def test_a_wrong_recipe_is_refused_before_the_faces_are_opened(tmp_path: Path) -
 
     with pytest.raises(InputError, match="a name among"):
         start_run(tmp_path / "run", never, changes=["turned=1"], **OPTIONS)
+    assert not (tmp_path / "run").exists()
+
+
+def test_patterns_that_do_not_fit_leave_no_run_behind(pack: FacePack, cofw_pack: FacePack, tmp_path: Path) -> None:
+    file = tmp_path / "patterns.npz"
+    changes = [*SMALL, "augmentation.patterns=0.5", f"augmentation.pattern_file={file}"]
+    with pytest.raises(DataError, match=r"patterns\.npz: expected occlusion patterns"):
+        start_run(tmp_path / "run", lambda: pack, count=4, changes=changes, **OPTIONS)
+    flagged = dataclasses.replace(pack, occluded=np.ones(pack.landmarks.shape[:2], bool))
+    OcclusionPatterns.of_samples(flagged.samples(tmp_path)).save(file)
+    with pytest.raises(InputError, match=r"patterns\.npz: expected patterns of cofw29, found of ibug68"):
+        start_run(tmp_path / "run", lambda: cofw_pack, count=4, changes=changes, **OPTIONS)
     assert not (tmp_path / "run").exists()
 
 
