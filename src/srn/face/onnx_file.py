@@ -12,8 +12,8 @@ from typing import NamedTuple
 from srn.errors import WeightsError
 
 PINNED: Mapping[str, str] = {
-    "robust.onnx": "93e135adf3467902f493474a9b33e423487e552e5fc3224a5c4d3d15cbe0a918",
-    "robust-int8.onnx": "ed99594c1bcf3faaa820526316a8f74bd9d9588ae956efaa9099244e98b6f054",
+    "robust.onnx": "e6abec19d06e4ca5a9843d6677f43d4861097aa1c1596bfd2c96cb55f60d672b",
+    "robust-int8.onnx": "a57e4ab85e4b6ab35cf604cae112591a446b37b96be7b6f1252e94f2f206ba2d",
     "centerface.onnx": "fbfc554e28541c127e394665e912cc4e65b2b859d38c212d763fa6acca394e09",
     "proposals.onnx": "978b1c55e5250fad05849a99606edb44f6850fcf49b4350baecf145ea432c2a2",
     "parts.onnx": "92760091e3868aa7dde73b1ab642fdd25f099c9a421474b0f79c6c1019c81181",

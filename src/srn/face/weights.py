@@ -81,9 +81,9 @@ class KnownWeights:
 
 
 CATALOGUE = (
-    KnownWeights("robust", PINNED["robust.onnx"], 11_176_029, 2_580_000, "preset robust: the default", "full"),
+    KnownWeights("robust", PINNED["robust.onnx"], 11_176_148, 2_980_000, "preset robust: the default", "full"),
     KnownWeights(
-        "robust-int8", PINNED["robust-int8.onnx"], 6_865_371, 2_580_000, 'robust in 8 bits, for precision="int8"'
+        "robust-int8", PINNED["robust-int8.onnx"], 6_857_417, 2_980_000, 'robust in 8 bits, for precision="int8"'
     ),
     KnownWeights(
         "fast",
