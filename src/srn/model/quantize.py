@@ -49,8 +49,8 @@ def quantized(model: onnx.ModelProto, examples: Iterable[Feeds]) -> onnx.ModelPr
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = str(Path(folder) / "quantized.onnx")
         quantize_static(
-            folded, path, Reader(), quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Gemm", "Relu"], nodes_to_quantize=chosen, per_channel=True, reduce_range=True,
+            folded, path, Reader(), quant_format=QuantFormat.QDQ, per_channel=True, reduce_range=True,
+            op_types_to_quantize=["Conv", "Gemm", "Relu"], nodes_to_quantize=chosen,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
             extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm"]},
         )  # fmt: skip
