@@ -20,7 +20,7 @@ def main(words: list[str] | None = None) -> None:
     given = parser.parse_args(words)
 
     image = read_image(given.picture)  # (H, W, 3) uint8 RGB, upright
-    faces = FaceLandmarker().detect(image).above(confidence=0.3)
+    faces = FaceLandmarker().detect(image).above(confidence=0.25)
     for number, face in enumerate(faces, 1):
         x, y = face.part("nose").mean(axis=0)
         hidden = 0 if face.visibility is None else int(np.sum(face.visibility < 0.5))

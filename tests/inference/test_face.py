@@ -94,7 +94,7 @@ def test_inside_is_unknown_without_a_picture_and_is_checked(good: Face) -> None:
         dataclasses.replace(good, inside=np.ones(3, bool))
 
 
-@pytest.mark.parametrize(("mean", "doubtful"), [(None, False), (0.0, True), (0.29, True), (0.31, False), (1.0, False)])
+@pytest.mark.parametrize(("mean", "doubtful"), [(None, False), (0.0, True), (0.24, True), (0.26, False), (1.0, False)])
 def test_a_low_mean_confidence_is_doubtful(good: Face, mean: float | None, doubtful: bool) -> None:
     confidence = None if mean is None else np.full(68, mean, np.float32)
     face = dataclasses.replace(good, confidence=confidence)

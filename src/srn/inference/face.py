@@ -20,7 +20,7 @@ from srn.media.results import COVARIANCE, coco_annotations
 
 FaceState: TypeAlias = Literal["seen", "predicted"]
 
-DOUBTFUL_CONFIDENCE = 0.3
+DOUBTFUL_CONFIDENCE = 0.25
 """A mean confidence below this marks a doubtful face; chosen on training faces (`docs/robustness.md`)."""
 
 
