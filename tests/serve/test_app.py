@@ -139,7 +139,7 @@ def test_a_form_without_a_name_of_its_file_says_what_is_missing(client: Client) 
             assert answer.json()["path"] == "a b.png"
         else:
             assert (answer.status, answer.error) == (422, beginning + end)
-    assert client.form("/detect", right, picture(30), None).json()["path"] == "a.png"
+    assert client.form("/detect", right, picture(30), None).json()["path"] in ("a.png", "b.png")  # likewise
 
 
 def test_limits_of_bytes_and_pixels(landmarker: FaceLandmarker, serve: Serve) -> None:
