@@ -35,7 +35,8 @@ import numpy.typing as npt
 
 import replayed_tracks
 import results
-from replayed_tracks import RememberedFinder, RememberedLocalizer, Score, Take
+from remembered import RememberedFinder, RememberedLocalizer
+from replayed_tracks import Score, Take
 from results import markdown_table
 from srn import Face, FaceLandmarker, TrackerConfig
 from srn.cli.options import progress

@@ -11,7 +11,6 @@ is averaged with its mirrored view.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple, get_args
 import numpy as np
 
 from measure_weights import masked_version
+from remembered import RememberedFinder, RememberedLocalizer
 from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.datasets.catalogue import open_faces
@@ -33,7 +33,7 @@ from srn.evaluation.protocol import best_match, evaluate
 from srn.evaluation.report.chart_file import write_charts
 from srn.evaluation.report.charts import Line, LineChart
 from srn.face.geometry import Box, Float64Array, ImageArray, similarity, transform_points
-from srn.face.localizer import Float32Array, Localizer, Prediction
+from srn.face.localizer import Localizer
 from srn.face.metrics import interocular, nme
 from srn.inference import views
 from srn.inference.face_finder import CenterFaceFinder, FoundFace, LandmarkBoxFinder
@@ -56,51 +56,6 @@ NOTES = (
     "not averaged with mirrored views; quarter turns tried for unsure faces, and views that decide about doubtful boxes"
     " of the face finder, count as views",
 )
-
-
-class Remembering:
-    """A localizer that runs each crop only once, and counts the crops that it is asked for."""
-
-    def __init__(self, localizer: Localizer) -> None:
-        self.scheme, self.crop_spec, self.mean_shape = localizer.scheme, localizer.crop_spec, localizer.mean_shape
-        self.name, self._localizer, self.views = localizer.name, localizer, 0
-        self._known: dict[bytes, Prediction] = {}
-
-    def __call__(
-        self,
-        crops: ImageArray,
-        initial_shape: Float32Array | None = None,
-        hidden: Float32Array | None = None,
-        initial_weight: Float32Array | None = None,
-    ) -> Prediction:
-        """Localize as the protocol says, from the network's own start and state alone."""
-        self.views += len(crops)
-        keys = [_digest(crop) for crop in crops]
-        for key, crop in zip(keys, crops, strict=True):
-            if key not in self._known:
-                self._known[key] = self._localizer(crop[None])
-        parts = zip(*(self._known[key] for key in keys), strict=True)
-        joined: list[Any] = [None if part[0] is None else np.concatenate(part) for part in parts]
-        return Prediction(*joined)
-
-
-class RememberingFinder(LandmarkBoxFinder):
-    """The built-in finder, which searches each picture only once."""
-
-    def __init__(self, threads: int) -> None:
-        super().__init__(CenterFaceFinder(doubtful_threshold=DOUBTFUL_SCORE, threads=threads))
-        self._known: dict[bytes, list[FoundFace]] = {}
-
-    def find(self, image: ImageArray) -> list[FoundFace]:
-        """Find as the built-in finder does."""
-        key = _digest(image)
-        if key not in self._known:
-            self._known[key] = super().find(image)
-        return self._known[key]
-
-
-def _digest(image: ImageArray) -> bytes:
-    return hashlib.blake2b(image.tobytes(), digest_size=16).digest()
 
 
 class Case(NamedTuple):
@@ -177,7 +132,9 @@ def turned(image: ImageArray, points: Float64Array, unit: float, rng: np.random.
     return Case("turned, like bbs", rotated, moved, jittered_box(Box.around(moved), DETECTED, rng), unit)
 
 
-def measure(landmarker: FaceLandmarker, counter: Remembering, some: Sequence[Case]) -> dict[str, dict[str, float]]:
+def measure(
+    landmarker: FaceLandmarker, counter: RememberedLocalizer, some: Sequence[Case]
+) -> dict[str, dict[str, float]]:
     """Measure NME in % and views a face by condition; faces that the finder misses are left out and counted."""
     errors: dict[str, list[float]] = {}
     counts: dict[str, list[int]] = {}
@@ -204,7 +161,7 @@ def rows_of_rules(
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Measure all rules on validation faces."""
     rules = [Rule("fast"), *(Rule("balanced", threshold) for threshold in THRESHOLDS), Rule("best")]
-    counter, rows = Remembering(localizer), {}
+    counter, rows = RememberedLocalizer(localizer), {}
     default = views.SECOND_PAYS
     for rule in rules:
         views.SECOND_PAYS = rule.threshold  # read at every call
@@ -221,7 +178,7 @@ def rows_of_tests(
     """Measure every accuracy on the test faces, by set."""
     clean = open_faces(data / "300W", split="test").samples
     authors = open_faces(data / "masked_300W" / "ibug", split="test").samples
-    counter = Remembering(localizer)
+    counter = RememberedLocalizer(localizer)
     rows: dict[str, dict[str, dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         masked = masked_version(clean, data, folder)
@@ -281,7 +238,8 @@ def parser() -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> None:
     """Measure, and write the page."""
     localizer = open_localizer(options.weights, threads=options.threads)
-    finder = RememberingFinder(options.threads)
+    centerface = CenterFaceFinder(doubtful_threshold=DOUBTFUL_SCORE, threads=options.threads)
+    finder = LandmarkBoxFinder(RememberedFinder(centerface))
     training, faces = untrained(FacePack.load(options.pack))
     some = list(cases(training, faces, MaskWardrobe.load(options.data / "occluders" / "masks")))
     rows = rows_of_rules(localizer, finder, some)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ import pytest
 
 import choose_tracker
 import training_takes
-from replayed_tracks import RememberedLocalizer, Score, Take, lag_s, points_of, replayed, score, seen_faces
+from remembered import RememberedLocalizer
+from replayed_tracks import Score, Take, lag_s, points_of, replayed, score, seen_faces
 from srn import FaceLandmarker, TrackerConfig
 from srn.datasets.clip import Clip
 from srn.datasets.sample import Sample
 from srn.face.geometry import CropSpec
-from srn.face.localizer import Float32Array, Prediction
 from srn.face.scheme import IBUG_68
 from srn.inference import flow
 from srn.media.pictures import write_image
@@ -60,33 +61,22 @@ def test_a_replay_with_the_same_settings_is_the_tracker(robust_weights: Path, po
     assert np.abs(loose - raw).mean() < 0.7 * np.abs(tracked - raw).mean()
 
 
-def test_each_crop_is_viewed_once() -> None:
-    viewed: list[int] = []
-
-    class Counting:
-        scheme, crop_spec, mean_shape, name = IBUG_68, CropSpec(8, 4.0), np.zeros((68, 2), np.float32), "counting"
-
-        def __call__(
-            self,
-            crops: Picture,
-            initial_shape: Float32Array | None = None,
-            hidden: Float32Array | None = None,
-            initial_weight: Float32Array | None = None,
-        ) -> Prediction:
-            viewed.append(len(crops))
-            value = crops[:, 0, 0, 0].astype(np.float32)
-            shapes = np.broadcast_to(value[:, None, None, None], (len(crops), 1, 68, 2))
-            return Prediction(shapes, value[:, None], None, np.broadcast_to(value[:, None], (len(crops), 68)))
-
+def test_each_crop_is_viewed_once(fake_localizer: Callable[..., Any]) -> None:
+    """The network answers with the value of the first pixel: as the shape, and as the expected errors."""
+    localizer = fake_localizer(
+        lambda crop: (np.full((68, 2), float(crop[0, 0, 0])), None, np.full(68, float(crop[0, 0, 0]))),
+        crop_spec=CropSpec(8, 4.0),
+    )
     crops = np.zeros((3, 8, 8, 3), np.uint8) + np.array([1, 2, 1], np.uint8)[:, None, None, None]
-    remembered = RememberedLocalizer(Counting())
+    remembered = RememberedLocalizer(localizer)
     answer = remembered(crops)
-    np.testing.assert_array_equal(answer.shapes[:, 0, 0, 0], [1, 2, 1])
+    np.testing.assert_array_equal(answer.shapes[:, -1, 0, 0], [1, 2, 1])
     assert answer.visibility is None
-    np.testing.assert_array_equal(remembered(crops[::-1] + np.uint8(1)).shapes[:, 0, 0, 0], [2, 3, 2])
-    assert viewed == [2, 1]
+    np.testing.assert_array_equal(remembered(crops[::-1] + np.uint8(1)).shapes[:, -1, 0, 0], [2, 3, 2])
+    assert localizer.batches == [2, 1]
     remembered(crops[:1], np.zeros((1, 68, 2), np.float32))  # continues a state: not remembered
-    assert viewed == [2, 1, 1]
+    assert localizer.batches == [2, 1, 1]
+    assert remembered.views == 7
 
 
 # --- scores

@@ -46,6 +46,7 @@ def test_each_rule_sees_the_same_cases_and_each_crop_is_run_once(
 ) -> None:
     pytest.importorskip("torch")
     import measure_views
+    from remembered import RememberedLocalizer
 
     monkeypatch.setattr(measure_views, "masked_picture", lambda sample, *_: (np.array(sample.load()), None, "none"))
     some = list(measure_views.cases(pack, pack.subset(np.arange(2)), MaskWardrobe({}, {})))
@@ -53,7 +54,7 @@ def test_each_rule_sees_the_same_cases_and_each_crop_is_run_once(
 
     # The network finds the face 6 crop pixels to the right, with an expected error whose confidence is 0.8.
     localizer = fake_localizer(lambda crop: (face * 60 + [53.5, 47.5], None, np.full(68, 0.02)))
-    counter = measure_views.Remembering(localizer)
+    counter = RememberedLocalizer(localizer)
     asked: dict[Accuracy, int] = {"fast": 1, "balanced": 1, "best": 4}
     for accuracy, count in asked.items():
         counter.views = 0

@@ -13,8 +13,8 @@ MOST_PARTS = 100_000
 
 _SUB_BLOCKS = re.compile(rb"(?:\xff[\s\S]{255})*+")  # of a GIF: the longest ones, at once
 _REDUCED_OR_MASK = 0b101  # bits of TIFF's NewSubfileType: a thumbnail, or a mask of another page
-_STILLS = frozenset({b"avif", b"mif1", b"heic", b"heix", b"heim", b"heis"})  # brands of AVIF and HEIC
-_SEQUENCES = frozenset({b"avis", b"msf1", b"hevc", b"hevx"})  # of those that hold more than single pictures
+STILLS = frozenset({b"avif", b"mif1", b"heic", b"heix", b"heim", b"heis"})  # brands of AVIF and HEIC
+SEQUENCES = frozenset({b"avis", b"msf1", b"hevc", b"hevx"})  # of those that hold more than single pictures
 
 
 def stated_count(content: bytes) -> int:
@@ -114,7 +114,7 @@ def _tiff(content: bytes) -> Iterator[int]:
 
 def _boxes(content: bytes) -> Iterator[int]:
     """The samples of the longest track: an animation may have one for its opacity as well."""
-    if _SEQUENCES & _brands(content):
+    if SEQUENCES & _brands(content):
         marks = itertools.islice(re.finditer(rb"stsz", content), MOST_PARTS)
         counts = (struct.unpack_from(">I", content, mark.end() + 8)[0] for mark in marks)
         yield max((count for count in counts if count <= len(content)), default=0)  # a sample has a byte at least
@@ -129,7 +129,7 @@ def _brands(content: bytes) -> frozenset[bytes]:
 def is_still(content: bytes) -> bool:
     """Whether a file of boxes, or its first 400 bytes, is an AVIF or HEIC picture without an animation."""
     found = _brands(content) if content[4:8] == b"ftyp" else frozenset()
-    return content[8:12] in _STILLS and not found & _SEQUENCES
+    return content[8:12] in STILLS and not found & SEQUENCES
 
 
 _FORMATS = (

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from srn.errors import DataError, InputError, shown
 from srn.files import VIDEO, write_atomically
 from srn.media.limits import check_pixels, limit, read_limited
-from srn.media.picture_count import stated_count, told_count
+from srn.media.picture_count import SEQUENCES, STILLS, stated_count, told_count
 from srn.media.picture_header import stated_size, stated_white, transparent_grey
 
 IMAGE_SUFFIXES = frozenset(
@@ -32,7 +32,7 @@ _AS_STORED = cv2.IMREAD_LOAD_GDAL
 _STRIP = 256  # rows
 LARGEST_PIXEL = 9  # bytes in a file: four channels of 16 bits, and what a format adds
 
-_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_HEIC_BRANDS = (STILLS | SEQUENCES) - {b"avif", b"avis"}
 
 _LARGEST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # that a format can store
 

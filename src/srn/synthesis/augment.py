@@ -42,7 +42,7 @@ from srn.synthesis.occluders import (
     textured_rectangle,
     visible_landmarks,
 )
-from srn.synthesis.patterns import pattern_occluder, patterns_in
+from srn.synthesis.patterns import pattern_occluder, patterns_of
 from srn.synthesis.surroundings import own_occluder
 
 TURNED = MotionConfig(shift=0, zoom=0, roll_deg=0, turn_deg=14, perspective=0.08, expression=0.03, shake=0)
@@ -138,8 +138,9 @@ def occlude(
     """
 
     covered = np.zeros(image.shape[:2], bool)
-    if config.patterns and config.pattern_file is not None and rng.random() < config.patterns:
-        hidden = patterns_in(config.pattern_file, scheme).draw(landmarks, rng)
+    patterns = patterns_of(config, scheme)
+    if patterns is not None and rng.random() < config.patterns:
+        hidden = patterns.draw(landmarks, rng)
         covered |= pattern_occluder(image, landmarks, hidden, scheme, rng, other, config.own)
     elif config.behind and other is not None and rng.random() < config.behind:
         covered |= other_head(image, other(), landmarks, rng)

@@ -23,6 +23,7 @@ from srn.face.geometry import FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme, describe_scheme, described_scheme
 from srn.files import write_atomically
 from srn.media.arrays import read_npz
+from srn.synthesis.config import AugmentConfig
 from srn.synthesis.occluders import Covered, face_axes, texture
 from srn.synthesis.surroundings import Map, blend, reflected, skin_tone
 
@@ -136,6 +137,13 @@ def patterns_in(path: str, scheme: LandmarkScheme) -> OcclusionPatterns:
     if patterns.scheme.definition() != scheme.definition():
         raise InputError.at(path, f"patterns of {scheme.name}", f"of {patterns.scheme.name}")
     return patterns
+
+
+def patterns_of(config: AugmentConfig, scheme: LandmarkScheme) -> OcclusionPatterns | None:
+    """Return the patterns that an augmentation draws from, None if from none; raises as `patterns_in`."""
+    if not config.patterns or config.pattern_file is None:
+        return None
+    return patterns_in(config.pattern_file, scheme)
 
 
 def pattern_occluder(

@@ -14,7 +14,7 @@ from srn.inference.runtime import shipped_weights
 from srn.model.config import ModelConfig
 from srn.model.export import load_weights
 from srn.settings import with_settings
-from srn.synthesis.patterns import patterns_in
+from srn.synthesis.patterns import patterns_of
 from srn.training.config import TrainConfig, tracker_config, train_config
 from srn.training.loop import Occluder, train
 from srn.training.runs import CONFIG_FILE, check_seed, continues, hold_run
@@ -106,8 +106,7 @@ def start_run(
         occluded = occluder is not None
         config = recipe(preset=preset, tracked=tracked, changes=changes, occluded=occluded, seed=seed or 0, **values)
     pack = faces()
-    if config.augmentation.patterns and config.augmentation.pattern_file is not None:
-        patterns_in(config.augmentation.pattern_file, pack.scheme)  # a wrong file leaves no folder of a run behind
+    patterns_of(config.augmentation, pack.scheme)  # a wrong file leaves no folder of a run behind
     continues(folder, resume, options.get("console"))  # says so where it does not, once nothing else is wrong
     if not resumed:
         if config.clips is None:

@@ -26,7 +26,7 @@ from srn.face.geometry import CropSpec, ImageArray
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace, augment
 from srn.synthesis.config import AugmentConfig, MotionConfig
-from srn.synthesis.patterns import patterns_in
+from srn.synthesis.patterns import patterns_of
 
 
 class FaceOrder:
@@ -137,8 +137,7 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
         self.pack, self.spec, self.config, self.seed = pack, spec, config, seed
         self.order = FaceOrder(len(pack), seed, weights)
         self.occluder, self.hard_share = occluder, hard_share
-        if config.patterns and config.pattern_file is not None:
-            patterns_in(config.pattern_file, pack.scheme)  # read here, so that a missing file is told at once
+        patterns_of(config, pack.scheme)  # read here, so that a missing file is told at once
         self._upright = mean_shape(pack) if config.second_pass else None
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor, Tensor]:
