@@ -1,8 +1,11 @@
-"""A batch in parts has the gradient of the whole."""
+"""A batch in parts has the gradient of the whole; memory that is kept is not filled with zeros again."""
 
 from __future__ import annotations
 
+import platform
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -82,3 +85,29 @@ def test_what_cannot_be_divided_is_one_line() -> None:
 def test_other_errors_are_no_lack_of_memory(error: Exception) -> None:
     with pytest.raises(type(error), match=re.escape(str(error))):
         Toy(2, error).gradient()
+
+
+FAULTS = """
+import resource, sys
+import torch
+from srn.training.memory import keep_memory
+print(keep_memory() if sys.argv[1] == "kept" else None)
+torch.set_num_threads(1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(30):
+    block = torch.ones(12_000_000)  # 48 MB: glibc itself keeps blocks up to 32
+    del block
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="an option of glibc")
+def test_memory_that_is_kept_is_not_fetched_again_from_the_system() -> None:
+    kept, returned = (
+        subprocess.run([sys.executable, "-c", FAULTS, how], check=True, capture_output=True, text=True).stdout.split()
+        for how in ("kept", "returned")
+    )
+    assert kept[0] == "True"
+    assert int(returned[1]) >= 30 * 48_000_000 // 2**21  # by pages of 2 MB at most
+    # The first few blocks are new. How many depends on where the process lies in memory.
+    assert int(kept[1]) < 0.25 * int(returned[1])

@@ -83,10 +83,14 @@ def train(
     """
     with MissingDependencyError.importing("train", "training"):
         from srn.hofs.synthesis import HardOcclusion
+        from srn.inference.cores import limit_opencv
         from srn.training.loop import Schedule
+        from srn.training.memory import keep_memory
         from srn.training.runs import FACES_FILE, KEPT_AGENT, STATE_FILE, hold_run
         from srn.training.start import start_run
 
+    keep_memory()
+    limit_opencv(1)  # where no worker prepares the faces, OpenCV's threads would wait for those of the network
     packed = out / FACES_FILE
     given = [*([] if old_data is None else [old_data]), *(data or []), *(old_extra or [])]
     occluder = HardOcclusion.of_run(out, hofs, resume=resume)
