@@ -65,11 +65,10 @@ def train(
 ) -> None:
     """Train a network on annotated faces.
 
-    Points of your own, from a first picture to weights: docs/guide/points.md. A run that resumes needs no DATA.
+    Points of your own, from a first picture to weights: docs/guide/points.md.
 
-    A run can be killed at any moment; `--resume` continues from its last save with the numbers of an uninterrupted run.
-    Ctrl-C and SIGTERM save it first.
-    Several GPUs: `torchrun --nproc-per-node 4 -m srn train ...`.
+    A run can be killed at any moment; `--resume`, which needs no DATA, continues from its last save with the numbers of
+    an uninterrupted run. Ctrl-C and SIGTERM save it first. Several GPUs: `torchrun --nproc-per-node 4 -m srn train ...`.
 
     `--clips` makes a tracker of a picture model. It trains on annotated faces animated to short videos, in which heads
     turn, the camera shakes and things pass in front; every frame counts as a face. `--set clips.videos=true` takes the
@@ -83,14 +82,11 @@ def train(
     """
     with MissingDependencyError.importing("train", "training"):
         from srn.hofs.synthesis import HardOcclusion
-        from srn.inference.cores import limit_opencv
         from srn.training.loop import Schedule
-        from srn.training.memory import keep_memory
         from srn.training.runs import FACES_FILE, KEPT_AGENT, STATE_FILE, hold_run
         from srn.training.start import start_run
 
-    keep_memory()
-    limit_opencv(1)  # where no worker prepares the faces, OpenCV's threads would wait for those of the network
+    _settle_process()
     packed = out / FACES_FILE
     given = [*([] if old_data is None else [old_data]), *(data or []), *(old_extra or [])]
     occluder = HardOcclusion.of_run(out, hofs, resume=resume)
@@ -105,6 +101,15 @@ def train(
         console=options.messages, provenance=provenance,
     )  # fmt: skip
     options.say(f"weights: {weights}")
+
+
+def _settle_process() -> None:
+    """Set what holds for the whole process, which a training has for itself."""
+    from srn.inference.cores import limit_opencv
+    from srn.training.memory import keep_memory
+
+    keep_memory()
+    limit_opencv(1)  # where no worker prepares the faces, OpenCV's threads would wait for those of the network
 
 
 def average(
