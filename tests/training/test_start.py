@@ -74,13 +74,17 @@ def test_a_run_begins_and_is_made_longer(pack: FacePack, tmp_path: Path) -> None
     assert (begun.faces, begun.seed, begun.model.hidden_size) == (4, 5, 16)
 
     start_run(
-        tmp_path, lambda: pack, count=8, resume=True, changes=SMALL, seed=5, **OPTIONS
+        tmp_path, lambda: pack, count=8, resume=True, changes=SMALL, seed=5, preset="robust", **OPTIONS
     )  # the same command is no mistake
 
     assert TrainConfig.load(tmp_path / "config.json") == dataclasses.replace(begun, faces=8)
     assert load_network(weights)[1]["faces_seen"] == "8"
     with pytest.raises(InputError, match="--seed: expected 5, that of the run that is resumed, found 6"):
         start_run(tmp_path, lambda: pack, resume=True, seed=6, **OPTIONS)
+    with pytest.raises(InputError, match="--preset: expected robust, that of the run that is resumed, found paper"):
+        start_run(tmp_path, lambda: pack, resume=True, preset="paper", **OPTIONS)
+    with pytest.raises(InputError, match="--clips: expected a run on clips to resume, found one on single faces"):
+        start_run(tmp_path, lambda: pack, resume=True, clips=True, **OPTIONS)
     with pytest.raises(InputError, match="--set: expected a run that begins"):
         start_run(tmp_path, lambda: pack, resume=True, changes=[*SMALL, "averaging=0.5"], **OPTIONS)
 

@@ -100,6 +100,11 @@ def start_run(
         if with_settings(config, changes) != config:  # the very command of the beginning is no mistake
             raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
         check_seed(seed, config.seed)
+        if preset not in (None, config.model.preset):
+            kept = f"{config.model.preset}, that of the run that is resumed"
+            raise InputError.at("--preset", kept, str(preset))
+        if clips and config.clips is None:
+            raise InputError.at("--clips", "a run on clips to resume", f"one on single faces in {folder}")
         config = dataclasses.replace(config, **values)
     else:
         tracked = network.config if clips and network is not None else None
