@@ -58,6 +58,21 @@ def recipe(
     return config
 
 
+def _kept_recipe(
+    folder: Path, preset: str | None, clips: bool, changes: Sequence[str], seed: int | None
+) -> TrainConfig:
+    """Read the recipe of a run that is resumed; `InputError` where what is asked for differs from it."""
+    kept = TrainConfig.load(folder / CONFIG_FILE)
+    if with_settings(kept, changes) != kept:  # the very command of the beginning is no mistake
+        raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
+    check_seed(seed, kept.seed)
+    if preset is not None and preset != kept.model.preset:
+        raise InputError.at("--preset", f"{kept.model.preset}, that of the run that is resumed", preset)
+    if clips and kept.clips is None:
+        raise InputError.at("--clips", "a run on clips to resume", f"one on single faces in {folder}")
+    return kept
+
+
 def start_run(
     out: str | os.PathLike[str],
     faces: Callable[[], FacePack],
@@ -96,15 +111,7 @@ def start_run(
     network = None if initial is None else load_weights(initial)[0]
     values: dict[str, Any] = {} if count is None else {"faces": count}
     if resumed:
-        config = TrainConfig.load(folder / CONFIG_FILE)
-        if with_settings(config, changes) != config:  # the very command of the beginning is no mistake
-            raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
-        check_seed(seed, config.seed)
-        if preset not in (None, config.model.preset):
-            kept = f"{config.model.preset}, that of the run that is resumed"
-            raise InputError.at("--preset", kept, str(preset))
-        if clips and config.clips is None:
-            raise InputError.at("--clips", "a run on clips to resume", f"one on single faces in {folder}")
+        config = _kept_recipe(folder, preset, clips, changes, seed)
         config = dataclasses.replace(config, **values)
     else:
         tracked = network.config if clips and network is not None else None
