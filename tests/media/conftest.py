@@ -77,11 +77,11 @@ def make(
                 out.mux(voice.encode(piece))
             out.mux(voice.encode(None))
     if rotation:
-        _rotate(path, rotation)
+        rotate(path, rotation)
     return path
 
 
-def _rotate(path: Path, degrees: int) -> None:
+def rotate(path: Path, degrees: int) -> None:
     """Write a rotation, counterclockwise, into the track header of an MP4 file (ISO/IEC 14496-12, 8.3.2)."""
     content = bytearray(path.read_bytes())
     angle = np.deg2rad(degrees)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -12,6 +14,8 @@ from srn.media.limits import limit
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+    from av.filter import Graph
+    from av.video.frame import VideoFrame
 
 _FORMATS = (
     "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "gif", "apng", "ivf", "mxf", "rm",
@@ -76,6 +80,50 @@ def open_input(source: str | os.PathLike[str], *, live: bool = False) -> InputCo
     # Texts of the file that are no UTF-8 must not raise: from version 19 on PyAV sees to it, and has no such argument.
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     return av.open(name, options=options, timeout=timeout, **lenient)
+
+
+def progressive(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
+    """Yield as many frames, from the first interlaced one on by FFmpeg's filter `bwdif`.
+
+    The even and the odd lines of an interlaced frame are of two moments. The filter keeps those of the earlier one, and
+    fills in the others. It leaves frames between that are not interlaced, and is one frame late.
+    """
+    graph: Graph | None = None
+    form: tuple[int, int, str] | None = None
+    for frame in frames:
+        if graph is None and not frame.interlaced_frame:
+            yield frame
+            continue
+        if graph is None or form != (frame.width, frame.height, frame.format.name):
+            if graph is not None:
+                yield from _filtered(graph, None)
+            graph, form = _bwdif(frame), (frame.width, frame.height, frame.format.name)
+        yield from _filtered(graph, frame)
+    if graph is not None:
+        yield from _filtered(graph, None)
+
+
+def _bwdif(frame: VideoFrame) -> Graph:
+    """Make the filter for frames of this one's size, format and clock."""
+    from av.filter import Graph
+
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base or Fraction(1, 90000)
+    )
+    whole = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+    graph.link_nodes(source, whole, graph.add("buffersink")).configure()
+    return graph
+
+
+def _filtered(graph: Graph, frame: VideoFrame | None) -> Iterator[VideoFrame]:
+    """Yield what a filter gives for one more frame, or, for None, its rest."""
+    graph.vpush(frame)
+    while True:
+        try:
+            yield graph.vpull()
+        except (BlockingIOError, EOFError):  # it waits for the next frame; there is none
+            return
 
 
 def is_container(path: str | os.PathLike[str]) -> bool:

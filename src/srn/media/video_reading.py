@@ -136,7 +136,7 @@ class PyAvReader:
             raise DataError.at(path, expected, "pictures of an unknown codec")
         check_pixels(path, self._stream.width, self._stream.height)
         self._stream.thread_type = "AUTO"
-        self._errors = (av.FFmpegError,)
+        self._errors, self._broken = (av.FFmpegError,), 0
 
     @property
     def frame_rate(self) -> float:
@@ -166,31 +166,36 @@ class PyAvReader:
         return (self._container.duration or 0) / 1e6 if alone else None
 
     def __iter__(self) -> Iterator[TimedFrame]:
-        number, time_s, broken = 0, 0.0, 0
+        number, time_s = 0, 0.0
         later = 0.0  # seconds by which the clock was set back: recordings that were joined each begin anew
+        for frame in ffmpeg.progressive(self._decoded()):
+            if frame.pts is not None:
+                moment = later + float(frame.pts * (frame.time_base or self.time_base))
+                if number and time_s - moment > SET_BACK_FRAMES / self.frame_rate:
+                    later += time_s + 1 / self.frame_rate - moment
+                    moment = time_s + 1 / self.frame_rate
+                time_s = max(moment, time_s) if number else moment
+            elif number:  # a stream without a clock
+                time_s += 1 / self.frame_rate
+            check_pixels(self.path, frame.width, frame.height)
+            aspect = self._stream.sample_aspect_ratio or Fraction(1)
+            if round(frame.rotation / 90) % 2:
+                aspect = 1 / aspect
+            yield TimedFrame(number, time_s, _upright(frame), aspect)
+            number += 1
+        self._check(number, time_s, 0 if self._live else self._broken)
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Yield the frames that decode, and count those that are broken."""
         for packet in self._packets():
             try:
                 frames = packet.decode()
             except self._errors:
-                broken += 1
+                self._broken += 1
                 continue
             for frame in frames:
-                broken += bool(frame.is_corrupt)
-                if frame.pts is not None:
-                    moment = later + float(frame.pts * (frame.time_base or self.time_base))
-                    if number and time_s - moment > SET_BACK_FRAMES / self.frame_rate:
-                        later += time_s + 1 / self.frame_rate - moment
-                        moment = time_s + 1 / self.frame_rate
-                    time_s = max(moment, time_s) if number else moment
-                elif number:  # a stream without a clock
-                    time_s += 1 / self.frame_rate
-                check_pixels(self.path, frame.width, frame.height)
-                aspect = self._stream.sample_aspect_ratio or Fraction(1)
-                if round(frame.rotation / 90) % 2:
-                    aspect = 1 / aspect
-                yield TimedFrame(number, time_s, _upright(frame), aspect)
-                number += 1
-        self._check(number, time_s, 0 if self._live else broken)
+                self._broken += bool(frame.is_corrupt)
+                yield frame
 
     def _packets(self) -> Iterator[Packet[VideoStream]]:
         """Yield the packets of the picture stream, then the empty packet that flushes the decoder."""
