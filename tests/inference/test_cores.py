@@ -40,7 +40,17 @@ class TestCores:
         options = open_session(tiny_weights.read_bytes(), "a", "b", threads=asked).get_session_options()
         assert options.intra_op_num_threads == (1 if asked == 1 else 2)
         assert options.inter_op_num_threads == 1
-        assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+    @pytest.mark.parametrize(("version", "limit"), [("1.20.0", None), ("1.25.2", None), ("1.26.0", 50), ("2.0.1", 50)])
+    def test_threads_spin_no_longer_than_the_pauses_of_a_run(
+        self, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch, version: str, limit: int | None
+    ) -> None:
+        """A version without the limit would spin without end: its threads sleep."""
+        monkeypatch.setattr("onnxruntime.__version__", version)
+        options = open_session(tiny_weights.read_bytes(), "a", "b", threads=2).get_session_options()
+        assert options.get_session_config_entry("session.intra_op.allow_spinning") == str(int(limit is not None))
+        if limit is not None:
+            assert options.get_session_config_entry("session.intra_op.spin_duration_us") == str(limit)
 
     @pytest.mark.parametrize(
         ("groups", "files", "quotas"),

@@ -19,6 +19,7 @@ from srn.inference.cores import thread_count
 from srn.inference.engines import Device, check_choice
 
 CPU_PROVIDER, CUDA_PROVIDER = "CPUExecutionProvider", "CUDAExecutionProvider"
+SPIN_US = 50  # microseconds that a thread spins before it sleeps
 
 
 class Session(Protocol):
@@ -149,8 +150,7 @@ def open_session(
     options.log_severity_level = 3
     options.intra_op_num_threads = thread_count(threads)
     options.inter_op_num_threads = 1
-    # A thread that spins while it waits takes a core from the rest of the machine.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    _divide_work(options)
     check_model(content, where, expected, own=own, digests=digests)
     try:
         # Without its own fallback, which prints to the standard output.
@@ -164,6 +164,20 @@ def open_session(
         needs = "CUDA and cuDNN of the versions it was built for" if wanted[0] == CUDA_PROVIDER else "its libraries"
         raise InputError.at("execution provider", needs, f"{wanted[0]}, which does not start")
     return session
+
+
+def _divide_work(options: onnxruntime.SessionOptions) -> None:
+    """Say how threads share the work of a node, and wait for the next one (`docs/speed.md`).
+
+    A thread that spins while it waits takes a core from the rest of the machine; one that sleeps wakes late. The pauses
+    within a run are shorter than `SPIN_US`, those between runs longer. Older versions know no such limit: they sleep.
+    """
+    version = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
+    limited = version >= (1, 26)
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if limited else "0")
+    if limited:
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(SPIN_US))
+    options.add_session_config_entry("session.dynamic_block_base", "4")  # small shares: threads end at one time
 
 
 def _chosen_providers(providers: Sequence[str] | None, device: Device) -> list[str]:
