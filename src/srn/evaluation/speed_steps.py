@@ -173,14 +173,21 @@ class Bench:
             yield Step("accuracy, end to end", accuracy, run, unit="picture", reference=reference)
 
     def _of_threads(self) -> Iterator[Step]:
-        """Compare numbers of threads: 1, 2, 4 ... and all usable cores."""
+        """Compare numbers of threads of the networks: 1, 2, 4 ... and all usable cores."""
         cores = thread_count(None)
         powers = {2**k for k in range(cores.bit_length()) if 2**k <= cores}
         for threads in sorted(powers | {cores}):
-            localizer = open_localizer(self.weights, threads=threads)
-            for count in (1, 16):
-                names = [f"{n} thread{'s' if n > 1 else ''}, {count} at once" for n in (threads, 1)]
-                yield self.view("threads", names[0], localizer, count, None if threads == 1 else names[1])
+            landmarker = FaceLandmarker(self.weights, threads=threads)
+            for step in self._shared_by_threads(landmarker):
+                names = [f"{n} thread{'s' if n > 1 else ''}, {step.name}" for n in (threads, 1)]
+                yield replace(step, name=names[0], reference=None if threads == 1 else names[1])
+
+    def _shared_by_threads(self, landmarker: FaceLandmarker) -> Iterator[Step]:
+        """Return what the threads of a landmarker share: a face, sixteen at once, a picture, a frame."""
+        for count in (1, 16):
+            yield self.view("threads", f"{count} at once", landmarker.localizer, count)
+        yield Step("threads", "end to end", lambda: landmarker.detect(self.image), unit="picture")
+        yield from self.of_tracking("threads", landmarker, places=[next(iter(PLACES))])
 
     def of_tracking(self, group: str, landmarker: FaceLandmarker, places: Iterable[str] = PLACES) -> Iterator[Step]:
         """Track one and five faces through `CYCLE` frames that repeat."""
