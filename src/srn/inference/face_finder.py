@@ -160,9 +160,10 @@ class CenterFaceFinder(Reopened):
         """Find the faces that the picture shows about upright, and turned ones that look like them."""
         found = self._reduced(image, self.sizes, [])
         found = [*self._closer(image, found), *found]
-        if not any(face.score >= SURE for face in self._faces(found)):
-            found = self._reduced(image, (FALLBACK_SIZE,), found)
-        return self._faces(found)
+        faces = self._faces(found)
+        if not any(face.score >= SURE for face in faces):
+            faces = self._faces(self._reduced(image, (FALLBACK_SIZE,), found))
+        return faces
 
     def _faces(self, found: Sequence[Found]) -> list[FoundFace]:
         """Merge what the searches have found, best first; faces below the threshold only if there is no other."""

@@ -7,6 +7,7 @@ none. It was trained on training faces and backgrounds only (`docs/face_finder.m
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,10 +23,10 @@ THRESHOLD = 0.05  # least probability of a face in a part that is searched (`doc
 
 
 class PartNetwork:
-    """The network that the package ships, in ONNX Runtime."""
+    """A network of this layout in ONNX Runtime: the one that the package ships, or that of `model`."""
 
-    def __init__(self, *, threads: int | None = None, device: Device = "cpu") -> None:
-        where = resources.files("srn") / "weights" / "parts.onnx"
+    def __init__(self, model: Path | None = None, *, threads: int | None = None, device: Device = "cpu") -> None:
+        where = model or resources.files("srn") / "weights" / "parts.onnx"
         expected = "the network that judges parts of a picture"
         self._session = open_session(where.read_bytes(), str(where), expected, threads=threads, device=device)
 
@@ -46,10 +47,13 @@ def part_around(image: ImageArray, center: FloatArray, scale: float) -> ImageArr
     """Cut the square around a point that has 96 pixels when resized by `scale`; it is black outside of the picture."""
     side = max(1, round(SIDE / scale))
     x, y = (round(float(value) - side / 2) for value in center)
-    inside = image[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)]
-    height, width = inside.shape[:2]
+    part = image[max(y, 0) : max(y + side, 0), max(x, 0) : max(x + side, 0)]
+    height, width = part.shape[:2]
     above, before = max(-y, 0), max(-x, 0)
     margins = above, side - height - above, before, side - width - before
-    part = cv2.copyMakeBorder(inside, *margins, cv2.BORDER_CONSTANT) if any(margins) else inside
+    if any(margins):
+        part = cv2.copyMakeBorder(part, *margins, cv2.BORDER_CONSTANT).astype(np.uint8, copy=False)
+    if side == SIDE:
+        return part
     interpolation = cv2.INTER_AREA if side > SIDE else cv2.INTER_LINEAR
     return cv2.resize(part, (SIDE, SIDE), interpolation=interpolation).astype(np.uint8, copy=False)
