@@ -89,4 +89,4 @@ def test_a_portrait_is_searched_less_and_shows_the_same_face(
     monkeypatch.setattr(PartNetwork, "likely", counted)
     assert finder.find(hopper) == [face]
     assert sum(judged[::2]) >= 5  # medals and stripes are proposed
-    assert sum(judged[1::2]) < 0.8 * sum(judged[::2])
+    assert sum(judged[1::2]) < 0.5 * sum(judged[::2])

@@ -1,6 +1,6 @@
 """Judge proposed parts of a picture: which of them may hold a small face that the face finder would find.
 
-A small network sees each part as the finder would, at an eighth of its cost, and spares it many of those that hold
+A small network sees each part as the finder would, at a seventh of its cost, and spares it many of those that hold
 none. It was trained on training faces and backgrounds only (`docs/face_finder.md`).
 """
 
@@ -19,7 +19,7 @@ from srn.inference.engines import Device
 from srn.inference.sessions import open_session
 
 SIDE = 96  # pixels of a part, as the finder sees it
-THRESHOLD = 0.05  # least probability of a face in a part that is searched (`docs/face_finder.md`)
+THRESHOLD = 0.03  # least probability of a face in a part that is searched (`docs/face_finder.md`)
 
 
 class PartNetwork:
