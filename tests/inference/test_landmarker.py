@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -773,6 +774,40 @@ def test_order_batches_and_threads_hardly_matter(portraits: list[Portrait], thre
                 assert one.confidence is not None
                 assert other.confidence is not None
                 np.testing.assert_allclose(one.confidence, other.confidence, atol=1e-4)
+
+
+def test_pictures_of_a_batch_are_searched_side_by_side(
+    portraits: list[Portrait], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By two threads at once, which wait for each other here; the boxes are those of `find`, bit for bit."""
+    monkeypatch.setattr("srn.inference.cores.usable_cores", lambda: 2)
+    images = [portrait.image for portrait in portraits] + [np.zeros((90, 120, 3), np.uint8)]
+    landmarker = FaceLandmarker(threads=2)
+    expected = [[face.box for face in landmarker.find(image)] for image in images]
+    search, meeting = LandmarkBoxFinder.find, threading.Barrier(2, timeout=60)
+
+    def together(self: LandmarkBoxFinder, image: Picture) -> list[FoundFace]:
+        meeting.wait()
+        return search(self, image)
+
+    monkeypatch.setattr(LandmarkBoxFinder, "find", together)
+    assert [[face.box for face in faces] for faces in landmarker.detect_batch(images)] == expected
+
+
+def test_a_finder_of_ones_own_is_called_by_one_thread(
+    true_localizer: Any, face: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("srn.inference.cores.usable_cores", lambda: 2)
+    callers = []
+
+    class Finder:
+        def find(self, image: Picture) -> list[FoundFace]:
+            callers.append(threading.current_thread())
+            return []
+
+    localizer = true_localizer({0: turned(face, 90, 0, 120, 130)})
+    FaceLandmarker(localizer=localizer, face_finder=Finder()).detect_batch([coordinates()] * 4)
+    assert callers == [threading.current_thread()] * 4
 
 
 # --- what users give

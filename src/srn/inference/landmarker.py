@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -15,7 +17,7 @@ from srn.errors import InputError, check_count, is_out_of_memory, shown
 from srn.face.geometry import Box, CropGeometry, ImageArray
 from srn.face.localizer import Localizer
 from srn.inference.box_fit import BoxFit, measured_fits
-from srn.inference.cores import check_threads
+from srn.inference.cores import check_threads, thread_count
 from srn.inference.engines import Device, Precision, Runtime, check_choice
 from srn.inference.face import Face, Faces
 from srn.inference.face_boxes import BoxLike, Task
@@ -38,7 +40,7 @@ from srn.inference.inputs import (
     picture_list,
 )
 from srn.inference.looker import Looker, View, chosen, combined, strayed
-from srn.inference.runtime import open_localizer
+from srn.inference.runtime import OnnxLocalizer, open_localizer
 from srn.inference.scheme_boxes import scheme_fit
 from srn.inference.views import MOST_VIEWS, SURER_TURNED, UNSURE, Accuracy, is_viewed_again, may_lie_upside_down
 
@@ -129,6 +131,7 @@ class FaceLandmarker:
         check_search(smallest, max_faces)
         if face_finder is not None and (smallest is not None or max_faces is not None):
             raise InputError.at("FaceLandmarker", "smallest and max_faces without a face finder of your own", "both")
+        opened = localizer is None
         if localizer is None:
             localizer = open_localizer(
                 weights, threads=threads, providers=providers, device=device, runtime=runtime, precision=precision
@@ -148,6 +151,10 @@ class FaceLandmarker:
         self.accuracy, self.flip_average = accuracy, flip_average
         self.batch_size, self.smallest, self.max_faces, self._threads = batch_size, smallest, max_faces, threads
         self._device: Device = device
+        # Networks and finders of others may bear one caller alone, and a GPU does one thing after the other.
+        plain = (device, runtime) == ("cpu", "onnxruntime") and isinstance(self.localizer, OnnxLocalizer)
+        self._side_by_side = opened and face_finder is None and plain
+        self._finder_of_each: LandmarkBoxFinder | None = None
 
     def __repr__(self) -> str:
         finder = CenterFaceFinder if self._finder is None else type(self._finder.finder)
@@ -162,15 +169,25 @@ class FaceLandmarker:
         Doubtful boxes are kept if their landmarks are confident: a mask lowers the finder's score more than theirs.
         """
         if self._finder is None:  # loaded on first use, because callers with boxes of their own do not need it
-            finder = CenterFaceFinder(
-                smallest=self.smallest,
-                max_faces=self.max_faces,
-                doubtful_threshold=DOUBTFUL_SCORE,
-                threads=self._threads,
-                device=self._device,
-            )
-            self._finder = LandmarkBoxFinder(finder)
-        found = self._finder.find(image)
+            self._finder = self._open_finder(self._threads)
+        return self._found_by(self._finder, image)
+
+    def _open_finder(self, threads: int | None) -> LandmarkBoxFinder:
+        wished: dict[str, Any] = {"smallest": self.smallest, "max_faces": self.max_faces, "device": self._device}
+        return LandmarkBoxFinder(CenterFaceFinder(doubtful_threshold=DOUBTFUL_SCORE, threads=threads, **wished))
+
+    def _find_in_each(self, images: Sequence[ImageArray]) -> list[list[FoundFace]]:
+        """Find the faces of pictures, several at a time where there are cores for it: the results are the same."""
+        workers = min(thread_count(self._threads), len(images))
+        if workers < 2 or not self._side_by_side:
+            return [self.find(image) for image in images]
+        if self._finder_of_each is None:
+            self._finder_of_each = self._open_finder(1)
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(functools.partial(self._found_by, self._finder_of_each), images))
+
+    def _found_by(self, finder: LandmarkBoxFinder, image: ImageArray) -> list[FoundFace]:
+        found = finder.find(image)
         if (fit := self._scheme_fit) is not None:
             found = [replace(face, box=fit.apply(face.box, face.turn, face.tilt)) for face in found]
         doubtful = [face for face in found if face.doubtful][:DOUBTFUL_FACES]
@@ -229,12 +246,11 @@ class FaceLandmarker:
         if given is not None and len(given) != len(pictures):
             raise InputError.at("boxes", f"a list for each of {len(pictures)} pictures", f"{len(given)} lists")
         given = None if given is None else [box_list(f"boxes[{k}]", group) for k, group in enumerate(given)]
-        tasks: list[Task] = []
-        for number, image in enumerate(pictures):
-            if given is None:
-                tasks += [Task.of_found(number, image, face) for face in self.find(image)]
-            else:
-                tasks += [Task.of_given(number, image, values) for values in given[number]]
+        if given is None:
+            found = enumerate(zip(pictures, self._find_in_each(pictures), strict=True))
+            tasks = [Task.of_found(number, image, face) for number, (image, some) in found for face in some]
+        else:
+            tasks = [Task.of_given(k, image, values) for k, image in enumerate(pictures) for values in given[k]]
         faces: list[list[Face]] = [[] for _ in pictures]
         for task, view in zip(tasks, self._localize_in_batches(tasks), strict=True):
             faces[task.number].append(self._face(task, view))
