@@ -237,7 +237,7 @@ PARTS = {"speed": measure_speed, "start": measure_start, "memory": measure_memor
 
 
 NOTES = (
-    "old is the other installation, new this one; both in turns, by one thread each",
+    "old is the other installation, new this one; both in turns, with the same number of threads",
     "processor time is that of all threads of a process with its start; the clock depends on the load",
     "memory and speed of the other installation are those of its own defaults",
 )
