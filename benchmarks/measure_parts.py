@@ -21,14 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from measure_small_faces import KINDS, cut_close, scene
-from part_scenes import CHOOSING, LANDMARKS, Scenes, Sources, Teacher, examples, read_sources
+from part_scenes import CHOOSING, Scenes, Sources, Teacher, annotated_face, examples, read_sources
 from results import markdown_table, program
 from srn.face.geometry import Box, FloatArray, ImageArray
 from srn.inference.face_finder import CenterFaceFinder
 from srn.inference.parts import SIDE, PartNetwork, part_around
 from srn.inference.proposals import THRESHOLD as PROPOSED
-from srn.media.pictures import read_image
-from srn.media.pts import read_pts
 from train_parts import MASKED
 from train_proposals import Array
 
@@ -68,8 +66,8 @@ def read_averted(data: Path) -> list[tuple[ImageArray, Box]]:
     """Read the renderings of averted heads, with their boxes from forehead to chin."""
     faces = []
     for path in sorted((data / "extra" / "300W_LP_AFW").glob("*.jpg")):
-        x0, y0, x1, y1 = Box.around(read_pts(path.with_suffix(".pts"))).as_array()
-        faces.append(cut_close(read_image(path), Box(x0, max(0.0, y1 - (y1 - y0) / LANDMARKS), x1, y1)))
+        image, (x0, y0, x1, y1) = annotated_face(path)
+        faces.append(cut_close(image, Box(x0, max(0.0, y0), x1, y1)))
     return faces
 
 

@@ -43,6 +43,12 @@ class Sources(NamedTuple):
     textures: Sequence[Array]
 
 
+def annotated_face(path: Path) -> Face:
+    """Read a picture and the box of its face, forehead to chin, from the landmarks beside it (`.pts`)."""
+    x0, y0, x1, y1 = Box.around(read_pts(path.with_suffix(".pts"))).as_array()
+    return read_image(path), np.array([x0, y1 - (y1 - y0) / LANDMARKS, x1, y1])
+
+
 def read_sources(data: Path, places: Sequence[int] = TRAINED) -> Sources:
     """Read those of every twelve pictures at `places`; of 300W training pictures, the fifth that is held out if
     `places` are those that serve to choose, else the other four."""
@@ -62,8 +68,7 @@ def read_sources(data: Path, places: Sequence[int] = TRAINED) -> Sources:
     ]
     choosing = places == CHOOSING
     for path in [p for number, p in enumerate(pictures) if (number % 5 == CHOOSING_300W) == choosing]:
-        x0, y0, x1, y1 = Box.around(read_pts(path.with_suffix(".pts"))).as_array()
-        portraits.append((read_image(path), np.array([x0, y1 - (y1 - y0) / LANDMARKS, x1, y1])))
+        portraits.append(annotated_face(path))
     fabrics = [read_image(path) for path in sorted((data / "occluders" / "textures").glob("*.*"))]
     folders = ("unlabelled_faces/lfw", "real_occluders_unlabelled/masks", "real_occluders_unlabelled/sunglasses")
     plain, masks, sunglasses = (single(folder) for folder in folders)
