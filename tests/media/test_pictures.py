@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,16 @@ def test_sixteen_bits_become_eight(rng: np.random.Generator, suffix: str, channe
     decoded = decode_image(cv2.imencode(suffix, deep)[1].tobytes(), "picture")
     assert decoded.dtype == np.uint8
     np.testing.assert_allclose(decoded[..., ::-1], np.broadcast_to(deep / 257, decoded.shape), atol=1)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_zero_may_be_white_in_a_tiff(rng: np.random.Generator, kind: type[np.unsignedinteger[Any]]) -> None:
+    grey = rng.integers(0, np.iinfo(kind).max, (12, 20), dtype=kind, endpoint=True)
+    content = cv2.imencode(".tiff", grey)[1].tobytes()
+    entry = struct.pack("<HHI", 262, 3, 1)  # what the numbers mean: one value of 16 bits
+    assert content.count(entry + b"\1") == 1  # 0 is black
+    negative = content.replace(entry + b"\1", entry + b"\0")
+    np.testing.assert_array_equal(decode_image(negative, "picture"), 255 - decode_image(content, "picture"))
 
 
 def test_sixteen_bits_with_transparency(rng: np.random.Generator) -> None:

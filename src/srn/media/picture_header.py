@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 _Sizes = Iterator[tuple[int, int]]
 
@@ -20,7 +20,9 @@ _JPEG_BARE, _JPEG_END = frozenset({0x01, 0xD8}), 0xD9  # markers without a lengt
 _PNM_HEADER = 1 << 16  # bytes
 _MOST_PARTS = 100_000
 """Segments of a JPEG and sizes of any picture at most: more are no picture's, and would take long to read."""
-_TIFF_SIZES = (256, 322), (257, 323)  # tags of the width of the picture and of its tiles, and of their height
+_TIFF_WIDTHS, _TIFF_HEIGHTS = (256, 322), (257, 323)  # tags of the picture and of its tiles
+_TIFF_BITS, _TIFF_COLORS = 258, 262
+_WHITE_IS_ZERO = 0
 
 
 def stated_size(content: bytes) -> tuple[int, int] | None:
@@ -45,6 +47,17 @@ def stated_white(content: bytes) -> int | None:
     if content[1:2] in b"23" and white < 255:  # numbers as text: OpenCV sees to it
         return None
     return white if 0 < white < 65535 and white != 255 else None
+
+
+def is_negative(content: bytes) -> bool:
+    """Tell whether 0 is white in a TIFF picture of 16 bits, which OpenCV then reads as its negative."""
+    if not _is_tiff(content):
+        return False
+    try:
+        stated = dict(_tiff_values(content, (_TIFF_BITS, _TIFF_COLORS)))
+    except struct.error:
+        return False
+    return stated.get(_TIFF_BITS) == 16 and stated.get(_TIFF_COLORS) == _WHITE_IS_ZERO
 
 
 def transparent_grey(content: bytes) -> int | None:
@@ -98,22 +111,33 @@ def _webp(content: bytes) -> _Sizes:
         yield width & 0x3FFF, height & 0x3FFF
 
 
-def _tiff(content: bytes) -> _Sizes:
+def _is_tiff(content: bytes) -> bool:
+    return content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def _tiff_values(content: bytes, tags: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Yield the tags, and their first values, of a TIFF file's first picture that are among some."""
     order = "<" if content[:2] == b"II" else ">"
     big = 43 in content[2:4]  # BigTIFF
     offset, count, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
     directory = struct.unpack_from(order + offset, content, 8 if big else 4)[0]
     entries = struct.unpack_from(order + count, content, directory)[0]
     start, step = directory + struct.calcsize(order + count), 20 if big else 12
-    found: tuple[list[int], list[int]] = ([], [])
     for place in range(start, start + step * min(entries, 4096), step):
-        tag, kind, _ = struct.unpack_from(order + entry, content, place)
-        for tags, values in zip(_TIFF_SIZES, found, strict=True):
-            if tag in tags:
-                number = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind, "I")
-                values += struct.unpack_from(order + number, content, place + struct.calcsize(order + entry))
-    if all(found):
-        yield max(found[0]), max(found[1])
+        tag, kind, values = struct.unpack_from(order + entry, content, place)
+        if tag in tags:
+            number = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind, "I")
+            at = place + struct.calcsize(order + entry)
+            if values * struct.calcsize(order + number) > step - (at - place):  # they lie elsewhere
+                at = struct.unpack_from(order + offset, content, at)[0]
+            yield tag, struct.unpack_from(order + number, content, at)[0]
+
+
+def _tiff(content: bytes) -> _Sizes:
+    found = list(_tiff_values(content, [*_TIFF_WIDTHS, *_TIFF_HEIGHTS]))
+    widths, heights = ([value for tag, value in found if tag in tags] for tags in (_TIFF_WIDTHS, _TIFF_HEIGHTS))
+    if widths and heights:
+        yield max(widths), max(heights)
 
 
 def _bmp(content: bytes) -> _Sizes:
@@ -135,7 +159,7 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], _Sizes]], ...] 
     (lambda content: content[:3] == b"\xff\xd8\xff", _jpeg),
     (lambda content: content[:8] == b"\x89PNG\r\n\x1a\n", _png),
     (lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP", _webp),
-    (lambda content: content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff),
+    (_is_tiff, _tiff),
     (lambda content: content[:6] in (b"GIF87a", b"GIF89a"), lambda content: _unpacked("<HH", content, [6])),
     (lambda content: content[:2] == b"BM", _bmp),
     (lambda content: _PNM.match(content, 0, _PNM_HEADER) is not None, _pnm),

@@ -16,7 +16,7 @@ from srn.errors import DataError, InputError, shown
 from srn.files import VIDEO, write_atomically
 from srn.media.limits import check_pixels, limit, read_limited
 from srn.media.picture_count import SEQUENCES, STILLS, stated_count, told_count
-from srn.media.picture_header import stated_size, stated_white, transparent_grey
+from srn.media.picture_header import is_negative, stated_size, stated_white, transparent_grey
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -68,6 +68,8 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
     if (white := stated_white(content)) is not None:  # which OpenCV leaves as dark as its numbers are
         largest = 255 if image.dtype == np.uint8 else 65535
         image = np.minimum(np.round(np.arange(largest + 1) * (largest / white)), largest).astype(image.dtype)[image]
+    if image.dtype == np.uint16 and is_negative(content):
+        image = 65535 - image
     if (grey := transparent_grey(content)) is not None and image.ndim == 2:
         image[image == grey] = 255
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
