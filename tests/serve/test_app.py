@@ -105,6 +105,7 @@ def test_doubtful_faces_are_left_out_and_counted(client: Client) -> None:
         ("?accuracy=slow", picture(30), 422, "accuracy: "),
         ("?min_confidence=2", picture(30), 422, "min_confidence: "),
         ("?min_confidence=nan", picture(30), 422, "min_confidence: "),
+        ("?acuracy=best", picture(30), 422, "acuracy: Extra inputs are not permitted, found 'best'"),
         ("?box=1,2,3", picture(30), 422, "face box: expected four numbers x0, y0, x1, y1"),
         (f"?{'box=1,2,30,40&' * 257}", picture(30), 422, "box: List should have at most 256 items"),
         ("?box=500,500,600,600", picture(30), 422, "face box: expected a face box of at least 1 pixel in the picture"),
@@ -122,6 +123,16 @@ def test_forms_without_the_file(client: Client) -> None:
         assert "expected a form with a file in the field 'file'" in answer.error
     headers = {"Content-Type": "multipart/form-data; boundary=y"}
     assert client.post("/detect", b"--x", headers=headers).status == 422
+
+
+def test_a_form_that_asks_in_further_fields_is_refused(client: Client) -> None:
+    """`curl -F file=@a.jpg -F box=1,2,30,40` got the faces of the whole picture, without a word."""
+    more = b'\r\n--B\r\nContent-Disposition: form-data; name="box"\r\n\r\n1,2,30,40'
+    answer = client.form("/detect", "file", picture(30) + more)
+    reason = (
+        "expected a form with the field 'file' alone, found ['box'] beside it; accuracy, box and the like belong into"
+    )
+    assert (answer.status, answer.error) == (422, f"{reason} the query of the address")
 
 
 def test_a_form_without_a_name_of_its_file_says_what_is_missing(client: Client) -> None:
@@ -225,6 +236,33 @@ def test_health_metrics_and_documentation(client: Client, landmarker: FaceLandma
     assert "http://" not in page.replace("http://127.0.0.1", "")  # nothing comes from elsewhere
     assert client.get("/openapi.json").json()["paths"].keys() == {"/detect", "/health", "/metrics"}
     assert client.get("/other").json() == {"error": "GET /other: Not Found"}
+
+
+def test_every_answer_to_a_request_for_faces_is_counted(landmarker: FaceLandmarker, serve: Serve) -> None:
+    """Also those that are given before the route begins."""
+    app = make_app(landmarker, token="geheim")
+    client = serve(app)
+    own = {"Authorization": "Bearer geheim"}
+    asked = [
+        client.post("/detect", picture(30), headers=own),
+        client.post("/detect", picture(30)),
+        client.post("/detect?accuracy=x", picture(30), headers=own),
+        client.post("/detect", picture(30), headers={**own, "Host": "page.example"}),
+        client.get("/detect", headers=own),
+    ]
+    assert [answer.status for answer in asked] == [200, 401, 422, 421, 405]
+    app.state.service.pool.close()  # from now on it is broken
+    assert client.post("/detect", picture(30), headers=own).status == 500
+    lines = client.get("/metrics", headers=own).text.splitlines()
+    assert {line for line in lines if line.startswith("srn_requests_total")} == {
+        f'srn_requests_total{{status="{status}"}} 1.0' for status in (200, 401, 422, 421, 405, 500)
+    }
+    assert "srn_request_seconds_count 6.0" in lines
+
+
+def test_monitors_ask_for_the_head_of_health_alone(client: Client) -> None:
+    answer = client.ask("HEAD", "/health")
+    assert (answer.status, answer.body) == (200, b"")
 
 
 def test_many_clients_get_their_own_answers(client: Client) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("fastapi", reason="the service needs FastAPI: pip install 'srn[serve]'")
+
+from fastapi import FastAPI, Response
 
 from srn import FaceLandmarker
 from srn.errors import InputError
@@ -59,3 +64,59 @@ def test_a_connection_on_which_nothing_is_asked_is_closed(
         received = b"".join(iter(lambda: slow.recv(1000), b""))  # to its end, once it is quiet
         assert received.startswith(b"HTTP/1.1 200 ")
         assert received.endswith(b'"faces":[]}')
+
+
+def test_a_client_that_never_takes_its_answer_is_left(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its connection would stay for ever, with the answer in memory; one that takes it slowly gets all of it."""
+    monkeypatch.setattr(run, "PATIENCE", 0.1)
+    left, lost = threading.Event(), run.Impatient.connection_lost
+
+    def noted(self: run.Impatient, exc: Exception | None) -> None:
+        lost(self, exc)
+        left.set()
+
+    monkeypatch.setattr(run.Impatient, "connection_lost", noted)
+    app, size = FastAPI(), 30_000_000
+
+    @app.get("/long")
+    async def long() -> Response:
+        return Response(bytes(size))
+
+    client = serve(app)
+    question = b"GET /long HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as slow:
+        slow.sendall(question)
+        taken = 0
+        while taken < size:
+            time.sleep(0.05)
+            part = slow.recv(2_000_000)
+            assert part
+            taken += len(part)
+    assert left.wait(30)
+    left.clear()
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as never:
+        never.sendall(question)
+        assert left.wait(30)
+
+
+def test_connections_leave_files_for_the_rest(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where files end, asyncio prints thousands of lines a second."""
+    monkeypatch.setattr(run, "most_connections", lambda: 3)
+    client = serve(FastAPI())
+    with contextlib.ExitStack() as opened:
+        held = [opened.enter_context(socket.create_connection(("127.0.0.1", client.port), 30)) for _ in range(10)]
+        assert all(one.recv(1) == b"" for one in held[3:])
+        held[0].sendall(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert held[0].recv(100).startswith(b"HTTP/1.1 200 ")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("files", "most"), [(1024, 768), (20_000, 19_744), (300, 150)])
+def test_most_files_may_be_connections(files: int, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (files, files))
+    assert run.most_connections() == most
+    monkeypatch.setattr(resource, "getrlimit", lambda what: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert run.most_connections() > 1_000_000

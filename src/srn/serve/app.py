@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, PlainTextResponse
+from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -29,15 +30,30 @@ from srn.media.results import compact, picture_record
 from srn.serve.body import CLIENT_GONE, Upload, gone, read_upload
 from srn.serve.guard import LOOPBACK_HOSTS, KnownHosts, refusal, shown
 from srn.serve.limits import Limits, Refused
-from srn.serve.metrics import Metrics
+from srn.serve.metrics import Counted, Metrics
 from srn.serve.page import documentation
 from srn.serve.pool import DetectionPool, Wish
 
 NO_MEMORY = "no memory left for this picture: come again"
 MOST_PATH = 200  # characters of an unknown path that are told
 
+DETECT = "/detect"
+
 MOST_BOXES = 256
 """Face boxes of a request at most: many of them hold up everybody else."""
+
+
+class Asked(BaseModel, extra="forbid"):
+    """What a request for faces asks in its query. A word that is none of these is refused: it may be a misspelt one."""
+
+    accuracy: Accuracy = Field("balanced", description="Views of each face: see `srn detect --help`.")
+    min_confidence: float | None = Field(
+        None, ge=0, le=1, description="Lowest mean confidence; doubtful faces are left out without it."
+    )
+    min_score: float = Field(0.0, ge=0, le=1, description="Lowest score of the face finder.")
+    box: list[str] | None = Field(
+        None, max_length=MOST_BOXES, description="A face box x0,y0,x1,y1 instead of the finder's. Repeatable."
+    )
 
 
 class Service:
@@ -182,6 +198,7 @@ def make_app(
     app.state.service = service
     if hosts is not None:
         app.add_middleware(KnownHosts, hosts=hosts)
+    app.add_middleware(Counted, path=DETECT, metrics=service.metrics)  # around the other: it counts its refusals
     _handle_errors(app)
     _add_routes(app, service)
     return app
@@ -193,6 +210,10 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     async def refused(request: Request, error: Refused) -> Response:
         return refusal(error.status, error.reason)
+
+    @app.exception_handler(SrnError)
+    async def mistaken(request: Request, error: SrnError) -> Response:
+        return refusal(422, str(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
@@ -209,32 +230,15 @@ def _handle_errors(app: FastAPI) -> None:
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    @app.post("/detect", summary="Find the faces of a picture", openapi_extra=_BODY)
-    async def detect(
-        request: Request,
-        accuracy: Annotated[Accuracy, Query(description="Views of each face: see `srn detect --help`.")] = "balanced",
-        min_confidence: Annotated[
-            float | None,
-            Query(ge=0, le=1, description="Lowest mean confidence; doubtful faces are left out without it."),
-        ] = None,
-        min_score: Annotated[float, Query(ge=0, le=1, description="Lowest score of the face finder.")] = 0.0,
-        box: Annotated[
-            list[str] | None,
-            Query(max_length=MOST_BOXES, description="A face box x0,y0,x1,y1 instead of the finder's. Repeatable."),
-        ] = None,
-    ) -> Response:
-        begin = time.perf_counter()
-        try:
-            record = await _detect(service, request, accuracy, min_confidence, min_score, box)
-            answer = Response(compact(record), media_type="application/json")
-        except Refused as error:
-            answer = refusal(error.status, error.reason)
-        except SrnError as error:
-            answer = refusal(422, str(error))
-        service.metrics.requests.labels(str(answer.status_code)).inc()
-        service.metrics.seconds.observe(time.perf_counter() - begin)
-        return answer
+    @app.post(DETECT, summary="Find the faces of a picture", openapi_extra=_BODY)
+    async def detect(request: Request, asked: Annotated[Asked, Query()]) -> Response:
+        async with service.upload(request) as upload:
+            boxes = None if asked.box is None else [as_box(text.split(",")) for text in asked.box]  # type: ignore[arg-type]
+            choice = Choice(None, asked.min_score, asked.min_confidence)
+            record = await service.faces(request, upload, asked.accuracy, choice, boxes)
+        return Response(compact(record), media_type="application/json")
 
+    @app.head("/health", include_in_schema=False)  # as monitors ask
     @app.get("/health", summary="Whether the service answers, and with which weights")
     async def health() -> dict[str, Any]:
         return {
@@ -253,15 +257,6 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
         return HTMLResponse(documentation(app.openapi()))
-
-
-async def _detect(
-    service: Service, request: Request, accuracy: Accuracy, min_confidence: float | None, min_score: float,
-    box: Sequence[str] | None,
-) -> Any:  # fmt: skip
-    async with service.upload(request) as upload:
-        boxes = None if box is None else [as_box(text.split(",")) for text in box]  # type: ignore[arg-type]
-        return await service.faces(request, upload, accuracy, Choice(None, min_score, min_confidence), boxes)
 
 
 _BODY = {

@@ -112,6 +112,9 @@ async def _file(request: Request, body: bytes) -> Upload:
                 found = f"the fields {shown(sorted(form))}" if form else "none"
                 found = found if given is None else f"text in it: its part has no filename{_hint(body)}"
                 raise Refused(422, f"expected a form with a file in the field {FIELD!r}, found {found}")
+            if others := sorted(form.keys() - {FIELD}):
+                found = f"{shown(others)} beside it; accuracy, box and the like belong into the query of the address"
+                raise Refused(422, f"expected a form with the field {FIELD!r} alone, found {found}")
             content = await given.read()
     except (MultiPartException, HTTPException, ValueError) as error:  # as the version of Starlette wants it
         found = getattr(error, "message", None) or getattr(error, "detail", None) or first_line(error)

@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import logging
 import socket
+import sys
 from collections.abc import Callable
 
 import uvicorn
@@ -22,7 +23,24 @@ GRACE = 30
 BACKLOG = 2048
 
 PATIENCE = 60.0
-"""Seconds for a request to begin on a connection, and for its header to arrive; then the connection is closed."""
+"""Seconds for a request to begin on a connection, for its header to arrive, and for a further part of an answer to be
+taken; then the connection is closed."""
+
+SPARE_FILES = 256
+"""Files of a process that are no connections; half of all files where it may open few."""
+
+
+def most_connections() -> int:
+    """Return how many connections may be open at a time: each is an open file of this process (`ulimit -n`).
+
+    Where files end, nothing can be accepted, and asyncio prints thousands of lines a second about it.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return sys.maxsize
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return sys.maxsize if files == resource.RLIM_INFINITY else max(files // 2, files - SPARE_FILES)
 
 
 def is_loopback(host: str) -> bool:
@@ -69,24 +87,37 @@ def url_of(opened: socket.socket) -> str:
 
 
 class Impatient(H11Protocol):
-    """Closes connections on which nothing is asked: a client that never ends its header would hold one for ever."""
+    """Closes connections on which nothing goes on, and new ones where there are too many.
+
+    A client that never ends its header, or never takes its answer, would hold one for ever.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._check = self.loop.call_later(PATIENCE, self._close_if_quiet, None)
+        self._check = self.loop.call_later(PATIENCE, self._close_if_quiet, None, 0)
+        if len(self.connections) > most_connections():
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._check.cancel()
         super().connection_lost(exc)
 
-    def _close_if_quiet(self, last: object) -> None:
-        """Close the connection if it was quiet the last time as well, and no request came in between."""
+    def _close_if_quiet(self, last: object, held: int) -> None:
+        """Close the connection if it was quiet the last time as well, and no request and no byte went in between.
+
+        Args:
+            last: the request after which it was quiet the last time.
+            held: bytes that the client had not taken then.
+        """
         asked = vars(self)["cycle"]  # the last request; None before the first
         quiet = asked is None or asked.response_complete
-        if quiet and asked is last:
+        waiting = self.transport.get_write_buffer_size()
+        if waiting and waiting == held:
+            self.transport.abort()  # closing would wait for the client
+        elif quiet and not waiting and asked is last:
             self.transport.close()
         else:
-            self._check = self.loop.call_later(PATIENCE, self._close_if_quiet, asked if quiet else self)
+            self._check = self.loop.call_later(PATIENCE, self._close_if_quiet, asked if quiet else self, waiting)
 
 
 def configured(app: FastAPI) -> uvicorn.Config:
