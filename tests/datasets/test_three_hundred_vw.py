@@ -100,6 +100,36 @@ def test_frames_are_excluded_and_said(tmp_path: Path, face: Shape) -> None:
     assert read_excluded_frames(tmp_path / "excluded_frames.json") == {"410": (2, 4, 99)}
 
 
+def test_videos_that_were_masked_or_occluded_here_have_flags(tmp_path: Path, face: Shape) -> None:
+    """`srn mask` writes a table into each video's folder, `srn hofs synthesize` one for all of them."""
+    for name in ("a", "b", "c"):
+        put_frames(tmp_path / name, face, (1, 2))
+    first, last = "0" + "1" * 67, "1" * 67 + "0"
+    (tmp_path / "a" / "masks.csv").write_text(f"frame,mask,visible\n000001,drawn,{first}\n000002,drawn,{last}\n")
+    (tmp_path / "manifest.csv").write_text(f"subset,stem,landmark,visible\nb,000002,67,{last}\n")
+
+    a, b, c = read_300vw(tmp_path)[0]
+
+    assert a.occluded is not None
+    assert b.occluded is not None
+    assert np.argwhere(a.occluded).tolist() == [[0, 0], [1, 67]]
+    assert np.argwhere(b.occluded).tolist() == [[1, 67]]
+    assert c.occluded is None
+    assert [None if s.occluded is None else int(s.occluded.sum()) for s in a.samples()] == [1, 1]
+
+
+def test_flags_of_other_landmarks_leave_that_video_out(tmp_path: Path, face: Shape) -> None:
+    for name in ("a", "b"):
+        put_frames(tmp_path / name, face, (1,))
+    (tmp_path / "a" / "masks.csv").write_text("frame,mask,visible\n000001,drawn,011\n")
+
+    clips, report = read_300vw(tmp_path)
+
+    assert [clip.name for clip in clips] == ["b"]
+    assert len(report.problems) == 1
+    assert "flags of a/000001: expected 68 flags (ibug68), found 3" in report.problems[0]
+
+
 def test_every_broken_frame_has_a_line(tmp_path: Path, face: Shape) -> None:
     folder = tmp_path / "x"
     put_frames(folder, face, (1, 2, 3, 4, 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -57,6 +58,13 @@ def test_nothing_hides_the_faces(pack: FacePack) -> None:
         clip = source.clip(k)
         inside = ((clip.landmarks > 0.5) & (clip.landmarks < SPEC.size - 1.5)).all(axis=-1)
         assert clip.visible[inside].all()
+
+
+def test_what_the_faces_hide_themselves_stays_hidden(pack: FacePack) -> None:
+    occluded = np.zeros((3, 68), bool)
+    occluded[:, [7, 40]] = True
+    source = AnimatedClips(dataclasses.replace(pack, occluded=occluded), SPEC, 2, motion=NO_MOTION)
+    assert np.flatnonzero(~source.clip(0).visible.any(axis=0)).tolist() == [7, 40]
 
 
 def test_every_face_comes_once_in_a_pass(pack: FacePack) -> None:

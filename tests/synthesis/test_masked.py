@@ -131,6 +131,26 @@ def test_a_person_wears_one_mask_for_a_whole_video(videos: Path, tmp_path: Path)
     assert np.abs(colors[0] - colors[1]).max() > 10  # another person, another mask
 
 
+def test_what_was_hidden_before_stays_hidden(videos: Path, tmp_path: Path) -> None:
+    """A mask hides the mouth; that a hand hides the brows was annotated, and is still so."""
+    clip = read_300vw(videos)[0][0]
+    brows, mouth = (list(clip.scheme.components[name]) for name in ("brows", "mouth"))
+    hidden = np.zeros(68, bool)
+    hidden[brows] = True
+    sample = replace(clip.samples()[0], occluded=hidden)
+
+    mask_samples([sample], tmp_path / "still")
+    mask_clips([replace(clip, occluded=np.tile(hidden, (len(clip), 1)))], tmp_path / "moving")
+
+    (visible,) = read_visible(tmp_path / "still").values()
+    (masked,), _ = read_300vw(tmp_path / "moving")
+    assert masked.occluded is not None
+    for flags in (visible, *~masked.occluded):
+        assert not flags[brows].any()
+        assert not flags[mouth].any()
+        assert flags.any()
+
+
 def test_a_finished_video_is_not_made_again_and_an_unfinished_one_is(videos: Path, tmp_path: Path) -> None:
     clips, _ = read_300vw(videos)
     out = tmp_path / "out"

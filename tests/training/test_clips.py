@@ -169,6 +169,22 @@ def test_clips_of_videos_are_their_frames(pack: FacePack) -> None:
     assert len(stream[3]) == 5
 
 
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_points_that_are_hidden_in_the_frames_are_hidden_in_the_clip(pack: FacePack, flip: float) -> None:
+    videos = video_pack(pack)
+    occluded = np.zeros(videos.landmarks.shape[:2], bool)
+    for frame in range(3):
+        occluded[frame, 10 * frame] = True
+    motion = dataclasses.replace(NO_MOTION, flip=flip)
+    config = ClipConfig(motion=motion, frames=3, videos=True)
+    stream = ClipStream(dataclasses.replace(videos, occluded=occluded), toy_config().model.crop_spec, config, seed=0)
+    first = next(k for k in range(12) if stream.order[k] == 0)
+    visible = ClipBatch(*stream[first]).visible
+    shown = [videos.scheme.mirror[10 * t] if flip else 10 * t for t in range(3)]
+    assert not visible[range(3), shown].any()
+    assert int(visible.sum()) == 3 * 67
+
+
 # --- the unrolled network
 
 

@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from srn.datasets.clip import Clip, FrameFolder, FrameSource, VideoFile
+from srn.datasets.manifest import mark_occluded_frames, read_visible
 from srn.datasets.report import ReadingReport, check_landmarks, check_picture
 from srn.datasets.sample import TRAIN
 from srn.errors import DataError
@@ -190,7 +191,8 @@ def read_300vw(
 ) -> tuple[list[Clip], ReadingReport]:
     """Read 300VW, or own videos in its layout, in the order of their names.
 
-    A clip's subset is its part and its name, e.g. `category 1/114`. The report counts frames by part.
+    A clip's subset is its part and its name, e.g. `category 1/114`. The report counts frames by part. Videos that
+    `srn mask` or `srn hofs synthesize` wrote have occlusion flags.
 
     Args:
         root: folder of the videos' folders.
@@ -199,7 +201,7 @@ def read_300vw(
         scheme: numbering of the landmarks.
 
     Raises:
-        DataError: there is no video, or an unknown part.
+        DataError: there is no video, an unknown part, or a manifest whose flags cannot be read.
     """
     base, report, wanted = Path(root), ReadingReport(), tuple(parts)
     for part in wanted:
@@ -210,6 +212,7 @@ def read_300vw(
         raise DataError.at(base, "folders of videos: <id>/vid.avi or <id>/imgs, and <id>/annot", "none")
     lists = [base / name for name in EXCLUSION_FILES if (base / name).is_file()]
     skipped = read_excluded_frames(lists[0]) if lists else {}
+    visible = read_visible(base)
     official = any(folder.name in _PART_OF for folder in folders)
     clips = []
     for folder in folders:
@@ -218,7 +221,8 @@ def read_300vw(
             continue
         subset = folder.name if own is None else f"{own}/{folder.name}"
         with report.catching(folder):
-            clips.append(read_clip(folder, report, subset, skipped.get(folder.name, ()), scheme))
+            clip = read_clip(folder, report, subset, skipped.get(folder.name, ()), scheme)
+            clips.append(mark_occluded_frames(clip, folder, visible))
             report.count(own or folder.name, len(clips[-1]))
     if official:
         for part in wanted:

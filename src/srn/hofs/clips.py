@@ -14,9 +14,9 @@ from srn.datasets.three_hundred_vw import read_300vw
 from srn.errors import InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
-from srn.synthesis.animate import MovingFace, animate_placed
+from srn.synthesis.animate import MovingFace
 from srn.synthesis.config import UNOCCLUDED_MOTION, MotionConfig
-from srn.training.stream import random_picture
+from srn.training.clip_stream import animated_face
 
 
 class ClipSource(Protocol):
@@ -93,10 +93,7 @@ class AnimatedClips:
             raise InputError.at("clip number", f"0 to {self._count - 1}", str(number))
         rng = np.random.default_rng([self.seed, 1, number])
         face = int(self._order[number % len(self._order)])
-        return animate_placed(
-            self.pack.image(face), self.pack.landmarks[face], self.spec, self.scheme, self.motion, rng, self.frames,
-            random_picture(self.pack, rng),
-        ).face  # fmt: skip
+        return animated_face(self.pack, face, self.spec, self.motion, rng, self.frames).face
 
 
 def cropped(frames: Sequence[ImageArray], landmarks: FloatArray, spec: CropSpec) -> MovingFace:

@@ -103,6 +103,7 @@ def move_frames(
     config: MotionConfig,
     rng: np.random.Generator,
     other: Callable[[], ImageArray] | None = None,
+    occluded: npt.NDArray[np.bool_] | None = None,
 ) -> PlacedFace:
     """Add motion, light and occluders to the frames of a real video.
 
@@ -110,6 +111,7 @@ def move_frames(
         images: T consecutive frames or crops of them, (H, W, 3) uint8 RGB.
         landmarks: (T, N, 2) pixels of each frame's own picture.
         spec, scheme, config, rng, other: as for `animate_placed`.
+        occluded: (T, N) points that are hidden in the frames themselves.
 
     Raises:
         InputError: no frame, or landmarks that do not fit the frames or the scheme.
@@ -118,7 +120,7 @@ def move_frames(
         raise InputError.at("frames", "at least one, and landmarks of each", f"{len(images)} and {len(landmarks)}")
     reduced = [_reduce(image, points, spec) for image, points in zip(images, landmarks, strict=True)]
     pictures, points = [image for image, _ in reduced], np.stack([points for _, points in reduced])
-    return _crop_frames(random_animation(pictures, points, scheme, config, rng, other), spec, config, rng)
+    return _crop_frames(random_animation(pictures, points, scheme, config, rng, other, occluded), spec, config, rng)
 
 
 def _reduce(image: ImageArray, landmarks: FloatArray, spec: CropSpec) -> tuple[ImageArray, FloatArray]:

@@ -77,7 +77,8 @@ def random_animation(
     Args:
         images: one still, or a picture of each of T frames.
         landmarks: (T, N, 2) pixels of each frame's picture.
-        scheme, config, rng, other, occluded: as for `srn.synthesis.animate.animate_placed`.
+        occluded: (N,) or (T, N) points that are hidden in the pictures themselves.
+        scheme, config, rng, other: as for `srn.synthesis.animate.animate_placed`.
 
     Raises:
         InputError: no frame, or landmarks that do not fit the scheme.
@@ -92,7 +93,7 @@ def random_animation(
         widths = [image.shape[1] for image in images]
         points = np.stack([flip_points(p, widths[t % len(widths)], scheme.mirror) for t, p in enumerate(points)])
         images = [image[:, ::-1] for image in images]
-        occluded = None if occluded is None else occluded[scheme.mirror]
+        occluded = None if occluded is None else occluded[..., scheme.mirror]
     sources, uncovered = _dress(images, points, scheme, config, rng)
     if occluded is not None:
         uncovered = uncovered & ~occluded

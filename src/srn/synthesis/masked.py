@@ -16,7 +16,7 @@ import numpy.typing as npt
 from srn.datasets.catalogue import Dataset
 from srn.datasets.clip import Clip
 from srn.datasets.kinds import KINDS
-from srn.datasets.manifest import MANIFEST, manifest_digest, read_visible
+from srn.datasets.manifest import CLIP_MANIFEST, MANIFEST, manifest_digest, read_visible
 from srn.datasets.report import ReadingReport
 from srn.datasets.sample import Sample
 from srn.datasets.writing import AnnotationWriter, frame_name
@@ -28,7 +28,6 @@ from srn.synthesis.occluders import drawn_mask, misfitted, visible_landmarks
 from srn.synthesis.wardrobe import MaskWardrobe
 
 DRAWN, MIXED = "drawn", "mixed"
-CLIP_MANIFEST = "masks.csv"
 _COLUMNS, _CLIP_COLUMNS = ("subset", "stem", "mask", "seed", "misfit"), ("frame", "mask", "kind", "seed", "misfit")
 
 
@@ -51,15 +50,18 @@ def masked_picture(
     image = np.array(sample.load())
     shape = misfitted(sample.landmarks, misfit, rng.spawn(1)[0]) if misfit else sample.landmarks
     if kind == DRAWN:
-        covered = drawn_mask(image, shape, sample.scheme, rng)
-        return image, visible_landmarks(covered, sample.landmarks), DRAWN
-    wardrobe = _templates(kind, wardrobe)
-    if kind == MIXED:
-        choices = wardrobe.choices()
-        kind = choices[int(rng.integers(len(choices)))]
-    template = wardrobe.template(kind, turned_side(shape, sample.scheme), rng)
-    covered = fit_mask(image, shape, sample.scheme, template)
-    return image, visible_landmarks(covered, sample.landmarks), template.name
+        covered, name = drawn_mask(image, shape, sample.scheme, rng), DRAWN
+    else:
+        wardrobe = _templates(kind, wardrobe)
+        if kind == MIXED:
+            choices = wardrobe.choices()
+            kind = choices[int(rng.integers(len(choices)))]
+        template = wardrobe.template(kind, turned_side(shape, sample.scheme), rng)
+        covered, name = fit_mask(image, shape, sample.scheme, template), template.name
+    visible = visible_landmarks(covered, sample.landmarks)
+    if sample.occluded is not None:  # behind a hand, say
+        visible &= ~sample.occluded
+    return image, visible, name
 
 
 def _templates(kind: str, wardrobe: MaskWardrobe | None) -> MaskWardrobe:

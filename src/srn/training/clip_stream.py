@@ -87,8 +87,9 @@ class ClipStream(Dataset[tuple[Tensor, ...]]):
         if last >= len(self.pack) or self._videos[last] != self._videos[first]:
             return animated_face(self.pack, first, self.spec, motion, rng, frames)
         images = [self.pack.image(index) for index in range(first, last + 1)]
-        landmarks = self.pack.landmarks[first : last + 1]
-        return move_frames(images, landmarks, self.spec, self.pack.scheme, motion, rng, random_picture(self.pack, rng))
+        landmarks, others = self.pack.landmarks[first : last + 1], random_picture(self.pack, rng)
+        occluded = None if self.pack.occluded is None else self.pack.occluded[first : last + 1]
+        return move_frames(images, landmarks, self.spec, self.pack.scheme, motion, rng, others, occluded)
 
 
 def animated_face(
