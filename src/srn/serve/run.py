@@ -9,6 +9,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
@@ -30,17 +31,28 @@ SPARE_FILES = 256
 """Files of a process that are no connections; half of all files where it may open few."""
 
 
-def most_connections() -> int:
-    """Return how many connections may be open at a time: each is an open file of this process (`ulimit -n`).
-
-    Where files end, nothing can be accepted, and asyncio prints thousands of lines a second about it.
-    """
+def most_files() -> int:
+    """Return how many files this process may have open where it takes a further connection."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return sys.maxsize
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return sys.maxsize if files == resource.RLIM_INFINITY else max(files // 2, files - SPARE_FILES)
+
+
+class Listening(socket.socket):
+    """Closes the connections that are too many as it accepts them.
+
+    Where the files of a process end, asyncio prints thousands of lines a second, and the next request has none either.
+    """
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        connection, address = super().accept()
+        if connection.fileno() >= most_files():  # systems give the lowest free number
+            connection.close()
+            raise ConnectionAbortedError("too many open files")
+        return connection, address
 
 
 def is_loopback(host: str) -> bool:
@@ -68,7 +80,7 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         # With the protocol named, asyncio sends an answer's last part at once; otherwise it waits 40 ms for a receipt.
-        opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        opened = Listening(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((host, port))
         opened.listen(BACKLOG)  # who comes before the service is ready waits
@@ -87,7 +99,7 @@ def url_of(opened: socket.socket) -> str:
 
 
 class Impatient(H11Protocol):
-    """Closes connections on which nothing goes on, and new ones where there are too many.
+    """Closes connections on which nothing goes on.
 
     A client that never ends its header, or never takes its answer, would hold one for ever.
     """
@@ -95,8 +107,6 @@ class Impatient(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._check = self.loop.call_later(PATIENCE, self._close_if_quiet, None, 0)
-        if len(self.connections) > most_connections():
-            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._check.cancel()
