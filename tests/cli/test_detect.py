@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -310,6 +311,19 @@ def test_interrupted_before_the_first_picture_older_results_stay(
     monkeypatch.setattr("srn.cli.detect.detect_pictures", interrupted)
     assert srn(*arguments, "--format", kind).code == 130
     assert {path: path.read_bytes() for path in older} == older
+
+
+def test_without_ray_the_journal_of_an_earlier_run_is_kept(
+    srn: Run, knowing: Any, three: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    journal = tmp_path / ".a.json.partial.jsonl"
+    for content in (None, '{"--json":"a.json"}\n'):
+        if content is not None:
+            journal.write_text(content)
+        ran = srn("detect", three, "--json", tmp_path / "a.json", "--engine", "ray")
+        assert (ran.code, ran.err) == (2, "srn: --engine ray needs ray; install it with: pip install 'srn[ray]'\n")
+        assert (journal.read_text() if journal.exists() else None) == content
 
 
 def test_progress_is_a_line_where_there_is_no_terminal(

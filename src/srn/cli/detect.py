@@ -16,7 +16,7 @@ from srn.files import FACES_JSON, SHEET, STANDARD_OUTPUT
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
 from srn.inference.picture_files import DetectionWriter, Overlay, Rendered, ResultFormat, Written
-from srn.inference.ray_engine import detect_on_ray
+from srn.inference.ray_engine import check_ray, detect_on_ray
 from srn.media.boxes import PictureBoxes, boxes_of
 from srn.media.listing import Listing, pictures_in
 from srn.uses.sheet import ContactSheet
@@ -121,6 +121,8 @@ def detect(
     most = 1 if largest else max_faces
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
     landmarker = options.telling(opened(), ellipses=ellipses)
+    if machines == "ray":
+        check_ray()  # before the journal of an earlier run is replaced
     finished = writer.keep_journal(_same(context, landmarker.localizer.name, own_boxes), resume=resume)
     if resume:
         _tell_left(writer, listing, goes_on=finished is not None)

@@ -17,6 +17,13 @@ from srn.inference.picture_files import Overlay, Rendered, render
 from srn.media.listing import PictureFile
 
 
+def check_ray() -> None:
+    """Raise `MissingDependencyError` where Ray is not installed."""
+    with MissingDependencyError.importing("ray", "--engine ray"):
+        import ray
+        import ray.data  # noqa: F401
+
+
 def detect_on_ray(
     opened: Callable[[], FaceLandmarker],
     pictures: Sequence[PictureFile],
@@ -48,9 +55,10 @@ def detect_on_ray(
     rows = [{"work": pickle.dumps(work)} for work in left if len(work[1]) < len(work[0])]
     if not rows:
         return iter(())
-    with MissingDependencyError.importing("ray", "--engine ray"):
-        import ray
-        import ray.data
+    check_ray()
+    import ray
+    import ray.data
+
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     joined = ray.is_initialized()
     ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, ignore_reinit_error=True)
