@@ -85,6 +85,8 @@ def test_a_tracker_is_fine_tuned_and_resumed(srn: Run, tmp_path: Path) -> None:
         "--data", tmp_path / "faces.npz", *common,
     )  # fmt: skip
     assert ran.code == 0, ran.err
+    forgotten = srn("train", "--resume", "--faces", "8", *common).mistake
+    assert forgotten == f"DATA: expected the pack that the run in {tmp_path / 'run'} began with, found nothing"
     resumed = srn("train", "--resume", "--faces", "8", "--data", tmp_path / "faces.npz", *common)
     assert resumed.code == 0, resumed.err
     network, metadata = load_network(tmp_path / "run" / "weights.safetensors")

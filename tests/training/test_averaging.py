@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +14,8 @@ from srn.errors import WeightsError
 from srn.model.checkpoint import load_network, save_network
 from srn.model.network import StructuralRelationNetwork
 from srn.training.averaging import average_runs
-from srn.training.config import TrainConfig
+from srn.training.config import ClipConfig, TrainConfig, tracker_config
+from srn.training.stream import split_validation
 
 from .conftest import toy_config
 
@@ -51,6 +54,21 @@ def test_without_validation_faces_nothing_is_calibrated(pack: FacePack, tmp_path
     facts = average_runs([one], tmp_path / "mean.safetensors", config=config, pack=pack)
 
     assert "expected_error_times" not in facts
+    mean, kept = (dict(load_network(path)[0].named_parameters()) for path in (tmp_path / "mean.safetensors", one))
+    assert all(torch.equal(mean[name], parameter) for name, parameter in kept.items())
+
+
+def test_trackers_are_averaged_by_the_rules_of_their_runs(pack: FacePack, tmp_path: Path) -> None:
+    """With a carried state nothing is calibrated, and whole videos are set aside."""
+    names = np.array([f"{'ab'[k >= 8]}/{k + 1:06d}" for k in range(len(pack))])
+    videos = dataclasses.replace(pack, names=names)
+    tracker = tracker_config(toy_config().model, clips=ClipConfig(frames=2, videos=True), validation=2)
+    one = saved(tracker, pack, tmp_path / "1.safetensors", 1)
+
+    facts = average_runs([one], tmp_path / "mean.safetensors", config=tracker, pack=videos)
+
+    assert "expected_error_times" not in facts
+    assert facts["training_faces"] == str(len(split_validation(videos, 2, videos=True)[0]))
     mean, kept = (dict(load_network(path)[0].named_parameters()) for path in (tmp_path / "mean.safetensors", one))
     assert all(torch.equal(mean[name], parameter) for name, parameter in kept.items())
 

@@ -16,6 +16,7 @@ from srn.datasets.kinds import KINDS
 from srn.datasets.pack import PACK_QUALITY, FacePack
 from srn.datasets.sample import TRAIN, Split
 from srn.datasets.validation import validate
+from srn.errors import InputError
 from srn.files import PACK
 
 app = typer.Typer(help="Validate a dataset or pack it for training.", no_args_is_help=True)
@@ -38,10 +39,13 @@ def load_faces(
     A new pack is stored at `keep`, in a folder that `hold` holds; `reuse` loads the one that is there. Returns the
     faces, and a line for each one that cannot be used.
     """
-    if reuse and keep is not None and keep.exists():
-        if data:  # which may be other faces by now
-            options.note(f"{keep}: the faces of the run, as it began, are used")
-        return FacePack.load(keep), []
+    if reuse and keep is not None:
+        if keep.exists():
+            if data:  # which may be other faces by now
+                options.note(f"{keep}: the faces of the run, as it began, are used")
+            return FacePack.load(keep), []
+        if not data:  # a pack is not copied
+            raise InputError.at("DATA", f"the pack that the run in {keep.parent} began with", "nothing")
     dataset = open_faces(options.joined_data(data), split=split)
     if dataset.packed is not None:
         return dataset.packed, []

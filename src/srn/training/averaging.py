@@ -48,7 +48,7 @@ def average_runs(
     """Average the weights of runs that began from the same ones, and calibrate the expected errors of the mean.
 
     Such runs lie in one valley of the loss, so their mean is a network too, often a better one than each (Wortsman et
-    al., *Model soups*, ICML 2022).
+    al., *Model soups*, ICML 2022). The mean of trackers is not calibrated, as they are not.
 
     Args:
         weights: files of the runs; one named twice counts twice.
@@ -67,7 +67,7 @@ def average_runs(
     states = [network.state_dict() for network, _ in loaded]
     stacked = {name: torch.stack([state[name].float() for state in states]) for name in states[0]}
     mean.load_state_dict({name: tensors.mean(dim=0).to(states[0][name].dtype) for name, tensors in stacked.items()})
-    training, validation = split_validation(pack, config.validation)
+    training, validation = split_validation(pack, config.validation, videos=config.videos)
     facts = {
         **(provenance or {}),
         "averaged": ", ".join(os.path.basename(path) for path in weights),
@@ -75,7 +75,7 @@ def average_runs(
         "pack": pack.digest(),
         "training_faces": str(len(training)),
     }
-    if validation is not None:
+    if validation is not None and config.clips is None:
         facts |= FaceTask(config).calibrate(mean.eval(), validation, torch.device("cpu"))
     save_network(out, mean, provenance=facts)
     return facts

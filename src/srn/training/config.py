@@ -94,6 +94,11 @@ class TrainConfig(Settings):
         """Optimizer steps of the whole run."""
         return max(self.faces // self.batch_size, 1)
 
+    @property
+    def videos(self) -> bool:
+        """Whether the faces are frames of real videos, which belong together."""
+        return self.clips is not None and self.clips.videos
+
     def rate(self, step: int) -> float:
         """Learning rate of a step, counted from 0: a linear rise, a plateau, a linear fall to zero."""
         warm_up = max(min(self.warm_up, self.faces // 10) // self.batch_size, 1)

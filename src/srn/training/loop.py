@@ -216,8 +216,7 @@ class _Learner:
         if config.batch_size % (group.size * task.faces_each):
             each = f" with {task.faces_each} faces an example" if task.faces_each > 1 else ""
             raise InputError.at("batch_size", f"a multiple of the {group.size} processes{each}", str(config.batch_size))
-        videos = config.clips is not None and config.clips.videos
-        self._training, self._validation = split_validation(pack, config.validation, videos=videos)
+        self._training, self._validation = split_validation(pack, config.validation, videos=config.videos)
         self.config, self.task, self.device, self.group = config, task, device, group
         self._faces = {"pack": pack.digest(), "training_faces": str(len(self._training))}
         torch.manual_seed(config.seed)
