@@ -60,12 +60,17 @@ def noise(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     return rng.integers(0, 256, (12, 20, 4), dtype=np.uint8)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "AVIF"])  # Pillow turns the EXIF orientation into AVIF's own
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_exif_orientation_of_a_photo(orientation: int) -> None:
+def test_the_orientation_of_a_photo(orientation: int, kind: str) -> None:
+    if not cv2.haveImageReader(f".{kind.lower()}"):
+        pytest.skip(f"this OpenCV reads no {kind}")
     blocks = np.zeros((2, 3, 3), np.uint8)
     blocks[0, 0], blocks[0, 2], blocks[1, 0] = (250, 20, 20), (20, 250, 20), (20, 20, 250)
     photo = blocks.repeat(16, axis=0).repeat(16, axis=1)
-    decoded = decode_image(stored(photo, "JPEG", orientation, quality=98, subsampling=0), "photo")
+    decoded = decode_image(
+        stored(photo, kind, orientation, quality=98, subsampling="4:4:4" if kind == "AVIF" else 0), "photo"
+    )
     expected = ORIENTATIONS[orientation](photo)
     assert decoded.shape == expected.shape
     assert np.abs(decoded.astype(int) - expected).max() < 12
@@ -151,6 +156,29 @@ def test_sixteen_bits_become_eight(rng: np.random.Generator, suffix: str, channe
     decoded = decode_image(cv2.imencode(suffix, deep)[1].tobytes(), "picture")
     assert decoded.dtype == np.uint8
     np.testing.assert_allclose(decoded[..., ::-1], np.broadcast_to(deep / 257, decoded.shape), atol=1)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_avif_of_more_than_eight_bits(bits: int) -> None:
+    if not cv2.haveImageWriter(".avif"):
+        pytest.skip("this OpenCV writes no AVIF")
+    grey = np.linspace(0, 255, 64).astype(np.uint16)[None, :, None].repeat(32, 0).repeat(3, 2)
+    options = [cv2.IMWRITE_AVIF_QUALITY, 100, cv2.IMWRITE_AVIF_DEPTH, bits]
+    content = cv2.imencode(".avif", grey << (bits - 8), options)[1].tobytes()
+    assert np.abs(decode_image(content, "deep").astype(int) - grey).max() < 4
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_jpeg_2000_of_more_than_eight_bits(bits: int) -> None:
+    """OpenCV writes 16 bits; with another depth in the header the same numbers count from another middle."""
+    grey = np.linspace(0, 255, 64).astype(np.uint16)[None].repeat(32, 0)
+    deep = (1 << 15) - (1 << (bits - 1)) + (grey << (bits - 8))
+    content = bytearray(cv2.imencode(".jp2", deep, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])[1].tobytes())
+    depth = content.index(b"\xff\x4f\xff\x51") + 42
+    header = content.index(b"ihdr") + 14
+    assert content[depth] == content[header] == 15
+    content[depth] = content[header] = bits - 1
+    assert np.abs(decode_image(bytes(content), "deep")[..., 0].astype(int) - grey).max() < 3
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

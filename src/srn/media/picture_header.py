@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+
+from srn.media.tiff_header import is_tiff, tiff_sizes
 
 _Sizes = Iterator[tuple[int, int]]
 
@@ -20,9 +22,9 @@ _JPEG_BARE, _JPEG_END = frozenset({0x01, 0xD8}), 0xD9  # markers without a lengt
 _PNM_HEADER = 1 << 16  # bytes
 _MOST_PARTS = 100_000
 """Segments of a JPEG and sizes of any picture at most: more are no picture's, and would take long to read."""
-_TIFF_WIDTHS, _TIFF_HEIGHTS = (256, 322), (257, 323)  # tags of the picture and of its tiles
-_TIFF_BITS, _TIFF_COLORS = 258, 262
-_WHITE_IS_ZERO = 0
+_SIZE_OF_JPEG_2000 = b"\xff\x4f\xff\x51"  # the code stream begins with the marker of its sizes
+_AVIF_BITS = re.compile(rb"av1C\x81.(.)", re.DOTALL)
+_AVIF_TURN, _AVIF_MIRROR = (re.compile(b"\0\0\0\x09" + name + b"(.)", re.DOTALL) for name in (b"irot", b"imir"))
 
 
 def stated_size(content: bytes) -> tuple[int, int] | None:
@@ -41,7 +43,9 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
 
 
 def stated_white(content: bytes) -> int | None:
-    """Return the value of white that a PNM picture states, where decoders leave it: below 65,535, and not 255."""
+    """Return the value of white that a picture states, where decoders leave its numbers: below 65,535, and not 255."""
+    if (depth := _stated_depth(content)) is not None:
+        return (1 << depth) - 1 if 8 < depth < 16 else None
     match = _PNM_WHITE.match(content, 0, _PNM_HEADER)
     white = 0 if match is None else int(match[1])
     if content[1:2] in b"23" and white < 255:  # numbers as text: OpenCV sees to it
@@ -49,15 +53,32 @@ def stated_white(content: bytes) -> int | None:
     return white if 0 < white < 65535 and white != 255 else None
 
 
-def is_negative(content: bytes) -> bool:
-    """Tell whether 0 is white in a TIFF picture of 16 bits, which OpenCV then reads as its negative."""
-    if not _is_tiff(content):
-        return False
-    try:
-        stated = dict(_tiff_values(content, (_TIFF_BITS, _TIFF_COLORS)))
-    except struct.error:
-        return False
-    return stated.get(_TIFF_BITS) == 16 and stated.get(_TIFF_COLORS) == _WHITE_IS_ZERO
+def _stated_depth(content: bytes) -> int | None:
+    """Return the bits of a number of an AVIF or JPEG 2000 picture; None of other formats."""
+    if _is_heif(content) and (found := _AVIF_BITS.search(content)) is not None:
+        return 12 if found[1][0] & 0x60 == 0x60 else 10 if found[1][0] & 0x40 else 8
+    if _is_jpeg_2000(content) and (place := content.find(_SIZE_OF_JPEG_2000)) >= 0:
+        return (content[place + 42 : place + 43] or b"\7")[0] % 128 + 1  # a first bit of 1 is a sign's
+    return None
+
+
+def stated_turn(content: bytes) -> tuple[int, int | None]:
+    """Return how an AVIF picture is to be shown: turned by quarters, counterclockwise, and then mirrored.
+
+    The second value is None, 0 (top and bottom change places) or 1 (left and right). EXIF has no say in this format.
+    """
+    turn, mirror = (pattern.search(content) for pattern in (_AVIF_TURN, _AVIF_MIRROR))
+    return (0 if turn is None else turn[1][0] & 3), (None if mirror is None else mirror[1][0] & 1)
+
+
+def _is_heif(content: bytes) -> bool:
+    """AVIF or HEIC."""
+    return content[4:8] == b"ftyp"
+
+
+def _is_jpeg_2000(content: bytes) -> bool:
+    """In a file of boxes, or bare."""
+    return content[4:8] == b"jP  " or content[:4] == _SIZE_OF_JPEG_2000
 
 
 def transparent_grey(content: bytes) -> int | None:
@@ -111,35 +132,6 @@ def _webp(content: bytes) -> _Sizes:
         yield width & 0x3FFF, height & 0x3FFF
 
 
-def _is_tiff(content: bytes) -> bool:
-    return content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
-def _tiff_values(content: bytes, tags: Collection[int]) -> Iterator[tuple[int, int]]:
-    """Yield the tags, and their first values, of a TIFF file's first picture that are among some."""
-    order = "<" if content[:2] == b"II" else ">"
-    big = 43 in content[2:4]  # BigTIFF
-    offset, count, entry = ("Q", "Q", "HHQ") if big else ("I", "H", "HHI")
-    directory = struct.unpack_from(order + offset, content, 8 if big else 4)[0]
-    entries = struct.unpack_from(order + count, content, directory)[0]
-    start, step = directory + struct.calcsize(order + count), 20 if big else 12
-    for place in range(start, start + step * min(entries, 4096), step):
-        tag, kind, values = struct.unpack_from(order + entry, content, place)
-        if tag in tags:
-            number = {1: "B", 3: "H", 4: "I", 16: "Q"}.get(kind, "I")
-            at = place + struct.calcsize(order + entry)
-            if values * struct.calcsize(order + number) > step - (at - place):  # they lie elsewhere
-                at = struct.unpack_from(order + offset, content, at)[0]
-            yield tag, struct.unpack_from(order + number, content, at)[0]
-
-
-def _tiff(content: bytes) -> _Sizes:
-    found = list(_tiff_values(content, [*_TIFF_WIDTHS, *_TIFF_HEIGHTS]))
-    widths, heights = ([value for tag, value in found if tag in tags] for tags in (_TIFF_WIDTHS, _TIFF_HEIGHTS))
-    if widths and heights:
-        yield max(widths), max(heights)
-
-
 def _bmp(content: bytes) -> _Sizes:
     return _unpacked("<HH" if content[14:15] == b"\x0c" else "<ii", content, [18])
 
@@ -159,11 +151,10 @@ _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], _Sizes]], ...] 
     (lambda content: content[:3] == b"\xff\xd8\xff", _jpeg),
     (lambda content: content[:8] == b"\x89PNG\r\n\x1a\n", _png),
     (lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP", _webp),
-    (_is_tiff, _tiff),
+    (is_tiff, tiff_sizes),
     (lambda content: content[:6] in (b"GIF87a", b"GIF89a"), lambda content: _unpacked("<HH", content, [6])),
     (lambda content: content[:2] == b"BM", _bmp),
     (lambda content: _PNM.match(content, 0, _PNM_HEADER) is not None, _pnm),
-    # JPEG 2000, in a file of boxes or bare: the code stream begins with the marker of its sizes.
-    (lambda content: content[4:8] == b"jP  " or content[:4] == b"\xff\x4f\xff\x51", _after(b"\xff\x4f\xff\x51")),
-    (lambda content: content[4:8] == b"ftyp", _after(b"ispe")),  # AVIF and HEIC
+    (_is_jpeg_2000, _after(_SIZE_OF_JPEG_2000)),
+    (_is_heif, _after(b"ispe")),
 )

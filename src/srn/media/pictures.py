@@ -16,7 +16,8 @@ from srn.errors import DataError, InputError, shown
 from srn.files import VIDEO, write_atomically
 from srn.media.limits import check_pixels, limit, read_limited
 from srn.media.picture_count import SEQUENCES, STILLS, stated_count, told_count
-from srn.media.picture_header import is_negative, stated_size, stated_white, transparent_grey
+from srn.media.picture_header import stated_size, stated_turn, stated_white, transparent_grey
+from srn.media.tiff_header import has_unknown_channel, is_multiplied, is_negative, tiff_fault
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -47,17 +48,8 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
         DataError: `content` is not a picture, ends early, or has more pixels than the limit (`srn.media.limits`).
         MemoryError: the picture does not fit into what is left of the memory.
     """
-    size, image = stated_size(content), None
-    if size is not None:
-        check_pixels(name, *size)
-        flags = cv2.IMREAD_COLOR if content[:2] == b"\xff\xd8" else _AS_STORED  # a JPEG has no transparency
-        if content[:2] in (b"P1", b"P2", b"P3"):
-            content += b"\n"  # OpenCV looks beyond the last number
-        try:
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
-        except cv2.error as error:
-            if error.code == cv2.Error.StsNoMem:
-                raise MemoryError(f"{name}: no memory for {size[0]} x {size[1]} pixels") from error
+    size = stated_size(content)
+    image = None if size is None else _decode(content, name, size)
     if image is None and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
         image = _decode_heic(content, name, known_size=size is not None)
     if image is None or image.dtype not in (np.uint8, np.uint16):
@@ -65,20 +57,50 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
         if image is None and VIDEO.head.match(content) and content[8:12] not in _HEIC_BRANDS | {b"avif"}:
             found = "a video: see srn track"
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", found)
-    if (white := stated_white(content)) is not None:  # which OpenCV leaves as dark as its numbers are
+    image = _as_stated(image, content)
+    if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
+        for top in range(0, len(image), _STRIP):  # in place: a second copy of a large picture takes much memory
+            strip = image[top : top + _STRIP]
+            strip[:] = cv2.cvtColor(strip, cv2.COLOR_BGR2RGB)
+        return image.astype(np.uint8, copy=False)
+    return opaque_rgb(image, multiplied=is_multiplied(content))
+
+
+def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int]) -> npt.NDArray[Any] | None:
+    """Decode a picture of a known size by OpenCV to grey, BGR or BGRA, upright; None where it cannot."""
+    check_pixels(name, *size)
+    if (fault := tiff_fault(content)) is not None:
+        raise DataError.at(name, "a picture that OpenCV reads: save it as PNG", fault)
+    flags = cv2.IMREAD_COLOR if content[:2] == b"\xff\xd8" else _AS_STORED  # a JPEG has no transparency
+    quarters, mirrored = stated_turn(content)
+    if is_avif := content[4:8] == b"ftyp":
+        flags |= cv2.IMREAD_IGNORE_ORIENTATION  # it has its own, which OpenCV does not read
+    if content[:2] in (b"P1", b"P2", b"P3"):
+        content += b"\n"  # OpenCV looks beyond the last number
+    try:
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise MemoryError(f"{name}: no memory for {size[0]} x {size[1]} pixels") from error
+        return None
+    if image is not None and is_avif:
+        image = np.rot90(image, quarters)
+        image = np.ascontiguousarray(image if mirrored is None else np.flip(image, mirrored))
+    return image
+
+
+def _as_stated(image: npt.NDArray[Any], content: bytes) -> npt.NDArray[Any]:
+    """Mend what OpenCV leaves: white that is not the largest number, negatives, what is transparent and what is not."""
+    if (white := stated_white(content)) is not None:
         largest = 255 if image.dtype == np.uint8 else 65535
         image = np.minimum(np.round(np.arange(largest + 1) * (largest / white)), largest).astype(image.dtype)[image]
     if image.dtype == np.uint16 and is_negative(content):
         image = 65535 - image
     if (grey := transparent_grey(content)) is not None and image.ndim == 2:
         image[image == grey] = 255
-    if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-        for top in range(0, len(image), _STRIP):  # in place: a second copy of a large picture takes much memory
-            strip = image[top : top + _STRIP]
-            strip[:] = cv2.cvtColor(strip, cv2.COLOR_BGR2RGB)
-        return image.astype(np.uint8, copy=False)
-    # LibTIFF multiplies colours of 8 bits by their opacity.
-    return opaque_rgb(image, multiplied=content[:2] in (b"II", b"MM") and image.dtype == np.uint8)
+    if image.ndim == 3 and image.shape[2] == 4 and has_unknown_channel(content):
+        image = np.ascontiguousarray(image[:, :, :3])
+    return image
 
 
 def _decode_heic(content: bytes, name: str | os.PathLike[str], *, known_size: bool) -> npt.NDArray[Any] | None:
