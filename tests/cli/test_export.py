@@ -74,6 +74,29 @@ def test_iterations_that_were_never_trained_are_refused(srn: Run, tiny_weights: 
     assert not (tmp_path / "x.onnx").exists()
 
 
+def test_fewer_iterations_tell_nothing_that_is_learned_after_the_last_one(
+    srn: Run, robust_weights: Path, tmp_path: Path
+) -> None:
+    """The confidence of a sure face was 0.24, so that `srn detect` left nearly every face out."""
+    faster, astronaut = tmp_path / "faster.onnx", Path(__file__).parents[1] / "data" / "astronaut.jpg"
+    ran = srn("export", robust_weights, "--iterations", "2", "--out", faster)
+    assert ran.out.endswith(", no visibility and no confidence: they are told after 3 iterations alone\n")
+    session = onnxruntime.InferenceSession(faster, providers=["CPUExecutionProvider"])
+    assert [(one.name, one.shape[1]) for one in session.get_outputs()] == [("shapes", 2), ("hidden_out", 256)]
+    assert "visibility" not in metadata(faster)["usage"]
+    found = [
+        json.loads(srn("detect", astronaut, *more).out)["images"][0]["faces"] for more in ((), ("--weights", faster))
+    ]
+    (exact,), (near,) = found
+    assert near["visibility"] is near["confidence"] is None
+    apart = np.linalg.norm(np.subtract(near["landmarks"], exact["landmarks"]), axis=1)
+    assert apart.mean() < 0.01 * 85  # of the face's size
+
+    again = tmp_path / "again.onnx"
+    ran = srn("export", faster, "--iterations", "1", "--out", again)
+    assert (ran.code, "confidence" in ran.out) == (0, False)
+
+
 def metadata(path: Path) -> dict[str, str]:
     """As a program without the package reads it."""
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

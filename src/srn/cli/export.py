@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -31,7 +30,11 @@ def export(
         ),
     ] = None,
     iterations: Annotated[
-        int | None, typer.Option(min=1, help="Cascade steps, as trained if left out; fewer are faster.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Cascade steps, as trained if left out. Fewer are faster, and tell no visibility and no confidence.",
+        ),
     ] = None,
     precision: Annotated[
         Literal["half", "float32", "int8"],
@@ -64,20 +67,21 @@ def export(
     if license_ is not None and not license_.strip():
         raise InputError.at("--license", "a licence's name, such as MIT", "an empty text")
     with MissingDependencyError.importing("train", "exporting"):
-        from srn.model.checkpoint import adapted
+        from srn.model.checkpoint import shortened
         from srn.model.export import export_int8, export_onnx, load_weights
     network, provenance = load_weights(weights, older=True)
     provenance = provenance if license_ is None else {**provenance, "license": license_.strip()}
+    trained = network.config
     if iterations is not None:
-        if iterations > (most := network.config.iterations):  # further ones move the points away
-            raise InputError.at("--iterations", f"at most {most}, as the weights were trained", str(iterations))
-        network = adapted(network, dataclasses.replace(network.config, iterations=iterations))
+        network = shortened(network, iterations)
     if data is None:
         difference = export_onnx(network, out, provenance=provenance, half=precision == "half")
         compared = f"landmarks within {difference:.1e} px of PyTorch"
     else:
         difference = export_int8(network, out, _crops(data, network.config.crop_spec), provenance=provenance)
         compared = f"landmarks move by {difference:.2f} px on average"
+    if trained.point_heads and not network.config.point_heads:
+        compared += f", no visibility and no confidence: they are told after {trained.iterations} iterations alone"
     options.say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {compared}")
 
 

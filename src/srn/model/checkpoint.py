@@ -116,8 +116,8 @@ def adapted(
     The size of the face in the crop, the number of iterations and the recurrence (equation 13) may differ without
     changing any weight. Additional residual blocks begin as identities. With another initial shape (`coarse_shape`,
     `hourglass`), other landmarks, a visibility head or an error direction, the layers made for the old ones begin anew,
-    and the rest is kept, expected errors included. Other landmarks need their mean shape (N, 2), normalized as for
-    `StructuralRelationNetwork`.
+    and the rest is kept, expected errors included. Without point heads theirs are left out. Other landmarks need their
+    mean shape (N, 2), normalized as for `StructuralRelationNetwork`.
 
     Raises:
         InputError: `config` differs in more than that, or other landmarks come without a mean shape.
@@ -126,7 +126,7 @@ def adapted(
     deeper = all(new >= now for new, now in zip(config.blocks, old.blocks, strict=True))
     names = (
         "preset", "face_size", "iterations", "recurrence", "blocks", "coarse_shape", "hourglass", "scheme_name",
-        "visibility_width", "error_direction",
+        "visibility_width", "error_direction", *["point_heads"] * old.point_heads,
     )  # fmt: skip
     if not deeper or dataclasses.replace(config, **{name: getattr(old, name) for name in names}) != old:
         raise InputError.at("initial weights", f"the network {config.to_json()}", old.to_json())
@@ -144,3 +144,23 @@ def adapted(
     kept = {name: tensor for name, tensor in state.items() if name in wanted and wanted[name].shape == tensor.shape}
     result.load_state_dict(kept, strict=False)
     return result.train(network.training)
+
+
+def shortened(network: StructuralRelationNetwork, iterations: int) -> StructuralRelationNetwork:
+    """Leave out the last iterations of a network.
+
+    What is told of the points, their visibility and expected error, is learned from the features of the last iteration
+    alone. Of earlier ones it is wrong: sure points are taken for doubtful. So it is left out as well.
+
+    Raises:
+        InputError: the network was trained for fewer iterations.
+    """
+    old = network.config
+    if iterations > old.iterations:  # further ones move the points away
+        raise InputError.at("--iterations", f"at most {old.iterations}, as the weights were trained", str(iterations))
+    if iterations == old.iterations:
+        return network
+    config = dataclasses.replace(
+        old, iterations=iterations, point_heads=False, visibility_width=0, error_direction=False
+    )
+    return adapted(network, config)
