@@ -82,13 +82,19 @@ def make(
 
 
 def rotate(path: Path, degrees: int) -> None:
-    """Write a rotation, counterclockwise, into the track header of an MP4 file (ISO/IEC 14496-12, 8.3.2)."""
-    content = bytearray(path.read_bytes())
+    """Write a rotation, counterclockwise, into the track header of an MP4 file."""
     angle = np.deg2rad(degrees)
     cos, sin = round(np.cos(angle)), round(np.sin(angle))
-    matrix = struct.pack(">9i", cos << 16, -sin << 16, 0, sin << 16, cos << 16, 0, 0, 0, 1 << 30)
+    place_matrix(path, (cos, -sin, sin, cos))
+
+
+def place_matrix(path: Path, matrix: tuple[int, int, int, int]) -> None:
+    """Write a, b, c, d into the track header of an MP4 file (ISO/IEC 14496-12, 8.3.2): x, y -> a x + c y, b x + d y."""
+    content = bytearray(path.read_bytes())
+    a, b, c, d = (value << 16 for value in matrix)
+    packed = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     start = content.index(b"tkhd") + 44
-    content[start : start + len(matrix)] = matrix
+    content[start : start + len(packed)] = packed
     path.write_bytes(content)
 
 

@@ -22,7 +22,7 @@ from srn.media import ffmpeg
 from srn.media.pictures import write_image
 from srn.media.video_reading import Camera, OpenCvReader, PyAvReader, TimedFrame, VideoReader, open_video
 
-from .conftest import drawn, frames_of, make, number_of, rotate
+from .conftest import drawn, frames_of, make, number_of, place_matrix, rotate
 
 av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
 
@@ -69,6 +69,22 @@ def test_pyav_19_is_opened_by_what_it_knows(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(av, "__version__", "19.0.2")
     monkeypatch.setattr(av, "open", lambda file, *, options, timeout: opened(file, options=options, timeout=timeout))
     assert len(list(PyAvReader(path))) == 20
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [((-1, 0, 0, 1), lambda a: a[:, ::-1]), ((1, 0, 0, -1), lambda a: a[::-1]),
+     ((0, 1, 1, 0), lambda a: a.swapaxes(0, 1)), ((0, -1, -1, 0), lambda a: a[::-1, ::-1].swapaxes(0, 1))],
+    ids=["left for right", "top for bottom", "transposed", "transposed the other way"],
+)  # fmt: skip
+def test_mirrored_videos_are_shown_mirrored(
+    tmp_path: Path, matrix: tuple[int, int, int, int], shown: Callable[[Picture], Picture]
+) -> None:
+    """As cameras that show oneself store them. OpenCV does not tell that a video is mirrored."""
+    path = make(tmp_path / "a.mp4", 3)
+    stored = frames_of(PyAvReader(path))[0].image
+    place_matrix(path, matrix)
+    np.testing.assert_array_equal(frames_of(PyAvReader(path))[0].image, shown(stored))
 
 
 @READERS

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from srn.media.limits import limit
 
 if TYPE_CHECKING:
@@ -124,6 +126,21 @@ def _filtered(graph: Graph, frame: VideoFrame | None) -> Iterator[VideoFrame]:
             yield graph.vpull()
         except (BlockingIOError, EOFError):  # it waits for the next frame; there is none
             return
+
+
+def orientation(frame: VideoFrame) -> tuple[int, bool]:
+    """Return how a frame is to be shown: whether left and right change places, and the quarter turns after that.
+
+    The turns are counterclockwise, as NumPy's, 0 to 3. Cameras that show oneself write mirrored matrices, of which
+    FFmpeg's rotation tells the turns alone, as if nothing were mirrored: upside down for one that is only mirrored.
+    """
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 0, False
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(np.float64)  # x, y -> a x + c y, b x + d y
+    mirrored = a * d < b * c
+    degrees = -np.degrees(np.arctan2(-b if mirrored else b, -a if mirrored else a))
+    return round(degrees / 90) % 4, bool(mirrored)
 
 
 def is_container(path: str | os.PathLike[str]) -> bool:

@@ -179,9 +179,10 @@ class PyAvReader:
                 time_s += 1 / self.frame_rate
             check_pixels(self.path, frame.width, frame.height)
             aspect = self._stream.sample_aspect_ratio or Fraction(1)
-            if round(frame.rotation / 90) % 2:
+            turns, mirrored = ffmpeg.orientation(frame)
+            if turns % 2:
                 aspect = 1 / aspect
-            yield TimedFrame(number, time_s, _upright(frame), aspect)
+            yield TimedFrame(number, time_s, _upright(frame, turns, mirrored=mirrored), aspect)
             number += 1
         self._check(number, time_s, 0 if self._live else self._broken)
 
@@ -253,13 +254,12 @@ def _has_end(path: Path, format_name: str) -> bool:
     return last.endswith(mark) if mark == b";" else mark in last
 
 
-def _upright(frame: VideoFrame) -> ImageArray:
-    """Convert a decoded frame to (H, W, 3) uint8 RGB, over white as a picture, rotated as its metadata state."""
+def _upright(frame: VideoFrame, turns: int, *, mirrored: bool) -> ImageArray:
+    """Convert a decoded frame to (H, W, 3) uint8 RGB, over white as a picture, mirrored, then turned by quarters."""
     clear = any(component.is_alpha for component in frame.format.components)
     image = frame.to_ndarray(format="bgra" if clear else "rgb24").astype(np.uint8, copy=False)
     image = opaque_rgb(image) if clear else image
-    turns = round(frame.rotation / 90) % 4  # counterclockwise, as NumPy's
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+    return np.ascontiguousarray(np.rot90(image[:, ::-1] if mirrored else image, turns))
 
 
 def _check_count(path: str | Path, stated: int | None, number: int, by_time: float) -> None:
