@@ -134,7 +134,7 @@ def orientation(frame: VideoFrame) -> tuple[int, bool]:
     The turns are counterclockwise, as NumPy's, 0 to 3. Cameras that show oneself write mirrored matrices, of which
     FFmpeg's rotation tells the turns alone, as if nothing were mirrored: upside down for one that is only mirrored.
     """
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return 0, False
     a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5].astype(np.float64)  # x, y -> a x + c y, b x + d y
