@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from srn.datasets.catalogue import open_faces
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
 
@@ -34,6 +35,22 @@ def test_pictures(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:
 
     assert (ran.code, ran.out.strip()) == (0, f"2 masked faces in {tmp_path / 'out'}")
     assert {p.name for p in (tmp_path / "out").rglob("*.*")} == {"a.jpg", "a.pts", "b.jpg", "b.pts", "manifest.csv"}
+
+
+def test_points_of_ones_own(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:
+    """A set of an own scheme is masked, and what is written can be read: it was taken for 68 points."""
+    write_face(tmp_path / "own" / "test" / "a", shape[[36, 45, 30, 48, 54, 8]])
+    (tmp_path / "own" / "scheme.toml").write_text(
+        'name = "masked6"\nn_points = 6\neye_corners = [0, 1]\neyes = [[0], [1]]\nmirror_pairs = [[0, 1], [3, 4]]\n'
+        "[components]\neyes = [0, 1]\nnose = [2]\nmouth = [3, 4]\nleft_cheek = [5]\n"
+    )
+
+    ran = srn("mask", tmp_path / "own", "--out", tmp_path / "out")
+
+    assert ran.out.strip() == f"1 masked face in {tmp_path / 'out'}", ran.err
+    faces = open_faces(tmp_path / "out")
+    assert [sample.scheme.name for sample in faces.samples] == ["masked6"]
+    assert faces.samples[0].occluded is not None
 
 
 def test_videos_and_a_broken_frame(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srn.datasets.scheme_file import read_scheme
+from srn.datasets.scheme_file import read_scheme, write_scheme
 from srn.errors import DataError, InputError
 from srn.face import scheme as scheme_module
 from srn.face.scheme import (
@@ -52,6 +52,12 @@ def text() -> str:
 def read(tmp_path: Path, text: str) -> LandmarkScheme:
     (tmp_path / "scheme.toml").write_text(text)
     return read_scheme(tmp_path / "scheme.toml")
+
+
+def test_what_is_written_is_read(tmp_path: Path, text: str) -> None:
+    scheme = read(tmp_path, text.replace("six", 'six \\"and\\" é \U0001f600'))
+    write_scheme(tmp_path / "again.toml", scheme)
+    assert read_scheme(tmp_path / "again.toml") is scheme  # the same definition under the same name
 
 
 def test_the_file_is_the_scheme(tmp_path: Path, text: str) -> None:

@@ -43,7 +43,9 @@ def mask(
         Path | None, typer.Option(help="Folder of mask PNGs with `key_points.csv`; patterns in `textures` beside it.")
     ] = None,
     split: Annotated[Split, typer.Option(help="Faces of a dataset's root to take.")] = TEST,
-    scheme: Annotated[str, typer.Option(help="Landmark scheme of the .pts files.")] = "ibug68",
+    scheme: Annotated[
+        str | None, typer.Option(help="Landmark scheme of the .pts files; told by the files if left out.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     misfit: Annotated[
         float,
@@ -66,7 +68,8 @@ def mask(
     check_outputs([Output("OUT", folder, apart=True)], [dataset])
     wardrobe = None if templates is None else MaskWardrobe.load(templates)
     videos = recognize(dataset) == "300vw"
-    faces = open_faces(dataset, split=None if videos else split, scheme=scheme_by_name(scheme))
+    numbering = None if scheme is None else scheme_by_name(scheme)
+    faces = open_faces(dataset, split=None if videos else split, scheme=numbering)
     make = functools.partial(mask_clips, faces.clips) if faces.clips else functools.partial(mask_samples, faces.samples)
     with options.progress("faces") as begin:
         step = begin("masking", len(faces.samples))

@@ -68,8 +68,7 @@ def train(
     Points of your own, from a first picture to weights: docs/guide/points.md.
 
     A run can be killed at any moment (Ctrl-C and SIGTERM save it first); `--resume` goes on from its last save with the
-    numbers of an uninterrupted run. It needs DATA only where that is a pack. GPUs: `torchrun --nproc-per-node 4 -m srn
-    train ...`.
+    numbers of an uninterrupted run; a pack is named again. GPUs: `torchrun --nproc-per-node 4 -m srn train ...`.
 
     `--clips` makes a tracker of a picture model. It trains on annotated faces animated to short videos, in which heads
     turn, the camera shakes and things pass in front; every frame counts as a face. `--set clips.videos=true` takes the

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
 from srn.errors import DataError, InputError
 from srn.face.scheme import COMPONENTS, LandmarkScheme, register_scheme
+from srn.files import write_atomically
 
 SCHEME_FILE = "scheme.toml"
 _MOST_POINTS = 10_000
@@ -96,3 +98,21 @@ def read_scheme(file: Path) -> LandmarkScheme:
         raise
     except InputError as error:
         raise DataError(f"{file}: {error}") from error
+
+
+def write_scheme(file: Path, scheme: LandmarkScheme) -> None:
+    """Write a scheme, as `read_scheme` reads it."""
+    values = {
+        "name": scheme.name, "n_points": scheme.n_points, "eye_corners": scheme.eye_corners, "eyes": scheme.eyes,
+        "mirror_pairs": scheme.mirror_pairs,
+    }  # fmt: skip
+    lines = [_entry(*item) for item in values.items()]
+    lines += ["", "[components]", *(_entry(*item) for item in scheme.components.items())]
+    for component, points, closed in scheme.contours:
+        contour = {"component": component, "points": points, "closed": closed}
+        lines += ["", "[[contours]]", *(_entry(*item) for item in contour.items())]
+    write_atomically(file, "\n".join(lines) + "\n")
+
+
+def _entry(key: str, value: object) -> str:
+    return f"{key} = {json.dumps(value, ensure_ascii=False)}"  # texts, numbers and lists are the same in TOML

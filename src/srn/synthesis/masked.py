@@ -19,9 +19,11 @@ from srn.datasets.kinds import KINDS
 from srn.datasets.manifest import CLIP_MANIFEST, MANIFEST, manifest_digest, read_visible
 from srn.datasets.report import ReadingReport
 from srn.datasets.sample import Sample
+from srn.datasets.scheme_file import SCHEME_FILE, write_scheme
 from srn.datasets.writing import AnnotationWriter, frame_name
 from srn.errors import InputError
 from srn.face.geometry import ImageArray
+from srn.face.scheme import BUILT_IN
 from srn.files import held_folder, opened_text, writing_to
 from srn.synthesis.masks import fit_mask, turned_side
 from srn.synthesis.occluders import drawn_mask, misfitted, visible_landmarks
@@ -99,6 +101,8 @@ def mask_samples(
 ) -> list[str]:
     """Write the masked version of annotated faces: `OUT/<subset>/<stem>.jpg` and `.pts`, and `OUT/manifest.csv`.
 
+    Landmarks that are not of a built-in scheme get their `scheme.toml`.
+
     The mask of a face depends on the seed and the face's name alone. A part of a set therefore gets the same masks as
     the whole, and a second run writes the same bytes.
 
@@ -110,10 +114,14 @@ def mask_samples(
     _check_kind(kind, wardrobe)
     folder = Path(out)
     problems, names = list[str](), _names(samples)
+    own = next((sample.scheme for sample in samples if sample.scheme.name not in BUILT_IN), None)
     written = [MANIFEST, *(f"{name}{suffix}" for name in names for suffix in (".jpg", ".pts"))]
+    written += [] if own is None else [SCHEME_FILE]
     others = () if _is_table(folder / MANIFEST, _COLUMNS) else written
     with held_folder(folder, "a masked set", others, stays=False):
         writer = _new_table(folder / MANIFEST, _COLUMNS)
+        if own is not None:
+            write_scheme(folder / SCHEME_FILE, own)
         for sample, name in zip(samples, names, strict=True):
             rng = np.random.default_rng([seed, *os.fsencode(name)])
             with _noting(problems):
