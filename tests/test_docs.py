@@ -296,6 +296,8 @@ def test_command_lines_are_accepted(command: CommandLine) -> None:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         for extras in re.findall(r"\[([\w,]+)\]", command.text):
             assert set(extras.split(",")) <= set(project["optional-dependencies"])
+        names = [word for word in words if re.match(r"srn(\W|$)", word)]
+        assert not names, "PyPI has another program of this name (docs/start.md)"
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.whole and c.text.startswith("srn detect") and
