@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, Self
 
 from srn.errors import InputError
 from srn.settings import NonNegative, Positive, Settings, Share
 
 
 @dataclass(frozen=True)
-class AugmentConfig(Settings):
+class _Occluded(Settings):
+    """Settings of which some, the `occlusions`, are probabilities of occlusion."""
+
+    occlusions: ClassVar[tuple[str, ...]]
+
+    def unoccluded(self) -> Self:
+        """Return the same without occlusion."""
+        return replace(self, **dict.fromkeys(self.occlusions, 0.0))
+
+
+@dataclass(frozen=True)
+class AugmentConfig(_Occluded):
     """Strength of the augmentation. Probabilities are per face; lengths are in units of the face box's size.
 
     Attributes:
@@ -39,6 +50,7 @@ class AugmentConfig(Settings):
             `misfitted`. On the true points, the outline of a mask would give away the jaw.
     """
 
+    occlusions = ("noise_patch", "occluders", "masks", "behind", "patterns")
     stored_names: ClassVar[Mapping[str, str]] = {"second_pass": "second_look"}
     absent_means: ClassVar[Mapping[str, Any]] = {
         "second_pass": 0.0,
@@ -107,7 +119,7 @@ NO_AUGMENTATION = AugmentConfig(
 
 
 @dataclass(frozen=True)
-class MotionConfig(Settings):
+class MotionConfig(_Occluded):
     """Strength of the animation of a still. Lengths are in units of the face box's size.
 
     Attributes:
@@ -136,6 +148,8 @@ class MotionConfig(Settings):
             each edge, of a shift and of the log size.
         box_fresh: standard deviation of the error of each edge, new in every frame (`tracked` only).
     """
+
+    occlusions = ("noise_patch", "occluders", "masks", "sunglasses")
 
     flip: Share = 0.5
     rotation_deg: NonNegative = 10.0
@@ -177,8 +191,8 @@ NO_MOTION = MotionConfig(
 )  # fmt: skip
 """The unchanged still in every frame, in the ground-truth crop: a base to switch single effects on."""
 
-UNOCCLUDED_MOTION = MotionConfig(occluders=0, masks=0, sunglasses=0)
+UNOCCLUDED_MOTION = MotionConfig().unoccluded()
 """Everything but occlusion: the clean clips of table 9, and the base of the occlusions of HOFS."""
 
-RANDOM_PATCH_MOTION = MotionConfig(occluders=0, masks=0, sunglasses=0, noise_patch=1)
+RANDOM_PATCH_MOTION = replace(UNOCCLUDED_MOTION, noise_patch=1)
 """One noise patch in every frame, on a random walk over the landmarks."""

@@ -17,7 +17,6 @@ from srn.model.config import HIERARCHIES
 from srn.training import loop
 from srn.training.config import TrainConfig, train_config
 from srn.training.runs import CONFIG_FILE, STATE_FILE
-from srn.training.stream import unoccluded
 
 ABLATED = ("full", "without-g", "without-f", "without-d", "without-mu", "without-non-local", "without-occlusion")
 
@@ -39,7 +38,7 @@ def _config(variant: str, preset: str, faces: int, seed: int) -> TrainConfig:
     changes |= {"non_local": False} if part == "non-local" else {}
     config = train_config(preset, model_changes=changes, faces=faces, seed=seed, validation=0)
     if part == "occlusion":
-        config = replace(config, augmentation=unoccluded(config.augmentation))
+        config = replace(config, augmentation=config.augmentation.unoccluded())
     return config
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from srn.face.geometry import CropSpec
 from srn.synthesis.animate import PlacedFace, animate_placed, move_frames
 from srn.synthesis.config import MotionConfig
 from srn.training.config import ClipConfig
-from srn.training.stream import ClipOccluder, FaceOrder, random_picture, unoccluded, video_numbers
+from srn.training.stream import ClipOccluder, FaceOrder, random_picture, video_numbers
 
 
 class ClipBatch(NamedTuple):
@@ -69,7 +68,7 @@ class ClipStream(Dataset[tuple[Tensor, ...]]):
         rng = np.random.default_rng([self.seed, 2, position])
         previous = bool(rng.random() < self.config.previous_start)
         hard = self.occluder is not None and bool(rng.random() < self.config.hard_share)
-        motion = dataclasses.replace(unoccluded(self.config.motion), sunglasses=0.0) if hard else self.config.motion
+        motion = self.config.motion.unoccluded() if hard else self.config.motion
         placed = self._clip(self.order[position], motion, rng)
         face = self.occluder(placed.face, rng) if hard and self.occluder is not None else placed.face
         return (

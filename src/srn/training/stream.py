@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ from srn.errors import InputError
 from srn.face.geometry import CropSpec, ImageArray
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace, augment
-from srn.synthesis.config import AugmentConfig, MotionConfig
+from srn.synthesis.config import AugmentConfig
 from srn.synthesis.patterns import patterns_of
 
 
@@ -102,14 +102,6 @@ ClipOccluder = Callable[[MovingFace, np.random.Generator], MovingFace]
 """Occludes a face or a clip, and leaves the given one unchanged: a HOFS agent. Randomness comes from the generator
 alone. It has to be picklable where worker processes prepare faces."""
 
-AnyOccluded = TypeVar("AnyOccluded", AugmentConfig, MotionConfig)
-
-
-def unoccluded(config: AnyOccluded) -> AnyOccluded:
-    if isinstance(config, MotionConfig):
-        return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0)
-    return dataclasses.replace(config, noise_patch=0.0, occluders=0.0, masks=0.0, behind=0.0, patterns=0.0)
-
 
 def random_picture(pack: FacePack, rng: np.random.Generator) -> Callable[[], ImageArray]:
     """Draw pictures of the pack, for patches of other faces."""
@@ -146,7 +138,7 @@ class FaceStream(Dataset[tuple[Tensor, ...]]):
         rng = np.random.default_rng([self.seed, 1, position])
         chance = np.random.default_rng([self.seed, 4, position])
         hard = self.occluder is not None and bool(chance.random() < self.hard_share)
-        config = unoccluded(self.config) if hard else self.config
+        config = self.config.unoccluded() if hard else self.config
         face = augment(
             self.pack.image(index), self.pack.landmarks[index], self.spec, self.pack.scheme, config, rng,
             other=random_picture(self.pack, rng), upright_shape=self._upright,

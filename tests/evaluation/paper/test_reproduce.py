@@ -221,10 +221,16 @@ NO_OCCLUSION = {"noise_patch": 0, "occluders": 0, "masks": 0}
         ({"preset": "paper", "coarse_shape": False}, AUGMENTATION, "full"),
         ({}, NO_OCCLUSION, "without-occlusion"),
         ({}, {**NO_OCCLUSION, "noise_patch": 1.0}, "full"),
+        ({}, {**NO_OCCLUSION, "behind": 0.1}, "full"),
+        ({}, {**NO_OCCLUSION, "patterns": 0.3, "pattern_file": "patterns.npz"}, "full"),
     ],
 )
 def test_what_a_run_is(model: dict[str, Any], augmentation: dict[str, Any], variant: str) -> None:
     assert variant_of({"model": {**MODEL, **model}, "augmentation": augmentation}) == variant
+
+
+def test_an_agent_occludes_too() -> None:
+    assert variant_of({"model": MODEL, "augmentation": NO_OCCLUSION, "hard_share": 0.5}) == "full"
 
 
 def test_a_run_that_leaves_out_two_things_has_no_row() -> None:

@@ -11,6 +11,7 @@ from srn.errors import InputError
 from srn.evaluation.paper.published import VARIANTS
 from srn.face.scheme import LandmarkScheme
 from srn.inference.landmarker import FaceLandmarker
+from srn.synthesis.config import AugmentConfig
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def variant_of(config: Mapping[str, object]) -> str:
     parts = [f"without-{part}" for part in model.get("without", ())]
     if not model.get("non_local", True):
         parts.append("without-non-local")
-    if not any(augmentation.get(name, 0) for name in ("noise_patch", "occluders", "masks")):
+    if not (any(augmentation.get(name, 0) for name in AugmentConfig.occlusions) or config.get("hard_share", 0)):
         parts.append("without-occlusion")
     if model.get("hourglass", False):
         parts.append("hourglass")
