@@ -25,3 +25,11 @@ def test_an_appearance_is_that_of_the_face_wherever_it_is() -> None:
     assert one.likeness(one) == pytest.approx(1, abs=1e-5)
     image[:] = 0  # the next frame in the same memory
     assert one.likeness(again) > ALIKE > one.likeness(other)
+
+
+@pytest.mark.parametrize(("x", "y", "is_whole"), [(0, 0, True), (268, 168, True), (-2, 50, False), (270, 50, False)])
+def test_a_face_that_the_edge_cuts_is_not_whole(x: float, y: float, is_whole: bool) -> None:
+    box = Box(x, y, x + 31, y + 31)
+    assert (
+        Appearance(np.zeros((200, 300, 3), np.uint8), CropGeometry.from_box(box, APPEARANCE_CROP)).is_whole == is_whole
+    )

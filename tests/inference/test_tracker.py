@@ -298,6 +298,32 @@ def test_a_face_that_was_hidden_whole_gets_its_number_back(face: Shape, frames: 
     assert len(stage.asked) <= 4 + frames / 5
 
 
+class Look(NamedTuple):
+    """An appearance of the script."""
+
+    likes: float
+    is_whole: bool = True
+
+    def likeness(self, other: Look) -> float:
+        return self.likes * other.likes
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_face_that_leaves_through_the_edge_is_known_by_its_last_whole_view(
+    face: Shape, is_whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of it on its way out looks like nobody. Another look of a whole face counts."""
+    look = {"now": Look(1.0)}
+    monkeypatch.setattr("srn.inference.tracker.Appearance", lambda *_: look["now"])
+    actor = Actor(lambda k: (60, 128, 50) if k < 24 else (200, 60, 48) if k >= 60 else None)
+    tracker = landmarker(Stage([actor], face)).tracker()
+    play(tracker, range(18))
+    look["now"] = Look(0.0, is_whole)
+    play(tracker, range(18, 24))
+    look["now"] = Look(1.0)
+    assert ids(play(tracker, range(24, 66))[65]) == [2 if is_whole else 1]
+
+
 @pytest.mark.parametrize("back", [(200, 60), (60, 60), (200, 200)], ids=["across", "same side", "corner"])
 @pytest.mark.parametrize("away", [20, 90])
 def test_a_face_that_leaves_and_comes_back_gets_its_number(
@@ -305,12 +331,6 @@ def test_a_face_that_leaves_and_comes_back_gets_its_number(
 ) -> None:
     """Wherever it comes back: by its appearance, for four seconds; another appearance is another face."""
     looks = {"now": 1.0}
-
-    class Look(NamedTuple):
-        likes: float
-
-        def likeness(self, other: Look) -> float:
-            return self.likes * other.likes
 
     monkeypatch.setattr("srn.inference.tracker.Appearance", lambda *_: Look(looks["now"]))
     actor = Actor(lambda k: (60 - 5 * max(k - 10, 0), 128, 50) if k < 24 else (*back, 48) if k >= 24 + away else None)

@@ -167,6 +167,11 @@ class CropSpec:
         """Coordinate (x and y) of the crop's centre."""
         return (self.size - 1) / 2
 
+    @property
+    def corners(self) -> npt.NDArray[np.float64]:
+        """Corners (4, 2) of the face box, crop pixels."""
+        return self.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (self.face_size / 2)
+
     def place(self, mean_shape: FloatArray) -> npt.NDArray[np.float64]:
         """Convert a shape (N, 2) from face units (origin at the box centre, 1 = `Box.size`) to crop pixels."""
         return np.asarray(mean_shape, dtype=np.float64) * self.face_size + self.center
@@ -211,7 +216,7 @@ class CropGeometry:
 
     def displacement(self, placed: CropGeometry) -> float:
         """Return the largest distance between corners of the two crops' face boxes, as a share of their size."""
-        corners = self.spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (self.spec.face_size / 2)
+        corners = self.spec.corners
         off = self.to_crop(placed.to_picture(corners)) - corners
         return math.sqrt((off**2).sum(axis=1).max()) / self.spec.face_size
 

@@ -23,6 +23,8 @@ class Appearance:
     def __init__(self, image: ImageArray, geometry: CropGeometry) -> None:
         part, self._geometry = geometry.cut(image)
         self._part = part.copy()
+        corners = geometry.to_picture(geometry.spec.corners)
+        self.is_whole = bool((corners >= -0.5).all() and (corners <= np.array(image.shape[1::-1]) - 0.5).all())
 
     @functools.cached_property
     def _description(self) -> Float32Array:

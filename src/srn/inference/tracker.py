@@ -346,7 +346,9 @@ class FaceTracker:
                 self._tracks.append(track)
                 self._next_number += 1
             seen.add(track.number)
-            if track.appearance is None or not observation.is_weak(self.config):
+            before = track.appearance
+            # What is left of a face that leaves through the picture's edge looks otherwise than the face that returns.
+            if before is None or (not observation.is_weak(self.config) and look.is_whole >= before.is_whole):
                 track.appearance = look
 
 

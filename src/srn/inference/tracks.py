@@ -144,7 +144,7 @@ class Track:
         self.velocity: Float64Array = np.zeros(2)  # picture pixels a second
         self.missed = 0  # consecutive runs of the face finder without this face
         self.lost = False
-        self.appearance: Appearance | None = None  # in the last sure view
+        self.appearance: Appearance | None = None  # in the last sure view of the whole face, if there is one
         self.anchor: Anchor | None = None  # the face's pixels in the last frame
         self.carried: Carried | None = None  # `smoothed` by the optical flow; None where it is not trusted
         self._memory, self._filter = ShapeMemory(config.smoothing), OneEuroShape(config.smoothing)
