@@ -117,6 +117,19 @@ def test_a_mistake_gets_one_reason(client: Client, query: str, content: bytes, s
     assert answer.error.startswith(reason)
 
 
+def test_a_large_form_is_written_nowhere(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container may have no place to write, and a full disk refused pictures above 1 MB."""
+
+    def full(self: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("tempfile.SpooledTemporaryFile.rollover", full)
+    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), dtype=np.uint8)
+    content = encode_image(noise, ".png")
+    assert len(content) > 1_400_000
+    assert client.form("/detect", "file", content).json()["width"] == 700
+
+
 def test_forms_without_the_file(client: Client) -> None:
     for answer in (client.form("/detect", "other", b"x"), client.form("/detect", "file", b"text", None)):
         assert answer.status == 422

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import sys
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import Message
 
 from srn.errors import first_line
 from srn.serve.guard import shown
@@ -99,26 +98,40 @@ def _hint(body: bytes) -> str:
     return "; filename*=, which it has, names no file of a form" if b"filename*" in body[:FORM_OVERHEAD] else ""
 
 
+class _InMemory(MultiPartParser):
+    """Keeps files in memory, where the body is already: the service writes nothing, and faces stay off the disk."""
+
+    spool_max_size = sys.maxsize
+
+
 async def _file(request: Request, body: bytes) -> Upload:
     """Take the file out of a form."""
 
-    async def replay() -> Message:
-        return {"type": "http.request", "body": body, "more_body": False}
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
 
     try:
-        async with Request(request.scope, replay).form(max_files=1, max_fields=4) as form:
-            given = form.get(FIELD)
-            if not isinstance(given, UploadFile):
-                found = f"the fields {shown(sorted(form))}" if form else "none"
-                found = found if given is None else f"text in it: its part has no filename{_hint(body)}"
-                raise Refused(422, f"expected a form with a file in the field {FIELD!r}, found {found}")
-            if others := sorted(form.keys() - {FIELD}):
-                found = f"{shown(others)} beside it; accuracy, box and the like belong into the query of the address"
-                raise Refused(422, f"expected a form with the field {FIELD!r} alone, found {found}")
-            content = await given.read()
-    except (MultiPartException, HTTPException, ValueError) as error:  # as the version of Starlette wants it
-        found = getattr(error, "message", None) or getattr(error, "detail", None) or first_line(error)
+        form = await _InMemory(request.headers, whole(), max_files=1, max_fields=4).parse()
+    except (MultiPartException, ValueError) as error:
+        found = getattr(error, "message", None) or first_line(error)
         raise Refused(422, f"expected a form with one file, found {found}") from error
+    try:
+        return await _only_file(form, body)
+    finally:
+        await form.close()
+
+
+async def _only_file(form: FormData, body: bytes) -> Upload:
+    """Read the file of a form, which has nothing beside it."""
+    given = form.get(FIELD)
+    if not isinstance(given, UploadFile):
+        found = f"the fields {shown(sorted(form))}" if form else "none"
+        found = found if given is None else f"text in it: its part has no filename{_hint(body)}"
+        raise Refused(422, f"expected a form with a file in the field {FIELD!r}, found {found}")
+    if others := sorted(form.keys() - {FIELD}):
+        found = f"{shown(others)} beside it; accuracy, box and the like belong into the query of the address"
+        raise Refused(422, f"expected a form with the field {FIELD!r} alone, found {found}")
+    content = await given.read()
     # Browsers send names; old ones and scripts send whole paths of both systems.
     name = PurePosixPath((given.filename or "").replace("\\", "/")).name
     return Upload(content, name or "picture")
