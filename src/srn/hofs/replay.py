@@ -64,8 +64,8 @@ class Replay(ABC):
 class MultiQueueReplay(Replay):
     """The paper's memory: a queue for each of the last K clips (K = 3), sampled uniformly over the pool.
 
-    When a clip begins, the queue of the oldest clip is dropped as a whole, so the pool always holds K whole clips. Each
-    lane has K queues of its own; one lane gives the paper's memory.
+    When a clip begins, the queue of the oldest clip is dropped as a whole, so the pool holds the one being played and
+    K - 1 whole ones. Each lane has K queues of its own; one lane gives the paper's memory.
     """
 
     def __init__(self, clips: int = 3) -> None:
