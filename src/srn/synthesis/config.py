@@ -109,7 +109,7 @@ PAPER_AUGMENTATION = AugmentConfig(
     masks=0.0,
     misfit=0.0,
 )
-"""The authors' augmentation: flips, mild rotations, colour, noise, and one noise patch in every picture."""
+"""What the authors' augmentation does: flips, mild rotations, colour, noise, and one noise patch in every picture."""
 
 NO_AUGMENTATION = AugmentConfig(
     flip=0, rotation_deg=0, wide_rotation=0, box_edge=0, box_shift=0, box_scale=0, color=0, grey=0, blur=0,

@@ -109,8 +109,8 @@ class TrainConfig(Settings):
 def train_config(preset_name: str, **changes: Any) -> TrainConfig:
     """Make the recipe of a preset.
 
-    `paper` is trained as the authors describe: their augmentation, Adam at 5e-4 without weight decay, batches of 64,
-    6.4 million faces, weights averaged with 0.9999. `robust` takes half of its crops as the runtime's second pass sees
+    `paper` is trained much as the authors describe: flips, rotations and noise patches as theirs, Adam at 5e-4 without
+    weight decay, batches of 64, 6.4 million faces, weights averaged with 0.9999 (docs/choices.md). `robust` takes half of its crops as the runtime's second pass sees
     them, and draws faces of rare shape more often. The changes are fields of `TrainConfig`, `model_changes` those of
     the network.
     """
