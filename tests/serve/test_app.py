@@ -248,6 +248,9 @@ def test_health_metrics_and_documentation(client: Client, landmarker: FaceLandma
     assert "<code>srn detect --help</code>" in page
     assert "http://" not in page.replace("http://127.0.0.1", "")  # nothing comes from elsewhere
     assert client.get("/openapi.json").json()["paths"].keys() == {"/detect", "/health", "/metrics"}
+    responses = client.get("/openapi.json").json()["paths"]["/detect"]["post"]["responses"]
+    assert responses.keys() == {"200", "4XX", "5XX"}  # FastAPI's own errors look otherwise
+    assert responses["4XX"]["content"]["application/json"]["schema"]["required"] == ["error"]
     assert client.get("/other").json() == {"error": "GET /other: Not Found"}
 
 

@@ -230,7 +230,7 @@ def _handle_errors(app: FastAPI) -> None:
 
 
 def _add_routes(app: FastAPI, service: Service) -> None:
-    @app.post(DETECT, summary="Find the faces of a picture", openapi_extra=_BODY)
+    @app.post(DETECT, summary="Find the faces of a picture", openapi_extra=_BODY, responses=_REFUSALS)
     async def detect(request: Request, asked: Annotated[Asked, Query()]) -> Response:
         async with service.upload(request) as upload:
             boxes = None if asked.box is None else [as_box(text.split(",")) for text in asked.box]  # type: ignore[arg-type]
@@ -271,3 +271,12 @@ _BODY = {
         },
     }
 }
+_REFUSAL = {
+    "description": "The reason.",
+    "content": {
+        "application/json": {
+            "schema": {"type": "object", "properties": {"error": {"type": "string"}}, "required": ["error"]}
+        }
+    },
+}
+_REFUSALS: dict[int | str, dict[str, Any]] = {"4XX": _REFUSAL, "5XX": _REFUSAL}
