@@ -32,6 +32,12 @@ from srn.inference.face import Face
 from srn.inference.inputs import ImageInput, as_image
 
 LEAST_WEIGHT = 0.05  # of a point that is certain to be wrong: some points are needed for any pose
+MISPLACED = 0.05  # of a point on a head that looks ahead, beside the model's misfit, in sizes of the face
+TURNED = 15.0, 60.0
+"""Degrees of yaw from which a head counts as turned, and where it is wholly so. The model's misfit is that of heads
+turned by any angle: large for the outline, which slides over a head that turns. On one that looks ahead, all points
+hold their place alike, and the outline, far behind the nose, tells most of yaw and pitch."""
+_SIDES = slice(0, 8), slice(9, 17)  # of the outline, at the picture's left and right
 _STEPS = 20
 _ENOUGH = 1e-10  # relative gain at which the fit ends
 _AXIS_COLORS = ((255, 84, 112), (60, 220, 130), (58, 190, 255))  # RGB of x, y, z
@@ -90,6 +96,9 @@ class HeadPose:
 def head_pose(face: Face) -> HeadPose:
     """Fit the pose of a face. Points weigh by their confidence, and by how well they hold their place on a head.
 
+    The more a head is turned, the less counts the outline of its averted side: it is found on the visible edge of the
+    face, which is another place of the head.
+
     Raises:
         InputError: the face has another scheme than the 68 points.
     """
@@ -103,7 +112,7 @@ def pose_of_points(
 
     Args:
         confidence: (68,) weights of the points in [0, 1]; all alike if None. Each is multiplied with the inverse
-            square of the point's misfit in `head_model`.
+            square of the point's misfit in `head_model` and, where the head is not turned, of `MISPLACED`.
 
     Raises:
         InputError: another scheme than the 68 points, or points that all coincide.
@@ -111,13 +120,31 @@ def pose_of_points(
     if scheme is not IBUG_68:
         raise InputError.at("head pose", f"the points of {IBUG_68.name}", scheme.name)
     points, model = np.asarray(landmarks, np.float64), head_model()
-    extent = float(np.hypot(*np.ptp(points, axis=0)) / np.sqrt(2)) if points.shape == (68, 2) else 0.0
+    extent = _extent(points) if points.shape == (68, 2) else 0.0
     if not (np.isfinite(extent) and extent > 0):
         raise InputError.at("head pose", "finite landmarks (68, 2) that do not coincide", str(points.shape))
-    weights = 1 / model.misfit**2
-    if confidence is not None:
-        weights = weights * np.maximum(confidence, LEAST_WEIGHT)
-    weights = weights / weights.sum()
+    sure = np.ones(len(points)) if confidence is None else np.maximum(confidence, LEAST_WEIGHT)
+    pose = _pose(points, sure * _weights(model, 1.0), extent)
+    ahead = float(np.clip((TURNED[1] - abs(pose.yaw)) / (TURNED[1] - TURNED[0]), 0, 1))
+    if ahead == 1:
+        return pose
+    weights = sure * _weights(model, ahead)
+    weights[_SIDES[0 if pose.yaw > 0 else 1]] *= ahead
+    return _pose(points, weights, extent)
+
+
+def _weights(model: HeadModel, ahead: float) -> Float64Array:
+    """Return the weights of points (68,): `ahead` is 1 for a head that looks into the camera, 0 for a turned one."""
+    return 1 / (model.misfit**2 + (ahead * MISPLACED * _extent(model.points[:, :2])) ** 2)
+
+
+def _extent(points: Float64Array) -> float:
+    """Return `Box.size` of the box around points (K, 2)."""
+    return float(np.hypot(*np.ptp(points, axis=0)) / np.sqrt(2))
+
+
+def _pose(points: Float64Array, weights: Float64Array, extent: float) -> HeadPose:
+    model, weights = head_model(), weights / weights.sum()
     # Around the weighted means the translation is 0, and it is so for the best pose as well.
     origin, middle = weights @ model.points, weights @ points
     rotation, scale, cost = _fitted(model.points - origin, points - middle, weights)
