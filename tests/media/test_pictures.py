@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -355,9 +356,22 @@ def test_white_is_what_a_pnm_picture_says(white: int, text: bool) -> None:
     np.testing.assert_allclose(decode_image(content, "a.pgm")[0, :, 1], values / white * 255, atol=1.1)
 
 
-def test_a_transparent_grey_of_a_png_is_white() -> None:
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_of_a_png_is_white(depth: int) -> None:
     """As in every other format (OpenCV leaves it)."""
-    pil = pytest.importorskip("PIL.Image")
-    file = io.BytesIO()
-    pil.fromarray(np.array([[10, 100, 200]], np.uint8)).save(file, "PNG", transparency=100)
-    assert decode_image(file.getvalue(), "a.png")[0, :, 0].tolist() == [10, 255, 200]
+    top = (1 << depth) - 1
+    greys = [0, top, top // 2, 0, 0, 0, 0, 0]
+    bits = "".join(f"{grey:0{depth}b}" for grey in greys)
+    row = b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", len(greys), 1, depth, 0, 0, 0, 0),
+        b"tRNS": struct.pack(">H", 0),
+        b"IDAT": zlib.compress(row),
+        b"IEND": b"",
+    }
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks.items()
+    )
+    expected = [255 if grey == 0 else grey * 255 / top for grey in greys]
+    np.testing.assert_allclose(decode_image(content, "a.png")[0, :, 0], expected, atol=1)

@@ -82,13 +82,19 @@ def _is_jpeg_2000(content: bytes) -> bool:
 
 
 def transparent_grey(content: bytes) -> int | None:
-    """Return the grey that a PNG picture of 8 bits without an alpha channel calls transparent; None without one."""
-    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[24:26] != b"\x08\0":  # 8 bits, grey
+    """Return the grey that a PNG picture without an alpha channel calls transparent, None without one.
+
+    It counts as decoders count: up to 65,535 in a picture of 16 bits, else up to 255.
+    """
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[25:26] != b"\0":  # grey
         return None
-    place = 8
+    depth, place = content[24], 8
     while content[place + 4 : place + 8] not in (b"tRNS", b"IDAT", b"IEND", b""):
         place += 12 + struct.unpack_from(">I", content, place)[0]
-    return content[place + 9] if content[place + 4 : place + 8] == b"tRNS" else None
+    if content[place + 4 : place + 8] != b"tRNS" or depth not in (1, 2, 4, 8, 16):
+        return None
+    grey = int.from_bytes(content[place + 8 : place + 10], "big") % (1 << depth)
+    return grey if depth == 16 else grey * 255 // ((1 << depth) - 1)
 
 
 def _unpacked(layout: str, content: bytes, places: Iterable[int]) -> _Sizes:

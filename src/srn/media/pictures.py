@@ -97,7 +97,7 @@ def _as_stated(image: npt.NDArray[Any], content: bytes) -> npt.NDArray[Any]:
     if image.dtype == np.uint16 and is_negative(content):
         image = 65535 - image
     if (grey := transparent_grey(content)) is not None and image.ndim == 2:
-        image[image == grey] = 255
+        image[image == grey] = np.iinfo(image.dtype).max
     if image.ndim == 3 and image.shape[2] == 4 and has_unknown_channel(content):
         image = np.ascontiguousarray(image[:, :, :3])
     return image
