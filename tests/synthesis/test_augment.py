@@ -315,6 +315,17 @@ def test_light_and_camera_change_pixels_only(landmarks: Shape, rng: np.random.Ge
             )
 
 
+@pytest.mark.parametrize(("name", "most"), [("blur", 0.1), ("low_resolution", 0.3)])  # JPEG's blocks are not even
+def test_a_bad_camera_moves_no_point(landmarks: Shape, name: str, most: float) -> None:
+    chosen = far_apart(landmarks, 34)
+    picture = marked_picture(landmarks, chosen)
+    for seed in range(24):
+        result = augment(picture, landmarks, SPEC, IBUG_68, only(**{name: 1}), np.random.default_rng(seed))
+        points = [p for p in result.landmarks[chosen] if p.min() >= 8 and p.max() <= SPEC.size - 9]
+        shift = np.mean([dot_near(result.image, point)[0] - point for point in points], axis=0)
+        assert np.abs(shift).max() < most
+
+
 def test_colour_changes_stay_centred(landmarks: Shape, grain: Picture) -> None:
     means = [
         augment(grain, landmarks, SPEC, IBUG_68, only(color=1), np.random.default_rng(seed)).image.mean()

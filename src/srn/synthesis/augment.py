@@ -25,6 +25,7 @@ from srn.face.geometry import (
 )
 from srn.face.scheme import LandmarkScheme
 from srn.synthesis.bystanders import other_head
+from srn.synthesis.camera import blur_along
 from srn.synthesis.config import AugmentConfig, MotionConfig
 from srn.synthesis.motion import Movement, random_movement
 from srn.synthesis.occluders import (
@@ -103,19 +104,16 @@ def _blur(image: ImageArray, rng: np.random.Generator) -> ImageArray:
     """Blur with a Gaussian (defocus) or along a random direction (motion)."""
     if rng.random() < 0.5:
         return cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.5, 2.0))).astype(np.uint8, copy=False)
-    length = int(rng.integers(3, 10)) | 1
-    kernel = np.zeros((length, length), np.float32)
-    middle, angle = length // 2, rng.uniform(0, np.pi)
-    reach = np.array([np.cos(angle), np.sin(angle)]) * middle
-    start, stop = (np.round(middle + sign * reach).astype(int).tolist() for sign in (-1, 1))
-    cv2.line(kernel, start, stop, 1.0)
-    return cv2.filter2D(image, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
+    length, angle = int(rng.integers(3, 10)) | 1, rng.uniform(0, np.pi)
+    return blur_along(image, length * np.array([np.cos(angle), np.sin(angle)]))
 
 
 def _lower_resolution(image: ImageArray, rng: np.random.Generator) -> ImageArray:
     """Reduce, sometimes compress as JPEG, and enlarge a square crop."""
     size = image.shape[0]
-    small = cv2.resize(image, (0, 0), fx=(f := float(rng.uniform(0.25, 0.7))), fy=f, interpolation=cv2.INTER_AREA)
+    # A size in whole pixels, not a factor: OpenCV would cut off the rest of a pixel, and move all points.
+    reduced = round(size * rng.uniform(0.25, 0.7))
+    small = cv2.resize(image, (reduced, reduced), interpolation=cv2.INTER_AREA)
     if rng.random() < 0.5:
         _, code = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 80))])
         decoded = cv2.imdecode(code, cv2.IMREAD_COLOR)

@@ -110,9 +110,9 @@ def train_config(preset_name: str, **changes: Any) -> TrainConfig:
     """Make the recipe of a preset.
 
     `paper` is trained much as the authors describe: flips, rotations and noise patches as theirs, Adam at 5e-4 without
-    weight decay, batches of 64, 6.4 million faces, weights averaged with 0.9999 (docs/choices.md). `robust` takes half of its crops as the runtime's second pass sees
-    them, and draws faces of rare shape more often. The changes are fields of `TrainConfig`, `model_changes` those of
-    the network.
+    weight decay, batches of 64, 6.4 million faces, weights averaged with 0.9999 (docs/choices.md). `robust` takes half
+    of its crops as the runtime's second pass sees them, and draws faces of rare shape more often. The changes are
+    fields of `TrainConfig`, `model_changes` those of the network.
     """
     model = preset(preset_name, **changes.pop("model_changes", {}))
     if preset_name == "paper":
