@@ -11,14 +11,17 @@ import pytest
 
 from srn.face.scheme import IBUG_68, SCHEMES, LandmarkScheme
 from srn.synthesis.occluders import (
-    FACE_OCCLUDERS,
-    LANDMARK_OCCLUDERS,
+    blob,
     drawn_mask,
+    fingers,
+    hair,
     half_shadow,
+    hat,
     misfitted,
     noise_patch,
     pasted_patch,
     sunglasses,
+    textured_rectangle,
     visible_landmarks,
 )
 
@@ -73,8 +76,8 @@ def paste(image: Picture, shape: Shape, scheme: LandmarkScheme, rng: np.random.G
 
 
 ALL: dict[str, Paint] = {
-    **{occluder.__name__: on_a_landmark(occluder) for occluder in LANDMARK_OCCLUDERS},
-    **{occluder.__name__: occluder for occluder in FACE_OCCLUDERS},
+    **{occluder.__name__: on_a_landmark(occluder) for occluder in (noise_patch, textured_rectangle, blob, fingers)},
+    **{occluder.__name__: occluder for occluder in (drawn_mask, sunglasses, hair, hat, half_shadow)},
     "pasted_patch": paste,
 }
 every_occluder = pytest.mark.parametrize("name", ALL)

@@ -8,7 +8,6 @@ The paper's own augmentation is `noise_patch`; the others vary appearance, posit
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -328,21 +327,3 @@ def half_shadow(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rn
     dark = 1 / (1 + np.exp(-np.clip(distance / rng.uniform(1, 25), -30, 30)))
     image[:] = (image * (1 - dark * rng.uniform(0.3, 0.85))[..., None]).astype(np.uint8)
     return _nothing_covered(image)
-
-
-LANDMARK_OCCLUDERS: tuple[Callable[[ImageArray, FloatArray, float, np.random.Generator], Covered], ...] = (
-    noise_patch,
-    textured_rectangle,
-    blob,
-    fingers,
-)
-"""Occluders on one landmark: (image, centre, size, rng)."""
-
-FACE_OCCLUDERS: tuple[Callable[[ImageArray, FloatArray, LandmarkScheme, np.random.Generator], Covered], ...] = (
-    drawn_mask,
-    sunglasses,
-    hair,
-    hat,
-    half_shadow,
-)
-"""Occluders fitted to the whole face: (image, shape, scheme, rng)."""
