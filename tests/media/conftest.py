@@ -47,6 +47,7 @@ def make(
     early_header: bool = False,
     noise: bool = False,
     sound_s: float = 0.0,
+    sound_begin_s: float = 0.0,
     pixel_aspect: Fraction = Fraction(1),
 ) -> Path:
     """A video by PyAV: frame k is `drawn(k)`, shown at `times[k]`."""
@@ -73,7 +74,8 @@ def make(
             for k in range(int((moments[-1] + sound_s) * 44100 / 1024)):
                 wave = (np.sin(np.arange(k * 1024, (k + 1) * 1024) / 16) * 8000).astype(np.int16)[None]
                 piece = av.AudioFrame.from_ndarray(wave, format="s16", layout="mono")
-                piece.sample_rate, piece.pts = 44100, k * 1024
+                piece.sample_rate, piece.pts = 44100, k * 1024 + round(sound_begin_s * 44100)
+                piece.time_base = Fraction(1, 44100)
                 out.mux(voice.encode(piece))
             out.mux(voice.encode(None))
     if rotation:

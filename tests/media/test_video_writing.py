@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import re
 import resource
 import signal
 from collections.abc import Callable
@@ -139,6 +140,20 @@ def test_sound_that_the_file_cannot_hold_is_left_out_and_told(tmp_path: Path) ->
             out.write(drawn(k), k / 30)
     assert out.sound_lost == "a .webm file does not take aac sound"
     assert len(frames_of(open_video(tmp_path / "b.webm"))) == 12
+
+
+@pytest.mark.parametrize(("begin_s", "suffix"), [(0.5, ".avi"), (0.5, ".mkv"), (0.0, ".avi")])
+def test_sound_that_begins_later_is_never_played_too_early(tmp_path: Path, begin_s: float, suffix: str) -> None:
+    """All sound of an AVI file begins at 0."""
+    source = make(tmp_path / "a.mkv", 30, sound="libmp3lame", sound_begin_s=begin_s)
+    with VideoWriter(tmp_path / f"b{suffix}", 30.0, sound_from=source) as out:
+        for k in range(30):
+            out.write(drawn(k), k / 30)
+    if begin_s and suffix == ".avi":
+        assert re.fullmatch(r"an \.avi file would play it 0\.\d\d s too early", out.sound_lost or "")
+    else:
+        assert out.sound_lost is None
+        assert sound_packets(tmp_path / f"b{suffix}")[0][0] == pytest.approx(begin_s, abs=0.06)
 
 
 def test_a_video_without_sound_is_none_the_worse(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".avi": "mpeg4", ".webm": "vp9"}
 FOURCC = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
 QUALITY = {"libx264": {"crf": "18", "preset": "veryfast"}, "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "6"}}
+MOST_EARLY_S = 0.1  # of sound that an AVI file, where all sound begins at 0, plays before its pictures
 MOST_REPEATED = 60_000  # frames of a gap that a constant rate fills; FFmpeg's AVI has the same limit
 
 
@@ -177,6 +178,14 @@ class _PyAvSink:
         self._waiting: Packet[AudioStream] | None = None
         self.sound_lost: str | None = None
         self._source = None if sound_from is None else _opened_sound(sound_from)
+        if (
+            self._source is not None
+            and path.suffix.lower() == ".avi"
+            and (late := _begin_s(self._source)) > MOST_EARLY_S
+        ):
+            self.sound_lost = f"an .avi file would play it {late:.2f} s too early"  # it has no place for a delay
+            self._source.close()
+            self._source = None
         try:
             self._open(rate)
         except (av.FFmpegError, ValueError) as error:  # mostly: the container does not support this sound codec
@@ -257,6 +266,12 @@ def _opened_sound(path: str | os.PathLike[str]) -> InputContainer | None:
         return source
     source.close()
     return None
+
+
+def _begin_s(source: InputContainer) -> float:
+    """Return the time at which a video's sound begins."""
+    sound = source.streams.audio[0]
+    return float((sound.start_time or 0) * (sound.time_base or 0))
 
 
 def _fitted(image: ImageArray, width: int, height: int) -> ImageArray:
