@@ -68,7 +68,7 @@ def test_from_annotations_to_points(srn: Callable[..., Any], mine: Path, portrai
         assert np.shape(face["landmarks"]) == (5, 2)
         overlap = Box(*face["box"]).iou(Box(*boxes[str(mine / "images" / "test1.jpg")][0]))
         # Even a network that has learned nothing is shown the right part of the picture, or one 1.3 times as large.
-        assert overlap > 0.45
+        assert overlap > 0.4
     scored = srn("evaluate", mine, "--predictions", tmp_path / "faces.json")
     assert scored.code == 0, scored.err
     assert "test" in scored.out
