@@ -49,7 +49,7 @@ def _rooms(names: str) -> frozenset[str]:
     return frozenset(names.split())
 
 
-WEB = frozenset({"fastapi", "prometheus_client", "starlette", "uvicorn"})
+WEB = frozenset({"fastapi", "prometheus_client", "pydantic", "starlette", "uvicorn"})
 
 ROOMS = {
     "errors": Room(0, "the error tree"),

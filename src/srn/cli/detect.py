@@ -62,9 +62,21 @@ Resume = Annotated[
     bool,
     typer.Option("--resume", help="Go on with a run that was killed or interrupted, with the same options and files."),
 ]
+
+
+def _check_machines(machines: str) -> str:
+    if machines == "ray":
+        check_ray()  # before the journal of an earlier run is replaced
+    return machines
+
+
 Machines = Annotated[
     Literal["local", "ray"],
-    typer.Option("--engine", help="`local`: this process. `ray`: workers on many machines (docs/many_machines.md)."),
+    typer.Option(
+        "--engine",
+        callback=_check_machines,
+        help="`local`: this process. `ray`: workers on many machines (docs/many_machines.md).",
+    ),
 ]
 Workers = Annotated[
     int | None, typer.Option(min=1, help="Number of workers of --engine ray; as many as there are cores if left out.")
@@ -121,8 +133,6 @@ def detect(
     most = 1 if largest else max_faces
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
     landmarker = options.telling(opened(), ellipses=ellipses)
-    if machines == "ray":
-        check_ray()  # before the journal of an earlier run is replaced
     finished = writer.keep_journal(_same(context, landmarker.localizer.name, own_boxes), resume=resume)
     if resume:
         _tell_left(writer, listing, goes_on=finished is not None)

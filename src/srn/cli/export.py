@@ -13,6 +13,7 @@ from srn.files import NETWORK
 
 if TYPE_CHECKING:
     from srn.face.geometry import CropSpec, ImageArray
+    from srn.model.network import StructuralRelationNetwork
 
 CALIBRATION_FACES = 128
 """Training faces that set the ranges of integers, drawn from the pack."""
@@ -67,22 +68,32 @@ def export(
     if license_ is not None and not license_.strip():
         raise InputError.at("--license", "a licence's name, such as MIT", "an empty text")
     with MissingDependencyError.importing("train", "exporting"):
-        from srn.model.checkpoint import shortened
-        from srn.model.export import export_int8, export_onnx, load_weights
-    network, provenance = load_weights(weights, older=True)
+        from srn.model.export import export_int8, export_onnx
+    network, provenance = _loaded(weights, iterations)
     provenance = provenance if license_ is None else {**provenance, "license": license_.strip()}
-    trained = network.config
-    if iterations is not None:
-        network = shortened(network, iterations)
     if data is None:
         difference = export_onnx(network, out, provenance=provenance, half=precision == "half")
         compared = f"landmarks within {difference:.1e} px of PyTorch"
     else:
         difference = export_int8(network, out, _crops(data, network.config.crop_spec), provenance=provenance)
         compared = f"landmarks move by {difference:.2f} px on average"
-    if trained.point_heads and not network.config.point_heads:
-        compared += f", no visibility and no confidence: they are told after {trained.iterations} iterations alone"
     options.say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {compared}")
+
+
+def _loaded(weights: Path, iterations: int | None) -> tuple[StructuralRelationNetwork, dict[str, str]]:
+    """Load a network and its metadata, with as many iterations as wanted."""
+    from srn.model.checkpoint import shortened
+    from srn.model.export import load_weights
+
+    network, provenance = load_weights(weights, older=True)
+    if iterations is None:
+        return network, provenance
+    short = shortened(network, iterations)
+    if network.config.point_heads and not short.config.point_heads:
+        options.note(
+            f"the file will tell no visibility and no confidence, only after {network.config.iterations} iterations"
+        )
+    return short, provenance
 
 
 def _crops(data: Path, spec: CropSpec) -> ImageArray:
