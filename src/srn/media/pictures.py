@@ -72,7 +72,6 @@ def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int])
     if (fault := tiff_fault(content)) is not None:
         raise DataError.at(name, "a picture that OpenCV reads: save it as PNG", fault)
     flags = cv2.IMREAD_COLOR if content[:2] == b"\xff\xd8" else _AS_STORED  # a JPEG has no transparency
-    quarters, mirrored = stated_turn(content)
     if is_avif := content[4:8] == b"ftyp":
         flags |= cv2.IMREAD_IGNORE_ORIENTATION  # it has its own, which OpenCV does not read
     if content[:2] in (b"P1", b"P2", b"P3"):
@@ -84,6 +83,7 @@ def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int])
             raise MemoryError(f"{name}: no memory for {size[0]} x {size[1]} pixels") from error
         return None
     if image is not None and is_avif:
+        quarters, mirrored = stated_turn(content)
         image = np.rot90(image, quarters)
         image = np.ascontiguousarray(image if mirrored is None else np.flip(image, mirrored))
     return image
