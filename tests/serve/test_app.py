@@ -105,7 +105,7 @@ def test_doubtful_faces_are_left_out_and_counted(client: Client) -> None:
         ("?accuracy=slow", picture(30), 422, "accuracy: "),
         ("?min_confidence=2", picture(30), 422, "min_confidence: "),
         ("?min_confidence=nan", picture(30), 422, "min_confidence: "),
-        ("?acuracy=best", picture(30), 422, "acuracy: Extra inputs are not permitted, found 'best'"),
+        ("?precise=best", picture(30), 422, "precise: Extra inputs are not permitted, found 'best'"),
         ("?box=1,2,3", picture(30), 422, "face box: expected four numbers x0, y0, x1, y1"),
         (f"?{'box=1,2,30,40&' * 257}", picture(30), 422, "box: List should have at most 256 items"),
         ("?box=500,500,600,600", picture(30), 422, "face box: expected a face box of at least 1 pixel in the picture"),
