@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from srn.datasets.manifest import MANIFEST, read_visible
+from srn.datasets.manifest import CLIP_MANIFEST, MANIFEST, read_visible
 from srn.datasets.pts_folder import read_pts_folder
 from srn.datasets.report import ReadingReport
 from srn.datasets.three_hundred_vw import read_300vw
 from srn.errors import DataError, InputError
 from srn.media.pictures import read_image, write_image
 from srn.media.pts import read_pts, write_pts
-from srn.synthesis.masked import CLIP_MANIFEST, DRAWN, MIXED, mask_clips, mask_samples
+from srn.synthesis.masked import DRAWN, MIXED, mask_clips, mask_samples
 from srn.synthesis.wardrobe import MaskWardrobe
 
 
