@@ -167,14 +167,14 @@ class CropSpec:
         """Coordinate (x and y) of the crop's centre."""
         return (self.size - 1) / 2
 
-    @property
-    def corners(self) -> npt.NDArray[np.float64]:
-        """Corners (4, 2) of the face box, crop pixels."""
-        return self.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (self.face_size / 2)
-
     def place(self, mean_shape: FloatArray) -> npt.NDArray[np.float64]:
         """Convert a shape (N, 2) from face units (origin at the box centre, 1 = `Box.size`) to crop pixels."""
         return np.asarray(mean_shape, dtype=np.float64) * self.face_size + self.center
+
+
+def face_corners(spec: CropSpec) -> npt.NDArray[np.float64]:
+    """Return the corners (4, 2) of the face box, crop pixels."""
+    return spec.center + np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * (spec.face_size / 2)
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class CropGeometry:
 
     def displacement(self, placed: CropGeometry) -> float:
         """Return the largest distance between corners of the two crops' face boxes, as a share of their size."""
-        corners = self.spec.corners
+        corners = face_corners(self.spec)
         off = self.to_crop(placed.to_picture(corners)) - corners
         return math.sqrt((off**2).sum(axis=1).max()) / self.spec.face_size
 

@@ -7,7 +7,7 @@ import functools
 import cv2
 import numpy as np
 
-from srn.face.geometry import CropGeometry, CropSpec, ImageArray
+from srn.face.geometry import CropGeometry, CropSpec, ImageArray, face_corners
 from srn.face.localizer import Float32Array
 
 APPEARANCE_CROP = CropSpec(32, 25.6)
@@ -23,7 +23,7 @@ class Appearance:
     def __init__(self, image: ImageArray, geometry: CropGeometry) -> None:
         part, self._geometry = geometry.cut(image)
         self._part = part.copy()
-        corners = geometry.to_picture(geometry.spec.corners)
+        corners = geometry.to_picture(face_corners(geometry.spec))
         self.is_whole = bool((corners >= -0.5).all() and (corners <= np.array(image.shape[1::-1]) - 0.5).all())
 
     @functools.cached_property
