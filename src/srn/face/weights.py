@@ -87,9 +87,9 @@ CATALOGUE = (
     ),
     KnownWeights(
         "fast",
-        "537420f99216b8da2def8573deb6b2a85d3f19aadadfec34a81b3d943098cdba",
-        3_166_222,
-        300_000,
+        "85a11308636c16de8951c3b14dbd289c2b13d6641ce4fec40665c765f0b2f548",
+        3_167_752,
+        380_000,
         "preset fast, a quarter of robust's cost, for phones and crowds",
     ),
     KnownWeights(
