@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from srn.errors import InputError, WeightsError
-from srn.face.geometry import Float64Array, FloatArray, ImageArray
+from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.face import Face
 from srn.inference.inputs import ImageInput, as_image
@@ -96,7 +96,7 @@ class HeadPose:
 def head_pose(face: Face) -> HeadPose:
     """Fit the pose of a face. Points weigh by their confidence, and by how well they hold their place on a head.
 
-    The more a head is turned, the less counts the outline of its averted side: it is found on the visible edge of the
+    The more a head is turned, the less the outline of its averted side counts: it is found on the visible edge of the
     face, which is another place of the head.
 
     Raises:
@@ -111,8 +111,8 @@ def pose_of_points(
     """Fit the pose to landmarks (68, 2), picture pixels: the least weighted squared distance to the projected model.
 
     Args:
-        confidence: (68,) weights of the points in [0, 1]; all alike if None. Each is multiplied with the inverse
-            square of the point's misfit in `head_model` and, where the head is not turned, of `MISPLACED`.
+        confidence: (68,) weights of the points in [0, 1]; all alike if None. Each is divided by the square
+            of the point's misfit in `head_model` and, as far as the head looks ahead, of `MISPLACED`, added up.
 
     Raises:
         InputError: another scheme than the 68 points, or points that all coincide.
@@ -120,7 +120,7 @@ def pose_of_points(
     if scheme is not IBUG_68:
         raise InputError.at("head pose", f"the points of {IBUG_68.name}", scheme.name)
     points, model = np.asarray(landmarks, np.float64), head_model()
-    extent = _extent(points) if points.shape == (68, 2) else 0.0
+    extent = float(np.hypot(*np.ptp(points, axis=0)) / np.sqrt(2)) if points.shape == (68, 2) else 0.0
     if not (np.isfinite(extent) and extent > 0):
         raise InputError.at("head pose", "finite landmarks (68, 2) that do not coincide", str(points.shape))
     sure = np.ones(len(points)) if confidence is None else np.maximum(confidence, LEAST_WEIGHT)
@@ -135,12 +135,7 @@ def pose_of_points(
 
 def _weights(model: HeadModel, ahead: float) -> Float64Array:
     """Return the weights of points (68,): `ahead` is 1 for a head that looks into the camera, 0 for a turned one."""
-    return 1 / (model.misfit**2 + (ahead * MISPLACED * _extent(model.points[:, :2])) ** 2)
-
-
-def _extent(points: Float64Array) -> float:
-    """Return `Box.size` of the box around points (K, 2)."""
-    return float(np.hypot(*np.ptp(points, axis=0)) / np.sqrt(2))
+    return 1 / (model.misfit**2 + (ahead * MISPLACED * Box.around(model.points[:, :2]).size) ** 2)
 
 
 def _pose(points: Float64Array, weights: Float64Array, extent: float) -> HeadPose:
