@@ -40,6 +40,9 @@ POLL = 0.004
 LONGEST = 300.0
 """Seconds after which a run counts as one that never ends: it is aborted, and says where it was."""
 
+GRACE = 10.0
+"""Seconds in which an aborted run says where it was: a second signal would end it in the middle of that."""
+
 WITHOUT_RESULTS = (".lock", "bystander.txt")
 TIMES = ("faces_per_s", "waiting_share", "transitions_per_s", "network_share")
 """Columns of a log that hold times."""
@@ -126,6 +129,7 @@ def run_srn(words: Sequence[str], folder: Path, strike: Strike | None = None, *,
     while not _is_over(number):
         if time.monotonic() > end:
             os.kill(number, signal.SIGABRT)
+            end += GRACE
         time.sleep(POLL)
     _, status, usage = os.wait4(number, 0)
     said = Path(f"{folder}.stderr").read_text(errors="replace").replace(f"{sys.prefix}/", "")  # of any machine

@@ -70,7 +70,7 @@ def test_a_run_that_never_ends_is_aborted_and_says_where_it_was(
         while True:
             os.getpid()
 
-    monkeypatch.setattr(interrupted, "LONGEST", 0.1)
+    monkeypatch.setattr(interrupted, "LONGEST", 0.5)
     monkeypatch.setattr(interrupted, "_command", never_ending)
     ended = interrupted.run_srn([], interrupted.prepared(tmp_path / "run", {}), interrupted.Strike(signal.SIGKILL, 1e6))
     assert (ended.code, ended.struck) == (-signal.SIGABRT, False)
