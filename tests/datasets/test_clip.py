@@ -131,6 +131,7 @@ def test_the_frames_of_a_clip_as_samples(video: Path, face: Shape) -> None:
     hidden[1, 5] = True
     clip = Clip("001", VideoFile(video), np.array([2, 9]), landmarks(face, 2), IBUG_68, "train/001", (4,), hidden)
     first, second = clip.samples()
+    assert first.video == second.video == f"{clip.subset}/{clip.name}"
     assert first.path == video / "000002"
     assert (first.subset, first.scheme) == ("train/001", IBUG_68)
     assert number_of(second.load()) == 9

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.errors import InputError
-from srn.evaluation.results import Evaluation, FaceResult, compare_evaluations
+from srn.evaluation.results import Evaluation, FaceResult, compare_evaluations, video_numbers
 from srn.face.metrics import interpupil, nme
 from srn.face.scheme import COFW_29, COMPONENTS, IBUG_68
 
@@ -181,9 +181,27 @@ def test_another_normalizer(by_component: FaceResult, target: Shape) -> None:
 def test_what_is_written(by_component: FaceResult) -> None:
     values = evaluation(by_component).to_dict()
     assert json.loads(json.dumps(values, allow_nan=False)) == values
-    assert values["intervals"]["nme"] == [pytest.approx(values["nme"])] * 2
+    assert values["intervals"]["nme"] == [None, None]  # of a single face
     assert values["components"]["nose"]["points"] == 9
     assert values["attributes"] is None
+
+
+def test_frames_of_videos_are_drawn_by_video(rng: np.random.Generator) -> None:
+    """Forty frames of two videos are two independent numbers, not forty."""
+    errors = np.concatenate([rng.normal(0.04, 0.001, 20), rng.normal(0.06, 0.001, 20)])
+    videos = [f"category 1/{number}" for number in (114, 124) for _ in range(20)]
+    frames = [
+        FaceResult(Path(f"{k:06d}.jpg"), video, e, e, video=video)
+        for k, (e, video) in enumerate(zip(errors.tolist(), videos, strict=True))
+    ]
+    interval = evaluation(*frames).intervals().nme
+    means = errors.reshape(2, 20).mean(axis=1)
+    assert (interval.low, interval.high) == pytest.approx((means[0], means[1]))
+    better = evaluation(*(dataclasses.replace(one, nme=one.nme - 0.01) for one in frames))
+    assert compare_evaluations(evaluation(*frames), better).p_value == 0.5  # of two videos: 2 of 4 sign patterns
+    pictures = [dataclasses.replace(one, video=None) for one in frames]
+    assert video_numbers(pictures) is None
+    assert video_numbers([frames[0], pictures[0], pictures[1], frames[1], frames[-1]]).tolist() == [0, 1, 2, 0, 3]  # type: ignore[union-attr]
 
 
 def test_comparing_by_face(target: Shape) -> None:

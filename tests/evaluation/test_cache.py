@@ -47,7 +47,8 @@ def samples(tmp_path: Path, truths: dict[int, Shape]) -> list[Sample]:
         write_image(tmp_path / "set" / f"{blue}.png", coordinate_picture(blue=blue))
         flags = np.arange(68) < 10 if blue else None
         marks = frozenset({"blur"} if blue else ())
-        made.append(Sample(tmp_path / "set" / f"{blue}.png", shape, IBUG_68, "one", occluded=flags, attributes=marks))
+        path, video = tmp_path / "set" / f"{blue}.png", "one/a" if blue else None
+        made.append(Sample(path, shape, IBUG_68, "one", occluded=flags, attributes=marks, video=video))
     return made
 
 

@@ -84,6 +84,30 @@ def test_clusters_are_drawn_whole(rng: np.random.Generator) -> None:
     assert naive.high - naive.low < 0.4 * (whole.high - whole.low)
 
 
+def test_one_face_or_one_video_has_no_interval() -> None:
+    """Drawn again and again, it would seem to be known exactly."""
+    for errors, clusters in (([0.04], None), ([0.04, 0.05, 0.06], np.zeros(3, int))):
+        found = error_intervals(np.array(errors), 0.08, clusters=clusters)
+        assert found.nme.value == pytest.approx(np.mean(errors))
+        assert found.nme.to_list() == found.auc.to_list() == [None, None]
+        assert found.failure_rate.to_list() == pytest.approx([0.0, 0.975])
+        paired = compare_errors(np.array(errors), np.array(errors) + 0.01, clusters=clusters)
+        assert paired.difference.value == pytest.approx(0.01)
+        assert (paired.difference.to_list(), paired.p_value) == ([None, None], 1.0)
+
+
+def test_frames_of_a_video_are_one_witness(rng: np.random.Generator) -> None:
+    """A comparison of 6 videos knows what one of 6 faces knows, however many frames they have."""
+    first, gap = rng.gamma(3, 0.02, size=6), np.array([0.01, 0.02, -0.01, 0.02, 0.01, 0.03])
+    alone = compare_errors(first, first + gap)
+    frames, videos = np.repeat(first, 50), np.repeat(np.arange(6), 50)
+    whole = compare_errors(frames, frames + np.repeat(gap, 50), clusters=videos)
+    naive = compare_errors(frames, frames + np.repeat(gap, 50))
+    assert whole.p_value == alone.p_value
+    assert (whole.difference.low, whole.difference.high) == pytest.approx((alone.difference.low, alone.difference.high))
+    assert naive.p_value < 0.001 < 0.05 < alone.p_value
+
+
 def test_sign_flips_by_hand() -> None:
     assert sign_flip_p_value(np.array([1.0, 2.0, 3.0])) == 2 / 8  # only all plus and all minus reach a sum of 6
     assert sign_flip_p_value(np.array([1.0, 2.0, -3.0])) == 1.0

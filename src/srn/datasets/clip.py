@@ -155,6 +155,7 @@ class Clip:
                 self.subset,
                 occluded=None if self.occluded is None else self.occluded[index],
                 source=partial(self.frames.read, number),
+                video=f"{self.subset}/{self.name}",
             )
             if isinstance(self.frames, FrameFolder):
                 sample = replace(sample, path=self.frames.frame_path(number), source=None)

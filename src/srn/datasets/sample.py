@@ -37,6 +37,7 @@ class Sample:
         occluded: (N,) bool where the dataset annotates occlusion.
         attributes: attributes that the dataset gives the face (WFLW: `pose`, `occlusion`, ...).
         source: reader of a picture inside another file.
+        video: the video that the picture is a frame of; frames of one video are much alike.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Sample:
     occluded: npt.NDArray[np.bool_] | None = None
     attributes: frozenset[str] = frozenset()
     source: PictureSource | None = None
+    video: str | None = None
 
     def __post_init__(self) -> None:
         if self.landmarks.shape != (self.scheme.n_points, 2):

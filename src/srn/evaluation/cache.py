@@ -164,7 +164,7 @@ def cached_evaluate(
     else:
         # The same weights may lie in a file of another name, and the same faces be named from another folder.
         faces = zip(kept.by(normalizer).results, samples, strict=True)
-        results = tuple(dataclasses.replace(result, path=sample.path) for result, sample in faces)
+        results = tuple(dataclasses.replace(result, path=sample.path, video=sample.video) for result, sample in faces)
         name = landmarker.localizer.name
         found = dataclasses.replace(kept, results=results, normalizer=normalizer, weights=name)
         if store is not None:

@@ -119,10 +119,10 @@ def _measured(sample: Sample, face: Face, localizer: Localizer, normalizer: str)
 
 def missed_face(sample: Sample, mean_shape_nme: float = np.inf) -> FaceResult:
     """Return the result of a face that was not found."""
-    target, attributes = sample.landmarks, sample.attributes
     return FaceResult(
-        sample.path, sample.subset, np.inf, mean_shape_nme, target_landmarks=target, attributes=attributes
-    )
+        sample.path, sample.subset, np.inf, mean_shape_nme, target_landmarks=sample.landmarks,
+        attributes=sample.attributes, video=sample.video,
+    )  # fmt: skip
 
 
 def found_face(

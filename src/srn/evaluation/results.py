@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -46,6 +47,7 @@ class FaceResult:
         occluded: (N,) truth; None if the dataset has no occlusion flags.
         target_landmarks: (N, 2) truth, picture pixels.
         attributes: the dataset's labels of the face.
+        video: the video that the picture is a frame of.
     """
 
     path: Path
@@ -60,6 +62,7 @@ class FaceResult:
     occluded: npt.NDArray[np.bool_] | None = None
     target_landmarks: npt.NDArray[np.float64] | None = None
     attributes: frozenset[str] = frozenset()
+    video: str | None = None
 
 
 @dataclass(frozen=True)
@@ -159,8 +162,8 @@ class Evaluation:
         }
 
     def intervals(self) -> ErrorIntervals:
-        """Compute bootstrap 95 % intervals of NME, failure rate and AUC."""
-        return error_intervals(self.errors, self.threshold)
+        """Compute bootstrap 95 % intervals of NME, failure rate and AUC over faces, or videos (`video_numbers`)."""
+        return error_intervals(self.errors, self.threshold, clusters=video_numbers(self.results))
 
     def component_summary(self) -> dict[str, dict[str, float | int]] | None:
         """Compute the mean error of each facial component over the faces found.
@@ -307,6 +310,15 @@ def _confidence_by_error(
     ]
 
 
+def video_numbers(results: Sequence[FaceResult]) -> npt.NDArray[np.int64] | None:
+    """Number the videos that faces belong to, (F,), each picture as one of its own; None without a video."""
+    if all(result.video is None for result in results):
+        return None
+    numbers: dict[str | int, int] = {}
+    units = [index if result.video is None else result.video for index, result in enumerate(results)]
+    return np.array([numbers.setdefault(unit, len(numbers)) for unit in units])
+
+
 def check_normalizer(name: str) -> None:
     """Raise an `InputError` unless `name` is one of `metrics.NORMALIZERS`."""
     if name not in metrics.NORMALIZERS:
@@ -334,26 +346,28 @@ def _by(result: FaceResult, scheme: LandmarkScheme, old: str, new: str) -> FaceR
 def compare_evaluations(first: Evaluation, second: Evaluation) -> PairedComparison:
     """Compare two evaluations of the same faces, e.g. with other weights or boxes, or a set and its masked version.
 
-    Faces are paired by picture name and subset; faces without a partner are left out.
+    Faces are paired by picture name and subset; faces without a partner are left out. For interval and p, the
+    frames of a video are one (`video_numbers`).
 
     Raises:
         InputError: different normalizers, or no face in common.
     """
     if first.normalizer != second.normalizer:
         raise InputError.at("paired comparison", f"errors by {first.normalizer}", f"by {second.normalizer}")
-    ours, theirs = _errors_by_face(first), _errors_by_face(second)
-    common = [key for key in ours if key in theirs]
+    ours, theirs = _by_face(first), _by_face(second)
+    common = [(result, theirs[key]) for key, result in ours.items() if key in theirs]
     if not common:
         raise InputError.at("paired comparison", "evaluations of the same faces", "no face in common")
-    return compare_errors(np.array([ours[key] for key in common]), np.array([theirs[key] for key in common]))
+    errors = np.array([[one.nme, other.nme] for one, other in common])
+    return compare_errors(errors[:, 0], errors[:, 1], clusters=video_numbers([one for one, _ in common]))
 
 
-def _errors_by_face(evaluation: Evaluation) -> dict[tuple[str, str, int], float]:
-    """Errors by subset, picture name, and the face's number within that picture."""
-    errors: dict[tuple[str, str, int], float] = {}
+def _by_face(evaluation: Evaluation) -> dict[tuple[str, str, int], FaceResult]:
+    """Results by subset, picture name, and the face's number within that picture."""
+    counts: Counter[tuple[str, str]] = Counter()
+    found = {}
     for result in evaluation.results:
-        number = 0
-        while (key := (result.subset, result.path.stem, number)) in errors:
-            number += 1
-        errors[key] = result.nme
-    return errors
+        name = (result.subset, result.path.stem)
+        found[*name, counts[name]] = result
+        counts[name] += 1
+    return found

@@ -71,7 +71,7 @@ def ratio_intervals(
     Args:
         values, counts: (M, F) contributions of each of F faces to numerator and denominator.
         clusters: (F,) group of each face; whole groups are drawn. The frames of a video are not independent, so their
-            clip is the group.
+            clip is the group. One face, or one group, says nothing of others: it has no interval (NaN).
         seed: the same seed draws the same faces.
 
     Raises:
@@ -87,6 +87,8 @@ def ratio_intervals(
         counts = np.stack([np.bincount(group, row, size) for row in counts])
     with np.errstate(invalid="ignore", divide="ignore"):
         point = values.sum(axis=1) / counts.sum(axis=1)
+        if values.shape[1] == 1:
+            return [Interval(float(value), np.nan, np.nan) for value in point]
         blocks = [(w @ values.T) / (w @ counts.T) for w in _weights(values.shape[1], resamples, seed)]
     drawn = np.concatenate(blocks)  # (R, M)
     tail = (1 - level) / 2
@@ -181,13 +183,18 @@ class PairedComparison:
         }
 
 
-def sign_flip_p_value(differences: FloatArray, *, seed: int = 0) -> float:
+def sign_flip_p_value(
+    differences: FloatArray, *, clusters: npt.NDArray[np.integer] | None = None, seed: int = 0
+) -> float:
     """Test paired differences (F,) by a two-sided sign-flip permutation test.
 
     The value is the share of sign patterns with as large a mean. For more than `_EXACT_UP_TO` faces patterns are drawn,
-    and the observed one is counted among them (Phipson and Smyth 2010), so the value is never 0.
+    and the observed one is counted among them (Phipson and Smyth 2010), so the value is never 0. The differences of one
+    of the `clusters` (F,) have one sign together, as those of a video's frames.
     """
     values = np.asarray(differences, dtype=np.float64)
+    if clusters is not None:
+        values = np.asarray(np.bincount(np.unique(clusters, return_inverse=True)[1], values), np.float64)
     values = values[values != 0]  # equal errors favour neither method
     count = len(values)
     if count == 0:
@@ -202,8 +209,13 @@ def sign_flip_p_value(differences: FloatArray, *, seed: int = 0) -> float:
     return (1 + hits) / (1 + SIGN_PATTERNS)
 
 
-def compare_errors(first: FloatArray, second: FloatArray, *, seed: int = 0) -> PairedComparison:
-    """Compare the errors (F,) of two methods on the same faces in the same order; infinite for missed faces."""
+def compare_errors(
+    first: FloatArray, second: FloatArray, *, clusters: npt.NDArray[np.integer] | None = None, seed: int = 0
+) -> PairedComparison:
+    """Compare the errors (F,) of two methods on the same faces in the same order; infinite for missed faces.
+
+    `clusters` are as for `ratio_intervals`.
+    """
     first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1 or len(first) == 0:
         found = f"{first.shape}, {second.shape}"
@@ -212,8 +224,9 @@ def compare_errors(first: FloatArray, second: FloatArray, *, seed: int = 0) -> P
     differences = second[both] - first[both]
     difference, p_value = Interval(np.nan, np.nan, np.nan), np.nan
     if both.any():
-        (difference,) = ratio_intervals(differences, np.ones_like(differences), seed=seed)
-        p_value = sign_flip_p_value(differences, seed=seed)
+        known = None if clusters is None else clusters[both]
+        (difference,) = ratio_intervals(differences, np.ones_like(differences), clusters=known, seed=seed)
+        p_value = sign_flip_p_value(differences, clusters=known, seed=seed)
     return PairedComparison(
         faces=len(first),
         both_found=len(differences),

@@ -8,7 +8,7 @@ import numpy as np
 
 from srn.evaluation.box_curve import BoxCurve
 from srn.evaluation.report.charts import Bar, BarChart, Columns, Line, LineChart
-from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation
+from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation, video_numbers
 from srn.evaluation.statistics import ratio_intervals
 from srn.evaluation.stress import STRESSES, StressPoint
 from srn.face import metrics
@@ -49,7 +49,8 @@ def component_chart(evaluation: Evaluation) -> BarChart | None:
     if summary is None or errors is None or evaluation.scheme is None:
         return None
     values = np.stack([errors[0][:, list(evaluation.scheme.components[name])].mean(axis=1) for name in summary])
-    intervals = ratio_intervals(values, np.ones_like(values))
+    found = [result for result in evaluation.results if result.point_errors is not None]
+    intervals = ratio_intervals(values, np.ones_like(values), clusters=video_numbers(found))
     bars = [
         Bar(name.replace("_", " "), summary[name]["nme"] * 100, interval.low * 100, interval.high * 100)
         for name, interval in zip(summary, intervals, strict=True)

@@ -26,7 +26,7 @@ from srn.evaluation.report.evaluation_charts import (
     stress_charts,
 )
 from srn.evaluation.report.markup import Markup, element, figure, joined, table
-from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation, FaceResult
+from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation, FaceResult, video_numbers
 from srn.evaluation.speed import Speed
 from srn.evaluation.statistics import Interval
 from srn.evaluation.stress import STRESSES, Stress
@@ -129,6 +129,11 @@ def _with_range(interval: Interval, scale: float = 100, digits: int = 2) -> Mark
     return joined([_number(interval.value, scale, digits), *([element("small", text)] if text else [])])
 
 
+def _units(result: Evaluation) -> str:
+    """What the intervals are taken over: the frames of a video are much alike."""
+    return "faces" if video_numbers(result.results) is None else "videos"
+
+
 def _words(name: str) -> str:
     return name.replace("_", " ")
 
@@ -137,7 +142,7 @@ def _cards(result: Evaluation) -> Markup:
     intervals, limit = result.intervals(), f"{result.threshold * 100:.3g} %"
     nme, rate, auc = intervals.nme, intervals.failure_rate, intervals.auc
     cards = [
-        ("Mean error (NME)", f"{_number(nme.value)} %", f"95 %: {_range(nme)}"),
+        ("Mean error (NME)", f"{_number(nme.value)} %", f"95 %: {_range(nme) or '–'}"),
         (f"Failures above {limit}", f"{_number(rate.value)} %", f"95 %: {_range(rate)}"),
         (f"Area under the curve to {limit}", f"{auc.value:.3f}", f"95 %: {_range(auc, 1, 3)}"),
         ("Faces", f"{len(result.results)}", f"{result.missed} of them not found"),
@@ -165,7 +170,7 @@ def _numbers(result: Evaluation) -> Markup:
         "A face that was not found is a failure, and is left out of the mean."
     )
     content = [
-        table("By set, with bootstrap 95 % intervals", header, rows, total=len(parts) > 1),
+        table(f"By set, with bootstrap 95 % intervals over {_units(result)}", header, rows, total=len(parts) > 1),
         element("p", note, class_="quiet"),
     ]
     if result.scheme is not None and all(r.target_landmarks is not None for r in result.results):
@@ -180,7 +185,9 @@ def _components(result: Evaluation) -> Markup:
     chart, summary = component_chart(result), result.component_summary()
     if chart is None or summary is None:
         return Markup()
-    content = figure(on_a_page(chart), "Whiskers are 95 % intervals over faces. Left and right are the picture's.")
+    content = figure(
+        on_a_page(chart), f"Whiskers are 95 % intervals over {_units(result)}. Left and right are the picture's."
+    )
     titles = {"nme": "NME %", "along": "along %", "across": "across %", "nme_visible": "visible %"}
     titles |= {"nme_occluded": "occluded %"}
     keys = [key for key in titles if any(key in values for values in summary.values())]
