@@ -130,6 +130,21 @@ def test_a_face_that_was_lost_is_counted_and_found_again(clip: Clip, face: Shape
     assert score.nme == pytest.approx(offset / interocular(clip.landmarks[0], IBUG_68), rel=1e-3)
 
 
+def test_steps_over_frames_that_are_left_out_are_none(clip: Clip) -> None:
+    """Frames 2 and 3 lie a minute apart: the point's jump between them is no jitter, and the face did not hold still."""
+    still = replace(clip, landmarks=np.repeat(clip.landmarks[:1], 5, axis=0))
+    shapes = still.landmarks + np.array([0, 0, 9, 9, 9])[:, None, None]
+    size = interocular(still.landmarks[0], IBUG_68)
+    whole = score_track(Track(shapes, np.zeros(5)), still)
+    assert whole.flicker == pytest.approx(np.hypot(9, 9) / size / 4)
+    assert whole.jitter == pytest.approx(2 * np.hypot(9, 9) / size / 3)
+    cut = score_track(Track(shapes, np.zeros(5)), replace(still, numbers=np.array([1, 2, 1500, 1501, 1502])))
+    assert (cut.jitter, cut.flicker) == (0.0, 0.0)
+    assert cut.nme == whole.nme
+    sparse = score_track(Track(shapes, np.zeros(5)), replace(still, numbers=np.arange(1, 26, 5)))
+    assert np.isnan([sparse.jitter, sparse.flicker]).all()
+
+
 def test_frame_by_frame(clip: Clip, face: Shape) -> None:
     localizer = Recording(face)
     landmarker = FaceLandmarker(localizer=localizer, accuracy="fast")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from srn.datasets.catalogue import open_faces
 from srn.datasets.clip import Clip
@@ -30,7 +31,7 @@ class ClipScore:
     Attributes:
         found: frames with a prediction.
         lost: predictions that are not on the face.
-        nme, jitter, flicker: see `srn.face.metrics`.
+        nme, jitter, flicker: see `srn.face.metrics`; the last two of frames that follow one another in the video.
         nme_hidden, nme_visible: errors of occluded and of visible points, for clips with occlusion flags.
     """
 
@@ -84,6 +85,7 @@ def score_track(track: Track, clip: Clip, normalizer: str = "interocular") -> Cl
     found = np.isfinite(track.shapes).all(axis=(1, 2))
     lost = sum(not is_on_face(s, t) for s, t in zip(track.shapes[found], clip.landmarks[found], strict=True))
     errors = np.linalg.norm(track.shapes - clip.landmarks, axis=-1) / normalizers[:, None]  # (T, N)
+    steps = [_with_gaps(values, clip.numbers) for values in (track.shapes, clip.landmarks, normalizers)]
     hidden = visible = np.zeros(0)
     if clip.occluded is not None:
         hidden, visible = errors[found][clip.occluded[found]], errors[found][~clip.occluded[found]]
@@ -93,11 +95,16 @@ def score_track(track: Track, clip: Clip, normalizer: str = "interocular") -> Cl
         found=int(found.sum()),
         lost=lost,
         nme=metrics.clip_nme(track.shapes, clip.landmarks, normalizers),
-        jitter=metrics.jitter(track.shapes, clip.landmarks, normalizers),
-        flicker=metrics.flicker(track.shapes, clip.landmarks, normalizers),
+        jitter=metrics.jitter(*steps),
+        flicker=metrics.flicker(*steps),
         nme_hidden=float(hidden.mean()) if len(hidden) else np.nan,
         nme_visible=float(visible.mean()) if len(visible) else np.nan,
     )
+
+
+def _with_gaps(values: Float64Array, numbers: npt.NDArray[np.int64]) -> Float64Array:
+    """Put a row of NaN where frames are left out: nothing is measured from the frame before to the one after."""
+    return np.insert(values, np.flatnonzero(np.diff(numbers) > 1) + 1, np.nan, axis=0)
 
 
 HOLD_AT_MOST = 300
