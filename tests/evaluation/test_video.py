@@ -131,7 +131,7 @@ def test_a_face_that_was_lost_is_counted_and_found_again(clip: Clip, face: Shape
 
 
 def test_steps_over_frames_that_are_left_out_are_none(clip: Clip) -> None:
-    """Frames 2 and 3 lie a minute apart: the point's jump between them is no jitter, and the face did not hold still."""
+    """Frames 2 and 3 lie a minute apart: a jump between them is no jitter, and no flicker."""
     still = replace(clip, landmarks=np.repeat(clip.landmarks[:1], 5, axis=0))
     shapes = still.landmarks + np.array([0, 0, 9, 9, 9])[:, None, None]
     size = interocular(still.landmarks[0], IBUG_68)

@@ -85,7 +85,8 @@ def score_track(track: Track, clip: Clip, normalizer: str = "interocular") -> Cl
     found = np.isfinite(track.shapes).all(axis=(1, 2))
     lost = sum(not is_on_face(s, t) for s, t in zip(track.shapes[found], clip.landmarks[found], strict=True))
     errors = np.linalg.norm(track.shapes - clip.landmarks, axis=-1) / normalizers[:, None]  # (T, N)
-    steps = [_with_gaps(values, clip.numbers) for values in (track.shapes, clip.landmarks, normalizers)]
+    arrays = (track.shapes, clip.landmarks, normalizers)
+    shapes, targets, sizes = (_with_gaps(values, clip.numbers) for values in arrays)
     hidden = visible = np.zeros(0)
     if clip.occluded is not None:
         hidden, visible = errors[found][clip.occluded[found]], errors[found][~clip.occluded[found]]
@@ -95,8 +96,8 @@ def score_track(track: Track, clip: Clip, normalizer: str = "interocular") -> Cl
         found=int(found.sum()),
         lost=lost,
         nme=metrics.clip_nme(track.shapes, clip.landmarks, normalizers),
-        jitter=metrics.jitter(*steps),
-        flicker=metrics.flicker(*steps),
+        jitter=metrics.jitter(shapes, targets, sizes),
+        flicker=metrics.flicker(shapes, targets, sizes),
         nme_hidden=float(hidden.mean()) if len(hidden) else np.nan,
         nme_visible=float(visible.mean()) if len(visible) else np.nan,
     )
