@@ -11,12 +11,13 @@ import pytest
 
 from srn.datasets.clip import Clip
 from srn.datasets.pack import FacePack
-from srn.errors import InputError
+from srn.errors import DataError, InputError
 from srn.face.geometry import Box, CropSpec
 from srn.face.scheme import COFW_29, IBUG_68
-from srn.hofs.clips import AnimatedClips, RecordedClips, cropped
-from srn.media.pictures import encode_image
-from srn.synthesis.config import NO_MOTION
+from srn.hofs.clips import AnimatedClips, RecordedClips, cropped, recorded_clips
+from srn.media.pictures import encode_image, write_image
+from srn.media.pts import write_pts
+from srn.synthesis.config import NO_MOTION, UNOCCLUDED_MOTION
 
 PACK_SPEC, SPEC = CropSpec(96, 48.0), CropSpec(64, 40.0)
 
@@ -120,7 +121,36 @@ def test_videos_are_cut_into_stretches(face: np.ndarray) -> None:
     source = RecordedClips([video(face, 7), video(face, 3)], SPEC, frames=3)
     frames = [np.median(source.clip(k).images, axis=(1, 2, 3)).tolist() for k in range(len(source))]
     assert frames == [[1, 2, 3], [4, 5, 6], [7], [1, 2, 3]]
-    assert source.name == "4 stretches of 2 videos"
+    assert source.name.startswith("4 stretches of 2 videos, ")
+
+
+def test_other_clips_have_another_name(face: np.ndarray, pack: FacePack) -> None:
+    """A run that is resumed is told by it whether its clips are those of before."""
+    base, moved = video(face, 6), video(face + 0.01, 6)
+    given: list[list[Clip]] = [
+        [base], [moved], [dataclasses.replace(base, name="w")], [dataclasses.replace(base, numbers=np.arange(2, 8))],
+        [dataclasses.replace(base, occluded=np.ones((6, 68), bool))],
+    ]  # fmt: skip
+    names = [RecordedClips(clips, SPEC, frames=3).name for clips in given]
+    assert len({*names, RecordedClips([base], SPEC, frames=2, count=2).name}) == 6
+    assert RecordedClips([video(face, 6)], SPEC, frames=3).name == names[0]
+    plain = AnimatedClips(pack, SPEC, 2)
+    assert plain.name == AnimatedClips(pack, SPEC, 2, motion=UNOCCLUDED_MOTION).name
+    assert plain.name != AnimatedClips(pack, SPEC, 2, motion=NO_MOTION).name
+
+
+def test_hard_clips_are_not_made_of_test_videos(tmp_path: Path, face: np.ndarray) -> None:
+    def write(name: str) -> None:
+        write_image(tmp_path / name / "imgs" / "000001.jpg", np.zeros((200, 200, 3), np.uint8))
+        write_pts(tmp_path / name / "annot" / "000001.pts", face * 80 + 100)
+
+    write("114")  # of category 1
+    with pytest.raises(DataError, match="expected videos to train with, found 300VW's test videos alone"):
+        recorded_clips(tmp_path, SPEC)
+    write("001")  # of the training videos
+    write("mine")
+    source, problems = recorded_clips(tmp_path, SPEC)
+    assert (len(source), problems) == (2, [])
 
 
 def test_annotated_occlusion_is_kept(face: np.ndarray) -> None:

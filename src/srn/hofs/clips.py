@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,8 +12,9 @@ import numpy as np
 
 from srn.datasets.clip import Clip
 from srn.datasets.pack import FacePack
+from srn.datasets.sample import TRAIN
 from srn.datasets.three_hundred_vw import read_300vw
-from srn.errors import InputError
+from srn.errors import DataError, InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
 from srn.synthesis.animate import MovingFace
@@ -86,7 +89,9 @@ class AnimatedClips:
 
     @property
     def name(self) -> str:
-        return f"{self._count} clips of {self.frames} frames animated from {self.pack.digest()}, seed {self.seed}"
+        motion = "" if self.motion == UNOCCLUDED_MOTION else f", motion {_digest(self.motion.to_dict())}"
+        animated = f"animated from {self.pack.digest()}, seed {self.seed}{motion}"
+        return f"{self._count} clips of {self.frames} frames {animated}"
 
     def clip(self, number: int) -> MovingFace:
         if not 0 <= number < self._count:
@@ -119,7 +124,9 @@ class RecordedClips:
         self.spec, self.scheme = spec, clips[0].scheme
         stretches = [(clip, slice(first, first + frames)) for clip in clips for first in range(0, len(clip), frames)]
         self._stretches = stretches[:count]
-        self.name = f"{len(self._stretches)} stretches of {len(clips)} videos"
+        self.name = (
+            f"{len(self._stretches)} stretches of {len(clips)} videos, {_digest(list(map(_facts, self._stretches)))}"
+        )
 
     def __len__(self) -> int:
         return len(self._stretches)
@@ -133,9 +140,30 @@ class RecordedClips:
         return face._replace(visible=face.visible & ~clip.occluded[stretch])
 
 
+def _digest(facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
+def _facts(stretch: tuple[Clip, slice]) -> list[object]:
+    """What tells a stretch of a video from others: names and annotations."""
+    clip, part = stretch
+    hidden = None if clip.occluded is None else clip.occluded[part].tolist()
+    return [clip.subset, clip.name, clip.numbers[part].tolist(), clip.landmarks[part].tolist(), hidden]
+
+
 def recorded_clips(
     root: str | os.PathLike[str], spec: CropSpec, frames: int = 24, *, count: int | None = None
 ) -> tuple[RecordedClips, list[str]]:
-    """Open `RecordedClips` in 300VW's layout; the second result has a line for each video that cannot be used."""
-    videos, report = read_300vw(root)
+    """Open `RecordedClips` in 300VW's layout; the second result has a line for each video that cannot be used.
+
+    Of 300VW itself only the training videos are taken: hard clips are there to train with, and do not tell any more
+    which video they were.
+
+    Raises:
+        DataError: there is no such video.
+    """
+    videos, report = read_300vw(root, [TRAIN])
+    if not videos:
+        reason = next(iter(report.problems), "300VW's test videos alone")
+        raise DataError.at(root, "videos to train with", reason)
     return RecordedClips(videos, spec, frames, count=count), list(report.problems)
