@@ -78,7 +78,7 @@ def test_agents_and_networks_are_kinds_apart(
 def test_research_weights_of_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = find_weights("tracker")
     package = tmp_path / "site" / "srn"
-    monkeypatch.setattr(srn.face.weights, "__file__", str(package / "face" / "weights.py"))
+    monkeypatch.setattr(srn.face.weights, "SHIPPED", package / "weights")
     with pytest.raises(WeightsError, match=r"tracker: expected tracker.onnx in the repository's folder models/, or in"):
         find_weights("tracker")
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))

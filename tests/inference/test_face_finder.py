@@ -345,6 +345,11 @@ class TestYuNet:
         with pytest.raises(WeightsError, match=r"broken\.onnx: expected a YuNet ONNX file"):
             YuNetFinder(tmp_path / "broken.onnx")
 
+    @pytest.mark.parametrize("size", [31, 128.5, "128", None])
+    def test_sizes_that_are_none(self, tmp_path: Path, size: Any) -> None:
+        with pytest.raises(InputError, match="face finder's size: expected a whole number of at least 32, found"):
+            YuNetFinder(tmp_path / "absent.onnx", size=size)
+
     def test_bright_cell(self, tmp_path: Path) -> None:
         yunet_like(tmp_path / "model.onnx")
         finder = YuNetFinder(tmp_path / "model.onnx", size=128)

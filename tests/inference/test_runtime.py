@@ -14,7 +14,7 @@ import pytest
 
 from srn.errors import InputError, MissingDependencyError, WeightsError
 from srn.face.geometry import CropSpec
-from srn.face.onnx_file import PINNED, SEAL_LENGTH, check_model, output_names, sealed
+from srn.face.onnx_file import PINNED, SEAL_LENGTH, check_model, metadata, output_names, sealed
 from srn.face.scheme import IBUG_68
 from srn.face.weights import KnownWeights, find_weights
 from srn.inference import runtime
@@ -211,10 +211,11 @@ def test_tensors_in_other_files_and_of_false_size_are_refused(tiny_weights: Path
 
 
 @pytest.mark.parametrize("name", PINNED)
-def test_the_names_of_outputs_are_read_from_the_file(robust_weights: Path, name: str) -> None:
+def test_outputs_and_metadata_are_read_from_the_file(robust_weights: Path, name: str) -> None:
     content = robust_weights.with_name(name).read_bytes()
     opened = open_session(content, name, "a network", threads=1)
     assert output_names(content) == [output.name for output in opened.get_outputs()]
+    assert metadata(content) == opened.get_modelmeta().custom_metadata_map
 
 
 def test_shipped_weights(robust_weights: Path) -> None:

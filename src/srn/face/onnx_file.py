@@ -20,6 +20,9 @@ PINNED: Mapping[str, str] = {
 }
 """SHA-256 of the files that the package ships (`sha256sum src/srn/weights/*`)."""
 
+SHIPPED = Path(__file__).parents[1] / "weights"
+"""The folder of these files."""
+
 MOST_BYTES = 1 << 30
 """Of an ONNX file that is read: ten times as large as any network here. A file with holes takes no place on a disk."""
 
@@ -119,13 +122,11 @@ def output_names(content: bytes) -> list[str]:
 
 def metadata(content: bytes) -> dict[str, str]:
     """Return a model's metadata, from the content of a file that was checked."""
-    entries = [dict(_fields(entry)) for entry in _parts(memoryview(content), _METADATA)]
-    return {_text(entry[_KEY]): _text(entry[_VALUE]) for entry in entries}
-
-
-def _text(value: int | memoryview) -> str:
-    assert isinstance(value, memoryview)
-    return bytes(value).decode()
+    entries = [
+        {field: bytes(value).decode() for field, value in _fields(entry) if isinstance(value, memoryview)}
+        for entry in _parts(memoryview(content), _METADATA)
+    ]
+    return {entry.get(_KEY, ""): entry.get(_VALUE, "") for entry in entries}  # an empty text need not stand there
 
 
 def _parts(message: memoryview, wanted: int) -> Iterator[memoryview]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srn.errors import WeightsError
-from srn.face.onnx_file import PINNED
+from srn.face.onnx_file import PINNED, SHIPPED
 
 LICENSE = "LicenseRef-srn-weights: non-commercial research only"
 """Of all weights of the catalogue."""
@@ -68,9 +68,9 @@ class KnownWeights:
             raise WeightsError.at(self.name, expected, problem)
         return found
 
-    def check(self, path: Path, digest: str) -> None:
-        """Raise `WeightsError` unless a file of that SHA-256 is the catalogue's."""
-        if digest != self.sha256:
+    def check(self, path: Path, digest: str | None = None) -> None:
+        """Raise `WeightsError` unless a file is that of the catalogue; `digest` is its SHA-256 where that is known."""
+        if not (self.is_whole(path) if digest is None else digest == self.sha256):
             raise WeightsError.at(path, f"the file with the SHA-256 {self.sha256[:12]}...", "another content")
 
     def facts(self) -> dict[str, str | None]:
@@ -168,9 +168,8 @@ NETWORKS = tuple(one for one in CATALOGUE if not one.agent)
 
 def _folders() -> list[Path]:
     """List where weights may lie: the package's folder, the variable's, and `models/` of the repository."""
-    package = Path(__file__).parents[1]
     named = os.environ.get(MODELS_VARIABLE)
-    return [package / "weights", *([Path(named)] if named else []), package.parents[1] / "models"]
+    return [SHIPPED, *([Path(named)] if named else []), SHIPPED.parents[2] / "models"]
 
 
 def license_of(content: bytes) -> str | None:
@@ -205,5 +204,5 @@ def find_weights(weights: str | os.PathLike[str], *, agent: bool = False) -> Pat
     if known is None:
         return Path(weights)
     found = known.file_here()
-    known.check(found, known.sha256 if known.is_whole(found) else "")
+    known.check(found)
     return found

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from srn.errors import InputError, shown
 from srn.face.geometry import Box, ImageArray
 from srn.inference.box_fit import BoxFit
-from srn.inference.face_finder import FoundFace
+from srn.inference.found_boxes import FoundFace
 
 BoxLike: TypeAlias = Box | FoundFace | Sequence[float] | npt.NDArray[np.floating]
 """A tight landmark box in picture pixels, or a found face with such a box (`FaceLandmarker.find`)."""

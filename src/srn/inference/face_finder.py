@@ -1,4 +1,4 @@
-"""Face finders: CenterFace, which is built in, and YuNet; and `BoxFit`, from their boxes to tight landmark boxes."""
+"""Face finders: CenterFace, which is built in, and YuNet; and `LandmarkBoxFinder`, which finds tight landmark boxes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import math
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from importlib import resources
-from importlib.resources.abc import Traversable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import cv2
 import numpy as np
 
-from srn.errors import InputError, WeightsError, first_line, shown
+from srn.errors import InputError, WeightsError, check_count, first_line, shown
 from srn.face.geometry import Box, Float64Array, ImageArray
 from srn.face.localizer import Float32Array
-from srn.face.onnx_file import read_model
+from srn.face.onnx_file import SHIPPED, read_model
 from srn.inference.box_fit import BoxFit, measured_fits, measured_point_fits
 from srn.inference.engines import Device
 from srn.inference.found_boxes import (
@@ -34,6 +32,7 @@ from srn.inference.found_boxes import (
     tilt_beside,
     to_picture,
 )
+from srn.inference.found_boxes import FoundFace as FoundFace  # to be imported from here as well: finders make them
 from srn.inference.inputs import as_image, check_fractions, check_search, checked_sizes, found_by, is_finder
 from srn.inference.proposals import ProposalNetwork, Rectangle, joined
 from srn.inference.sessions import Reopened, open_session
@@ -52,30 +51,6 @@ CUT = 2.0  # distance of a box from the border of the region, in pixels of the c
 SIDES = np.array([-1, -1, 1, 1])  # outwards
 UNSURE = 0.1  # score from which a box is looked at closely
 CLOSEST = 48.0  # height of a weak box, in pixels of its close search, below which it is searched for at twice the size
-
-
-@dataclass(frozen=True)
-class FoundFace:
-    """A face found in a picture, with the finder's confidence in [0, 1] as its score.
-
-    The box is in picture pixels, in the finder's own convention, and may extend beyond the picture. Of a doubtful face
-    the score is below the finder's threshold: its landmarks decide whether it is a face. Turned counter-clockwise by
-    `turn` quarter turns, the picture shows the face about upright; turned further by `tilt` (radians, x to y, so
-    clockwise), it shows it quite upright. `points`, if the finder gives them, are eyes, nose tip and corners of the
-    mouth, of both the left one first: x and y in picture pixels.
-    """
-
-    box: Box
-    score: float
-    doubtful: bool = False
-    turn: int = 0
-    tilt: float = 0.0
-    points: tuple[tuple[float, float], ...] | None = None
-
-    @property
-    def angle(self) -> float:
-        """Rotation of the picture that shows the face upright, in radians, x to y."""
-        return self.tilt - self.turn * math.pi / 2
 
 
 class FaceFinder(Protocol):
@@ -132,16 +107,16 @@ class CenterFaceFinder(Reopened):
         self.sizes, self.smallest, self.max_faces, self.turned = checked_sizes(sizes), smallest, max_faces, turned
         self.threshold, self.max_iou = threshold, max_iou
         self.least = threshold if doubtful_threshold is None else min(threshold, doubtful_threshold)
-        where = model if model is not None else resources.files("srn") / "weights" / "centerface.onnx"
-        content = _read_bytes(where, "CenterFace's ONNX file")
+        where = SHIPPED / "centerface.onnx" if model is None else model
+        content = read_model(where, "CenterFace's ONNX file")
         self._session = open_session(
-            content, str(where), "an ONNX model that ONNX Runtime reads", threads=threads, device=device
+            content, where, "an ONNX model that ONNX Runtime reads", threads=threads, device=device
         )
         self._proposals = ProposalNetwork(threads=threads, device=device)
         names = {value.name for value in (*self._session.get_inputs(), *self._session.get_outputs())}
         if not {"image", *OUTPUTS} <= names:
             expected = f"input 'image' and outputs {', '.join(map(repr, OUTPUTS))}"
-            raise WeightsError.at(str(where), expected, ", ".join(sorted(names)))
+            raise WeightsError.at(where, expected, ", ".join(sorted(names)))
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB, best score first."""
@@ -291,12 +266,11 @@ class YuNetFinder(Reopened):
     def __init__(
         self, model: str | os.PathLike[str], *, size: int = 640, threshold: float = 0.6, max_iou: float = 0.3
     ) -> None:
-        if size < 32:
-            raise InputError.at("face finder's size", "at least 32 pixels", str(size))
+        check_count("face finder's size", size, least=32)
         check_fractions(threshold=threshold, max_iou=max_iou)
         self.size, self._lock = size, threading.Lock()
         expected = "a YuNet ONNX file that OpenCV's FaceDetectorYN runs"
-        content = np.frombuffer(_read_bytes(model, expected), dtype=np.uint8)
+        content = np.frombuffer(read_model(model, expected), dtype=np.uint8)
         try:
             nothing = np.empty(0, dtype=np.uint8)
             self._network = cv2.FaceDetectorYN.create("onnx", content, nothing, (size, size), threshold, max_iou)
@@ -357,17 +331,10 @@ class LandmarkBoxFinder:
 
     def find(self, image: ImageArray) -> list[FoundFace]:
         """Find the faces of a picture (H, W, 3) uint8 RGB; their landmark boxes in picture pixels, best score first."""
-        faces = found_by(self.finder, image, FoundFace)
+        faces = found_by(self.finder, image)
         return [replace(face, box=self._fit_of(face).apply(face.box, face.turn, face.tilt)) for face in faces]
 
     def _fit_of(self, face: FoundFace) -> BoxFit:
         if self._point_fit is None or face.points is None:
             return self.fit
         return self._point_fit.of_face(face.box, face.points, face.turn, face.tilt) or self.fit
-
-
-def _read_bytes(where: str | os.PathLike[str] | Traversable, expected: str) -> bytes:
-    if isinstance(where, str | os.PathLike):
-        return read_model(where, expected)
-    with WeightsError.reading(str(where), expected):
-        return where.read_bytes()

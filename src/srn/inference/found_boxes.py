@@ -1,8 +1,9 @@
-"""Boxes of found faces, as arrays: decode them from a network's maps, merge them, map them to the picture."""
+"""Found faces; and their boxes as arrays: decode them from a network's maps, merge them, map them to the picture."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 import cv2
@@ -23,6 +24,30 @@ LARGEST_TILT = math.pi / 4  # beyond it the next quarter turn is nearer
 # Eyes, nose tip and corners of the mouth (x + iy) of an upright face: of the mean shape of 300W's training faces, which
 # the shipped weights hold, about their middle, in face units.
 _UPRIGHT = np.array([-0.2073 - 0.2315j, 0.2073 - 0.2315j, 0.0118j, -0.1838 + 0.2256j, 0.1838 + 0.2256j])
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """A face found in a picture, with the finder's confidence in [0, 1] as its score.
+
+    The box is in picture pixels, in the finder's own convention, and may extend beyond the picture. Of a doubtful face
+    the score is below the finder's threshold: its landmarks decide whether it is a face. Turned counter-clockwise by
+    `turn` quarter turns, the picture shows the face about upright; turned further by `tilt` (radians, x to y, so
+    clockwise), it shows it quite upright. `points`, if the finder gives them, are eyes, nose tip and corners of the
+    mouth, of both the left one first: x and y in picture pixels.
+    """
+
+    box: Box
+    score: float
+    doubtful: bool = False
+    turn: int = 0
+    tilt: float = 0.0
+    points: tuple[tuple[float, float], ...] | None = None
+
+    @property
+    def angle(self) -> float:
+        """Rotation of the picture that shows the face upright, in radians, x to y."""
+        return self.tilt - self.turn * math.pi / 2
 
 
 class Found(NamedTuple):

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping
 from numbers import Real
-from typing import Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +14,15 @@ import numpy.typing as npt
 from srn.errors import InputError, check_count, check_number, is_finite, printable, shown
 from srn.face.geometry import Box, ImageArray
 from srn.inference.engines import check_choice
+from srn.inference.found_boxes import FoundFace
 from srn.media.limits import check_pixels
 from srn.media.pictures import opaque_rgb, read_image
 
 Channels: TypeAlias = Literal["RGB", "BGR", "RGBA", "BGRA", "GREY"]
 """Channel order of an array. GREY is (H, W), the others are (H, W, 3) or (H, W, 4)."""
 
-
 LEAST_SMALLEST = 8.0
 """Pixels: the smallest face that may be asked for. The proposals of an enlarged picture are no better."""
-
-_Found = TypeVar("_Found")
 
 
 class PilImage(Protocol):
@@ -109,8 +107,8 @@ def check_flag(name: str, value: Any) -> None:
         raise InputError.at(name, "True or False", shown(value))
 
 
-def found_by(finder: Any, image: ImageArray, kind: type[_Found]) -> list[_Found]:
-    """Return the faces, of a kind with a box, score, turn and tilt, that a finder of the user's finds in a picture.
+def found_by(finder: Any, image: ImageArray) -> list[FoundFace]:
+    """Return the faces that a finder, which may be the user's own, finds in a picture (H, W, 3) uint8 RGB.
 
     Raises:
         InputError: it returns something else.
@@ -118,10 +116,9 @@ def found_by(finder: Any, image: ImageArray, kind: type[_Found]) -> list[_Found]
     found = finder.find(image)
     faces = list(found) if isinstance(found, Iterable) and not isinstance(found, str) else [found]
     for face in faces:
-        numbers = [getattr(face, name, None) for name in ("score", "turn", "tilt")]
-        fits = isinstance(face, kind) and isinstance(getattr(face, "box", None), Box)
-        if not (fits and all(map(is_finite, numbers))):
-            expected = f"a list of {kind.__name__}, each with a Box and a score, its turn and tilt numbers"
+        fits = isinstance(face, FoundFace) and isinstance(face.box, Box)
+        if not (fits and all(map(is_finite, (face.score, face.turn, face.tilt)))):
+            expected = "a list of FoundFace, each with a Box and a score, its turn and tilt numbers"
             raise InputError.at(f"{type(finder).__name__}.find", expected, repr(face)[:100])
     return faces
 

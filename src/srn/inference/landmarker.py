@@ -24,10 +24,10 @@ from srn.inference.face_boxes import BoxLike, Task
 from srn.inference.face_finder import (
     CenterFaceFinder,
     FaceFinder,
-    FoundFace,
     LandmarkBoxFinder,
     largest_faces,
 )
+from srn.inference.found_boxes import FoundFace
 from srn.inference.inputs import (
     Channels,
     ImageInput,

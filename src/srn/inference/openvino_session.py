@@ -22,15 +22,11 @@ from srn.inference.engines import Precision
 _TELEMETRY = "openvino_telemetry"
 
 
-class _Value(NamedTuple):
-    """An input or output: name, and shape with None for the batch."""
+class _Input(NamedTuple):
+    """An input: name, and shape with None for the batch."""
 
     name: str
     shape: list[int | None]
-
-
-class _Metadata(NamedTuple):
-    custom_metadata_map: dict[str, str]
 
 
 class OpenVinoSession:
@@ -69,7 +65,7 @@ class OpenVinoSession:
         self._precision = "bf16" if precision == "bf16" else "f32"
         try:
             self._model = self._core.read_model(content)
-            self._inputs = [_Value(value.any_name, [None, *_free(value)]) for value in self._model.inputs]
+            self._inputs = [_Input(value.any_name, [None, *_free(value)]) for value in self._model.inputs]
             self._outputs = output_names(content)  # OpenVINO may give an output several names
             self._alone = self._compiled(1)
             self._batched: _Compiled | None = None
@@ -78,18 +74,9 @@ class OpenVinoSession:
             let_interruption_pass(error)
             raise WeightsError.at(where, expected, f"an error: {first_line(error)}") from error
 
-    def get_modelmeta(self) -> _Metadata:
-        """Return the metadata of the ONNX file."""
-        entries = self._model.get_rt_info()["framework"]
-        return _Metadata({name: str(entry.value) for name, entry in entries.items()})
-
-    def get_inputs(self) -> list[_Value]:
+    def get_inputs(self) -> list[_Input]:
         """Return the inputs' names and shapes."""
         return self._inputs
-
-    def get_outputs(self) -> list[_Value]:
-        """Return the outputs' names."""
-        return [_Value(name, []) for name in self._outputs]
 
     def run(self, names: Sequence[str], feeds: Mapping[str, Float32Array]) -> list[Float32Array]:
         """Compute outputs for B >= 1 faces, in the order of `names`."""

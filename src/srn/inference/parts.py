@@ -6,7 +6,6 @@ none. It was trained on training faces and backgrounds only (`docs/face_finder.m
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,7 @@ import numpy.typing as npt
 
 from srn.face.geometry import FloatArray, ImageArray
 from srn.face.localizer import Float32Array
+from srn.face.onnx_file import SHIPPED, read_model
 from srn.inference.engines import Device
 from srn.inference.sessions import open_session
 
@@ -26,9 +26,8 @@ class PartNetwork:
     """A network of this layout in ONNX Runtime: the one that the package ships, or that of `model`."""
 
     def __init__(self, model: Path | None = None, *, threads: int | None = None, device: Device = "cpu") -> None:
-        where = model or resources.files("srn") / "weights" / "parts.onnx"
-        expected = "the network that judges parts of a picture"
-        self._session = open_session(where.read_bytes(), str(where), expected, threads=threads, device=device)
+        where, expected = model or SHIPPED / "parts.onnx", "the network that judges parts of a picture"
+        self._session = open_session(read_model(where, expected), where, expected, threads=threads, device=device)
 
     def __call__(self, parts: ImageArray) -> Float32Array:
         """Map parts (B, 96, 96, 3) to the probability (B,) that the finder finds a face of 24 to 48 pixels in each."""

@@ -7,7 +7,6 @@ apart. It was trained on training faces and backgrounds only (`docs/face_finder.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import resources
 from typing import TypeAlias
 
 import cv2
@@ -15,6 +14,7 @@ import numpy as np
 
 from srn.face.geometry import Float64Array, ImageArray
 from srn.face.localizer import Float32Array
+from srn.face.onnx_file import SHIPPED, read_model
 from srn.inference.engines import Device
 from srn.inference.found_boxes import Found, resized
 from srn.inference.parts import PartNetwork
@@ -39,9 +39,8 @@ class ProposalNetwork:
     """The network that the package ships, in ONNX Runtime."""
 
     def __init__(self, *, threads: int | None = None, device: Device = "cpu") -> None:
-        where = resources.files("srn") / "weights" / "proposals.onnx"
-        expected = "the network that proposes small faces"
-        self._session = open_session(where.read_bytes(), str(where), expected, threads=threads, device=device)
+        where, expected = SHIPPED / "proposals.onnx", "the network that proposes small faces"
+        self._session = open_session(read_model(where, expected), where, expected, threads=threads, device=device)
         self._parts = PartNetwork(threads=threads, device=device)
 
     def __call__(self, image: ImageArray) -> Float32Array:

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from srn.errors import InputError, MissingDependencyError, WeightsError, shown
 from srn.face.geometry import CropSpec, ImageArray
 from srn.face.localizer import Float32Array, Localizer, Prediction
-from srn.face.onnx_file import digests_of, is_pinned, read_model
+from srn.face.onnx_file import SHIPPED, digests_of, is_pinned, metadata, output_names, read_model
 from srn.face.scheme import LandmarkScheme, described_scheme
 from srn.face.weights import named_weights
 from srn.inference.cores import check_threads
@@ -27,7 +26,7 @@ FORMAT = "srn onnx 1"  # entry `format` of an exported file's metadata
 
 def shipped_weights() -> Path:
     """Return the path of the weights that the package ships."""
-    return Path(str(resources.files("srn") / "weights" / "robust.onnx"))
+    return SHIPPED / "robust.onnx"
 
 
 def open_localizer(
@@ -129,21 +128,21 @@ class OnnxLocalizer(Reopened):
             # Of the shipped weights nothing is in doubt: the face finder need not wait for them.
             check_threads(threads)
             in_time = is_pinned(self.path, self.digest) and device == "cpu" and providers is None
-            self._session = Awaited(content, opened) if in_time else opened()
+            self._session = Awaited(opened) if in_time else opened()
         with WeightsError.reading(self.path, f"the metadata of {FORMAT}"):
-            metadata = self._session.get_modelmeta().custom_metadata_map
-            if metadata.get("format") != FORMAT:
+            stated = metadata(content)
+            if stated.get("format") != FORMAT:
                 raise WeightsError.at(self.path, f"a network exported by 'srn export' ({FORMAT})", "another ONNX file")
-            if runtime == "openvino" and metadata.get("precision") == "int8":
+            if runtime == "openvino" and stated.get("precision") == "int8":
                 raise WeightsError.at(self.path, "float weights for the runtime 'openvino'", "weights in int8")
-            config = json.loads(metadata["config"])
+            config = json.loads(stated["config"])
             self._scheme = described_scheme(config.get("scheme") or config["scheme_name"])
             self._crop_spec = CropSpec(config["frame_size"], config["face_size"])
             self._hidden_size = int(config["hidden_size"])
             self._recurrence = str(config.get("recurrence", "iteration"))
-            self._mean_shape = np.array(json.loads(metadata["mean_shape"]), np.float32)
-            self.provenance: dict[str, str] = dict(json.loads(metadata.get("provenance", "{}")))
-            self._outputs = [output.name for output in self._session.get_outputs()]
+            self._mean_shape = np.array(json.loads(stated["mean_shape"]), np.float32)
+            self.provenance: dict[str, str] = dict(json.loads(stated.get("provenance", "{}")))
+            self._outputs = output_names(content)
             if not isinstance(self._session, Awaited):
                 self._check_inputs()
         self._mean_shape.setflags(write=False)

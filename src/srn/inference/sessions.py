@@ -8,13 +8,13 @@ import threading
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import onnxruntime
 
 from srn.errors import InputError, WeightsError, first_line, let_interruption_pass
 from srn.face.localizer import Float32Array
-from srn.face.onnx_file import Digests, check_model, metadata, output_names
+from srn.face.onnx_file import Digests, check_model
 from srn.inference.cores import thread_count
 from srn.inference.engines import Device, check_choice
 
@@ -25,21 +25,18 @@ SPIN_US = 50  # microseconds that a thread spins before it sleeps
 class Session(Protocol):
     """What a localizer uses of an `onnxruntime.InferenceSession`."""
 
-    def get_modelmeta(self) -> Any:
-        """Return an object whose `custom_metadata_map` maps names to text."""
-
     def get_inputs(self) -> Sequence[Any]:
-        """Return objects with `name` and `shape`, a list."""
-
-    def get_outputs(self) -> Sequence[Any]:
-        """Return objects with `name`."""
+        """Return objects with `name` and `shape`, a list that begins with the batch."""
 
     def run(self, names: Sequence[str], feeds: Mapping[str, Float32Array]) -> Sequence[Float32Array]:
         """Compute outputs from inputs, in the order of `names`."""
 
 
 class Reopened:
-    """An object around a session, which cannot be pickled: the arguments are pickled, and it is opened again."""
+    """An object around a session, which cannot be pickled: the arguments are pickled, and it is opened again.
+
+    A subclass may have other arguments than its base: those of the object's own class count.
+    """
 
     _opened_by: tuple[tuple[object, ...], dict[str, object]]
 
@@ -48,7 +45,7 @@ class Reopened:
 
         @functools.wraps(opened)
         def init(self: Reopened, *args: object, **options: object) -> None:
-            self._opened_by = args, options
+            vars(self).setdefault("_opened_by", (args, options))  # before the base's own `__init__` runs
             opened(self, *args, **options)
 
         setattr(cls, "__init__", init)  # noqa: B010 - mypy forbids the assignment
@@ -61,23 +58,14 @@ def _reopen(kind: type[Reopened], args: tuple[object, ...], options: dict[str, o
     return kind(*args, **options)
 
 
-class _Metadata(NamedTuple):
-    custom_metadata_map: dict[str, str]
-
-
-class _Output(NamedTuple):
-    name: str
-
-
 class Awaited:
     """A `Session` that a thread opens while its owner goes on; whatever runs it waits for that.
 
-    For content that is known to be whole, since errors come late: at the first run. It tells metadata and outputs by
-    itself. A process is not forked before it is open: the copy would have no such thread.
+    For content that is known to be whole, since errors come late: at the first run. A process is not forked before it
+    is open: the copy would have no such thread.
     """
 
-    def __init__(self, content: bytes, opened: Callable[[], Session]) -> None:
-        self._metadata, self._outputs = metadata(content), [_Output(name) for name in output_names(content)]
+    def __init__(self, opened: Callable[[], Session]) -> None:
         self._session = Future[Session]()
         thread = threading.Thread(target=self._open, args=(opened,), name="srn opens a network")
         try:
@@ -92,17 +80,9 @@ class Awaited:
         except BaseException as error:
             self._session.set_exception(error)
 
-    def get_modelmeta(self) -> _Metadata:
-        """Return the metadata."""
-        return _Metadata(self._metadata)
-
     def get_inputs(self) -> Sequence[Any]:
         """Return the inputs, once the session is open."""
         return self._session.result().get_inputs()
-
-    def get_outputs(self) -> list[_Output]:
-        """Return the outputs' names."""
-        return self._outputs
 
     def run(self, names: Sequence[str], feeds: Mapping[str, Float32Array]) -> Sequence[Float32Array]:
         """Compute outputs from inputs, once the session is open."""

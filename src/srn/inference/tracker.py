@@ -17,8 +17,9 @@ from srn.inference.association import has_extent, is_face, match, most_alike, wi
 from srn.inference.box_fit import BoxFit, measured_fits
 from srn.inference.face import Faces
 from srn.inference.face_boxes import Task
-from srn.inference.face_finder import CenterFaceFinder, FoundFace
+from srn.inference.face_finder import CenterFaceFinder
 from srn.inference.flow import FLOW_CROP, FaceFlow, anchored
+from srn.inference.found_boxes import FoundFace
 from srn.inference.inputs import Channels, ImageInput, as_image
 from srn.inference.looker import Looker, chosen
 from srn.inference.scenes import FinderSchedule, FrameSignature, SceneMemory

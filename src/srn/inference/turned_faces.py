@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import Field, replace
-from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar
+from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 
-from srn.face.geometry import Box, ImageArray
-from srn.inference.found_boxes import Points, points_turned_back, turned_back
+from srn.face.geometry import ImageArray
+from srn.inference.found_boxes import FoundFace, points_turned_back, turned_back
 from srn.inference.proposals import joined
 
 TURNED_SIZE = 80.0  # size of a face, in pixels, in the search that places the box of a turned face
@@ -21,38 +21,20 @@ ALL = (0, 1, 2, 3)
 SUSPECTED = 0.25  # score of a weak face from which all turns are tried
 
 
-class TurnedFace(Protocol):
-    """What `FoundFace` has, a dataclass of the finder's."""
-
-    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
-
-    @property
-    def box(self) -> Box: ...
-    @property
-    def score(self) -> float: ...
-    @property
-    def turn(self) -> int: ...
-    @property
-    def tilt(self) -> float: ...
-    @property
-    def points(self) -> Points | None: ...
-
-
-FaceT = TypeVar("FaceT", bound=TurnedFace)
-Search: TypeAlias = Callable[[ImageArray, float], list[FaceT]]
+Search: TypeAlias = Callable[[ImageArray, float], list[FoundFace]]
 """Finds the faces of a picture resized by a factor, best first, in its pixels, turned as their landmarks lie."""
-Whole: TypeAlias = Callable[[ImageArray], list[FaceT]]
+Whole: TypeAlias = Callable[[ImageArray], list[FoundFace]]
 """Likewise, in the reduced picture."""
 
 
-def righted(image: ImageArray, faces: Sequence[FaceT], search: Search[FaceT], max_iou: float) -> list[FaceT]:
+def righted(image: ImageArray, faces: Sequence[FoundFace], search: Search, max_iou: float) -> list[FoundFace]:
     """Search again around faces that may lie turned, in the picture turned likewise; the rest is upright.
 
     Those are faces whose landmarks lie turned, and the best ones of a picture where none is surely upright. The best
     ones are tried in all turns, the rest in that of their landmarks. Of two that then overlap by more than `max_iou`,
     the first is kept.
     """
-    found: list[FaceT] = []
+    found: list[FoundFace] = []
     unsure = all(face.turn or face.score < UPRIGHT for face in faces)
     for number, face in enumerate(faces):
         best = number < TRIED
@@ -64,10 +46,10 @@ def righted(image: ImageArray, faces: Sequence[FaceT], search: Search[FaceT], ma
     return sorted(found, key=lambda face: -face.score)
 
 
-def found_turned(image: ImageArray, whole: Whole[FaceT], search: Search[FaceT]) -> list[FaceT]:
+def found_turned(image: ImageArray, whole: Whole, search: Search) -> list[FoundFace]:
     """Find the faces of a picture without upright ones: those of its best turn, or else one that lies askew."""
-    best: list[FaceT] = []
-    weak: list[FaceT] = []
+    best: list[FoundFace] = []
+    weak: list[FoundFace] = []
     for turn in (1, 2, 3):
         upright = np.ascontiguousarray(np.rot90(image, turn))
         faces = [_seen(face, turn, image.shape) for face in whole(upright)]
@@ -81,7 +63,7 @@ def found_turned(image: ImageArray, whole: Whole[FaceT], search: Search[FaceT]) 
     return best
 
 
-def found_beside(image: ImageArray, faces: list[FaceT], search: Whole[FaceT], max_iou: float) -> list[FaceT]:
+def found_beside(image: ImageArray, faces: list[FoundFace], search: Whole, max_iou: float) -> list[FoundFace]:
     """Search a picture that shows turned faces in their turns as well, as closely as the picture itself.
 
     An upright face of such a search is a face where the picture showed none, or a less sure one that was taken for
@@ -97,9 +79,9 @@ def found_beside(image: ImageArray, faces: list[FaceT], search: Whole[FaceT], ma
     return sorted(faces, key=lambda face: -face.score)
 
 
-def _placed(image: ImageArray, face: FaceT, search: Search[FaceT], turns: Sequence[int]) -> FaceT | None:
+def _placed(image: ImageArray, face: FoundFace, search: Search, turns: Sequence[int]) -> FoundFace | None:
     """Find a face in its part of the picture turned by quarter turns, first by its own: the surest upright one."""
-    best: FaceT | None = None
+    best: FoundFace | None = None
     around = face.box.adjusted((0, 0), (2, 2)).as_array()[None]
     for x0, y0, x1, y1 in joined(around, 1.0, image.shape):
         part = image[y0:y1, x0:x1]
@@ -116,7 +98,7 @@ def _placed(image: ImageArray, face: FaceT, search: Search[FaceT], turns: Sequen
     return best
 
 
-def _seen(face: FaceT, turn: int, shape: tuple[int, ...]) -> FaceT:
+def _seen(face: FoundFace, turn: int, shape: tuple[int, ...]) -> FoundFace:
     """Map a face of a picture of `shape` turned counter-clockwise by quarter turns back to that picture."""
     if turn == 0:
         return face
@@ -124,6 +106,6 @@ def _seen(face: FaceT, turn: int, shape: tuple[int, ...]) -> FaceT:
     return replace(face, box=turned_back(face.box, turn, shape), turn=(turn + face.turn) % 4, points=points)
 
 
-def _moved(face: FaceT, right: float, down: float) -> FaceT:
+def _moved(face: FoundFace, right: float, down: float) -> FoundFace:
     points = None if face.points is None else tuple((x + right, y + down) for x, y in face.points)
     return replace(face, box=face.box.adjusted((right, down)), points=points)

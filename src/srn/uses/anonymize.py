@@ -17,7 +17,8 @@ from srn.errors import InputError
 from srn.face.geometry import Box, ImageArray
 from srn.inference.engines import Device, Precision, Runtime
 from srn.inference.face import Face
-from srn.inference.face_finder import CenterFaceFinder, FoundFace
+from srn.inference.face_finder import CenterFaceFinder
+from srn.inference.found_boxes import FoundFace
 from srn.inference.landmarker import DOUBTFUL_SCORE, FaceLandmarker
 from srn.inference.tracker import FaceTracker
 from srn.inference.tracks import TrackerConfig
