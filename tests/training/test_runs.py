@@ -14,10 +14,12 @@ import torch
 from rich.console import Console
 
 from srn.errors import InputError, WeightsError
+from srn.evaluation.paper import networks
 from srn.files import write_csv
 from srn.training.runs import (
     CONFIG_FILE,
     FACES_FILE,
+    KEPT_AGENT,
     LOG_FILE,
     STATE_FILE,
     CsvLog,
@@ -31,6 +33,10 @@ from srn.training.runs import (
     process_group,
     restore_optimizer,
 )
+
+def test_the_tables_know_a_run_with_an_agent_by_its_file() -> None:
+    assert networks.KEPT_AGENT == KEPT_AGENT
+
 
 HOLDER = textwrap.dedent(
     """

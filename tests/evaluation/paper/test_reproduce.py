@@ -17,7 +17,7 @@ from srn.datasets.folder import DataFolder
 from srn.errors import InputError
 from srn.evaluation.cache import EvaluationCache
 from srn.evaluation.paper import tabulate
-from srn.evaluation.paper.networks import Network, find_runs, variant_of
+from srn.evaluation.paper.networks import KEPT_AGENT, Network, find_runs, variant_of
 from srn.evaluation.paper.outcome import Cell, Outcome
 from srn.evaluation.paper.publish import curves, sheets
 from srn.evaluation.paper.published import published
@@ -28,6 +28,7 @@ from srn.face.scheme import IBUG_68, WFLW_98
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.pictures import read_image, write_image
 from srn.media.pts import write_pts
+from srn.synthesis.config import RANDOM_PATCH_MOTION, UNOCCLUDED_MOTION, MotionConfig
 from srn.synthesis.masked import MaskedVersions
 
 from ...conftest import coordinate_picture
@@ -229,8 +230,23 @@ def test_what_a_run_is(model: dict[str, Any], augmentation: dict[str, Any], vari
     assert variant_of({"model": {**MODEL, **model}, "augmentation": augmentation}) == variant
 
 
-def test_an_agent_occludes_too() -> None:
-    assert variant_of({"model": MODEL, "augmentation": NO_OCCLUSION, "hard_share": 0.5}) == "full"
+def test_a_run_with_an_agent_is_hofs() -> None:
+    """It is no network with randomly synthesized occlusion, and its row is not that of SRN."""
+    for augmentation in (AUGMENTATION, NO_OCCLUSION):
+        run = {"model": MODEL, "augmentation": augmentation, "hard_share": 0.5}
+        assert variant_of(run, agent=True) == "hofs"
+    assert variant_of({"model": MODEL, "augmentation": NO_OCCLUSION, "hard_share": 0.5}) == "without-occlusion"
+
+
+def test_a_tracker_is_occluded_by_its_motion() -> None:
+    """The augmentation in its recipe is that of pictures, and is not used."""
+
+    def run(augmentation: dict[str, Any], motion: MotionConfig) -> dict[str, Any]:
+        return {"model": MODEL, "augmentation": augmentation, "clips": {"motion": motion.to_dict(), "hard_share": 0.5}}
+
+    assert variant_of(run(AUGMENTATION, UNOCCLUDED_MOTION)) == "without-occlusion"
+    assert variant_of(run(NO_OCCLUSION, RANDOM_PATCH_MOTION)) == "full"
+    assert variant_of(run(NO_OCCLUSION, UNOCCLUDED_MOTION), agent=True) == "hofs"
 
 
 def test_a_run_that_leaves_out_two_things_has_no_row() -> None:
@@ -251,7 +267,7 @@ def test_runs_are_found(tmp_path: Path) -> None:
     run("c", whole, "weights.onnx")
     run("d", {**whole, "model": {**MODEL, "without": ["g"]}})
     run("e", "{not json", "weights.onnx")
-    run("f", {**whole, "variant": "hofs"}, "weights.safetensors")
+    run("f", whole, "weights.safetensors", KEPT_AGENT)
     found, notes = find_runs(tmp_path)
     assert found == {
         "full": tmp_path / "a" / "weights.onnx", "without-f": tmp_path / "b" / "weights.safetensors",

@@ -6,12 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from srn.errors import InputError
 from srn.evaluation.paper.published import VARIANTS
 from srn.face.scheme import LandmarkScheme
 from srn.inference.landmarker import FaceLandmarker
-from srn.synthesis.config import AugmentConfig
+from srn.synthesis.config import AugmentConfig, MotionConfig
+
+KEPT_AGENT = "hofs.safetensors"
+"""The agent in a run's folder, where one occluded its faces (`srn.training.runs`, a floor above)."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +63,26 @@ def by_variant(networks: Sequence[Network]) -> dict[tuple[str, str], list[Networ
     return found
 
 
-def variant_of(config: Mapping[str, object]) -> str:
+def variant_of(config: Mapping[str, Any], *, agent: bool = False) -> str:
     """Return the variant that a training run's `config.json` describes.
 
+    An `agent` that occludes the faces makes the run one of HOFS. Other occlusion is that of `augmentation`, or, in a
+    run on clips, which does not augment, that of its motion.
+
     Raises:
-        InputError: several parts are left out at once, so that the run belongs to no row of the tables.
+        InputError: the run has several differences from the whole network, so that it belongs to no row of the tables.
     """
-    model, augmentation = config.get("model"), config.get("augmentation")
-    if not isinstance(model, Mapping) or not isinstance(augmentation, Mapping):
+    model, clips = config.get("model"), config.get("clips")
+    painted = config.get("augmentation") if clips is None else clips.get("motion")
+    if not isinstance(model, Mapping) or not isinstance(painted, Mapping):
         raise InputError.at("config.json", "a training run's model and augmentation", "another file")
+    occlusions = AugmentConfig.occlusions if clips is None else MotionConfig.occlusions
     parts = [f"without-{part}" for part in model.get("without", ())]
     if not model.get("non_local", True):
         parts.append("without-non-local")
-    if not (any(augmentation.get(name, 0) for name in AugmentConfig.occlusions) or config.get("hard_share", 0)):
+    if agent:
+        parts.append("hofs")
+    elif not any(painted.get(name, 0) for name in occlusions):
         parts.append("without-occlusion")
     if model.get("hourglass", False):
         parts.append("hourglass")
@@ -94,7 +105,8 @@ def find_runs(folder: Path) -> tuple[dict[str, Path], list[str]]:
             continue
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            variant = str(values.get("variant") or variant_of(values))
+            agent = path.with_name(KEPT_AGENT).exists()
+            variant = str(values.get("variant") or variant_of(values, agent=agent))
         except (ValueError, AttributeError, InputError) as error:
             notes.append(f"{path}: {error}; left out")
             continue
