@@ -34,10 +34,6 @@ from srn.training.runs import (
     restore_optimizer,
 )
 
-def test_the_tables_know_a_run_with_an_agent_by_its_file() -> None:
-    assert networks.KEPT_AGENT == KEPT_AGENT
-
-
 HOLDER = textwrap.dedent(
     """
     import sys, time
@@ -215,3 +211,7 @@ def test_a_log_on_a_full_disk_is_named_and_tensorboard_ends_no_run(tmp_path: Pat
         )
         with pytest.raises(InputError, match=message):
             opened.write({"step": 3, "loss": 0.5}, "")
+
+
+def test_the_tables_know_a_run_with_an_agent_by_its_file() -> None:
+    assert networks.KEPT_AGENT == KEPT_AGENT
