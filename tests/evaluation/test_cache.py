@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,18 @@ def test_digests(tmp_path: Path, landmarker: FaceLandmarker, samples: list[Sampl
     assert weights_digest(landmarker) == digest
     assert code_digest() == code_digest()
     assert manifest_digest(samples) == manifest_digest(list(samples))
+
+
+def test_constants_in_files_are_part_of_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a found face is looked for is written in `inference/box_fit.json`."""
+    for room in module._MEASURING_CODE:
+        (tmp_path / room).mkdir()
+    monkeypatch.setattr(resources, "files", lambda name: tmp_path)
+    before = code_digest.__wrapped__()
+    (tmp_path / "inference" / "box_fit.json").write_text('{"centerface": {"dx": 0.1}}')
+    first = code_digest.__wrapped__()
+    (tmp_path / "inference" / "box_fit.json").write_text('{"centerface": {"dx": 0.2}}')
+    assert len({before, first, code_digest.__wrapped__()}) == 3
 
 
 def test_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

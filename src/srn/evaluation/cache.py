@@ -37,6 +37,9 @@ FORMAT = 1
 _MEASURING_CODE = ("face", "media", "model", "inference", "datasets", "evaluation")
 """Rooms whose source decides the numbers."""
 
+_MEASURING_FILES = (".py", ".json")
+"""Code, and constants beside it (`box_fit.json`); networks are known by their hashes in the code."""
+
 _ARRAYS = ("landmarks", "point_errors", "near", "visibility", "confidence", "occluded", "target_landmarks")
 """Per-point entries of a `FaceResult`; each may be None."""
 
@@ -67,7 +70,7 @@ def code_digest() -> str:
     digest = hashlib.sha256()
     root = Path(str(resources.files("srn")))
     for room in _MEASURING_CODE:
-        for path in sorted((root / room).glob("*.py")):
+        for path in sorted(file for file in (root / room).iterdir() if file.suffix in _MEASURING_FILES):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update(repr(package_versions(COMPUTING_PACKAGES)).encode())
     return digest.hexdigest()
