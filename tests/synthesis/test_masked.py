@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from srn.datasets.catalogue import open_faces
 from srn.datasets.manifest import CLIP_MANIFEST, MANIFEST, read_visible
 from srn.datasets.pts_folder import read_pts_folder
 from srn.datasets.report import ReadingReport
@@ -19,7 +20,8 @@ from srn.datasets.three_hundred_vw import read_300vw
 from srn.errors import DataError, InputError
 from srn.media.pictures import read_image, write_image
 from srn.media.pts import read_pts, write_pts
-from srn.synthesis.masked import DRAWN, MIXED, mask_clips, mask_samples
+from srn.synthesis import masked
+from srn.synthesis.masked import DRAWN, MIXED, MaskedVersions, mask_clips, mask_samples
 from srn.synthesis.wardrobe import MaskWardrobe
 
 
@@ -129,6 +131,28 @@ def test_a_person_wears_one_mask_for_a_whole_video(videos: Path, tmp_path: Path)
         assert np.median(np.abs(here - later)[np.abs(here - 128) > 60]) < 12
     colors = [clip.frame(0)[np.abs(clip.frame(0).astype(int) - 128).max(axis=2) > 60].mean(axis=0) for clip in masked]
     assert np.abs(colors[0] - colors[1]).max() > 10  # another person, another mask
+
+
+def test_the_masked_version_of_videos_has_one_mask_a_person(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = open_faces(videos, kind="300vw")
+    made = MaskedVersions(tmp_path / "made")(dataset)
+    assert (made.kind.name, [sample.video for sample in made.samples]) == (
+        "masked-300vw",
+        ["first/first"] * 3 + ["second/second"] * 2,
+    )
+    colors = []
+    for sample in made.samples:
+        image = sample.load().astype(int)
+        colors.append(np.median(image[np.abs(image - 128).max(axis=2) > 60], axis=0))
+    same, others = colors[:3], colors[3:]
+    assert np.ptp(same, axis=0).max() < 6
+    assert np.abs(np.mean(same, axis=0) - np.mean(others, axis=0)).max() > 10
+    # A mask that other code would paint is not taken from an earlier run.
+    assert MaskedVersions(tmp_path / "made")(dataset).root == made.root
+    monkeypatch.setattr(masked, "_code_digest", lambda: "other code")
+    assert MaskedVersions(tmp_path / "made")(dataset).root != made.root
 
 
 def test_what_was_hidden_before_stays_hidden(videos: Path, tmp_path: Path) -> None:

@@ -103,8 +103,8 @@ def mask_samples(
 
     Landmarks that are not of a built-in scheme get their `scheme.toml`.
 
-    The mask of a face depends on the seed and the face's name alone. A part of a set therefore gets the same masks as
-    the whole, and a second run writes the same bytes.
+    The mask of a face depends on the seed and the face's name alone, or that of its video: a person wears one mask. A
+    part of a set therefore gets the same masks as the whole, and a second run writes the same bytes.
 
     `kind`, `wardrobe` and `misfit` are as in `masked_picture`; `progress` is called after each face.
 
@@ -123,7 +123,7 @@ def mask_samples(
         if own is not None:
             write_scheme(folder / SCHEME_FILE, own)
         for sample, name in zip(samples, names, strict=True):
-            rng = np.random.default_rng([seed, *os.fsencode(name)])
+            rng = np.random.default_rng([seed, *os.fsencode(sample.video or name)])
             with _noting(problems):
                 image, visible, mask = masked_picture(sample, kind, wardrobe, rng, misfit)
                 row = (sample.subset, (folder / name).name, mask, seed, misfit)
@@ -228,7 +228,8 @@ class MaskedVersions:
     """Makes masked versions of datasets and keeps them; a version that an earlier run made is read instead.
 
     Attributes:
-        folder: parent of the masked sets; each is named by the hash of its faces, templates and options.
+        folder: parent of the masked sets; each is named by the hash of its faces, templates, options, and of the code
+            that paints.
         templates: folder of mask templates; not needed for drawn masks.
         kind, seed, misfit: as in `mask_samples`.
         progress: begins masking, by a name and a number of faces; the result is called after each.
@@ -243,7 +244,8 @@ class MaskedVersions:
 
     def __call__(self, dataset: Dataset) -> Dataset:
         """Return the masked version of a dataset; its report tells which pictures could not be read."""
-        facts = [manifest_digest(dataset.samples), self.kind, self.seed, self.misfit, _folder_digest(self.templates)]
+        faces, templates = manifest_digest(dataset.samples), _folder_digest(self.templates)
+        facts = [faces, self.kind, self.seed, self.misfit, templates, _code_digest()]
         out = self.folder / hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
         report = ReadingReport()
         if not (out / MANIFEST).exists():  # written last
@@ -261,6 +263,14 @@ class MaskedVersions:
         label = f"masks made here ({self.kind}, seed {self.seed}{f', misfit {self.misfit:g}' if self.misfit else ''})"
         kind = next(kind for kind in KINDS.values() if kind.masked_from == dataset.kind.name)
         return Dataset(kind, out, samples, report, label=label)
+
+
+def _code_digest() -> str:
+    """Return a hash of the code that masks are painted with."""
+    root, digest = Path(__file__).parents[1], hashlib.sha256()
+    for path in sorted(path for room in ("synthesis", "face") for path in (root / room).glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _folder_digest(folder: Path | None) -> str:
