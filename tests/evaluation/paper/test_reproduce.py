@@ -21,7 +21,8 @@ from srn.evaluation.paper.networks import KEPT_AGENT, Network, find_runs, varian
 from srn.evaluation.paper.outcome import Cell, Outcome
 from srn.evaluation.paper.publish import curves, sheets
 from srn.evaluation.paper.published import published
-from srn.evaluation.paper.reproduce import Reproduction
+from srn.evaluation.paper.reproduce import VIDEO_NOTE, Reproduction
+from srn.evaluation.results import Evaluation, FaceResult
 from srn.evaluation.statistics import Interval
 from srn.face.metrics import interocular, interpupil
 from srn.face.scheme import IBUG_68, WFLW_98
@@ -153,6 +154,23 @@ def test_cells_say_what_they_lack(data: Path, network: Network) -> None:
     assert row(work.table(TABLES["table9"]), "full")["masked_category1"].reason.startswith("no data: masked 300VW")
     # Ablations compare networks of one budget: the shipped weights are none of them.
     assert "no weights: full" in row(work.table(TABLES["table7"]), "full")["full"].reason
+
+
+def test_frames_of_videos_say_how_they_are_localized(data: Path, network: Network, truths: dict[int, Shape]) -> None:
+    for video, blues in {"114": (0, 50), "124": (100, 150)}.items():
+        for number, blue in enumerate(blues, 1):
+            write_image(data / "300VW" / video / "imgs" / f"{number:06d}.png", coordinate_picture(blue=blue))
+            write_pts(data / "300VW" / video / "annot" / f"{number:06d}.pts", truths[blue])
+    outcome = Reproduction(DataFolder(data), [dataclasses.replace(network, variant="hofs")]).table(TABLES["table5"])
+    cell = row(outcome, "hofs")["category1"]
+    assert (cell.faces, cell.interval is not None) == (4, True)
+    assert VIDEO_NOTE in outcome.notes
+    assert cell.part is not None
+    # Of two videos, each wholly drawn or not: the interval reaches from one's mean to the other's.
+    means = cell.part.errors.reshape(2, 2).mean(axis=1) * 100
+    assert cell.interval is not None
+    assert [cell.interval.low, cell.interval.high] == pytest.approx([min(means), max(means)])
+    assert VIDEO_NOTE not in Reproduction(DataFolder(data), [network]).table(TABLES["table4"]).notes
 
 
 def test_ablations_fill_their_rows(data: Path, network: Network) -> None:
@@ -320,6 +338,11 @@ def test_csv_and_json_hold_the_same_cells(outcome: Outcome) -> None:
     assert hourglass["reason"] == "no weights: hourglass, 68 points"
 
 
+ONE_MISSED = Evaluation(
+    tuple(FaceResult(Path("a.jpg"), "test", error, 0.3) for error in (0.03, np.inf)), "interocular", "finder", "w"
+)
+
+
 @pytest.mark.parametrize(
     ("cell", "text"),
     [
@@ -327,6 +350,8 @@ def test_csv_and_json_hold_the_same_cells(outcome: Outcome) -> None:
         (Cell(Interval(3.456, 3.1, 3.9), 30, 135), "3.46 [3.10, 3.90] (30 of 135)"),
         (Cell(Interval(31.5, np.nan, np.nan)), "31.50"),
         (Cell(reason="no data: COFW"), "no data: COFW"),
+        (Cell(Interval(3.456, 3.1, 3.9), 2, 2, part=ONE_MISSED), "3.46 [3.10, 3.90] (1 missed)"),
+        (Cell(Interval(3.456, 3.1, 3.9), 2, 9, part=ONE_MISSED), "3.46 [3.10, 3.90] (2 of 9) (1 missed)"),
     ],
 )
 def test_a_cell_in_words(cell: Cell, text: str) -> None:

@@ -33,6 +33,11 @@ class Cell:
         return None if self.interval is None else self.interval.value
 
     @property
+    def missed(self) -> int:
+        """Faces that were not found: failures, and in no mean error."""
+        return 0 if self.part is None else self.part.missed
+
+    @property
     def partial(self) -> bool:
         """Whether only a part of the set was measured: not comparable digit by digit."""
         return self.faces is not None and self.official is not None and self.faces != self.official

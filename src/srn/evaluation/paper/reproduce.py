@@ -29,6 +29,11 @@ from srn.inference.landmarker import FaceLandmarker
 Sets = Mapping[str, list[Dataset] | str]
 """The versions of each dataset, or the reason why there is none."""
 
+VIDEO_NOTE = (
+    "Each frame of a video is localized alone, as a picture: the state of equation 13 is not carried on. Intervals are "
+    "over videos."
+)
+
 CHANGED = 30
 """A pixel is masked if a colour differs by more from the unmasked picture; JPEG changes it by less."""
 
@@ -102,6 +107,7 @@ class Reproduction:
         notes = self._mask_notes(table, sets)
         for found in sets.values():
             if not isinstance(found, str):
+                notes += [VIDEO_NOTE] if any(sample.video for one in found for sample in one.samples) else []
                 lines = [line for one in found for line in (*one.report.shortfalls, *one.report.problems)]
                 notes += [self.data.relative(line) for line in lines]
         return Outcome(table, tuple(rows), tuple(dict.fromkeys(notes)))

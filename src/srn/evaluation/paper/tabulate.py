@@ -15,12 +15,12 @@ from srn.evaluation.paper.published import Column, Table, published
 
 CSV_FIELDS = (
     "table", "kind", "method", "reference", "detail", "column", "dataset", "subset", "metric", "normalizer", "unit",
-    "value", "low", "high", "faces", "official_faces", "published", "difference", "reason",
+    "value", "low", "high", "faces", "official_faces", "missed", "published", "difference", "reason",
 )  # fmt: skip
 
 
 def cell_text(cell: Cell) -> str:
-    """Return a measured number with its interval and number of faces, or the reason why it is missing."""
+    """Return a measured number with its interval and numbers of faces, or the reason why it is missing."""
     if cell.interval is None:
         return cell.reason
     text = f"{cell.interval.value:.2f}"
@@ -28,6 +28,8 @@ def cell_text(cell: Cell) -> str:
         text += f" [{cell.interval.low:.2f}, {cell.interval.high:.2f}]"
     if cell.partial:
         text += f" ({cell.faces} of {cell.official})"
+    if cell.missed:
+        text += f" ({cell.missed} missed)"
     return text
 
 
@@ -111,7 +113,8 @@ def _records(outcome: Outcome) -> list[dict[str, Any]]:
                 record["reason"] = cell.reason
             else:
                 low, high = cell.interval.to_list()
-                measured = {"low": low, "high": high, "faces": cell.faces, "official_faces": cell.official}
+                counts = {"faces": cell.faces, "official_faces": cell.official, "missed": cell.missed or None}
+                measured = {"low": low, "high": high, **counts}
                 record |= {"value": cell.value, **measured}
             if row_of is not None and column.name in row_of.values:
                 record |= {"published": row_of.values[column.name], "difference": difference(table, ours, column)}
