@@ -123,10 +123,11 @@ def disagree(shape: FloatArray, others: Sequence[FloatArray], scheme: LandmarkSc
     )
 
 
-def of_boxes_alone(found: Found, landmarker: FaceLandmarker) -> float:
-    """Return the disagreement of the mean shape, put into the boxes."""
-    scheme, mean = landmarker.localizer.scheme, landmarker.localizer.mean_shape
-    mean = (mean - mean.mean(axis=0)) / Box.around(mean).size
+def of_boxes_alone(mean: FloatArray, scheme: LandmarkScheme) -> float:
+    """Return the disagreement of a symmetric mean shape (N, 2), in face units, put into the boxes.
+
+    The box's centre is its origin, from which points move away as the box grows; a mirrored box changes nothing.
+    """
     shifted, grown = np.hypot(SHIFT, SHIFT), (GROWTH - 1) * np.linalg.norm(mean, axis=1).mean()
     return float((shifted + grown) / 3 / interocular(mean, scheme))
 
@@ -178,7 +179,7 @@ def run(options: argparse.Namespace) -> None:
                 values["AUC"] = told_apart(here.mean(axis=1), elsewhere.mean(axis=1))
         print(weights, measured[weights], flush=True)
     counts = {name: {"faces": len(faces.images), "without a face": faces.missed} for name, faces in found.items()}
-    alone = of_boxes_alone(found["masks"], finder)
+    alone = of_boxes_alone(finder.localizer.mean_shape, scheme)
     facts = provenance(options.threads)
     content = {**facts, "pictures": counts, "measures": measured, "disagreement of the mean shape": alone}
     told = "; ".join(

@@ -10,8 +10,22 @@ import numpy as np
 import pytest
 
 import measure_real_occluders
+from srn.face.geometry import Box, CropGeometry, CropSpec, flip_points
 from srn.face.scheme import IBUG_68
 from srn.media.pictures import write_image
+
+
+def test_the_mean_shape_follows_the_box(face: np.ndarray) -> None:
+    """Its disagreement is that of a localizer that puts it into every box."""
+    mean = (face + face[IBUG_68.mirror] * [-1, 1]) / 2 + [0, 0.1]  # its middle is not that of the box
+    spec, box = CropSpec(160, 120.0), Box(100, 120, 180, 215)
+    shift = measure_real_occluders.SHIFT * box.size
+    boxes = [box.adjusted((shift, shift)), box.adjusted((0, 0), (measure_real_occluders.GROWTH,) * 2)]
+    own, *others = (CropGeometry.from_box(one, spec).to_picture(spec.place(mean)) for one in (box, *boxes))
+    mirrored = CropGeometry.from_box(Box(400 - 1 - box.x1, box.y0, 400 - 1 - box.x0, box.y1), spec)
+    back = flip_points(mirrored.to_picture(spec.place(mean)), 400, IBUG_68.mirror)
+    expected = measure_real_occluders.disagree(own, [*others, back], IBUG_68)
+    assert measure_real_occluders.of_boxes_alone(mean, IBUG_68) == pytest.approx(expected)
 
 
 def test_covered_mouths_and_eyes(tmp_path: Path, portraits: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
