@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from srn.errors import InputError
 from srn.face.geometry import Box
 from srn.face.scheme import COMPONENTS, IBUG_68, SCHEMES, LandmarkScheme
 from srn.inference.drawing import COMPONENT_COLORS, TrackPainter, draw_face, draw_faces, track_color
-from srn.inference.face import Face
+from srn.inference.face import Face, FaceState
 from srn.media.pictures import write_image
 
 Shape = npt.NDArray[np.float64]
@@ -222,7 +223,9 @@ def frame() -> Picture:
 
 def followed(shape: Shape, number: int | None = 1, seen: float = 1.0, sure: float = 0.8) -> Face:
     values = np.ones(68, np.float32)
-    return Face(shape, values * np.float32(seen), values * np.float32(sure), Box.around(shape), 0.9, IBUG_68, number)
+    visibility, confidence = values * np.float32(seen), values * np.float32(sure)
+    state: FaceState = "seen" if seen else "predicted"
+    return Face(shape, visibility, confidence, Box.around(shape), 0.9, IBUG_68, number, state=state)
 
 
 def changed(picture: Picture) -> npt.NDArray[np.bool_]:
@@ -284,6 +287,14 @@ def test_a_guess_is_fainter_than_a_sight_and_the_fainter_the_less_sure(face: Sha
         return float(np.abs(drawn.astype(float) - 128).sum())
 
     assert strength(1, 0.8) > strength(0, 0.8) > strength(0, 0.3) > 0
+
+
+def test_a_guess_is_fainter_also_by_weights_that_tell_nothing_of_points(face: Shape) -> None:
+    shape, strengths = face * 90 + [160, 130], []
+    for state in get_args(FaceState):
+        one = Face(shape, None, None, Box.around(shape), 0.9, IBUG_68, 1, state=state)
+        strengths.append(np.abs(TrackPainter().draw(frame(), [one], 0.0).astype(float) - 128).sum())
+    assert strengths[1] < 0.5 * strengths[0]
 
 
 def test_boxes_and_wild_points(face: Shape) -> None:

@@ -154,3 +154,18 @@ def test_a_face_far_larger_than_its_picture_is_drawn_as_far_as_it_goes() -> None
     shape = seen(0, 0, 0) * 1e6
     face = Face(shape, None, None, Box.around(shape), 0.9, IBUG_68)
     assert draw_pose(np.zeros((26, 30, 3), np.uint8), face).shape == (26, 30, 3)
+
+
+def test_a_turned_view_of_a_picture_is_drawn_on() -> None:
+    """Its rows lie otherwise in memory, which OpenCV refuses."""
+    shape, picture = seen(0, 0, 0), np.zeros((260, 300, 3), np.uint8)
+    face = Face(shape, None, None, Box.around(shape), 0.9, IBUG_68)
+    np.testing.assert_array_equal(draw_pose(np.asfortranarray(picture), face), draw_pose(picture, face))
+
+
+def test_the_axes_of_other_points_are_not_drawn_by_a_given_pose() -> None:
+    """Which of the points is the tip of the nose, the 68 tell."""
+    shape = seen(0, 0, 0)
+    face = Face(shape[:29], None, None, Box.around(shape[:29]), 0.9, COFW_29)
+    with pytest.raises(InputError, match="head pose: expected the points of ibug68, found cofw29"):
+        draw_pose(np.zeros((260, 300, 3), np.uint8), face, pose_of_points(shape))

@@ -38,12 +38,14 @@ COMPONENT_COLORS: Mapping[str, Color] = MappingProxyType(
 DOUBTFUL_COLOR: Color = (150, 150, 150)
 """RGB of the points of a doubtful face (`Face.is_doubtful`), which is also drawn fainter."""
 
+SUBPIXEL_BITS = 4
+"""Binary digits behind the point in OpenCV's fixed-point coordinates (`fixed_point`)."""
+
 _DOUBTFUL_SHARE = 0.6
 _ELLIPSE_SHARE = 0.8
 _DARK = (20, 20, 24)
 _WHITE = (255, 255, 255)
 _FONT = cv2.FONT_HERSHEY_DUPLEX
-_SUBPIXEL_BITS = 4
 _MOST_GROWTH = 4.0
 _THICKEST = 32_767  # line that OpenCV draws, pixels
 _FULL_EXTENT = 110.0  # diagonal of a face in pixels; on smaller ones dots and lines shrink and fade
@@ -81,7 +83,7 @@ def draw_faces(
     """
     if size is not None:
         check_number("size", size, "a positive number of pixels", least=math.ulp(0.0))
-    drawn: ImageArray = np.array(as_image(image), order="C")
+    drawn = drawable(image)
     for face in _checked(faces):
         doubtful = face.is_doubtful
         layer = drawn.copy() if doubtful else drawn
@@ -121,21 +123,22 @@ def draw_face(
     # A wild point makes the face large, but its points no larger than in a face that fills the picture.
     # Few points span a part of the face only, and have more room: they are drawn larger.
     growth = float(np.clip(np.sqrt(IBUG_68.n_points / scheme.n_points), 1, _MOST_GROWTH))
-    extent = min(float(np.hypot(*np.ptp(shape, axis=0))) * growth, float(np.hypot(*image.shape[:2])))
-    radius = max(extent / _FULL_EXTENT, 0.35) if size is None else min(size, float(np.hypot(*image.shape[:2])))
+    diagonal = float(np.hypot(*image.shape[:2]))
+    extent = min(float(np.hypot(*np.ptp(shape, axis=0))) * growth, diagonal)
+    radius = max(extent / _FULL_EXTENT, 0.35) if size is None else min(size, diagonal)
     thin = int(np.clip(round(radius * 0.6), 1, _THICKEST))
     if box is not None:
-        corners = _fixed_point(np.array([[box.x0, box.y0], [box.x1, box.y1]])).tolist()
+        corners = fixed_point(np.array([[box.x0, box.y0], [box.x1, box.y1]])).tolist()
         rims = [(_DARK, thin + 2)] * (extent >= _FULL_EXTENT)
         for color, width in (*rims, (box_color, thin)):
-            cv2.rectangle(image, corners[0], corners[1], color, width, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.rectangle(image, corners[0], corners[1], color, width, cv2.LINE_AA, SUBPIXEL_BITS)
     window, corner = _window(image, shape, thin + 1)
     if contours and window.size:
         share = 0.55 * float(np.clip(extent / _FULL_EXTENT, 0.2, 1))  # a line is never thinner than one pixel
         layer = window.copy()
         for component, indices, closed in scheme.contours:
-            line = _fixed_point(shape[list(indices)] - corner)
-            cv2.polylines(layer, [line], closed, colors[component], thin, cv2.LINE_AA, _SUBPIXEL_BITS)
+            line = fixed_point(shape[list(indices)] - corner)
+            cv2.polylines(layer, [line], closed, colors[component], thin, cv2.LINE_AA, SUBPIXEL_BITS)
         window[:] = cv2.addWeighted(layer, share, window, 1 - share, 0)
     if covariance is not None:
         _draw_ellipses(image, shape, covariance, scheme, colors)
@@ -159,12 +162,12 @@ def _draw_ellipses(
     window, corner = _window(image, shape, math.ceil(axes.max()) + 2)
     if not window.size:
         return
-    layer, centers, sizes = window.copy(), _fixed_point(shape - corner), _fixed_point(axes)
+    layer, centers, sizes = window.copy(), fixed_point(shape - corner), fixed_point(axes)
     for component, indices in scheme.components.items():
         for i in indices:
             turn = math.degrees(float(angles[i]))
             place, size = centers[i].tolist(), sizes[i].tolist()
-            cv2.ellipse(layer, place, size, turn, 0, 360, colors[component], 1, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.ellipse(layer, place, size, turn, 0, 360, colors[component], 1, cv2.LINE_AA, SUBPIXEL_BITS)
     window[:] = cv2.addWeighted(layer, _ELLIPSE_SHARE, window, 1 - _ELLIPSE_SHARE, 0)
 
 
@@ -187,7 +190,7 @@ class TrackPainter:
 
         The trace follows the middle of the nose. A lost face is the fainter, the lower its confidence.
         """
-        drawn: ImageArray = np.array(as_image(image), order="C")
+        drawn = drawable(image)
         faces = _checked(faces)
         for face in faces:
             if face.track_id is not None:
@@ -214,13 +217,13 @@ class TrackPainter:
         thick = max(round(min(image.shape[:2]) / 240), 1)
         for (_, before), (moment, after) in itertools.pairwise(trace):
             age = (time_s - moment) / self.trace_s
-            ends = [_fixed_point(point - corner).tolist() for point in (before, after)]
-            cv2.line(strength, ends[0], ends[1], int(255 * 0.85 * (1 - age)), thick, cv2.LINE_AA, _SUBPIXEL_BITS)
+            ends = [fixed_point(point - corner).tolist() for point in (before, after)]
+            cv2.line(strength, ends[0], ends[1], int(255 * 0.85 * (1 - age)), thick, cv2.LINE_AA, SUBPIXEL_BITS)
         alpha = strength[..., None].astype(np.float32) / 255
         window[:] = np.round(window * (1 - alpha) + np.array(color, np.float32) * alpha).astype(np.uint8)
 
     def _draw_face(self, image: ImageArray, face: Face) -> None:
-        lost = face.visibility is not None and not face.visibility.any()
+        lost = face.state == "predicted"
         layer = image.copy() if lost else image
         box = face.box if self.boxes else None
         draw_face(
@@ -230,7 +233,7 @@ class TrackPainter:
         if face.track_id is not None:
             _draw_number(layer, face.track_id, face.landmarks)
         if lost:
-            share = 0.2 + 0.6 * (0.0 if face.confidence is None else float(face.confidence.mean()))
+            share = 0.2 + 0.6 * (face.mean_confidence or 0.0)
             cv2.addWeighted(layer, share, image, 1 - share, 0, dst=image)
 
 
@@ -262,9 +265,14 @@ def _window(image: ImageArray, points: FloatArray, margin: int) -> tuple[ImageAr
     return image[low[1] : high[1], low[0] : high[0]], low
 
 
-def _fixed_point(points: FloatArray) -> npt.NDArray[np.int32]:
-    """Convert to OpenCV's fixed-point coordinates, clipped so that a wild point does not overflow them."""
-    return np.round(np.clip(points, -30000, 30000) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+def fixed_point(points: FloatArray) -> npt.NDArray[np.int32]:
+    """Convert pixels to OpenCV's fixed-point coordinates, clipped so that a wild point does not overflow them."""
+    return np.round(np.clip(points, -30000, 30000) * (1 << SUBPIXEL_BITS)).astype(np.int32)
+
+
+def drawable(image: ImageInput) -> ImageArray:
+    """Return a copy of a picture, as for `as_image`, on which OpenCV draws: (H, W, 3) uint8 RGB, row after row."""
+    return np.array(as_image(image), order="C")
 
 
 def _draw_ring(image: ImageArray, center: FloatArray, radius: float, color: Color, hole: float = 0.0) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.face.geometry import ImageArray
-from srn.inference.drawing import Color
+from srn.inference.drawing import SUBPIXEL_BITS, Color, drawable, fixed_point
 from srn.inference.face import Face
-from srn.inference.inputs import ImageInput, as_image
+from srn.inference.inputs import ImageInput
 from srn.uses.points import check_scheme
 from srn.uses.pose import head_model
 
@@ -59,9 +59,8 @@ def draw_mesh(image: ImageInput, face: Face, *, color: Color = (120, 230, 255), 
         InputError: the face has another scheme than the 68 points.
     """
     check_scheme(face.scheme, "the mesh")
-    drawn: ImageArray = np.array(as_image(image))
-    layer = drawn.copy()
-    lines = np.round(np.clip(face.landmarks, -30000, 30000) * 16).astype(np.int32)
-    cv2.polylines(layer, [lines[one] for one in triangles()], True, color, 1, cv2.LINE_AA, 4)
+    drawn = drawable(image)
+    layer, points = drawn.copy(), fixed_point(face.landmarks)
+    cv2.polylines(layer, [points[one] for one in triangles()], True, color, 1, cv2.LINE_AA, SUBPIXEL_BITS)
     blended = cv2.addWeighted(layer, share, drawn, 1 - share, 0)
     return blended.astype(np.uint8, copy=False)

@@ -28,8 +28,10 @@ import numpy as np
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
+from srn.inference.drawing import SUBPIXEL_BITS, drawable, fixed_point
 from srn.inference.face import Face
-from srn.inference.inputs import ImageInput, as_image
+from srn.inference.inputs import ImageInput
+from srn.uses.points import NOSE_TIP, check_scheme
 
 LEAST_WEIGHT = 0.05  # of a point that is certain to be wrong: some points are needed for any pose
 MISPLACED = 0.05  # of a point on a head that looks ahead, beside the model's misfit, in sizes of the face
@@ -37,7 +39,8 @@ TURNED = 15.0, 60.0
 """Degrees of yaw from which a head counts as turned, and where it is wholly so. The model's misfit is that of heads
 turned by any angle: large for the outline, which slides over a head that turns. On one that looks ahead, all points
 hold their place alike, and the outline, far behind the nose, tells most of yaw and pitch."""
-_SIDES = slice(0, 8), slice(9, 17)  # of the outline, at the picture's left and right
+# The points of the outline at the picture's left and right, without the chin in the middle.
+_SIDES = tuple([i for i in IBUG_68.part(side) if IBUG_68.mirror[i] != i] for side in ("left_cheek", "right_cheek"))
 _STEPS = 20
 _ENOUGH = 1e-10  # relative gain at which the fit ends
 _AXIS_COLORS = ((255, 84, 112), (60, 220, 130), (58, 190, 255))  # RGB of x, y, z
@@ -117,8 +120,7 @@ def pose_of_points(
     Raises:
         InputError: another scheme than the 68 points, or points that all coincide.
     """
-    if scheme is not IBUG_68:
-        raise InputError.at("head pose", f"the points of {IBUG_68.name}", scheme.name)
+    check_scheme(scheme, "head pose")
     points, model = np.asarray(landmarks, np.float64), head_model()
     extent = float(np.hypot(*np.ptp(points, axis=0)) / np.sqrt(2)) if points.shape == (68, 2) else 0.0
     if not (np.isfinite(extent) and extent > 0):
@@ -208,16 +210,20 @@ def draw_pose(image: ImageInput, face: Face, pose: HeadPose | None = None) -> Im
     """Draw the axes of a head on a copy of its picture, (H, W, 3) uint8 RGB: x red, y green, z (the view) blue.
 
     They begin at the tip of the nose. `pose` is that of `head_pose` if None.
+
+    Raises:
+        InputError: the face has another scheme than the 68 points.
     """
-    drawn: ImageArray = np.array(as_image(image))
+    check_scheme(face.scheme, "head pose")
+    drawn = drawable(image)
     pose = head_pose(face) if pose is None else pose
-    start = face.part("nose")[3]
+    start = face.landmarks[NOSE_TIP]
     length = 0.5 * face.landmark_box.size
     thick = max(round(length / 40), 1)
     # z is drawn towards the camera: the way the head looks.
     for axis, color in zip(
         np.array([[1, 0, 0], [0, 1, 0], [0, 0, -1]]) @ pose.rotation[:2].T, _AXIS_COLORS, strict=True
     ):
-        ends = np.round(np.clip([start, start + length * axis], -30000, 30000) * 16).astype(int).tolist()
-        cv2.arrowedLine(drawn, ends[0], ends[1], color, min(thick, 100), cv2.LINE_AA, 4, 0.15)
+        ends = fixed_point(np.array([start, start + length * axis])).tolist()
+        cv2.arrowedLine(drawn, ends[0], ends[1], color, min(thick, 100), cv2.LINE_AA, SUBPIXEL_BITS, 0.15)
     return drawn
