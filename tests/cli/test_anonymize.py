@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from srn.face.scheme import IBUG_68
 from srn.inference.face import Face, Faces
 from srn.inference.face_finder import FoundFace
 from srn.media.pictures import read_image, write_image
-from srn.media.video_reading import open_video
-from srn.uses import anonymize
+from srn.media.video_reading import TimedFrame, open_video
+from srn.uses.anonymize import VideoCover
 from srn.uses.cover import FILL
 from srn.uses.sheet import ContactSheet
 
@@ -43,17 +43,16 @@ def finding(monkeypatch: pytest.MonkeyPatch, face: Shape) -> dict[str, Any]:
         return Faces([known] if image.max() > 40 else [])
 
     class Landmarker:
-        accuracy, looker, batch_size = "balanced", None, 16
+        batch_size = 16
 
-        def find(self, image: npt.NDArray[np.uint8]) -> list[FoundFace]:
-            return [FoundFace(one.box, one.score) for one in faces(image)]
+        def tracker(self, **options: Any) -> Tracker:
+            return Tracker()
 
         def detect_batch(self, images: Any, boxes: Any = None) -> list[Faces]:
             return [faces(image) for image in images]
 
     class Tracker:
-        def __init__(self, looker: Any, find: Any, config: Any, **options: Any) -> None:
-            pass
+        found: tuple[FoundFace, ...] = ()
 
         def update(self, image: npt.NDArray[np.uint8], time_s: float) -> Faces:
             return faces(image)
@@ -63,7 +62,6 @@ def finding(monkeypatch: pytest.MonkeyPatch, face: Shape) -> dict[str, Any]:
         return Landmarker()
 
     monkeypatch.setattr(command, "cautious_landmarker", opened)
-    monkeypatch.setattr(anonymize, "FaceTracker", Tracker)
     return noted
 
 
@@ -234,6 +232,14 @@ def test_names_do_not_clash(srn: Run, finding: dict[str, Any], tmp_path: Path) -
     assert names == ["a_2_covered.jpg", "a_2_covered.mp4", "a_covered.jpg", "a_covered.mp4"]
 
 
+def test_what_is_named_twice_is_covered_once(srn: Run, tmp_path: Path, finding: Any) -> None:
+    """A video of an hour would be covered for hours, and be there twice."""
+    one = video(tmp_path / "in" / "b.mp4")
+    again = tmp_path / "in" / ".." / "in" / "b.mp4"
+    assert srn("anonymize", one, tmp_path / "in", again, "--out", tmp_path / "out").code == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b_covered.mp4"]
+
+
 def test_metadata_stays_behind(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
     """A JPEG with EXIF (camera, place), a comment and a thumbnail's marker: none of it is in what is written."""
     from PIL import Image
@@ -284,16 +290,15 @@ def test_an_interruption_ends_the_first_video_and_all_that_follows(
     srn: Run, finding: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = [picture(tmp_path / "a.jpg"), video(tmp_path / "b.mp4"), video(tmp_path / "c.mp4")]
-    tracker = vars(anonymize)["FaceTracker"]
-    update, seen = tracker.update, list[float]()
+    push, seen = VideoCover.push, list[float]()
 
-    def interrupted(self: Any, image: Any, time_s: float) -> Faces:
-        seen.append(time_s)
+    def interrupted(self: VideoCover, frame: TimedFrame) -> Iterator[TimedFrame]:
+        seen.append(frame.time_s)
         if len(seen) == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return Faces(update(self, image, time_s))
+        return push(self, frame)
 
-    monkeypatch.setattr(tracker, "update", interrupted)
+    monkeypatch.setattr(VideoCover, "push", interrupted)
     ran = srn("anonymize", *files, "--out", tmp_path / "out")
 
     assert ran.code == 130

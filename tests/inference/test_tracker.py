@@ -190,6 +190,20 @@ def off(stage: Stage, found: Face, actor: int, k: int) -> float:
 # --- following
 
 
+def test_what_the_finder_found_in_the_last_frame_is_told(face: Shape) -> None:
+    """Also what its landmarks convinced nobody of: whoever covers faces covers it as well."""
+    stage = Stage([Actor(still(128))], face)
+    tracker = landmarker(stage).tracker(find_every=3)
+    counts = []
+    for k in range(7):
+        tracker.update(picture(k), k / 30)
+        counts.append((k in stage.asked, len(tracker.found)))
+    assert {False, True} == {asked for asked, _ in counts}
+    assert all(found == asked for asked, found in counts)
+    tracker.reset()
+    assert tracker.found == []
+
+
 def test_two_faces_keep_their_numbers_and_the_finder_rests(face: Shape) -> None:
     stage = Stage([Actor(lambda k: (60 + 0.8 * k, 90, 50)), Actor(lambda k: (200 - 0.5 * k, 180, 44))], face)
     told = play(landmarker(stage).tracker(smooth=False), range(100))

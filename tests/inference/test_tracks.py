@@ -75,6 +75,23 @@ def test_the_covariance_is_that_of_the_last_view_and_grows_while_the_face_is_los
     np.testing.assert_allclose(lost.covariance, covariance * np.exp(2 * 0.2 / CONFIG.fade_s), rtol=1e-5)
 
 
+def test_the_covariance_of_a_face_that_is_reported_for_long_stays_finite(face: Shape) -> None:
+    """Its confidence falls below what a float32 holds, and the inverse beyond."""
+    config = TrackerConfig(coast_s=100, memory_s=100)
+    covariance = np.tile(np.array([[4, 1], [1, 2]], np.float32), (68, 1, 1))
+    seen = dataclasses.replace(observation(face * 50 + 100), covariance=covariance)
+    track = Track(1, 0, seen, 0.0, config)
+    track.lose()
+    traces = []
+    for second in range(1, 60):
+        track.predict(second)
+        told = track.face(IBUG_68)
+        assert told is not None
+        assert told.covariance is not None
+        traces.append(float(np.trace(told.covariance[0])))
+    assert traces[0] < traces[3] < traces[-1] == traces[-20] < np.inf
+
+
 def test_a_face_that_comes_back_has_no_velocity_yet(face: Shape) -> None:
     track = walking(face, 40)
     track.lose()
@@ -123,6 +140,7 @@ def test_weights_without_confidence(face: Shape) -> None:
         ({"mirror_every": -1}, "mirror_every"),
         ({"smooth": 1}, "smooth"),
         ({"slow_s": 0.0}, "slow_s"),
+        ({"max_stretch": 1.0}, "max_stretch: expected a ratio above 1, found 1"),
     ],
 )
 def test_values_out_of_range_are_refused(wrong: dict[str, Any], named: str) -> None:

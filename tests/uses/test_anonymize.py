@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,35 +28,17 @@ RATE = 10.0
 
 
 class Landmarker:
-    """Finds what it is told, frame by frame."""
+    """Its tracker returns what it is told, frame by frame: faces, and what the face finder has found."""
 
-    accuracy, looker = "fast", None
+    def __init__(self, faces: Sequence[Sequence[Face]], found: Sequence[list[FoundFace]] = ()) -> None:
+        self.faces, self.waiting = list(faces), list(found)
 
-    def __init__(self, found: Sequence[list[FoundFace]] = ()) -> None:
-        self.found = list(found)
+    def tracker(self, **options: Any) -> Landmarker:
+        return self
 
-    def find(self, image: npt.NDArray[np.uint8]) -> list[FoundFace]:
-        return self.found.pop(0) if self.found else []
-
-
-@pytest.fixture
-def tracked(monkeypatch: pytest.MonkeyPatch) -> Callable[[Sequence[Sequence[Face]]], None]:
-    """Makes the tracker return these faces frame by frame; it runs the finder in each."""
-
-    def use(faces: Sequence[Sequence[Face]]) -> None:
-        waiting = list(faces)
-
-        class Tracker:
-            def __init__(self, looker: Any, find: Callable[..., Any], config: Any, **options: Any) -> None:
-                self.find = find
-
-            def update(self, image: npt.NDArray[np.uint8], time_s: float) -> Faces:
-                self.find(image)
-                return Faces(waiting.pop(0))
-
-        monkeypatch.setattr(anonymize, "FaceTracker", Tracker)
-
-    return use
+    def update(self, image: npt.NDArray[np.uint8], time_s: float) -> Faces:
+        self.found = self.waiting.pop(0) if self.waiting else []
+        return Faces(self.faces.pop(0))
 
 
 def frames(count: int) -> list[TimedFrame]:
@@ -79,10 +61,9 @@ def is_covered(frame: TimedFrame, x: float, y: float = 100) -> bool:
     return bool((frame.image[round(y), round(x)] == FILL).all())
 
 
-def test_a_face_is_covered_before_it_is_found_and_after_it_is_lost(face: Shape, tracked: Callable[..., None]) -> None:
+def test_a_face_is_covered_before_it_is_found_and_after_it_is_lost(face: Shape) -> None:
     """Found in frame 10 of 21 alone: covered half a second before and after, and with a margin that grows."""
-    tracked([[at(face, 100)] if k == 10 else [] for k in range(21)])
-    done = covered(frames(21), Landmarker())
+    done = covered(frames(21), Landmarker([[at(face, 100)] if k == 10 else [] for k in range(21)]))
 
     inside = [is_covered(frame, 100) for frame in done]
     assert inside == [abs(k - 10) / RATE <= SPREAD_S for k in range(21)]
@@ -91,38 +72,32 @@ def test_a_face_is_covered_before_it_is_found_and_after_it_is_lost(face: Shape, 
     assert areas[5:10] == pytest.approx(areas[15:10:-1], rel=0.02)
 
 
-def test_a_predicted_face_is_covered_where_it_was_and_will_be(face: Shape, tracked: Callable[..., None]) -> None:
+def test_a_predicted_face_is_covered_where_it_was_and_will_be(face: Shape) -> None:
     """Seen at 50, predicted at 60 while it is at 150: all three places are covered."""
     states = [at(face, 50), at(face, 60, state="predicted"), at(face, 150)]
-    tracked([[one] for one in states])
-    done = covered(frames(3), Landmarker())
+    done = covered(frames(3), Landmarker([[one] for one in states]))
 
     assert is_covered(done[1], 50)
     assert is_covered(done[1], 60)
-    tracked([[at(face, 50)], [], [at(face, 150)]])
-    assert is_covered(covered(frames(3), Landmarker())[1], 50)
+    assert is_covered(covered(frames(3), Landmarker([[at(face, 50)], [], [at(face, 150)]]))[1], 50)
 
 
-def test_a_find_without_a_track_is_covered(tracked: Callable[..., None]) -> None:
+def test_a_find_without_a_track_is_covered() -> None:
     """Its landmarks convinced nobody."""
-    tracked([[] for _ in range(12)])
     found: list[list[FoundFace]] = [[] for _ in range(12)]
     found[6] = [FoundFace(Box(80, 80, 120, 120), 0.2)]
-    done = covered(frames(12), Landmarker(found))
+    done = covered(frames(12), Landmarker([[]] * 12, found))
 
     assert [is_covered(frame, 100) for frame in done] == [abs(k - 6) <= 5 for k in range(12)]
 
 
-def test_large_frames_wait_less(face: Shape, tracked: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_frames_wait_less(face: Shape, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anonymize, "LARGEST_WAIT", 2 * 200 * 200 * 3)
-    tracked([[at(face, 100)] if k == 10 else [] for k in range(14)])
-    done = covered(frames(14), Landmarker())
+    done = covered(frames(14), Landmarker([[at(face, 100)] if k == 10 else [] for k in range(14)]))
     assert [is_covered(frame, 100) for frame in done[:11]] == [False] * 8 + [True] * 3
 
 
-def test_a_broken_video_keeps_its_covered_frames(face: Shape, tracked: Callable[..., None], tmp_path: Path) -> None:
-    tracked([[at(face, 100)] for _ in range(6)])
-
+def test_a_broken_video_keeps_its_covered_frames(face: Shape, tmp_path: Path) -> None:
     class Reader:
         frame_rate, length = RATE, None
 
@@ -130,8 +105,10 @@ def test_a_broken_video_keeps_its_covered_frames(face: Shape, tracked: Callable[
             yield from frames(6)
             raise DataError.at("clip.mp4", "20 frames", "6")
 
+    reader: Any = Reader()
+    landmarker: Any = Landmarker([[at(face, 100)]] * 6)
     with VideoWriter(tmp_path / "out.mp4", RATE) as writer:
-        done = cover_video(Reader(), Landmarker(), writer, Cover(style="fill"))  # type: ignore[arg-type]
+        done = cover_video(reader, landmarker, writer, Cover(style="fill"))
     assert (done.frames, done.tracks, done.bare_frames) == (6, {1}, 0)
     assert done.problem == "clip.mp4: expected 20 frames, found 6"
     written = list(open_video(tmp_path / "out.mp4"))

@@ -108,16 +108,20 @@ def _exists(path: Path) -> bool:
 
 
 def _work(paths: Sequence[Path], out: Path) -> _Work:
-    """Sort the given files and those of the folders into pictures and videos; what lies in `out` is left out.
+    """Sort the given files and those of the folders into pictures and videos, each once, but for what lies in `out`.
 
     Raises:
         DataError: a path does not exist, or all of them hold neither.
     """
     suffixes = FOURCC if find_pyav() is None else CODECS
     videos: list[tuple[Path, Path]] = []
+    listed: set[str] = set()
     taken: set[str] = set()
 
     def add_video(source: Path, name: Path) -> None:
+        if (place := os.path.abspath(source)) in listed:  # named twice, or beside the folder that holds it
+            return
+        listed.add(place)
         suffix = name.suffix.lower() if name.suffix.lower() in suffixes else ".mp4"
         stem, number = name.with_suffix(""), 1
         while same_file(target := out / f"{stem}{SUFFIX}{suffix}") in taken:
@@ -133,8 +137,8 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
     pictures = [picture for picture in listing.pictures if not _below(picture.path, out)]
     empty: list[DataError] = []
     for folder in (path for path in files if path.is_dir()):
-        told = sum(line.startswith((f"{folder}:", f"{folder}{os.sep}")) for line in listing.problems)
-        before = len(videos) + len(listing.problems) - told
+        held = any(line.startswith((f"{folder}:", f"{folder}{os.sep}")) for line in listing.problems)
+        held |= any(picture.path.is_relative_to(folder) for picture in pictures)
         left_out = False
         for file in sorted(folder.rglob("*")):
             if is_shadow(file) or is_remains(file):
@@ -144,12 +148,12 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
                 continue
             if file.suffix.lower() not in SOUND_SUFFIXES and _is_video(file):
                 add_video(file, file.relative_to(folder))
+                held = True
             elif file.suffix.lower() in VIDEO_SUFFIXES and not file.is_dir():
                 problem = DataError.at(file, "a video that can be read", "none by its first bytes")
                 listing.problems.append(str(problem))
-        if len(videos) + len(listing.problems) == before and not any(
-            picture.path.is_relative_to(folder) for picture in pictures
-        ):
+                held = True
+        if not held:
             found = "only those of --out" if left_out else "none"
             empty.append(DataError.at(folder, "pictures or videos to cover", found))
     if empty and not (pictures or videos or listing.problems):

@@ -50,6 +50,10 @@ class FaceTracker:
         frame_rate: frames a second, for frames without a time.
         fit: by which `find` made its boxes; CenterFace's if None.
 
+    Attributes:
+        found: the faces that `find` gave in the last frame, those that are no face by their landmarks among them; empty
+            where it did not run.
+
     Raises:
         InputError: `passes` is below 1, or `frame_rate` is not positive.
     """
@@ -78,6 +82,7 @@ class FaceTracker:
     def reset(self) -> None:
         """Discard all tracks; numbers start from 1 again."""
         self._tracks: list[Track] = []
+        self.found: list[FoundFace] = []
         self._next_number = 1
         self._time: float | None = None
         self._size: tuple[int, int] | None = None
@@ -106,6 +111,7 @@ class FaceTracker:
         """
         image = as_image(frame, channels, unit_range=unit_range)
         time_s = self._checked_time(time_s)
+        self.found = []
         signature = FrameSignature.of(image)
         present = self._present_tracks(image, signature, time_s)
         self._predict(image, present, time_s)
@@ -175,7 +181,8 @@ class FaceTracker:
 
     def _found(self, image: ImageArray, present: list[Track]) -> _Found:
         """Run the face finder, and assign its boxes to the tracks."""
-        placed, unmatched = self._matched(present, list(self._find(image)))
+        self.found = list(self._find(image))
+        placed, unmatched = self._matched(present, self.found)
         for track in present:
             face = placed.get(track.number)
             if face is not None:
@@ -264,12 +271,10 @@ class FaceTracker:
         # Neither where every view is averaged with its mirrored one, nor where views continue a state.
         if not self.config.mirror_every or self._looker.flip_average or self._carries_state:
             return set()
-        last = [_last(candidate) for candidate in candidates]
-        every = self.config.mirror_every
         return {
             k
-            for k, before in enumerate(last)
-            if before is None or before.mirror_offset is None or before.since_mirrored + 1 >= every
+            for k, before in enumerate(map(_last, candidates))
+            if before is None or before.mirror_offset is None or before.since_mirrored + 1 >= self.config.mirror_every
         }
 
     def _placed_anew(self, observation: Observation) -> Candidate | None:

@@ -21,6 +21,7 @@ from srn.settings import Count, Index, NonNegative, Positive, Settings, Share
 
 Start = Literal["mean", "previous"]
 
+_LEAST_FADE = 1e-6  # share of its confidence to which a lost face's covariance grows on; then its points are anywhere
 _SETTLING_S = 0.05  # time constant with which a track's speed follows the observed one
 
 
@@ -93,6 +94,8 @@ class TrackerConfig(Settings):
         if self.keep_confidence > self.accept_confidence:
             found = f"{self.keep_confidence:g} and {self.accept_confidence:g}"
             raise InputError.at("TrackerConfig.keep_confidence", "at most accept_confidence", found)
+        if self.max_stretch <= 1:
+            raise InputError.at("TrackerConfig.max_stretch", "a ratio above 1", f"{self.max_stretch:g}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +232,7 @@ class Track:
             scheme=scheme,
             track_id=self.number,
             state="predicted" if self.lost else "seen",
-            covariance=None if covariance is None else covariance / fade**2,
+            covariance=None if covariance is None else covariance / np.maximum(fade, np.float32(_LEAST_FADE)) ** 2,
         )
 
     def _filtered(self) -> Float64Array:

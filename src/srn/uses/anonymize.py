@@ -20,7 +20,6 @@ from srn.inference.face import Face
 from srn.inference.face_finder import CenterFaceFinder
 from srn.inference.found_boxes import FoundFace
 from srn.inference.landmarker import DOUBTFUL_SCORE, FaceLandmarker
-from srn.inference.tracker import FaceTracker
 from srn.inference.tracks import TrackerConfig
 from srn.inference.views import Accuracy
 from srn.media.video_reading import TimedFrame, VideoReader
@@ -121,26 +120,17 @@ class VideoCover:
 
     def __init__(self, landmarker: FaceLandmarker, cover: Cover | None = None, *, frame_rate: float = 30.0) -> None:
         self.cover = Cover() if cover is None else cover
-        self._find = landmarker.find
-        self._found: list[FoundFace] = []
-        passes = 1 if landmarker.accuracy == "fast" else 2
-        self._tracker = FaceTracker(landmarker.looker, self._noting, TRACKING, passes=passes, frame_rate=frame_rate)
+        self._tracker = landmarker.tracker(config=TRACKING, frame_rate=frame_rate)
         self._waiting: deque[tuple[TimedFrame, _Known]] = deque()
         self._past: deque[_Known] = deque()
         self.tracks: set[int] = set()
         self.bare_frames = 0
 
-    def _noting(self, image: ImageArray) -> Sequence[FoundFace]:
-        found = self._find(image)
-        self._found += found
-        return found
-
     def push(self, frame: TimedFrame) -> Iterator[TimedFrame]:
         """Take the next frame, and yield those that are covered."""
-        self._found = []
         faces = {f.track_id: f for f in self._tracker.update(frame.image, frame.time_s) if f.track_id is not None}
         # A find that became no track, because its landmarks convinced nobody, is covered all the same.
-        loose = [f.box for f in self._found if all(f.box.iou(face.box) < 0.4 for face in faces.values())]
+        loose = [f.box for f in self._tracker.found if all(f.box.iou(face.box) < 0.4 for face in faces.values())]
         self.tracks |= set(faces)
         self._waiting.append((frame, _Known(frame.time_s, faces, loose)))
         most = max(LARGEST_WAIT // max(frame.image.nbytes, 1), 1)
