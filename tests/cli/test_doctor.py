@@ -40,12 +40,13 @@ def test_weights_that_are_elsewhere_take_one_line(
     assert [line for line in lines if line.startswith("weights")] == ["weights robust", "weights elsewhere"]
 
 
+@pytest.mark.parametrize("target", ["-", "/dev/stdout"])
 def test_landmarks_that_are_off_and_changed_weights_fail(
-    srn: Run, use_localizer: Any, fake_localizer: Any, face: Any, monkeypatch: pytest.MonkeyPatch
+    srn: Run, use_localizer: Any, fake_localizer: Any, face: Any, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     use_localizer(fake_localizer(lambda crop: (face * 20 + 20, None, None)))
     monkeypatch.setattr(self_test, "PINNED", {"robust.onnx": "0" * 64, "nothing.onnx": "0" * 64})
-    ran = srn("doctor", "--json", "-")
+    ran = srn("doctor", "--json", target)
     assert ran.code == 1
     about = json.loads(ran.out)  # and nothing else
     assert not about["healthy"]

@@ -85,6 +85,7 @@ def test_long_work_prints_lines_without_a_terminal(
 def test_data_of_old_and_new_command_lines() -> None:
     assert options.joined_data([Path("a"), Path("b")]) == [Path("a"), Path("b")]
     assert options.joined_data(None, Path("a"), [Path("b")]) == [Path("a"), Path("b")]
+    assert options.joined_data(None, needed=False) == []
     with pytest.raises(
         InputError, match="DATA: expected a dataset's root, or a pack made by 'srn data pack', found nothing"
     ):

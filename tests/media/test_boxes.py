@@ -109,6 +109,13 @@ def test_other_json_is_named(tmp_path: Path, text: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_a_name_twice_in_a_line_is_named(tmp_path: Path) -> None:
+    """The second value would take the place of the first."""
+    (tmp_path / "b.jsonl").write_text('{"path": "a.jpg", "faces": [{"box": [1, 2, 3, 4]}], "faces": []}')
+    with pytest.raises(DataError, match=r"b\.jsonl: line 1: expected a JSON object, found the name 'faces' twice"):
+        read_boxes(tmp_path / "b.jsonl")
+
+
 def test_missing_and_binary_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv: expected a readable file of boxes"):
         read_boxes(tmp_path / "none.csv")

@@ -156,6 +156,11 @@ def test_pictures_without_a_face_in_any_form(tmp_path: Path) -> None:
         ("a.json", '{"annotations": [], "images": 5}', "expected COCO 'images'"),
         ("a.json", "[" * 10_000, "found too many brackets within brackets"),
         ("a.jsonl", '{"faces": []}', "line 1: expected an object with 'path' or 'frame', and 'faces', found neither"),
+        (
+            "a.jsonl",
+            '{"path": "a", "faces": [], "faces": []}',
+            "line 1: expected a JSON object, found the name 'faces' twice",
+        ),
         ("a.jsonl", '{"frame": NaN, "faces": []}', "line 1: expected an object with 'path' or 'frame'"),
         ("a.csv", "path,face,point,x,y\na.jpg,0,7,1,2\n", "a.jpg, face 0: expected the points 0 to 0"),
         ("a.parquet", "PAR1 and nothing else", "a.parquet: expected a Parquet table"),

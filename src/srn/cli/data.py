@@ -83,7 +83,7 @@ def pack(
 
     Example: `srn data pack 300W --out faces.npz`
     """
-    faces, problems = load_faces([*data, *(extra or [])], split=split, quality=quality)
+    faces, problems = load_faces(options.joined_data(data, extra=extra), split=split, quality=quality)
     faces.save(out)
     size = out.stat().st_size / 1e6
     options.say(f"{len(faces)} faces in {out}, {size:.1f} MB, digest {faces.digest()}")

@@ -194,9 +194,9 @@ def _same(context: typer.Context, weights: str, boxes: PictureBoxes | None) -> d
     """Return the options that a run and the one that goes on with it must share, by name."""
 
     def plain(value: Any) -> Any:
-        return (
-            [str(one) for one in value] if isinstance(value, list) else str(value) if isinstance(value, Path) else value
-        )
+        if isinstance(value, list):
+            return [str(one) for one in value]
+        return str(value) if isinstance(value, Path) else value
 
     names = {parameter.name: parameter.opts[0] for parameter in context.command.params}
     given = {names[name]: plain(value) for name, value in context.params.items() if name not in FREE}

@@ -10,7 +10,7 @@ import typer
 
 from srn.cli import options
 from srn.evaluation.self_test import Check, environment, self_test
-from srn.files import NUMBERS_JSON, write_json
+from srn.files import NUMBERS_JSON, is_standard_output, write_json
 
 
 def doctor(
@@ -31,7 +31,7 @@ def doctor(
     if json_file is not None:
         whole = all(check.holds for check in checks)
         write_json(json_file, {**about, "checks": [check._asdict() for check in checks], "healthy": whole})
-    if json_file is None or str(json_file) != "-":
+    if json_file is None or not is_standard_output(json_file):
         _print(about, checks)
     failed = [f"{check.name}: {check.seen}" for check in checks if not check.holds]
     options.exit_if_failed(failed)

@@ -132,10 +132,6 @@ class Engine(NamedTuple):
     runtime: Runtime = "onnxruntime"
     precision: Precision = "float32"
 
-    def arithmetic(self) -> dict[str, str]:
-        """Return the options that may change numbers, by name."""
-        return {"--device": self.device, "--runtime": self.runtime, "--precision": self.precision}
-
 
 ENGINE = Engine()
 
@@ -181,15 +177,15 @@ def open_cache(folder: Path | None, none: bool, fresh: bool = False) -> Evaluati
 
 
 def joined_data(
-    data: Sequence[Path] | None, old: Path | None = None, extra: Sequence[Path] | None = None
+    data: Sequence[Path] | None, old: Path | None = None, extra: Sequence[Path] | None = None, *, needed: bool = True
 ) -> list[Path]:
     """Return the datasets of a command line, those of the old options `--data` and `--extra` among them.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, and one is `needed`.
     """
     every = [*([] if old is None else [old]), *(data or []), *(extra or [])]
-    if not every:
+    if needed and not every:
         raise InputError.at("DATA", "a dataset's root, or a pack made by 'srn data pack'", "nothing")
     return every
 

@@ -88,7 +88,7 @@ def train(
 
     _settle_process()
     packed = out / FACES_FILE
-    given = [*([] if old_data is None else [old_data]), *(data or []), *(old_extra or [])]
+    given = options.joined_data(data, old_data, old_extra, needed=False)  # a run that goes on has its faces
     occluder = HardOcclusion.of_run(out, hofs, resume=resume)
     provenance = {"data": ", ".join(path.name for path in given or [packed])}
     if occluder is not None:

@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
 from srn.media.limits import LARGEST_COORDINATE
+from srn.media.results import parsed
 
 LARGEST_FILE = 1 << 28  # bytes
-
 
 _Row: TypeAlias = tuple[str, str, Sequence[object] | None]
 """Where a box stands, its picture, and its numbers; None only names the picture."""
@@ -25,16 +25,8 @@ _Row: TypeAlias = tuple[str, str, Sequence[object] | None]
 
 def _json_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
     with DataError.reading(path, "JSON"):
-        content = json.loads(text, object_pairs_hook=named_once)
+        content = parsed(text)
     return _rows_of(content, path)
-
-
-def named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a JSON object: of two values of one name Python would keep the last."""
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError(f"the name {max(names, key=names.count)!r} twice")
-    return dict(pairs)
 
 
 def _jsonl_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
@@ -42,7 +34,7 @@ def _jsonl_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
     for number, line in enumerate(text.split("\n"), 1):  # other line ends may stand in names
         if line.strip():
             with DataError.reading(f"{path}: line {number}", "a JSON object"):
-                records.append(json.loads(line))
+                records.append(parsed(line))
     return _rows_of({"images": records}, path)
 
 

@@ -8,6 +8,9 @@ import re
 import struct
 from collections.abc import Iterator
 
+from srn.media.picture_header import is_gif, is_iso_media, is_png, is_webp
+from srn.media.tiff_header import is_tiff
+
 MOST_PARTS = 100_000
 """Blocks of a file that are looked at: no more than a fraction of a second, whatever the bytes are."""
 
@@ -128,14 +131,7 @@ def _brands(content: bytes) -> frozenset[bytes]:
 
 def is_still(content: bytes) -> bool:
     """Whether a file of boxes, or its first 400 bytes, is an AVIF or HEIC picture without an animation."""
-    found = _brands(content) if content[4:8] == b"ftyp" else frozenset()
-    return content[8:12] in STILLS and not found & SEQUENCES
+    return is_iso_media(content) and content[8:12] in STILLS and not _brands(content) & SEQUENCES
 
 
-_FORMATS = (
-    (lambda content: content[:6] in (b"GIF87a", b"GIF89a"), _gif),
-    (lambda content: content[:8] == b"\x89PNG\r\n\x1a\n", _png),
-    (lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP", _webp),
-    (lambda content: content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _tiff),
-    (lambda content: content[4:8] == b"ftyp", _boxes),
-)
+_FORMATS = ((is_gif, _gif), (is_png, _png), (is_webp, _webp), (is_tiff, _tiff), (is_iso_media, _boxes))

@@ -27,6 +27,28 @@ _AVIF_BITS = re.compile(rb"av1C\x81.(.)", re.DOTALL)
 _AVIF_TURN, _AVIF_MIRROR = (re.compile(b"\0\0\0\x09" + name + b"(.)", re.DOTALL) for name in (b"irot", b"imir"))
 
 
+def is_png(content: bytes) -> bool:
+    return content[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def is_gif(content: bytes) -> bool:
+    return content[:6] in (b"GIF87a", b"GIF89a")
+
+
+def is_webp(content: bytes) -> bool:
+    return content[:4] == b"RIFF" and content[8:12] == b"WEBP"
+
+
+def is_iso_media(content: bytes) -> bool:
+    """Whether a file is one of boxes (ISO/IEC 14496-12): AVIF, HEIC, or a video."""
+    return content[4:8] == b"ftyp"
+
+
+def _is_jpeg_2000(content: bytes) -> bool:
+    """In a file of boxes of its own sort, or bare."""
+    return content[4:8] == b"jP  " or content[:4] == _SIZE_OF_JPEG_2000
+
+
 def stated_size(content: bytes) -> tuple[int, int] | None:
     """Return the width and height of an encoded picture, in pixels.
 
@@ -55,7 +77,7 @@ def stated_white(content: bytes) -> int | None:
 
 def _stated_depth(content: bytes) -> int | None:
     """Return the bits of a number of an AVIF or JPEG 2000 picture; None of other formats."""
-    if _is_heif(content) and (found := _AVIF_BITS.search(content)) is not None:
+    if is_iso_media(content) and (found := _AVIF_BITS.search(content)) is not None:
         return 12 if found[1][0] & 0x60 == 0x60 else 10 if found[1][0] & 0x40 else 8
     if _is_jpeg_2000(content) and (place := content.find(_SIZE_OF_JPEG_2000)) >= 0:
         return (content[place + 42 : place + 43] or b"\7")[0] % 128 + 1  # a first bit of 1 is a sign's
@@ -71,22 +93,12 @@ def stated_turn(content: bytes) -> tuple[int, int | None]:
     return (0 if turn is None else turn[1][0] & 3), (None if mirror is None else mirror[1][0] & 1)
 
 
-def _is_heif(content: bytes) -> bool:
-    """AVIF or HEIC."""
-    return content[4:8] == b"ftyp"
-
-
-def _is_jpeg_2000(content: bytes) -> bool:
-    """In a file of boxes, or bare."""
-    return content[4:8] == b"jP  " or content[:4] == _SIZE_OF_JPEG_2000
-
-
 def transparent_grey(content: bytes) -> int | None:
     """Return the grey that a PNG picture without an alpha channel calls transparent, None without one.
 
     It counts as decoders count: up to 65,535 in a picture of 16 bits, else up to 255.
     """
-    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[25:26] != b"\0":  # grey
+    if not is_png(content) or content[25:26] != b"\0":  # grey
         return None
     depth, place = content[24], 8
     while content[place + 4 : place + 8] not in (b"tRNS", b"IDAT", b"IEND", b""):
@@ -155,12 +167,12 @@ def _after(mark: bytes) -> Callable[[bytes], _Sizes]:
 
 _FORMATS: tuple[tuple[Callable[[bytes], bool], Callable[[bytes], _Sizes]], ...] = (
     (lambda content: content[:3] == b"\xff\xd8\xff", _jpeg),
-    (lambda content: content[:8] == b"\x89PNG\r\n\x1a\n", _png),
-    (lambda content: content[:4] == b"RIFF" and content[8:12] == b"WEBP", _webp),
+    (is_png, _png),
+    (is_webp, _webp),
     (is_tiff, tiff_sizes),
-    (lambda content: content[:6] in (b"GIF87a", b"GIF89a"), lambda content: _unpacked("<HH", content, [6])),
+    (is_gif, lambda content: _unpacked("<HH", content, [6])),
     (lambda content: content[:2] == b"BM", _bmp),
     (lambda content: _PNM.match(content, 0, _PNM_HEADER) is not None, _pnm),
     (_is_jpeg_2000, _after(_SIZE_OF_JPEG_2000)),
-    (_is_heif, _after(b"ispe")),
+    (is_iso_media, _after(b"ispe")),
 )

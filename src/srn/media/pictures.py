@@ -16,7 +16,7 @@ from srn.errors import DataError, InputError, shown
 from srn.files import VIDEO, write_atomically
 from srn.media.limits import check_pixels, limit, read_limited
 from srn.media.picture_count import SEQUENCES, STILLS, stated_count, told_count
-from srn.media.picture_header import stated_size, stated_turn, stated_white, transparent_grey
+from srn.media.picture_header import is_iso_media, stated_size, stated_turn, stated_white, transparent_grey
 from srn.media.tiff_header import has_unknown_channel, is_multiplied, is_negative, tiff_fault
 
 IMAGE_SUFFIXES = frozenset(
@@ -50,7 +50,7 @@ def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np
     """
     size = stated_size(content)
     image = None if size is None else _decode(content, name, size)
-    if image is None and content[4:8] == b"ftyp" and content[8:12] in _HEIC_BRANDS:
+    if image is None and is_iso_media(content) and content[8:12] in _HEIC_BRANDS:
         image = _decode_heic(content, name, known_size=size is not None)
     if image is None or image.dtype not in (np.uint8, np.uint16):
         found = f"{len(content)} bytes that do not decode to one" if image is None else f"values of {image.dtype}"
@@ -72,7 +72,7 @@ def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int])
     if (fault := tiff_fault(content)) is not None:
         raise DataError.at(name, "a picture that OpenCV reads: save it as PNG", fault)
     flags = cv2.IMREAD_COLOR if content[:2] == b"\xff\xd8" else _AS_STORED  # a JPEG has no transparency
-    if is_avif := content[4:8] == b"ftyp":
+    if is_avif := is_iso_media(content):  # of these OpenCV reads no other
         flags |= cv2.IMREAD_IGNORE_ORIENTATION  # it has its own, which OpenCV does not read
     if content[:2] in (b"P1", b"P2", b"P3"):
         content += b"\n"  # OpenCV looks beyond the last number

@@ -6,7 +6,6 @@ sure to be there; `visibility`, `confidence`, `box` and `score` are None where t
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,10 @@ import numpy as np
 
 from srn.errors import DataError, MissingDependencyError
 from srn.files import STANDARD_OUTPUT
-from srn.media.boxes import named_once
 from srn.media.limits import LARGEST_COORDINATE, check_bytes, check_file
 from srn.media.listing import is_shadow
 from srn.media.pts import read_pts
-from srn.media.results import Record
+from srn.media.results import Record, parsed
 from srn.media.tables import read_rows
 
 FaceRecords = dict[str, list[Record]]
@@ -81,7 +79,7 @@ def _of_file(path: Path) -> Named:
         with DataError.reading(path, f"predictions: {FORMATS}"):
             check_file(path)
             if suffix == ".json":
-                content = json.loads(path.read_bytes(), object_pairs_hook=named_once)
+                content = parsed(path.read_bytes())
         if suffix == ".json":
             yield from _of_content(content, path)
         elif suffix == ".jsonl":
@@ -120,7 +118,7 @@ def _of_lines(path: Path, name: str) -> Named:
         if line.strip():
             where = f"{path}: line {number}"
             with DataError.reading(where, "a JSON object"):
-                record = json.loads(line)
+                record = parsed(line)
             yield _of_record(record, where, name)
 
 

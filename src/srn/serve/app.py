@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 import srn
-from srn.errors import DataError, InputError, SrnError, first_line, is_out_of_memory
+from srn.errors import DataError, InputError, SrnError, first_line, is_out_of_memory, shown
 from srn.inference.batch import Choice
 from srn.inference.face import Faces
 from srn.inference.face_boxes import as_box
@@ -28,7 +28,7 @@ from srn.media.picture_count import stated_count
 from srn.media.pictures import decode_image, decoded_bytes
 from srn.media.results import compact, picture_record
 from srn.serve.body import CLIENT_GONE, Upload, gone, read_upload
-from srn.serve.guard import LOOPBACK_HOSTS, KnownHosts, refusal, shown
+from srn.serve.guard import LOOPBACK_HOSTS, KnownHosts, refusal
 from srn.serve.limits import Limits, Refused
 from srn.serve.metrics import Counted, Metrics
 from srn.serve.page import documentation

@@ -12,8 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from srn.errors import first_line
-from srn.serve.guard import shown
+from srn.errors import first_line, shown
 from srn.serve.limits import Limits, Refused
 
 FIELD = "file"

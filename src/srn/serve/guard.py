@@ -9,22 +9,16 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from srn.errors import shown
+
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 """What a browser may call a service of this machine. Other names are those of a page that was rebound to it."""
-
-_MOST_SHOWN = 100  # characters of what was found
 
 
 def refusal(status: int, reason: str) -> JSONResponse:
     """Answer `{"error": reason}`, with the header that the status asks for."""
     headers = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}
     return JSONResponse({"error": reason}, status, headers=headers.get(status))
-
-
-def shown(found: object) -> str:
-    """Return what a request held, shortened, for a reason."""
-    text = repr(found)
-    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."
 
 
 class KnownHosts:

@@ -119,11 +119,10 @@ class Desk:
     def info(self) -> dict[str, Any]:
         """Describe the weights, the scheme and the limits to the page."""
         limits = self.service.limits
-        here = [one.name for one in NETWORKS if one.path() is not None]
         return {
             "version": srn.__version__,
             "weights": self.localizer.name,
-            "others": here,
+            "others": [one.name for one in NETWORKS if one.path() is not None],
             "example": self.example is not None,
             "scheme": scheme_record(self.localizer.scheme),
             "limits": {"megabytes": limits.megabytes, "video_megabytes": VIDEO_MEGABYTES, "frames": VIDEO_FRAMES},
@@ -160,8 +159,7 @@ class Desk:
             tracker, busy = self._trackers[session]
         with busy:
             faces = tracker.update(image, time_s)
-        height, width = image.shape[:2]
-        return {**frame_record(0, time_s, faces.to_dict()), "width": width, "height": height}
+        return frame_record(0, time_s, faces.to_dict(), image.shape[:2])
 
     @contextlib.contextmanager
     def video_file(self, name: str) -> Iterator[Path]:
@@ -223,8 +221,8 @@ def exported(content: bytes, kind: str, scheme: LandmarkScheme) -> bytes:
             write_pictures_csv(path, [clean])
         elif kind == "coco":
             write_pictures_coco(path, [{**clean, "path": Path(folder) / clean["path"]}])
-        elif kind == "pts" and faces:
-            write_pts(path, max(faces, key=lambda face: face.box.size).landmarks)
+        elif kind == "pts" and (biggest := faces.biggest()) is not None:
+            write_pts(path, biggest.landmarks)
         else:
             expected = "json, csv, coco, or pts of a picture with a face"
             raise InputError.at("format", expected, f"{kind} and {len(faces)} faces")
