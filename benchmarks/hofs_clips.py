@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +20,10 @@ from results import argument_parser
 from srn.datasets.catalogue import open_faces
 from srn.datasets.pack import FacePack, pack_faces
 from srn.datasets.sample import Sample
+from srn.errors import InputError
 from srn.face.localizer import Localizer
 from srn.face.scheme import IBUG_68
+from srn.files import write_json
 from srn.hofs.baselines import (
     Rewards,
     best_trajectory,
@@ -29,6 +34,7 @@ from srn.hofs.baselines import (
     trajectory_reward,
 )
 from srn.hofs.clips import ClipSource, GivenClips, cropped
+from srn.hofs.run import network_digest
 from srn.hofs.scenes import NOWHERE, Place, Scenes, Trajectory
 from srn.hofs.world import OcclusionWorld
 from srn.media.pictures import read_image
@@ -92,7 +98,18 @@ def open_study(arguments: argparse.Namespace) -> Study:
     localizer = TorchLocalizer(network, arguments.weights.name, precision="auto")
     samples = open_faces(arguments.data / "300W", split="test").samples
     held_out, _ = pack_faces([samples[i] for i in np.linspace(0, len(samples) - 1, FACES).astype(int)])
-    return Study(network, localizer, FacePack.load(arguments.pack), samples, held_out)
+    pack = FacePack.load(arguments.pack)
+    _keep_facts(arguments.work, {"weights": network_digest(network), "faces": [pack.digest(), held_out.digest()]})
+    return Study(network, localizer, pack, samples, held_out)
+
+
+def _keep_facts(work: Path, facts: dict[str, Any]) -> None:
+    """Write what a folder of kept results is about; raise `InputError` where that is something else."""
+    path = work / "study.json"
+    if not path.exists():
+        write_json(path, facts)
+    elif json.loads(path.read_text(encoding="utf-8")) != facts:
+        raise InputError.at("--work", "a new folder, or one of the same weights and faces", str(work))
 
 
 @dataclass(frozen=True)
@@ -113,13 +130,23 @@ class KnownClips:
     tables: list[Rewards]
     clean: list[npt.NDArray[np.float64]]
 
+    @property
+    def identity(self) -> str:
+        """Source and number of the clips: results of other clips are kept apart."""
+        return f"{self.scenes.source.name}, {len(self.tables)}"
+
+
+def short_hash(text: str) -> str:
+    """Return a short hash of a text for the name of a file that is kept."""
+    return f"{zlib.crc32(text.encode()):08x}"
+
 
 def known_clips(name: str, source: ClipSource, count: int, localizer: Localizer, work: Path) -> KnownClips:
-    """Compute the rewards of the first clips of a source; each clip's are kept in `work`."""
+    """Compute the rewards of the first clips of a source; each clip's are kept in `work`, under the source's name."""
     world = OcclusionWorld(Scenes(source, clips_kept=count), localizer)
     known = KnownClips(name, world.scenes, [], [], [])
     for number in range(min(count, len(source))):
-        path = work / "tables" / f"{name}_{number:03d}_{world.scenes.length(number)}.npz"
+        path = work / "tables" / f"{name}_{number:03d}_{short_hash(source.name)}.npz"
         if path.exists():
             with np.load(path) as kept:
                 table, clean = kept["table"], kept["clean"]
@@ -143,13 +170,13 @@ def youtube_clips(folder: Path, network: StructuralRelationNetwork, count: int) 
     for row in rows:
         sequences.setdefault(row["sequence"], []).append(row["stem"])
     names = sorted(sequences)
+    chosen = [names[index] for index in np.linspace(0, len(names) - 1, count).astype(int)]
     clips = []
-    for index in np.linspace(0, len(names) - 1, count).astype(int):
-        stems = sequences[names[index]]
+    for stems in (sequences[name] for name in chosen):
         images = [read_image(folder / f"{stem}.jpg") for stem in stems]
         landmarks = np.stack([read_pts(folder / f"{stem}.pts") for stem in stems])
         clips.append(cropped(images, landmarks, network.config.crop_spec))
-    return GivenClips(clips, network.config.crop_spec, IBUG_68, "youtube_faces")
+    return GivenClips(clips, network.config.crop_spec, IBUG_68, f"youtube_faces, {' '.join(chosen)}")
 
 
 # --- policies

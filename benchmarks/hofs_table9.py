@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hofs_clips import NOISE, Study
+from hofs_clips import NOISE, Study, short_hash
 from results import paired_difference
 from srn import FaceLandmarker
 from srn.datasets.catalogue import open_faces
@@ -27,6 +27,7 @@ from srn.face.metrics import interocular
 from srn.hofs.agent import Agent
 from srn.hofs.baselines import best_trajectory
 from srn.hofs.clips import AnimatedClips, GivenClips
+from srn.hofs.run import network_digest
 from srn.hofs.scenes import Scenes, Trajectory
 from srn.hofs.synthesis import GreedyPolicy, HardOcclusion, MapPolicy, Policy, PolicyOcclusion, random_policy
 from srn.hofs.world import OcclusionWorld
@@ -187,7 +188,7 @@ def table_9(
         agents: those of HOFS, of several seeds. The last one is kept for the tests; an arm's run takes the next of the
             others. One alone serves for both, which favours HOFS.
         templates: mask templates for the stills.
-        work: folder that keeps runs and scores.
+        work: folder that keeps runs and scores, apart for other agents: they make the tests.
         faces: frames that each run trains on.
         seeds: runs of each arm.
         arms: some of `ARMS`.
@@ -207,7 +208,8 @@ def table_9(
         scores: Scores = json.loads(path.read_text())
         return scores
 
-    folder = work / "table_9"
+    digests = " ".join(network_digest(agent.qnet) for agent in agents)
+    folder = work / "table_9" / short_hash(digests)
     before = folder / "before.json"
     untuned = None if before.exists() else adapted(study.network, tracker_config(study.network.config).model)
     errors: dict[str, dict[str, list[list[float]]]] = {

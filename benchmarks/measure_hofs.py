@@ -30,6 +30,7 @@ from hofs_clips import (
     baselines,
     known_clips,
     open_study,
+    short_hash,
     study_parser,
     youtube_clips,
 )
@@ -88,7 +89,8 @@ def train_and_follow(
     points: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Train an agent in stretches; measure it on the first set after each, and on all sets at the end."""
-    curve_path, final_path = run / "curve.json", run / f"final_{config.transitions}.json"
+    told = short_hash("; ".join(clips.identity for clips in sets))
+    curve_path, final_path = run / f"curve_{told}.json", run / f"final_{config.transitions}_{told}.json"
     curve: dict[str, list[float]] = json.loads(curve_path.read_text()) if curve_path.exists() else {}
     for mark in (round(config.transitions * (k + 1) / points) for k in range(points)):
         stretch = dataclasses.replace(config, transitions=mark)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.datasets.catalogue import open_faces
+from srn.errors import InputError
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
 
@@ -22,7 +23,7 @@ import hofs_page
 import measure_hofs
 import measure_learner
 from srn.hofs.config import AgentConfig
-from srn.model.checkpoint import save_network
+from srn.model.checkpoint import load_network, save_network
 from srn.model.config import preset
 from srn.model.network import StructuralRelationNetwork
 
@@ -93,6 +94,29 @@ def test_agents_are_measured_against_the_baselines(options: list[str], tmp_path:
         run["final"]["animated"]["rewards"] = [reward + 0.01 for reward in run["final"]["animated"]["rewards"]]
     compared = hofs_page.page({**content, "variants": {"multi-queue": content["variants"]["multi-queue"], "b": better}})
     assert "multi-queue minus b: -1.000 (-1.000 to -1.000) points of %, paired by seed and clip." in compared
+
+
+def test_rewards_of_other_clips_and_weights_are_not_taken(options: list[str], tmp_path: Path) -> None:
+    arguments = measure_hofs.parser().parse_args([*options, "--frames", "1", "--test-clips", "1"])
+    study = hofs_clips.open_study(arguments)
+    youtube = arguments.data / "youtube_faces"
+    (youtube / "manifest.csv").write_text("sequence,stem\na,one\nb,two\n")
+    write_face(youtube / "two.jpg", youtube / "two.pts", study.samples[0].landmarks + 1, 10)
+
+    def clean(count: int) -> list[float]:
+        source = hofs_clips.youtube_clips(youtube, study.network, count)
+        known = hofs_clips.known_clips("youtube_faces", source, count, study.localizer, arguments.work)
+        return [float(errors[0]) for errors in known.clean]
+
+    (one,), (first, second) = clean(1), clean(2)
+    assert one == first != second
+    (youtube / "manifest.csv").write_text("sequence,stem\nb,two\n")  # another first clip
+    assert clean(1) == [second]
+    other = load_network(arguments.weights)[0]
+    other.recurrent.weight.data += 1
+    save_network(arguments.weights, other)
+    with pytest.raises(InputError, match="--work: expected a new folder, or one of the same weights and faces"):
+        hofs_clips.open_study(arguments)
 
 
 @pytest.mark.parametrize("name", measure_hofs.VARIANTS)

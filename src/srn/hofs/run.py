@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from srn.errors import InputError, WeightsError
 from srn.face.localizer import Localizer
@@ -56,7 +56,7 @@ def agent_config(
     return config if transitions is None else dataclasses.replace(config, transitions=transitions)
 
 
-def network_digest(network: StructuralRelationNetwork) -> str:
+def network_digest(network: nn.Module) -> str:
     """Hash a network's weights in 16 characters."""
     content = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
