@@ -88,6 +88,17 @@ def test_annotated_occlusion_is_kept(samples: list[Sample], pack: FacePack, tmp_
     assert plain.digest() != flagged.digest()
 
 
+def test_frames_keep_their_video(samples: list[Sample], pack: FacePack, tmp_path: Path) -> None:
+    frames, _ = pack_faces([dataclasses.replace(s, video=v) for s, v in zip(samples, ("a", "a", None), strict=False)])
+    frames.save(tmp_path / "frames.npz")
+    for one in (frames, FacePack.load(tmp_path / "frames.npz")):
+        assert [sample.video for sample in one.samples(Path("pack"))] == ["a", "a", None]
+        assert [sample.video for sample in one.subset([2, 1]).samples(Path("pack"))] == [None, "a"]
+    assert pack.videos is None
+    both = joined_packs([pack.subset([0]), frames])
+    assert [sample.video for sample in both.samples(Path("pack"))] == [None, "a", "a", None]
+
+
 def test_a_subset_keeps_its_order(tmp_path: Path, pack: FacePack) -> None:
     part = pack.subset([3, 0])
     part.save(tmp_path / "part.npz")

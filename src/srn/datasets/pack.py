@@ -46,6 +46,7 @@ class FacePack:
         spec: size of the crops and of the face in them.
         occluded: (F, N) bool, the occluded points where the dataset annotates them (COFW).
         where: name of the pack in messages.
+        videos: (F,) the video that each face is a frame of, "" for a picture; None without videos.
     """
 
     scheme: LandmarkScheme
@@ -56,6 +57,7 @@ class FacePack:
     _offsets: npt.NDArray[np.int64]
     occluded: npt.NDArray[np.bool_] | None = None
     where: str = "pack"
+    videos: npt.NDArray[np.str_] | None = None
 
     def __len__(self) -> int:
         return len(self.landmarks)
@@ -81,6 +83,7 @@ class FacePack:
                 name.rpartition("/")[0],
                 occluded=None if self.occluded is None else self.occluded[index],
                 source=partial(self.image, index),
+                video=None if self.videos is None else str(self.videos[index]) or None,
             )
             for index, name in enumerate(self.names.tolist())
         ]
@@ -90,8 +93,9 @@ class FacePack:
         chosen = np.asarray(indices, dtype=np.int64)
         codes = _joined([self._code(index) for index in chosen])
         occluded = None if self.occluded is None else self.occluded[chosen]
+        videos = None if self.videos is None else self.videos[chosen]
         return FacePack(
-            self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, *codes, occluded, self.where
+            self.scheme, self.landmarks[chosen], self.names[chosen], self.spec, *codes, occluded, self.where, videos
         )
 
     def digest(self) -> str:
@@ -102,7 +106,7 @@ class FacePack:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pack atomically."""
         buffer = io.BytesIO()
-        optional: dict[str, Any] = {} if self.occluded is None else {"occluded": self.occluded}
+        optional: dict[str, Any] = {"occluded": self.occluded, "videos": self.videos}
         np.savez(
             buffer,
             format=np.array(_FORMAT),
@@ -112,7 +116,7 @@ class FacePack:
             names=self.names,
             bytes=self._bytes,
             offsets=self._offsets,
-            **optional,
+            **{name: values for name, values in optional.items() if values is not None},
         )
         write_atomically(path, buffer.getvalue())
 
@@ -127,17 +131,18 @@ class FacePack:
             size, face_size = arrays["frame"].tolist()
             spec, scheme = CropSpec(int(size), float(face_size)), described_scheme(str(arrays["scheme"]))
             landmarks, names, code, offsets = (arrays[key] for key in ("landmarks", "names", "bytes", "offsets"))
-            occluded = arrays.get("occluded")
+            occluded, videos = arrays.get("occluded"), arrays.get("videos")
             faces, n = len(names), scheme.n_points
             forms = [
                 (names, "U", (faces,)), (landmarks, "f", (faces, n, 2)), (code, "u", (len(code),)),
                 (offsets, "i", (faces + 1,)), *([] if occluded is None else [(occluded, "b", (faces, n))]),
+                *([] if videos is None else [(videos, "U", (faces,))]),
             ]  # fmt: skip
             if any(array.dtype.kind != kind or array.shape != shape for array, kind, shape in forms):
                 raise ValueError(f"arrays that do not belong to {faces} faces of {n} points")
             if not np.isfinite(landmarks).all() or (np.diff([0, *offsets, len(code)]) < 0).any():
                 raise ValueError("landmarks that are not finite, or pictures that overlap")
-            return cls(scheme, landmarks, names, spec, code, offsets, occluded, str(path))
+            return cls(scheme, landmarks, names, spec, code, offsets, occluded, str(path), videos)
 
 
 def pack_faces(
@@ -183,7 +188,9 @@ def pack_faces(
     if any(sample.occluded is not None for sample in samples):
         none = np.zeros(landmarks[0].shape[0], bool)
         occluded = np.stack([none if sample.occluded is None else sample.occluded for sample in kept])
-    return FacePack(kept[0].scheme, np.stack(landmarks), names, PACK_CROP, *_joined(codes), occluded), problems
+    videos = np.array([sample.video or "" for sample in kept]) if any(sample.video for sample in kept) else None
+    arrays = (np.stack(landmarks), names, PACK_CROP, *_joined(codes))
+    return FacePack(kept[0].scheme, *arrays, occluded, videos=videos), problems
 
 
 def _joined(codes: Sequence[npt.NDArray[np.uint8]]) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -209,7 +216,11 @@ def joined_packs(packs: Sequence[FacePack]) -> FacePack:
         occluded = np.concatenate(flags)
     landmarks, names = (np.concatenate([getattr(pack, field) for pack in packs]) for field in ("landmarks", "names"))
     codes = _joined([pack._code(index) for pack in packs for index in range(len(pack))])
-    return FacePack(first.scheme, landmarks, names, first.spec, *codes, occluded)
+    videos = None
+    if any(pack.videos is not None for pack in packs):
+        none = [np.zeros(len(pack), "U1") if pack.videos is None else pack.videos for pack in packs]
+        videos = np.concatenate(none)
+    return FacePack(first.scheme, landmarks, names, first.spec, *codes, occluded, videos=videos)
 
 
 def mean_shape(pack: FacePack) -> npt.NDArray[np.float32]:
