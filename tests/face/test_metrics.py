@@ -133,6 +133,7 @@ def test_auc_by_hand() -> None:
     assert auc(np.array([0.0]), 0.08) == 1
     assert auc(np.array([0.08, 0.5, math.inf]), 0.08) == 0
     assert auc(np.array([0.02]), 0.08) == pytest.approx(0.75)
+    assert auc(np.array([np.nan, 0.02]), 0.08) == auc(np.array([math.inf, 0.02]), 0.08) > 0
     # Up to 0.1: (0.08 + 0.06 + 0.06 + 0.01 + 0 + 0 + 0 + 0.1) / 8 / 0.1
     assert auc(ERRORS, 0.1) == pytest.approx(0.31 / 0.8)
 

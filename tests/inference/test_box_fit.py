@@ -31,6 +31,13 @@ def test_the_box_of_a_tilted_face_by_hand() -> None:
     np.testing.assert_allclose(one.as_array(), other.as_array())
 
 
+@pytest.mark.parametrize("turn", [0, 1, 2, 3])
+def test_turns_are_counted_around(turn: int) -> None:
+    """A finder of the user's may count them otherwise: -1 for 3."""
+    fit, box = BoxFit(dx=0.1, dy=0.2, sx=0.5, sy=0.7), Box(10, 20, 30, 60)
+    assert fit.apply(box, turn - 4) == fit.apply(box, turn) == fit.apply(box, turn + 4)
+
+
 def test_default_leaves_the_box() -> None:
     assert BoxFit().apply(Box(1, 2, 3, 5)) == Box(1, 2, 3, 5)
 

@@ -52,6 +52,8 @@ def good(face: npt.NDArray[np.float64]) -> Face:
         ({"covariance": np.full((68, 2, 2), np.nan)}, r"Face\.covariance"),
         ({"score": 1.5}, r"Face\.score: expected a number within \[0, 1\], found 1\.5"),
         ({"score": float("nan")}, r"Face\.score"),
+        ({"track_id": -1}, r"Face\.track_id: expected a whole number of at least 0, found -1"),
+        ({"track_id": "a"}, r"Face\.track_id"),
     ],
 )
 def test_what_cannot_be_is_refused(good: Face, change: dict[str, object], message: str) -> None:
@@ -101,6 +103,13 @@ def test_a_low_mean_confidence_is_doubtful(good: Face, mean: float | None, doubt
     assert face.is_doubtful is doubtful
     assert ("doubtful" in repr(face)) is doubtful
     assert face.mean_confidence == (None if mean is None else pytest.approx(mean))
+
+
+def test_numbers_of_numpy_have_a_json_form(good: Face) -> None:
+    """As the scores of a finder of the user's."""
+    face = dataclasses.replace(good, score=np.float32(0.25), track_id=np.int64(7))  # type: ignore[arg-type]
+    values = json.loads(json.dumps(face.to_dict()))
+    assert (values["score"], values["track_id"]) == (0.25, 7)
 
 
 def test_what_the_weights_do_not_say_is_null(good: Face) -> None:

@@ -453,8 +453,12 @@ def test_five_points_refine_the_fit_of_the_built_in_finder(finder: CenterFaceFin
         None, "face", 3, [None], [(1, 2, 3, 4)], np.zeros((1, 5)), [FoundFace(Box(0, 0, 1, 1), float("nan"))],
         [FoundFace((0, 0, 1, 1), 0.5)], [FoundFace(Box(0, 0, 1, 1), "high")],  # type: ignore[arg-type]
         [FoundFace(Box(0, 0, 1, 1), 0.5, tilt=float("inf"))], [FoundFace(Box(0, 0, 1, 1), 0.5, turn="left")],  # type: ignore[arg-type]
+        [FoundFace(Box(0, 0, 1, 1), 0.5, turn=0.5)],  # type: ignore[arg-type]
     ],
-    ids=["None", "text", "number", "None in it", "tuple", "array", "NaN", "no box", "no score", "no tilt", "no turn"],
+    ids=[
+        "None", "text", "number", "None in it", "tuple", "array", "NaN", "no box", "no score", "no tilt", "no turn",
+        "half a turn",
+    ],
 )  # fmt: skip
 def test_what_a_finder_returns_is_checked(found: Any) -> None:
     class Careless:

@@ -27,7 +27,7 @@ from srn.inference.face_finder import FoundFace, LandmarkBoxFinder, default_fit
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracks import TrackerConfig
 from srn.inference.views import Accuracy
-from srn.media.pictures import read_image
+from srn.media.pictures import read_image, write_image
 
 from ..conftest import Portrait, crop_to_picture, turn_picture
 from .upside_down import CASES, Views
@@ -330,6 +330,15 @@ def test_the_landmarks_of_a_believed_face_tell_its_tilt(fake_localizer: Any, fac
     (believed,) = FaceLandmarker(localizer=localizer, face_finder=finder, accuracy="fast").find(coordinates())
     assert (believed.doubtful, believed.turn) == (False, 3)
     assert believed.tilt == pytest.approx(0.1 - np.deg2rad(25), abs=1e-3)
+
+
+def test_doubtful_faces_of_a_file_are_viewed_as_well(fake_localizer: Any, face: Shape, tmp_path: Path) -> None:
+    """A face finder opens it; the network needs its pixels, too."""
+    write_image(tmp_path / "a.png", coordinates())
+    localizer = fake_localizer(lambda crop: (turned(face, 60, 0, 47.5, 47.5), np.ones(68), np.full(68, 0.005)))
+    finder = LandmarkBoxFinder(FixedFinder({0: [FoundFace(Box(90, 90, 150, 150), 0.3, doubtful=True)]}), BoxFit())
+    landmarker: Any = FaceLandmarker(localizer=localizer, face_finder=finder)
+    assert landmarker.find(tmp_path / "a.png") == landmarker.find(coordinates()) != []
 
 
 # --- the second view

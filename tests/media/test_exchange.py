@@ -60,6 +60,8 @@ def test_tables_and_key_points_that_are_none() -> None:
             from_rows([{**row, name: value}])
     with pytest.raises(InputError, match=r"table of faces: expected the columns of Faces.to_pandas"):
         from_rows([{"x": 1}])
+    with pytest.raises(InputError, match="found the point 0 of face 0 twice: faces of several pictures, perhaps"):
+        from_rows([row, {**row, "x": 5.0}])  # as `pandas.concat` makes it
     for odd in (None, SimpleNamespace(xy=[[[1, 2]]]), SimpleNamespace(xy=[[[1, 2]]], keypoint_confidence=[])):
         with pytest.raises(InputError, match=r"key points: expected a supervision.KeyPoints"):
             from_key_points(odd)

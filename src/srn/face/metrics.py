@@ -98,7 +98,7 @@ def auc(errors: FloatArray, threshold: float) -> float:
     The area is exact, without binning: each face contributes max(0, threshold - error).
     """
     values = np.asarray(errors, dtype=np.float64)
-    return float(np.clip(threshold - values, 0, None).mean() / threshold)
+    return float(np.fmax(threshold - values, 0).mean() / threshold)  # a NaN is a failure, too
 
 
 def average_precision(scores: FloatArray, positive: npt.NDArray[np.bool_]) -> float:

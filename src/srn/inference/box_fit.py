@@ -50,7 +50,7 @@ class BoxFit:
         width, height = (box.width, box.height) if turn % 2 == 0 else (box.height, box.width)
         along, down, cos, sin = self.dx * width, self.dy * height, math.cos(tilt), math.sin(tilt)
         x, y = cos * along + sin * down, cos * down - sin * along
-        for _ in range(turn):
+        for _ in range(turn % 4):
             x, y = -y, x
         return box.adjusted(np.array([x, y]), (self.sx, self.sy) if turn % 2 == 0 else (self.sy, self.sx))
 

@@ -99,6 +99,10 @@ class Face:
         if self.state not in get_args(FaceState):
             raise InputError.at("Face.state", f"one of {', '.join(get_args(FaceState))}", repr(self.state))
         check_number("Face.score", self.score, "a number within [0, 1]", least=0, most=1)
+        object.__setattr__(self, "score", float(self.score))  # NumPy's numbers have no JSON form
+        if self.track_id is not None:
+            check_count("Face.track_id", self.track_id, least=0)
+            object.__setattr__(self, "track_id", int(self.track_id))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Face):

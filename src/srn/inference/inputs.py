@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -117,8 +117,8 @@ def found_by(finder: Any, image: ImageArray) -> list[FoundFace]:
     faces = list(found) if isinstance(found, Iterable) and not isinstance(found, str) else [found]
     for face in faces:
         fits = isinstance(face, FoundFace) and isinstance(face.box, Box)
-        if not (fits and all(map(is_finite, (face.score, face.turn, face.tilt)))):
-            expected = "a list of FoundFace, each with a Box and a score, its turn and tilt numbers"
+        if not (fits and isinstance(face.turn, Integral) and is_finite(face.score) and is_finite(face.tilt)):
+            expected = "a list of FoundFace, each with a Box and a score, its turn a whole number, its tilt a number"
             raise InputError.at(f"{type(finder).__name__}.find", expected, repr(face)[:100])
     return faces
 

@@ -168,6 +168,7 @@ class FaceLandmarker:
 
         Doubtful boxes are kept if their landmarks are confident: a mask lowers the finder's score more than theirs.
         """
+        image = as_image(image)
         if self._finder is None:  # loaded on first use, because callers with boxes of their own do not need it
             self._finder = self._open_finder(self._threads)
         return self._found_by(self._finder, image)
@@ -366,7 +367,9 @@ class FaceLandmarker:
             again = [
                 k
                 for k, (crop, used) in enumerate(zip(fitting, views[-1].geometries, strict=True))
-                if self._again(number, crop.displacement(used), results[faces[k]])
+                if is_viewed_again(
+                    self.accuracy, number, crop.displacement(used), float(results[faces[k]].mean_confidence[0])
+                )
             ]
             if not again:
                 break
@@ -380,9 +383,6 @@ class FaceLandmarker:
             for row, face in enumerate(faces):
                 results[face] = result.select([row])
         return results
-
-    def _again(self, views: int, displacement: float, result: View) -> bool:
-        return is_viewed_again(self.accuracy, views, displacement, float(result.mean_confidence[0]))
 
     def _view(self, tasks: Sequence[Task], geometries: Sequence[CropGeometry]) -> View:
         return self.looker.view([task.image for task in tasks], geometries)

@@ -126,7 +126,9 @@ def from_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     faces: dict[int, dict[int, Mapping[str, Any]]] = {}
     with InputError.reading("table of faces", "the columns of Faces.to_pandas, a row for each point"):
         for row in rows:
-            faces.setdefault(int(row["face"]), {})[int(row["point"])] = row
+            number, point = int(row["face"]), int(row["point"])
+            if faces.setdefault(number, {}).setdefault(point, row) is not row:
+                raise ValueError(f"the point {point} of face {number} twice: faces of several pictures, perhaps")
         return [_of_points([points[k] for k in sorted(points)], number) for number, points in sorted(faces.items())]
 
 

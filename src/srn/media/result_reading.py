@@ -198,9 +198,12 @@ def coco_face(annotation: Mapping[str, Any], where: str) -> Record:
     with DataError.reading(where, "'keypoints' x, y, flag of every point"):
         triples = np.array(annotation["keypoints"], np.float64).reshape(-1, 3)
         flags = triples[:, 2]
-        if set(flags.tolist()) <= {0.0, 1.0, 2.0} and 2.0 in flags:
-            if (flags == 0).any():
-                raise ValueError(f"{int((flags == 0).sum())} points without a position (flag 0)")
+        are_flags = set(flags.tolist()) <= {0.0, 1.0, 2.0} and 2.0 in flags
+        # Without a visible point 0 may be the score of a point that was found; one that was not lies in the corner.
+        missing = flags == 0 if are_flags else (triples == 0).all(axis=1)
+        if missing.any():
+            raise ValueError(f"{int(missing.sum())} points without a position (flag 0)")
+        if are_flags:
             visibility, confidence = (flags == 2).astype(float).tolist(), None
         else:  # results of detectors have a score there, or all points are hidden
             whole = set(flags.tolist()) <= {0.0, 1.0}
@@ -256,7 +259,9 @@ def _long_rows(rows: Sequence[Mapping[str, Any]], name: str, path: Path) -> Name
     faces: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
     for number, row in enumerate(rows, 2):
         with DataError.reading(f"{path}: line {number}", "a face's number and a point's"):
-            faces.setdefault((str(row[name]), str(row.get("face", 0))), {})[int(row["point"])] = row
+            of_face, point = faces.setdefault((str(row[name]), str(row.get("face", 0))), {}), int(row["point"])
+            if of_face.setdefault(point, row) is not row:
+                raise ValueError(f"the point {point} of one face twice")
     for (picture, face), points in faces.items():
         where = f"{path}: {picture}, face {face}"
         with DataError.reading(where, f"the points 0 to {len(points) - 1}, with numbers"):
