@@ -113,7 +113,10 @@ def test_two_networks_on_the_same_faces(
     assert (pair["faces"], pair["share_better"], pair["share_worse"]) == (3, 1.0, 0.0)
     assert pair["p_value"] == 0.25  # two of the eight patterns of signs
     (line,) = [line for line in ran.out.splitlines() if " against fake" in line]
-    assert f"{pair['difference'] * 100:+.2f} points on 3 faces" in line
+    assert f"{pair['difference'] * 100:+.2f} points on 3 faces (95 % interval -" in line
+
+    alone = evaluate(srn, tmp_path, root / "two", "--compare", tmp_path / "other.onnx", "--no-cache")[0].out
+    assert "points on 1 faces (no interval, sign-flip p = 1.000)" in alone
 
 
 def test_videos(srn: Run, biased: dict[int, float], truths: dict[int, Shape], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from srn.cli import options
@@ -28,9 +29,10 @@ def print_pair(first: Evaluation, second: Evaluation) -> None:
     """Print how the second differs from the first, face by face."""
     pair = compare_evaluations(first, second)
     gap, low, high = (v * 100 for v in (pair.difference.value, pair.difference.low, pair.difference.high))
+    interval = f"95 % interval {low:+.2f} to {high:+.2f}" if math.isfinite(low) else "no interval"
     options.say(
         f"{second.weights} against {first.weights}, NME {first.nme:.2%}: {gap:+.2f} points on {pair.both_found} faces "
-        f"(95 % interval {low:+.2f} to {high:+.2f}, sign-flip p {pair.p_text}); "
+        f"({interval}, sign-flip p {pair.p_text}); "
         f"better on {pair.share_better:.0%} of the faces, worse on {pair.share_worse:.0%}"
     )
 

@@ -85,7 +85,10 @@ def synthesize(
     out: Annotated[Path, typer.Option(help="Folder for the clips."), options.Folder(apart=True)],
     data: options.Faces = None,
     videos: Annotated[
-        Path | None, typer.Option(help="Real videos instead, in 300VW's layout: folders with frames and `annot`.")
+        Path | None,
+        typer.Option(
+            help="Real videos instead, in 300VW's layout: folders with frames and `annot`; 300VW's training videos."
+        ),
     ] = None,
     clips: Annotated[int | None, typer.Option(min=1, help="Number of clips; all if left out.")] = None,
     frames: Annotated[int, typer.Option(min=1, help="Frames of a clip.")] = 24,
