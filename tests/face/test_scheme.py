@@ -247,6 +247,18 @@ def test_components_that_are_no_partition_are_refused(mouth: tuple[int, ...]) ->
         LandmarkScheme("bad", 6, components, (), (0, 1), ((0,), (1,)))
 
 
+@pytest.mark.parametrize(
+    ("pairs", "found"),
+    [(((0, 1), (1, 2)), "1 in more"), (((0, 0),), "0 in more"), (((0, 6),), "6, which is none of the 6"),
+     (((0, -1),), "-1, which is none of the 6")],
+)  # fmt: skip
+def test_a_point_has_one_mirror_image(pairs: tuple[tuple[int, int], ...], found: str) -> None:
+    """Else mirrored pictures would have points that lie elsewhere."""
+    components = dict(zip(COMPONENTS, [(0, 1), (2,), (3,), (4, 5), (), ()], strict=True))
+    with pytest.raises(InputError, match=f"bad, mirror_pairs: expected each point in one pair at most, found {found}"):
+        LandmarkScheme("bad", 6, components, pairs, (0, 1), ((0,), (1,)))
+
+
 def test_components_must_be_the_six_of_the_paper() -> None:
     with pytest.raises(InputError, match="components"):
         LandmarkScheme("bad", 2, {"brows": (0, 1)}, (), (0, 1), ((0,), (1,)))

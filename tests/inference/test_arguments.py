@@ -145,6 +145,19 @@ BOXES = "expected a list of face boxes, each x0, y0, x1, y1"
             (lambda _: Face.from_dict({**FACE.to_dict(), "landmarks": [[10**400, 1]] * 68}), "list"),
         ),
         *named("Faces: expected a list of faces", (lambda _: Faces(FACE), "Face(ibug68")),
+        *named("faces: expected a list of dictionaries made by Face.to_dict", (lambda _: Faces.from_dict(3), "3")),
+        *named(
+            "annotations: expected a list of COCO key point annotations",
+            (lambda _: Faces.from_coco({"a": 1}), "{'a': 1}"),
+        ),
+        *named(
+            "faces: expected a list of faces, each a list of points",
+            (lambda _: Faces.from_normalized(None, 9, 9), "None"),
+        ),
+        *named(
+            "table of faces: expected a pandas.DataFrame, as Faces.to_pandas makes it",
+            (lambda _: Faces.from_pandas([1]), "'list'"),
+        ),
         *named("confidence: expected a number", (lambda _: Faces([FACE]).above(confidence="0.5"), "'0.5'")),
         *named("score: expected a number", (lambda _: Faces([FACE]).above(score=[0.5]), "[0.5]")),
         *named(

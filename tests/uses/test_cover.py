@@ -152,3 +152,5 @@ def test_mistakes() -> None:
         Cover(style="sepia")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="margin: expected 0 face sizes or more, found -1"):
         Cover(margin=-1)
+    with pytest.raises(InputError, match="margin: expected 0 face sizes or more, found 'a'"):
+        Cover(margin="a")  # type: ignore[arg-type]

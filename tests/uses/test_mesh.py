@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from srn.errors import InputError
 from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face
@@ -54,3 +55,9 @@ def test_drawing_changes_the_face_alone(face: npt.NDArray[np.float64]) -> None:
     assert len(changed) > 1000
     assert (np.abs(changed.min(axis=0) - shape.min(axis=0)[::-1]) < 3).all()
     assert (np.abs(changed.max(axis=0) - shape.max(axis=0)[::-1]) < 3).all()
+
+
+def test_an_opacity_is_a_share(face: npt.NDArray[np.float64]) -> None:
+    shape = face * 100 + 120
+    with pytest.raises(InputError, match=r"share: expected an opacity within \[0, 1\], found 1.5"):
+        draw_mesh(np.zeros((240, 260, 3), np.uint8), Face(shape, None, None, Box.around(shape), 1, IBUG_68), share=1.5)

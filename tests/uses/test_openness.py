@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -139,8 +140,8 @@ def test_memory_is_short() -> None:
     assert BlinkDetector().open_ratio is None
 
 
-@pytest.mark.parametrize("options", [{"fall": 0}, {"fall": 1.0}, {"longest_s": 0}, {"memory_s": -1}])
-def test_settings_are_checked(options: dict[str, float]) -> None:
+@pytest.mark.parametrize("options", [{"fall": 0}, {"fall": 1.0}, {"longest_s": 0}, {"memory_s": -1}, {"fall": "a"}])
+def test_settings_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="BlinkDetector"):
         BlinkDetector(**options)
 

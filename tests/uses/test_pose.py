@@ -113,6 +113,12 @@ def test_what_is_no_head(points: Shape, scheme: object, words: str) -> None:
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("confidence", [np.ones(67), np.full(68, np.nan), 0.5])
+def test_confidences_of_other_points_are_named(confidence: object) -> None:
+    with pytest.raises(InputError, match=r"confidence of the points: expected 68 numbers within \[0, 1\], found"):
+        pose_of_points(seen(0, 0, 0), IBUG_68, confidence)  # type: ignore[arg-type]
+
+
 def test_the_model_is_a_face() -> None:
     """Symmetric, the nose in front of the eyes, those in front of the ears; x right, y down, z away."""
     points, misfit = head_model()

@@ -37,7 +37,7 @@ class LandmarkScheme:
         contours: polylines for drawing, as (component, indices, closed).
 
     Raises:
-        InputError: a component or an index is missing or occurs twice.
+        InputError: a component or an index is missing or occurs twice, or a point has two mirror images.
 
     Examples:
         >>> from srn import COFW_29, IBUG_68
@@ -64,6 +64,11 @@ class LandmarkScheme:
         if indices != list(range(self.n_points)):
             expected = f"each of 0..{self.n_points - 1} in one component"
             raise InputError.at(f"scheme {self.name}", expected, f"{len(indices)} indices")
+        paired = [i for pair in self.mirror_pairs for i in pair]
+        for i in paired:
+            if i not in indices or paired.count(i) > 1:
+                found = f"{i} in more" if i in indices else f"{i}, which is none of the {self.n_points}"
+                raise InputError.at(f"scheme {self.name}, mirror_pairs", "each point in one pair at most", found)
         object.__setattr__(self, "components", MappingProxyType(dict(self.components)))
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ from srn.errors import InputError, MissingDependencyError, check_count, check_nu
 from srn.face import ellipse
 from srn.face.geometry import LARGEST_CROP, Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
-from srn.inference.inputs import ImageInput, as_image
+from srn.inference.inputs import ImageInput, as_image, listed
 from srn.media import exchange
 from srn.media.result_reading import coco_face
 from srn.media.results import COVARIANCE, coco_annotations
@@ -108,8 +108,7 @@ class Face:
         if not isinstance(other, Face):
             return NotImplemented
         arrays = ("landmarks", "visibility", "confidence", "covariance")
-        same_arrays = all(np.array_equal(getattr(self, name), getattr(other, name)) for name in arrays)
-        return same_arrays and self._rest == other._rest
+        return self._rest == other._rest and all(np.array_equal(getattr(self, n), getattr(other, n)) for n in arrays)
 
     def __hash__(self) -> int:
         return hash(self._rest)
@@ -318,7 +317,8 @@ class Faces(Sequence[Face]):
     @classmethod
     def from_dict(cls, values: Iterable[Mapping[str, Any]], scheme: LandmarkScheme = IBUG_68) -> Faces:
         """Restore faces from the output of `to_dict`, as `Face.from_dict` does."""
-        return cls(Face.from_dict(face, scheme) for face in values)
+        listing = listed("faces", values, "a list of dictionaries made by Face.to_dict")
+        return cls(Face.from_dict(face, scheme) for face in listing)
 
     def to_coco(self, *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:
         """Return COCO key point annotations (`coco_annotations`) for the picture `image_id`, 0-based pixels."""
@@ -327,7 +327,8 @@ class Faces(Sequence[Face]):
     @classmethod
     def from_coco(cls, annotations: Iterable[Mapping[str, Any]], scheme: LandmarkScheme = IBUG_68) -> Faces:
         """Return the faces of COCO key point annotations (`coco_face`), 0-based pixels."""
-        faces = (coco_face(one, f"annotation {number}") for number, one in enumerate(annotations))
+        listing = listed("annotations", annotations, "a list of COCO key point annotations")
+        faces = (coco_face(one, f"annotation {number}") for number, one in enumerate(listing))
         return cls.from_dict(map(exchange.with_box, faces), scheme)
 
     def to_normalized(self, height: int, width: int) -> list[list[dict[str, float | None]]]:
@@ -342,7 +343,8 @@ class Faces(Sequence[Face]):
         cls, faces: Iterable[Sequence[Any]], height: int, width: int, scheme: LandmarkScheme = IBUG_68
     ) -> Faces:
         """Return faces of normalized points: pairs x, y, or dictionaries or objects that have them (MediaPipe's)."""
-        return cls.from_dict(exchange.from_normalized(faces, height, width), scheme)
+        listing = listed("faces", faces, "a list of faces, each a list of points")
+        return cls.from_dict(exchange.from_normalized(listing, height, width), scheme)
 
     def to_supervision(self) -> Any:
         """Return a `supervision.KeyPoints` (package supervision 0.29 or later): see `exchange.key_point_arrays`.
@@ -367,7 +369,9 @@ class Faces(Sequence[Face]):
     @classmethod
     def from_pandas(cls, frame: Any, scheme: LandmarkScheme = IBUG_68) -> Faces:
         """Return the faces of a table made by `to_pandas`; a face's box is the tight one of its points."""
-        return cls.from_dict(exchange.from_rows(frame.to_dict("records")), scheme)
+        with InputError.reading("table of faces", "a pandas.DataFrame, as Faces.to_pandas makes it"):
+            rows = frame.to_dict("records")
+        return cls.from_dict(exchange.from_rows(rows), scheme)
 
     def to_pandas(self) -> Any:
         """Return a `pandas.DataFrame` with one row a point.

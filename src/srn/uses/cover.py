@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError
+from srn.errors import check_number
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.inference.engines import check_choice
 from srn.inference.face import Face
@@ -59,8 +59,7 @@ class Cover:
     def __post_init__(self) -> None:
         check_choice("target", self.target, Target)
         check_choice("style", self.style, Style)
-        if not 0 <= self.margin < np.inf:
-            raise InputError.at("margin", "0 face sizes or more", f"{self.margin:g}")
+        check_number("margin", self.margin, "0 face sizes or more", least=0)
 
 
 @dataclass(frozen=True, eq=False)

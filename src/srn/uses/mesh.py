@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from srn.errors import check_number
 from srn.face.geometry import ImageArray
 from srn.inference.drawing import SUBPIXEL_BITS, Color, drawable, fixed_point
 from srn.inference.face import Face
@@ -56,9 +57,10 @@ def draw_mesh(image: ImageInput, face: Face, *, color: Color = (120, 230, 255), 
         share: opacity of the lines, in [0, 1].
 
     Raises:
-        InputError: the face has another scheme than the 68 points.
+        InputError: the face has another scheme than the 68 points, or `share` lies outside its range.
     """
     check_scheme(face.scheme, "the mesh")
+    check_number("share", share, "an opacity within [0, 1]", least=0, most=1)
     drawn = drawable(image)
     layer, points = drawn.copy(), fixed_point(face.landmarks)
     cv2.polylines(layer, [points[one] for one in triangles()], True, color, 1, cv2.LINE_AA, SUBPIXEL_BITS)

@@ -8,13 +8,14 @@ eye's width that is seen in the head's pose, known from the 3-D model (`srn.uses
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from srn.errors import InputError
+from srn.errors import InputError, check_number
 from srn.face.geometry import FloatArray
 from srn.inference.face import Face
 from srn.uses.points import INNER_LIPS, LEFT_EYE, RIGHT_EYE, Opening, check_scheme
@@ -135,10 +136,10 @@ class BlinkDetector:
     """
 
     def __init__(self, *, fall: float = 0.3, longest_s: float = 0.8, memory_s: float = 10.0) -> None:
-        if not 0 < fall < 1:
-            raise InputError.at("BlinkDetector", "a fall between 0 and 1", f"{fall:g}")
-        if not (longest_s > 0 and memory_s > 0):
-            raise InputError.at("BlinkDetector", "times above 0 s", f"{longest_s:g} and {memory_s:g}")
+        above_0, below_1 = math.nextafter(0, 1), math.nextafter(1, 0)
+        check_number("BlinkDetector's fall", fall, "a share between 0 and 1", least=above_0, most=below_1)
+        for name, seconds in (("longest_s", longest_s), ("memory_s", memory_s)):
+            check_number(f"BlinkDetector's {name}", seconds, "seconds above 0", least=above_0)
         self.fall, self.longest_s, self.memory_s = fall, longest_s, memory_s
         self._past: deque[tuple[float, float]] = deque()  # time and ratio of the last `memory_s`
         self._recent: deque[tuple[float, float]] = deque()  # since the last blink, of the last `longest_s`

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from srn.errors import InputError, WeightsError
+from srn.errors import InputError, WeightsError, shown
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.inference.drawing import SUBPIXEL_BITS, drawable, fixed_point
@@ -118,7 +118,7 @@ def pose_of_points(
             of the point's misfit in `head_model` and, as far as the head looks ahead, of `MISPLACED`, added up.
 
     Raises:
-        InputError: another scheme than the 68 points, or points that all coincide.
+        InputError: another scheme than the 68 points, points that all coincide, or a confidence of other points.
     """
     check_scheme(scheme, "head pose")
     points, model = np.asarray(landmarks, np.float64), head_model()
@@ -126,6 +126,8 @@ def pose_of_points(
     if not (np.isfinite(extent) and extent > 0):
         raise InputError.at("head pose", "finite landmarks (68, 2) that do not coincide", str(points.shape))
     sure = np.ones(len(points)) if confidence is None else np.maximum(confidence, LEAST_WEIGHT)
+    if sure.shape != (len(points),) or not np.isfinite(sure).all():
+        raise InputError.at("confidence of the points", f"{len(points)} numbers within [0, 1]", shown(confidence))
     pose = _pose(points, sure * _weights(model, 1.0), extent)
     ahead = float(np.clip((TURNED[1] - abs(pose.yaw)) / (TURNED[1] - TURNED[0]), 0, 1))
     if ahead == 1:
