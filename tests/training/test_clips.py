@@ -159,6 +159,9 @@ def test_clips_of_videos_are_their_frames(pack: FacePack) -> None:
     videos = video_pack(pack)
     spec = toy_config().model.crop_spec
     stream = ClipStream(videos, spec, ClipConfig(motion=NO_MOTION, frames=3, videos=True), seed=0)
+    stills = dataclasses.replace(pack, names=np.array([f"helen/{k}_1" for k in range(12)]))
+    with pytest.raises(InputError, match=r"videos of at least 3 frames .*, found pack, whose longest video has 1"):
+        ClipStream(stills, spec, ClipConfig(frames=3, videos=True), seed=0)  # all clips would be animated ones
     rng = np.random.default_rng(0)
     for first in range(12):
         framed = stream._clip(first, NO_MOTION, rng)

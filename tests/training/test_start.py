@@ -52,6 +52,24 @@ class Black:
         (folder / "black").write_text("kept")
 
 
+@pytest.mark.parametrize(
+    ("change", "clips", "expected"),
+    [
+        ("hard_share=0.3", False, "an agent that occludes"),
+        ("clips.hard_share=0.3", True, "an agent that occludes"),
+        ("augmentation.masks=0", True, "a run on single faces"),
+        ("augment_on=device", True, "a run on single faces"),
+        ("augmentation.pattern_file=hidden.npz", False, "augmentation.patterns, the share of the faces"),
+    ],
+)
+def test_a_change_without_effect_is_refused(change: str, clips: bool, expected: str) -> None:
+    tracked = preset("robust") if clips else None
+    with pytest.raises(InputError, match=rf"--set {change}: expected {expected}.*, found none"):
+        recipe(tracked=tracked, changes=[change])
+    if "hard_share" in change:
+        recipe(tracked=tracked, changes=[change], occluded=True)
+
+
 def test_recipes_are_those_of_presets_and_tracker() -> None:
     assert recipe() == train_config("robust")
     assert recipe(preset="paper", seed=3, faces=64) == train_config("paper", seed=3, faces=64)

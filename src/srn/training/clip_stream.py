@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from srn.datasets.pack import FacePack
+from srn.errors import InputError
 from srn.face.geometry import CropSpec
 from srn.synthesis.animate import PlacedFace, animate_placed, move_frames
 from srn.synthesis.config import MotionConfig
@@ -48,6 +49,9 @@ class ClipStream(Dataset[tuple[Tensor, ...]]):
 
     A packed face is animated. With `config.videos`, a face followed by T - 1 more frames of its video begins a clip of
     these frames instead, with motion and occlusion added.
+
+    Raises:
+        InputError: with `config.videos`, no video of the pack is as long as a clip.
     """
 
     def __init__(
@@ -62,6 +66,9 @@ class ClipStream(Dataset[tuple[Tensor, ...]]):
         self.pack, self.spec, self.config, self.seed, self.occluder = pack, spec, config, seed, occluder
         self.order = FaceOrder(len(pack), seed, weights)
         self._videos = video_numbers(pack) if config.videos else np.arange(len(pack))
+        if config.videos and (longest := int(np.bincount(self._videos).max())) < config.frames:
+            found = f"{pack.where}, whose longest video has {longest}"
+            raise InputError.at("clips.videos", f"videos of at least {config.frames} frames (clips.frames)", found)
 
     def __getitem__(self, position: int) -> tuple[Tensor, ...]:
         """Return one clip of a `ClipBatch`, without the batch's dimension."""

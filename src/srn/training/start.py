@@ -23,6 +23,10 @@ HARD_SHARE = 0.5
 """Share of the single faces that an occluder gets, if the recipe is not changed."""
 
 
+_OF_FACES, _OF_PATTERNS = ("augmentation", "augment_on", "hard_share"), ("augmentation.pattern_file",)
+"""Parts of a recipe that only some runs use."""
+
+
 class KeptOccluder(Occluder, Protocol):
     """An occluder that a run's folder keeps, so that a resumed run needs nothing else."""
 
@@ -48,14 +52,31 @@ def recipe(
     """
     if tracked is None:
         config = train_config(preset or "robust", hard_share=HARD_SHARE if occluded else 0.0, **values)
-        return with_settings(config, changes)
+        config = with_settings(config, changes)
+        _refuse_unused(config, changes, occluded=occluded)
+        return config
     if preset is not None:
         raise InputError.at("preset", "none with clips, which start from an initial network", repr(preset))
     config = with_settings(tracker_config(tracked, **values), changes)
+    _refuse_unused(config, changes, occluded=occluded)
     if config.clips is not None and not any(change.startswith("batch_size=") for change in changes):
         frames = config.clips.frames
         config = dataclasses.replace(config, batch_size=max(config.batch_size // frames, 1) * frames)
     return config
+
+
+def _refuse_unused(config: TrainConfig, changes: Sequence[str], *, occluded: bool) -> None:
+    """Raise `InputError` where a change would have no effect on the run."""
+    unused = {
+        "an agent that occludes (--hofs)": (() if occluded else ("hard_share", "clips.hard_share")),
+        "a run on single faces: clips have clips.motion": (() if config.clips is None else _OF_FACES),
+        "augmentation.patterns, the share of the faces": () if config.augmentation.patterns else _OF_PATTERNS,
+    }
+    for expected, names in unused.items():
+        for change in changes:
+            name = change.partition("=")[0]
+            if name in names or name.partition(".")[0] in names:
+                raise InputError.at(f"--set {change}", expected, "none")
 
 
 def _kept_recipe(
