@@ -7,6 +7,7 @@ import functools
 import http.server
 import itertools
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
@@ -282,6 +283,22 @@ def test_a_pipe(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(content), daemon=True).start()
     assert len(frames_of(open_video(tmp_path / "pipe"))) == 5
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_an_index_at_the_end_is_out_of_reach_in_a_pipe(tmp_path: Path) -> None:
+    content = make(tmp_path / "a.mp4", 5).read_bytes()
+    index = content.rindex(b"moov") - 4
+    far = struct.pack(">I4s", 1 << 20, b"free") + bytes((1 << 20) - 8)  # as much as the frames of a longer video
+    content = content[:index] + far + content[index:]
+    (tmp_path / "a.mp4").write_bytes(content)
+    assert len(frames_of(open_video(tmp_path / "a.mp4"))) == 5
+    os.mkfifo(tmp_path / "pipe")
+    threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(content), daemon=True).start()
+    with pytest.raises(
+        DataError, match="found none that decodes: the index of this MP4 stands at its end, out of reach"
+    ):
+        frames_of(open_video(tmp_path / "pipe"))
 
 
 def test_a_device_is_no_video(no_pyav: None) -> None:

@@ -108,7 +108,6 @@ class DetectionWriter:
 
     Attributes:
         changed: pictures that the run which goes on had finished, and whose files have changed since.
-
         stale: `.pts` files of earlier runs where one for a further face of a picture would be.
 
     Raises:

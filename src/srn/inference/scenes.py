@@ -112,7 +112,7 @@ def changed_outside(one: FrameSignature, other: FrameSignature, boxes: list[Box]
     away = np.ones((HEIGHT, WIDTH), bool)
     scale = np.array([WIDTH / size[0], HEIGHT / size[1]])
     for box in boxes:
-        low, high = ((box.center + sign * 1.0 * box.size) * scale for sign in (-1, 1))
+        low, high = ((box.center + side * box.size) * scale for side in (-1, 1))
         x0, y0 = np.maximum(np.floor(low), 0).astype(int)
         x1, y1 = np.maximum(np.ceil(high), 0).astype(int)
         away[y0:y1, x0:x1] = False

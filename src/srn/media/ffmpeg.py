@@ -129,7 +129,7 @@ def _filtered(graph: Graph, frame: VideoFrame | None) -> Iterator[VideoFrame]:
 
 
 def orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """Return how a frame is to be shown: whether left and right change places, and the quarter turns after that.
+    """Return how a frame is to be shown: by how many quarter turns, and whether left and right change places before.
 
     The turns are counterclockwise, as NumPy's, 0 to 3. Cameras that show oneself write mirrored matrices, of which
     FFmpeg's rotation tells the turns alone, as if nothing were mirrored: upside down for one that is only mirrored.

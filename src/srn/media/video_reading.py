@@ -87,7 +87,7 @@ def open_video(source: str | os.PathLike[str] | int, *, live: bool = False) -> V
     if is_address and not live:
         raise DataError.at(text, "a video file, or --live for an address", "an address")
     path = Path("/dev/stdin" if text == "-" else text)
-    if is_address or (path.exists() and (stat.S_ISFIFO(path.stat().st_mode) or text == "-")):
+    if is_address or _is_pipe(path) or (text == "-" and path.exists()):
         if ffmpeg.find_pyav() is None:
             raise MissingDependencyError.for_extra("PyAV", "video", "reading a stream")
         return PyAvReader(text if is_address else path, live=is_address)
@@ -99,6 +99,10 @@ def open_video(source: str | os.PathLike[str] | int, *, live: bool = False) -> V
     if not is_video:
         raise DataError.at(path, "a video that FFmpeg can read (MP4, Matroska, AVI, ...)", _other_kind(path))
     return PyAvReader(path) if ffmpeg.find_pyav() is not None else OpenCvReader(path)
+
+
+def _is_pipe(path: Path) -> bool:
+    return path.exists() and stat.S_ISFIFO(path.stat().st_mode)
 
 
 def _head(path: Path) -> bytes:
@@ -224,7 +228,9 @@ class PyAvReader:
     def _check(self, number: int, last_s: float, broken: int) -> None:
         """Raise `DataError` unless `number` frames up to `last_s` are as many as the file states."""
         if not number:
-            raise DataError.at(self.path, "a video with frames", "none that decodes")
+            piped = "mov" in self._container.format.name and not self._live and _is_pipe(Path(self.path))
+            hint = ": the index of this MP4 stands at its end, out of reach in a pipe; name the file itself"
+            raise DataError.at(self.path, "a video with frames", "none that decodes" + hint * piped)
         stated, seconds = self._stream.frames, self._seconds()
         start = float((self._stream.start_time or 0) * self.time_base)
         _check_count(self.path, stated or None, number, (last_s - start) * self.frame_rate)

@@ -172,32 +172,31 @@ class _PyAvSink:
         self._av, self._path, self._time_base = av, path, time_base
         height, width = first.shape[:2]
         stretched = path.suffix.lower() == ".webm"  # PyAV's WebM files have no place for it
-        self._size = (height, max(round(width * aspect), 1)) if stretched else (height, width)
+        self._size = (max(round(width * aspect), 1), height) if stretched else (width, height)
         self._aspect = Fraction(1) if stretched else aspect
         self._last = -1
         self._waiting: Packet[AudioStream] | None = None
         self.sound_lost: str | None = None
         self._source = None if sound_from is None else _opened_sound(sound_from)
-        if (
-            self._source is not None
-            and path.suffix.lower() == ".avi"
-            and (late := _begin_s(self._source)) > MOST_EARLY_S
-        ):
-            self.sound_lost = f"an .avi file would play it {late:.2f} s too early"  # it has no place for a delay
-            self._source.close()
-            self._source = None
+        late = _begin_s(self._source) if self._source is not None and path.suffix.lower() == ".avi" else 0.0
+        if late > MOST_EARLY_S:
+            self._lose_sound(f"an .avi file would play it {late:.2f} s too early")  # it has no place for a delay
         try:
             self._open(rate)
         except (av.FFmpegError, ValueError) as error:  # mostly: the container does not support this sound codec
             if self._source is None:
                 raise InputError.at(path, "a video that can be written", first_line(error)) from error
             codec = self._source.streams.audio[0].codec_context.name
-            self.sound_lost = f"a {path.suffix} file does not take {codec} sound"
-            self._source.close()
-            self._source = None
+            self._lose_sound(f"a {path.suffix} file does not take {codec} sound")
             self._container.close()
             with InputError.reading(path, "a video that can be written"):
                 self._open(rate)
+
+    def _lose_sound(self, reason: str) -> None:
+        self.sound_lost = reason
+        if self._source is not None:
+            self._source.close()
+            self._source = None
 
     def _open(self, rate: float) -> None:
         self._container = self._av.open(str(self._path), "w")
@@ -207,7 +206,7 @@ class _PyAvSink:
         fraction = Fraction(rate).limit_denominator(1001)
         options = QUALITY.get(codec, {"qscale": "3"})
         stream = cast("VideoStream", self._container.add_stream(codec, rate=fraction, options=options))
-        height, width = self._size
+        width, height = self._size
         # Colour is stored at half the resolution, in blocks of two by two: an odd edge is repeated once.
         stream.width, stream.height, stream.pix_fmt = width + width % 2, height + height % 2, "yuv420p"
         if codec == "mpeg4":
@@ -225,7 +224,7 @@ class _PyAvSink:
         self._container.start_encoding()
 
     def write(self, image: ImageArray, time_s: float) -> None:
-        height, width = self._size
+        width, height = self._size
         padded = np.pad(_fitted(image, width, height), ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
         self._last = max(round(time_s / self._time_base), self._last + 1)  # no two frames at one time
