@@ -92,7 +92,11 @@ Precision = Annotated[
     typer.Option("--precision", help="Arithmetic of the landmarks; `bf16`: in OpenVINO, where the processor has it."),
 ]
 Smallest = Annotated[
-    float | None, typer.Option(help="Height of the smallest faces to search for, in pixels; 24 up to 12 megapixels.")
+    float | None,
+    typer.Option(
+        help="Height of the smallest faces to search for, in pixels; 24 if left out, in proportion more in pictures of more"
+        " than 12 megapixels."
+    ),
 ]
 MaxFaces = Annotated[int | None, typer.Option(min=1, help="Keep this many faces of each picture, the largest ones.")]
 Largest = Annotated[bool, typer.Option("--largest", help="Keep only the largest face: like --max-faces 1.")]

@@ -53,7 +53,9 @@ Osc = Annotated[
 
 Start = Annotated[
     Literal["mean", "previous"],
-    typer.Option(help="Initial shape in each frame: the mean shape, or the face's shape in the previous frame."),
+    typer.Option(
+        help="First shape in each frame: `mean`: the network's own, as in a picture; `previous`: the frame before's."
+    ),
 ]
 
 

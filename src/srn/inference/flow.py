@@ -19,6 +19,7 @@ _OWN = 2.5  # crop pixels: likewise for the trust in a point's own motion; an oc
 _CONTRAST = 2.0  # grey levels: standard deviation of the noise that is assumed in the correlation
 _ENOUGH = 0.3  # mean trust of the points from which the motion of the whole face is fully trusted
 _CORRELATION = (0.6, 0.95)  # of a point's neighbourhoods in the two frames, at which its trust is 0 and 1
+_WINDOW = 9  # crop pixels: side of these neighbourhoods
 _ROUNDS = 5  # iterations of the robust fit of the whole face's motion
 
 
@@ -119,12 +120,12 @@ def _places(height: int, width: int) -> npt.NDArray[np.float32]:
     return np.ascontiguousarray(np.mgrid[:height, :width][::-1].transpose(1, 2, 0).astype(np.float32))
 
 
-def _correlation(one: ImageArray, other: ImageArray, size: int = 9) -> npt.NDArray[np.float32]:
+def _correlation(one: ImageArray, other: ImageArray) -> npt.NDArray[np.float32]:
     """Correlate two crops in a window around every pixel: in (-1, 1), near 0 where both lack texture."""
     a, b = one.astype(np.float32), other.astype(np.float32)
 
     def mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        return cv2.blur(values, (size, size)).astype(np.float32, copy=False)
+        return cv2.blur(values, (_WINDOW, _WINDOW)).astype(np.float32, copy=False)
 
     ma, mb = mean(a), mean(b)
     noise = np.float32(_CONTRAST**2)

@@ -14,7 +14,8 @@ from srn.errors import InputError
 from srn.face.geometry import Box, ImageArray
 from srn.face.localizer import Float32Array
 
-WIDTH, HEIGHT = 32, 24
+WIDTH, HEIGHT = 32, 24  # of a thumbnail, pixels
+MOST_SCENES = 4  # that are remembered beside the present one
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,12 +73,12 @@ class SceneMemory:
     """Number the scenes of a video, from 0.
 
     A scene that comes back within `memory_s` seconds gets its old number, so that tracks survive a flash of light or a
-    cut away and back. The last `kept` scenes are remembered.
+    cut away and back. The last `MOST_SCENES` are remembered.
     """
 
-    def __init__(self, memory_s: float = 4.0, kept: int = 4) -> None:
+    def __init__(self, memory_s: float = 4.0) -> None:
         self.memory_s = memory_s
-        self._past: deque[_Scene] = deque(maxlen=kept)
+        self._past: deque[_Scene] = deque(maxlen=MOST_SCENES)
         self._now: _Scene | None = None
         self._count = 0
 

@@ -144,6 +144,7 @@ function captions() {
 
 function summary(faces) {
   if (!faces.length) return "no face";
+  if (!faces[0].confidence) return `${faces.length} face${faces.length === 1 ? "" : "s"}, of unknown confidence`;
   const confidence = faces.map((face) => mean(face.confidence)), left = confidence.filter((value) => value < settings().least).length;
   return `mean confidence ${mean(confidence).toFixed(2)}${left ? `; ${left} below the lowest, not drawn` : ""}`;
 }
@@ -161,8 +162,10 @@ function refresh() {
 
 function describe(face) {
   const item = document.createElement("li");
-  const hidden = face.visibility ? face.visibility.filter((value) => value < HIDDEN).length : 0;
-  const parts = [`confidence ${mean(face.confidence).toFixed(2)}`, `${hidden} points hidden`];
+  const parts = []; // what the weights tell: older ones tell neither
+  if (face.confidence) parts.push(`confidence ${mean(face.confidence).toFixed(2)}`);
+  if (face.visibility) parts.push(`${face.visibility.filter((value) => value < HIDDEN).length} points hidden`);
+  if (!parts.length) parts.push("confidence and hidden points unknown");
   if (face.lost) parts.push("lost by the finder; looked at where it was");
   item.textContent = parts.join(", ");
   return item;
