@@ -94,8 +94,8 @@ Precision = Annotated[
 Smallest = Annotated[
     float | None,
     typer.Option(
-        help="Height of the smallest faces to search for, in pixels; 24 if left out, in proportion more in pictures of more"
-        " than 12 megapixels."
+        help="Height of the smallest faces to search for, in pixels; 24 if left out, in proportion more in pictures of"
+        " more than 12 megapixels."
     ),
 ]
 MaxFaces = Annotated[int | None, typer.Option(min=1, help="Keep this many faces of each picture, the largest ones.")]
