@@ -530,6 +530,18 @@ def test_a_run_can_be_made_longer(pack: FacePack, tmp_path: Path) -> None:
     assert [int(row["step"]) for row in log_of(grown)] == list(range(2, 17, 2))
 
 
+def test_a_run_made_shorter_ends_as_any_other(pack: FacePack, tmp_path: Path) -> None:
+    """Down to what it has done: its weights are calibrated. Further down it cannot go."""
+    config = toy_config(faces=40, validation=3)
+    interrupted(config, pack, tmp_path, position=21)  # in the sixth step; the fourth is saved
+    assert "expected_error_times" not in load_network(tmp_path / "weights.safetensors")[1]
+    with pytest.raises(InputError, match="faces: expected at least the 16 that the run has seen, found 12"):
+        run(dataclasses.replace(config, faces=12), pack, tmp_path, resume=True)
+    path = run(dataclasses.replace(config, faces=16), pack, tmp_path, resume=True)
+    assert load_network(path)[1]["faces_seen"] == "16"
+    assert "expected_error_times" in load_network(path)[1]
+
+
 # --- several processes
 
 

@@ -119,6 +119,9 @@ def train(
         first_step = learner.resume(run)
         log: AbstractContextManager[RunLog | None] = nullcontext()
         if run.writes:
+            if first_step == config.steps != TrainConfig.load(run.folder / CONFIG_FILE).steps:
+                # It is made shorter, to what it has done: its weights were saved on the way, not calibrated.
+                learner.save(run, first_step, provenance or {})
             config.save(run.folder / CONFIG_FILE)
             log = RunLog(
                 run, LOG_FIELDS, done=first_step, total=config.steps, unit="steps",
@@ -309,7 +312,11 @@ class _Learner:
             self._average.tensors[name].copy_(tensor)
         restore_optimizer(self._optimizer, tensors)
         self.meter.restore(tensors)
-        return int(text["step"])
+        step = int(text["step"])
+        if step > self.config.steps:
+            expected = f"at least the {step * self.config.batch_size} that the run has seen"
+            raise InputError.at("faces", expected, str(self.config.faces))
+        return step
 
 
 def _part_of(network: nn.Module, name: str) -> nn.Module:
