@@ -157,6 +157,23 @@ def test_progress_counts_what_the_lanes_play(train: Train) -> None:
     assert shown.getvalue().splitlines()[2].startswith("8/8  ")
 
 
+def test_a_run_that_ends_before_it_learns_says_so(train: Train) -> None:
+    shown = io.StringIO()
+    folder = train(config=toy_config(transitions=4), console=Console(file=shown))  # its warm-up takes 8
+    assert "nothing was learned: 8 transitions are played before that" in shown.getvalue()
+    fresh = load_tensors(folder / STATE_FILE)[0]
+    train(config=toy_config(transitions=8), resume=True, console=Console(file=shown))
+    assert shown.getvalue().count("nothing was learned") == 1
+    assert not torch.equal(agents_of(folder)["head.1.weight"], fresh["qnet.head.1.weight"])
+
+
+def test_a_change_without_effect_is_refused(tmp_path: Path) -> None:
+    for changes in (["capacity=100"], ["replay=single-queue", "replay_clips=5"]):
+        with pytest.raises(InputError, match=f"--set {changes[-1]}: expected another replay"):
+            agent_config(tmp_path, changes=changes)
+    assert agent_config(tmp_path, changes=["replay=single-queue", "capacity=100"]).capacity == 100
+
+
 def test_a_folder_is_not_written_over(train: Train) -> None:
     train()
     with pytest.raises(InputError, match=r"expected an empty or new folder \(or --resume\)"):

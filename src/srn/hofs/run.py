@@ -44,7 +44,8 @@ def agent_config(
     """Choose the recipe of a run: that of the folder's run to resume, or a new one with `changes` (`with_settings`).
 
     Raises:
-        InputError: a change does not fit, or is given for a run that is resumed, or the folder holds another run.
+        InputError: a change does not fit, has no effect, or is given for a run that is resumed, or the folder holds
+            another run.
     """
     if continues(Path(out), resume):
         config = AgentConfig.load(Path(out) / CONFIG_FILE)
@@ -53,6 +54,10 @@ def agent_config(
         check_seed(seed, config.seed)
     else:
         config = with_settings(AgentConfig(seed=seed or 0), changes)
+        unused = "capacity" if config.replay == "multi-queue" else "replay_clips"
+        for change in changes:
+            if change.partition("=")[0] == unused:
+                raise InputError.at(f"--set {change}", "another replay, which uses it", config.replay)
     return config if transitions is None else dataclasses.replace(config, transitions=transitions)
 
 
@@ -166,6 +171,8 @@ def train_agent(
                     _save(learner, rounds, run, facts)
                     log.say(f"saved after {learner.transitions} of {config.played} transitions")
                 raise
+            if not learner.updates:
+                log.say(f"nothing was learned: {config.warm_up} transitions are played before that (warm_up)")
         if not (run.folder / AGENT_FILE).exists():  # resumed at its end
             _save(learner, rounds, run, facts)
         return run.folder / AGENT_FILE
