@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +73,7 @@ class _Rounds:
     """Runs a learner, and sums up rewards, updates and time since the last row of the log."""
 
     def __init__(self, learner: Learner) -> None:
-        self._learner = learner
+        self.learner = learner
         self._reset()
 
     def _reset(self) -> None:
@@ -83,7 +83,7 @@ class _Rounds:
         self._start, self._network_start = time.perf_counter(), self._network_seconds()
 
     def _network_seconds(self) -> float:
-        return self._learner.world.network_seconds + self._learner.qnet_seconds
+        return self.learner.world.network_seconds + self.learner.qnet_seconds
 
     def state(self) -> dict[str, Tensor]:
         return {"log.rewards": torch.tensor(self.rewards), "log.updates": torch.tensor(self.updates)}
@@ -98,7 +98,7 @@ class _Rounds:
 
     def round(self) -> None:
         """Play one step of every lane, and learn from the experience once the warm-up is over."""
-        learner = self._learner
+        learner = self.learner
         self.rewards += learner.play().tolist()
         if learner.transitions >= learner.config.warm_up:
             self.updates += [learner.learn() for _ in range(learner.config.updates)]
@@ -111,7 +111,7 @@ class _Rounds:
         texts = ("" if np.isnan(number) else f"{number:.6g}" for number in numbers)
         status = f"reward {numbers[0]:.4f}  {numbers[3]:.0f} transitions/s"
         self._reset()
-        return dict(zip(LOG_FIELDS, (str(self._learner.transitions), *texts), strict=True)), status
+        return dict(zip(LOG_FIELDS, (str(self.learner.transitions), *texts), strict=True)), status
 
 
 def train_agent(
@@ -157,25 +157,32 @@ def train_agent(
             run, LOG_FIELDS, done=learner.transitions, total=config.played, unit="transitions",
             console=console or Console(stderr=True),
         ) as log:  # fmt: skip
-            try:
-                while learner.transitions < config.played:
-                    with interruptions_held():
-                        rounds.round()
-                        last = learner.transitions >= config.played
-                        if learner.rounds % log_every == 0 or last:
-                            log.write(*rounds.row())
-                        if learner.rounds % save_every == 0 or last:
-                            _save(learner, rounds, run, facts)
-            except KeyboardInterrupt:
-                with interruptions_held():
-                    _save(learner, rounds, run, facts)
-                    log.say(f"saved after {learner.transitions} of {config.played} transitions")
-                raise
+            _play(rounds, log, lambda: _save(learner, rounds, run, facts), log_every, save_every)
             if not learner.updates:
                 log.say(f"nothing was learned: {config.warm_up} transitions are played before that (warm_up)")
         if not (run.folder / AGENT_FILE).exists():  # resumed at its end
             _save(learner, rounds, run, facts)
         return run.folder / AGENT_FILE
+
+
+def _play(rounds: _Rounds, log: RunLog, save: Callable[[], None], log_every: int, save_every: int) -> None:
+    """Play the rounds of a run."""
+    learner = rounds.learner
+    whole = learner.config.played
+    try:
+        while learner.transitions < whole:
+            with interruptions_held():
+                rounds.round()
+                last = learner.transitions >= whole
+                if learner.rounds % log_every == 0 or last:
+                    log.write(*rounds.row())
+                if learner.rounds % save_every == 0 or last:
+                    save()
+    except KeyboardInterrupt:
+        with interruptions_held():
+            save()
+            log.say(f"saved after {learner.transitions} of {whole} transitions")
+        raise
 
 
 def _new_learner(
