@@ -32,6 +32,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("source", nargs="?", default="0", help="number of a camera, or a video")
     given = parser.parse_args(words)
 
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)  # a missing camera is told below, in one line
     reader = open_video(int(given.source) if given.source.isdecimal() else given.source)
     tracker, painter, window = FaceLandmarker().tracker(), TrackPainter(), has_windows()
     with contextlib.closing(reader), contextlib.suppress(KeyboardInterrupt):

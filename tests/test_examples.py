@@ -191,6 +191,17 @@ def test_a_broken_file_is_one_line(name: str, tmp_path: Path, monkeypatch: pytes
         runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
 
 
+def test_a_missing_camera_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    level = cv2.utils.logging.getLogLevel()
+    monkeypatch.setattr(sys, "argv", ["webcam", "97"])
+    try:
+        with pytest.raises(SystemExit, match=r"^camera 97: [^\n]*$"):
+            runpy.run_path(str(EXAMPLES / "webcam.py"), run_name="__main__")
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+    assert capfd.readouterr().err == ""  # nothing of OpenCV's beside it
+
+
 def test_every_example_is_tested_and_listed() -> None:
     programs = {path.stem for path in EXAMPLES.glob("*.py")}
     tests = Path(__file__).read_text(encoding="utf-8")
