@@ -201,6 +201,18 @@ def test_a_file_that_is_no_picture(srn: Run, knowing: Any, three: Path) -> None:
             ("faces", "--boxes", "bad.csv"),
             "bad.csv: line 2: expected four numbers x0 < x1, y0 < y1 as 'x0, y0, x1, y1', found 9 2 3 4",
         ),
+        *(
+            (
+                ("faces", "--boxes", "bad.csv", *words),
+                f"{words[0]}: expected no such option with --boxes, which says where the faces are, found one",
+            )
+            for words in (("--max-faces", "2"), ("--smallest", "30"), ("--largest",), ("--yunet", "a.onnx"))
+        ),
+        (
+            ("faces", "--largest", "--max-faces", "2"),
+            "--max-faces: expected no such option with --largest, found one",
+        ),
+        (("faces", "--workers", "2"), "--workers: expected no such option with --engine local, found one"),
     ],
 )
 def test_mistakes_are_told_in_one_line(

@@ -121,6 +121,11 @@ def test_a_folder(tmp_path: Path) -> None:
         ("x.json", json.dumps(coco([1, 2, 0, 3, 4, 2])), "annotation 1: expected 'keypoints'"),
         ("x.json", json.dumps(coco([0, 0, 0, 3, 4, 1])), "found 1 points without a position (flag 0)"),
         ("x.json", json.dumps(coco([0, 0, 0, 3, 4, 0.7])), "found 1 points without a position (flag 0)"),
+        (
+            "x.csv",
+            "picture,x0,y0,x2,y2\na,1,2,3,4\n",
+            "expected a column x1 before those of later points, found x2",
+        ),
         ("x.csv", "picture,point,x,y\na,0,1,2\na,0,5,6\n", "line 3: expected a face's number and a point's, found the"),
         ("x.json", '[{"path": "a", "faces": [{"landmarks": [[1, 2], [3]]}]}]', "picture 1: expected "),
         ("x.json", '[{"path": "a", "faces": [{"landmarks": [[1, NaN]]}]}]', "picture 1: expected finite points"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -122,6 +122,7 @@ def detect(
 
     Example: `srn detect holiday/ portrait.jpg --out drawn --json faces.json`
     """
+    _refuse_idle(context.params)
     listing, contacts = pictures_in(paths, drawn=out), _contacts(sheet, resume=resume, machines=machines)
     writer = DetectionWriter(
         listing.pictures, out, output_format, overlay=_drawing(out, overlay=overlay, ellipses=ellipses),
@@ -134,8 +135,7 @@ def detect(
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
     landmarker = options.telling(opened(), ellipses=ellipses)
     finished = writer.keep_journal(_same(context, landmarker.localizer.name, own_boxes), resume=resume)
-    if resume:
-        _tell_left(writer, listing, goes_on=finished is not None)
+    _tell_left(writer, listing, wanted=resume, found=finished is not None)
     _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
     done, finish = finished or (), _finishing(writer, contacts)
     if machines == "local":
@@ -149,16 +149,30 @@ def detect(
     _write(writer, batches, listing, out if overlay else None, verbose=verbose, contacts=contacts)
 
 
+def _refuse_idle(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` where options of the command have no effect beside others."""
+    if given["boxes"] is not None:
+        names = ("smallest", "max_faces", "largest", "yunet")
+        idle = {f"--{name.replace('_', '-')}": given[name] for name in names}
+        options.refuse(idle, "--boxes, which says where the faces are")
+    if given["largest"]:
+        options.refuse({"--max-faces": given["max_faces"]}, "--largest")
+    if given["machines"] == "local":
+        options.refuse({"--workers": given["workers"]}, "--engine local")
+
+
 def _drawing(out: Path | None, *, overlay: bool, ellipses: bool) -> Overlay:
     if ellipses and not (overlay and out):
         raise InputError.at("--ellipses", "--out beside it, and overlays", "--no-overlay" if out else "no --out")
     return "ellipses" if ellipses else overlay
 
 
-def _tell_left(writer: DetectionWriter, listing: Listing, *, goes_on: bool) -> None:
-    """Tell what the run that goes on has finished."""
+def _tell_left(writer: DetectionWriter, listing: Listing, *, wanted: bool, found: bool) -> None:
+    """Tell what the run that is to go on has finished, if one was found."""
+    if not wanted:
+        return
     done = f"{writer.pictures} of {len(listing.pictures)} pictures are done"
-    options.note(done if goes_on else "no run was left there: a new one begins")
+    options.note(done if found else "no run was left there: a new one begins")
     if writer.changed:
         options.note(f"changed since, and looked at again: {options.some(writer.changed)}")
 

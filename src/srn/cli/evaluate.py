@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -21,7 +21,6 @@ from srn.cli.evaluation_tables import (
 from srn.cli.scoring import check_reports, score_pictures, score_videos
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
-from srn.errors import InputError
 from srn.evaluation.cache import cached_evaluate, file_digest, weights_digest
 from srn.evaluation.followers import standard_followers
 from srn.evaluation.outputs import Measured, with_stress, write_outputs
@@ -148,9 +147,10 @@ def evaluate(
     opened = partial(options.open_landmarker, accuracy=accuracy, flip=flip_average, engine=engine, yunet=yunet)
     boxed = {"--reliability": reliability, "--box-curve": box_curve, "--stress": stress}
     if predictions:
-        _refuse(boxed | {"--weights": weights, "--yunet": yunet}, "--predictions")
+        options.refuse(boxed | {"--weights": weights, "--yunet": yunet}, "--predictions")
     if video:
-        _refuse(boxed | {"--init": init != "gt-box", "--compare": compare, "--ced": ced, "--report": report_folder})
+        drawn = {"--compare": compare, "--ced": ced, "--report": report_folder}
+        options.refuse(boxed | drawn | {"--init": init != "gt-box"}, "--video")
         _evaluate_videos(folders, opened, weights, predictions or [], normalizer, json_file)
         return
     _check_charts(ced, reliability, box_curve)
@@ -163,8 +163,6 @@ def evaluate(
         files = {"numbers": json_file, "ced": ced, "report": report_folder}
         score_pictures(folders, predictions, files, beside, normalizer=normalizer, threshold=threshold)
         return
-    if report_folder is not None:
-        check_reports(report_folder)
     files = {"numbers": json_file, "ced": ced, "reliability": reliability, "boxes": box_curve, "report": report_folder}
     _evaluate_pictures(folders, opened, measure, weights, compare, stress, files)
 
@@ -185,6 +183,8 @@ def _evaluate_pictures(
     folders: list[Path], opened: Opened, measure: Measure, weights: Path | None, compare: Path | None, stress: bool,
     files: dict[str, Path | None],
 ) -> None:  # fmt: skip
+    if files["report"] is not None:
+        check_reports(files["report"])
     landmarker = opened(weights)
     faces = open_faces(folders, split="test", scheme=landmarker.localizer.scheme)
     with options.progress("faces") as steps:
@@ -201,12 +201,6 @@ def _evaluate_pictures(
         page = write_outputs(measured, steps, **files)
     _print(measured, page)
     options.exit_if_failed(problems)
-
-
-def _refuse(given: Mapping[str, object], beside: str = "--video") -> None:
-    for name, value in given.items():
-        if value:
-            raise InputError.at(name, f"no such option with {beside}", "one")
 
 
 def _check_charts(ced: Path | None, reliability: Path | None, box_curve: Path | None) -> None:

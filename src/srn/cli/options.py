@@ -6,7 +6,7 @@ import datetime
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -171,6 +171,13 @@ def telling(landmarker: FaceLandmarker, *, ellipses: bool) -> FaceLandmarker:
     if ellipses and not getattr(landmarker.localizer, "tells_direction", False):
         raise InputError.at("--ellipses", "weights with the direction of errors", landmarker.localizer.name)
     return landmarker
+
+
+def refuse(given: Mapping[str, object], beside: str) -> None:
+    """Raise `InputError` where one of these options is given, which have no effect beside another."""
+    for name, value in given.items():
+        if value:
+            raise InputError.at(name, f"no such option with {beside}", "one")
 
 
 def open_cache(folder: Path | None, none: bool, fresh: bool = False) -> EvaluationCache | None:

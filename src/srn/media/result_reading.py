@@ -7,6 +7,7 @@ sure to be there; `visibility`, `confidence`, `box` and `score` are None where t
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ FaceRecords = dict[str, list[Record]]
 """The faces of each picture, by its name in the file. A frame of a video is named `<stem of the file>/<number>`."""
 
 FORMATS = "JSON, JSON Lines, COCO, CSV, Parquet, or a folder of .pts files"
+_OF_POINT = re.compile(r"(?:x|y|hidden)(\d{1,9})")  # columns of a table with a row for each face
 _PICTURE = ("path", "picture", "file_name", "image")  # names of a picture's name, in files of different tools
 
 
@@ -246,6 +248,9 @@ def _of_rows(rows: Sequence[Mapping[str, Any]], path: Path) -> Named:
 
 def _wide_rows(rows: Sequence[Mapping[str, Any]], name: str, path: Path) -> Named:
     count = next(n for n in range(len(rows[0]) + 1) if f"x{n}" not in rows[0])
+    further = [key for key in rows[0] if (found := _OF_POINT.fullmatch(key)) and int(found[1]) >= count]
+    if further:  # it would be passed over
+        raise DataError.at(path, f"a column x{count} before those of later points", ", ".join(further)[:100])
     for number, row in enumerate(rows, 2):
         where = f"{path}: line {number}"
         with DataError.reading(where, "numbers for every point"):
