@@ -98,6 +98,16 @@ def cut(image: ImageArray, face: Face, name: str) -> MaskTemplate | None:
     return MaskTemplate(name, np.ascontiguousarray(picture), points, skin_light(image, face.landmarks, face.scheme))
 
 
+def wearers(folder: Path) -> set[str]:
+    """Return the names of the pictures, less their endings, from which the templates of a folder were cut.
+
+    A template is named after its picture and a number behind it, by which pictures of several folders are told apart;
+    older ones after the picture alone.
+    """
+    names = {path.stem for path in folder.glob("*.png")}
+    return names | {name.rpartition("_")[0] for name in names if name.rpartition("_")[2].isdecimal()}
+
+
 def run(options: argparse.Namespace) -> None:
     pictures = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not pictures:

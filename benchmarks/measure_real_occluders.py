@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cut_masks import wearers
 from results import argument_parser, markdown_page, markdown_table, program, provenance, write_results
 from srn import FaceLandmarker
 from srn.errors import InputError
@@ -157,7 +158,10 @@ def told_apart(covered: npt.NDArray[np.float64], others: npt.NDArray[np.float64]
 
 def run(options: argparse.Namespace) -> None:
     finder = FaceLandmarker(threads=options.threads)
-    without = {path.stem for path in options.without.glob("*.png")} if options.without else set()
+    without = wearers(options.without) if options.without else set()
+    stems = {path.stem for folder, _ in SETS.values() for path in (options.data / folder).rglob("*")}
+    if options.without and not without & stems:
+        raise InputError.at("--without", f"templates cut from pictures of {options.data}", str(options.without))
     found = {
         name: find(options.data / folder, options.faces if part else options.others, finder, without)
         for name, (folder, part) in SETS.items()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cut_masks
 import measure_real_occluders
 from srn.face.geometry import Box, CropGeometry, CropSpec, flip_points
 from srn.face.scheme import IBUG_68
@@ -51,3 +52,22 @@ def test_covered_mouths_and_eyes(tmp_path: Path, portraits: list[Any], capsys: p
 
     assert measure_real_occluders.main([str(tmp_path / "nowhere")]) == 2
     assert "masks: expected pictures, found none" in capsys.readouterr().err
+    assert measure_real_occluders.main([str(tmp_path), "--without", str(tmp_path / "nowhere")]) == 2
+    assert "--without: expected templates cut from pictures of" in capsys.readouterr().err
+
+
+def test_wearers_of_the_masks_are_left_out(tmp_path: Path) -> None:
+    """Networks were trained on their masks."""
+
+    class Blind:
+        def detect(self, image: np.ndarray) -> list[Any]:
+            return []
+
+    for name in ("m00000", "m_00001", "m00002", "m00003"):
+        write_image(tmp_path / "people" / f"{name}.png", np.zeros((9, 9, 3), np.uint8))
+    for name in ("m00000_17", "m_00001", "m00003_3"):  # the second by an older version
+        write_image(tmp_path / "masks" / f"{name}.png", np.zeros((9, 9, 3), np.uint8))
+    without = cut_masks.wearers(tmp_path / "masks")
+    assert {"m00000", "m_00001", "m00003"} <= without
+    found = measure_real_occluders.find(tmp_path / "people", None, Blind(), without)  # type: ignore[arg-type]
+    assert found.missed == 1  # m00002 alone was searched
