@@ -24,7 +24,7 @@ from srn.training.clips import ClipTask, ClipUnroll, affine, clip_loss, track_cl
 from srn.training.config import ClipConfig, TrainConfig, tracker_config
 from srn.training.loss import cascade_loss
 from srn.training.memory import DividedBatches
-from srn.training.stream import split_validation, video_numbers
+from srn.training.stream import split_validation, stretch_numbers
 
 from .conftest import SCHEDULE, run, toy_config, without_speed
 
@@ -139,20 +139,35 @@ def video_pack(pack: FacePack) -> FacePack:
     return dataclasses.replace(pack, names=np.array(names))
 
 
-def test_videos_are_told_by_their_names(pack: FacePack) -> None:
-    np.testing.assert_array_equal(video_numbers(video_pack(pack)), [0] * 5 + [1] * 3 + [2] * 4)
+def test_stretches_of_frames_are_told_by_their_names(pack: FacePack) -> None:
+    np.testing.assert_array_equal(stretch_numbers(video_pack(pack)), [0] * 5 + [1] * 3 + [2] * 4)
     stills = dataclasses.replace(pack, names=np.array([f"helen/{k}_1" for k in range(12)]))
-    np.testing.assert_array_equal(video_numbers(stills), np.arange(12))
+    np.testing.assert_array_equal(stretch_numbers(stills), np.arange(12))
 
 
-def test_whole_videos_are_set_aside(pack: FacePack) -> None:
-    training, validation = split_validation(video_pack(pack), 4, videos=True)
+@pytest.mark.parametrize("told", [False, True], ids=["by their names", "by the pack"])
+def test_whole_videos_are_set_aside(pack: FacePack, told: bool) -> None:
+    """Also where a frame is missing within a video, and also of single faces where the pack tells the videos."""
+    videos = video_pack(pack)
+    if told:
+        apart = np.array([f"pictures/{k}" for k in range(len(pack))])
+        videos = dataclasses.replace(videos, names=apart, videos=np.array(["a"] * 8 + ["b"] * 4))
+    training, validation = split_validation(videos, 4, videos=not told)
     assert validation is not None
-    assert [str(n) for n in validation.names] == [f"a/{k:06d}" for k in (1, 2, 4, 5)]
-    assert len(training) == 7  # the fifth frame of that video is in neither
-    assert not any(str(n) in {f"a/{k:06d}" for k in range(1, 6)} for n in training.names)
-    with pytest.raises(InputError, match="two videos"):
-        split_validation(video_pack(pack).subset([0, 1, 2]), 2, videos=True)
+    assert validation.names.tolist() == videos.names[[0, 2, 5, 7]].tolist()
+    assert training.names.tolist() == videos.names[8:].tolist()
+    assert len(split_validation(videos, 10, videos=not told)[0]) == 4  # one video is left for training
+    with pytest.raises(InputError, match="two photographs or videos"):
+        split_validation(videos.subset([0, 1, 2]), 2, videos=not told)
+
+
+def test_pictures_beside_videos_are_split_by_photograph(pack: FacePack) -> None:
+    names = np.array([f"a/{k:06d}" for k in range(1, 9)] + ["helen/1_1", "helen/1_2", "helen/2_1", "helen/3_1"])
+    mixed = dataclasses.replace(pack, names=names, videos=np.array(["a"] * 8 + [""] * 4))
+    training, validation = split_validation(mixed.subset([8, 9, 10, 11, *range(8)]), 2)
+    assert validation is not None
+    assert validation.names.tolist() == ["helen/1_1", "helen/1_2"]
+    assert len(training) == 10
 
 
 def test_clips_of_videos_are_their_frames(pack: FacePack) -> None:

@@ -279,7 +279,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_it_is_saved(pack: FacePac
 
 @pytest.mark.parametrize("count", [12, 13])
 def test_more_validation_than_faces(count: int, pack: FacePack, tmp_path: Path) -> None:
-    with pytest.raises(SrnError, match=f"validation: expected fewer faces than the pack's 12, found {count}"):
+    with pytest.raises(SrnError, match=f"validation: expected fewer faces than the 12 there are, found {count}"):
         run(toy_config(validation=count), pack, tmp_path)
 
 

@@ -226,5 +226,5 @@ def test_no_photograph_has_faces_for_training_and_for_validation(pack: FacePack)
 
 def test_a_pack_of_one_photograph_cannot_be_split(pack: FacePack) -> None:
     named = dataclasses.replace(pack, names=np.array([f"afw/11_{face}" for face in range(len(pack))]))
-    with pytest.raises(InputError, match="a pack of at least two photographs"):
+    with pytest.raises(InputError, match="faces of at least two photographs or videos"):
         split_validation(named, 3)

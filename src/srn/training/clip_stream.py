@@ -16,7 +16,7 @@ from srn.face.geometry import CropSpec
 from srn.synthesis.animate import PlacedFace, animate_placed, move_frames
 from srn.synthesis.config import MotionConfig
 from srn.training.config import ClipConfig
-from srn.training.stream import ClipOccluder, FaceOrder, random_picture, video_numbers
+from srn.training.stream import ClipOccluder, FaceOrder, random_picture, stretch_numbers
 
 
 class ClipBatch(NamedTuple):
@@ -65,7 +65,7 @@ class ClipStream(Dataset[tuple[Tensor, ...]]):
     ) -> None:
         self.pack, self.spec, self.config, self.seed, self.occluder = pack, spec, config, seed, occluder
         self.order = FaceOrder(len(pack), seed, weights)
-        self._videos = video_numbers(pack) if config.videos else np.arange(len(pack))
+        self._videos = stretch_numbers(pack) if config.videos else np.arange(len(pack))
         if config.videos and (longest := int(np.bincount(self._videos).max())) < config.frames:
             found = f"{pack.where}, whose longest video has {longest}"
             raise InputError.at("clips.videos", f"videos of at least {config.frames} frames (clips.frames)", found)

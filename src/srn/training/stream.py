@@ -54,8 +54,8 @@ class FaceOrder:
         return rng.permutation(order[np.searchsorted(ends, marks, side="right")])
 
 
-def video_numbers(pack: FacePack) -> npt.NDArray[np.int64]:
-    """Number the videos of a pack: (F,) rising; consecutive frames, by their names `VIDEO/000123`, share a number."""
+def stretch_numbers(pack: FacePack) -> npt.NDArray[np.int64]:
+    """Number the stretches of consecutive frames, by their names `VIDEO/000123`: (F,) rising from 0."""
     parts = [str(name).rpartition("/") for name in pack.names]
     follows = [
         here[0] == before[0] and here[2].isdecimal() and before[2].isdecimal() and int(here[2]) == int(before[2]) + 1
@@ -68,8 +68,9 @@ def split_validation(pack: FacePack, count: int, *, videos: bool = False) -> tup
     """Split a pack into training faces and `count` validation faces (None for 0), spread evenly over it.
 
     No photograph has faces on both sides: other faces of a validation face's photograph, and renderings of it, are in
-    neither (`photograph_of`). Of packed `videos` whole ones are set aside, since neighbouring frames are nearly the
-    same picture. The validation faces are `count` of their frames, or all if there are fewer.
+    neither (`photograph_of`). Nor has a video: neighbouring frames are nearly the same picture. So whole videos are set
+    aside, and the validation faces are `count` of their frames, or all if there are fewer. The pack tells which faces
+    are frames; `videos` says that all are, each of the video that its name tells before the last `/`.
 
     Raises:
         InputError: no face would be left for training.
@@ -77,18 +78,24 @@ def split_validation(pack: FacePack, count: int, *, videos: bool = False) -> tup
     if count == 0:
         return pack, None
     if count >= len(pack):
-        raise InputError.at("validation", f"fewer faces than the pack's {len(pack)}", str(count))
-    if videos:
-        source_of = video_numbers(pack)
-        share = max(round((source_of[-1] + 1) * count / len(pack)), 1)
-        aside = np.isin(source_of, _spread(source_of[-1] + 1, share))
+        found = f"{count} (--set validation=0 keeps none from training)"
+        raise InputError.at("validation", f"fewer faces than the {len(pack)} there are", found)
+    sources = [photograph_of(str(name)) for name in pack.names]
+    if pack.videos is not None:
+        sources = [str(video) or source for video, source in zip(pack.videos, sources, strict=True)]
+    elif videos:
+        sources = [str(name).rpartition("/")[0] for name in pack.names]
+    source_of = np.unique(sources, return_inverse=True)[1]
+    kept = _spread(len(pack), count)
+    aside = np.isin(source_of, source_of[kept])
+    if videos or pack.videos is not None:
+        # As few videos as hold that many frames, or as many videos as leave one for training.
+        choices = [np.isin(source_of, source_of[_spread(len(pack), few)]) for few in range(1, count + 1)]
+        choices = [choice for choice in choices if not choice.all()]
+        aside = next((choice for choice in choices if choice.sum() >= count), choices[-1] if choices else aside)
         kept = np.flatnonzero(aside)[_spread(int(aside.sum()), count)]
-    else:
-        source_of = np.unique([photograph_of(str(name)) for name in pack.names], return_inverse=True)[1]
-        kept = _spread(len(pack), count)
-        aside = np.isin(source_of, source_of[kept])
     if aside.all():
-        raise InputError.at("validation", f"a pack of at least two {'videos' if videos else 'photographs'}", "one")
+        raise InputError.at("validation", "faces of at least two photographs or videos", "one")
     return pack.subset(np.flatnonzero(~aside)), pack.subset(kept)
 
 
