@@ -52,6 +52,7 @@ NOTES = (
     f" one {GROWTH - 1:.0%} larger, and in the mirrored picture, over the inter-ocular distance; what does not look at"
     " the face follows the box, as the mean shape does",
     "AUC: of the mean probability of being hidden, people in masks or glasses against others; 0.5 is chance",
+    "others: the shipped weights have learned from faces of LFW (docs/model_card.md), so these are not new to them",
     "95 % intervals by resampling faces",
 )
 
