@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -137,6 +137,22 @@ def test_options_of_drawing(face: Shape) -> None:
     assert pixel(drawn, np.round(one.landmarks[30])) == (0, 0, 255)
     assert pixel(drawn, np.round(one.landmarks[30]) + [4, 0]) == (0, 0, 255)
     assert tuple(drawn[60, 200]) == (255, 0, 0)
+
+
+def test_colours_of_some_components_and_what_is_none(face: Shape) -> None:
+    faces, blue = [followed(face * 300 + 220, number=None)], (0, 0, 255)
+    drawn = draw_faces(blank(), faces, boxes=False, contours=False, colors={"nose": blue})
+    shape = faces[0].landmarks.round()
+    assert pixel(drawn, shape[30]) == blue
+    assert pixel(drawn, shape[8]) == COMPONENT_COLORS["left_cheek"]
+    wrong: Any
+    for wrong in ({"nose": "blue"}, {"nose": (0, 0)}, {"nose": (0, 0, 256)}, {"nose": (0.5, 0, 0)}):
+        with pytest.raises(InputError, match=r"colors\['nose'\]: expected RGB: three whole numbers from 0 to 255"):
+            draw_faces(blank(), faces, colors=wrong)
+    with pytest.raises(InputError, match=r"colors: expected components: brows, eyes, .*, found 'ears'"):
+        draw_faces(blank(), faces, colors={"ears": blue})
+    with pytest.raises(InputError, match="box_color: expected RGB: three whole numbers from 0 to 255, found 'red'"):
+        draw_faces(blank(), faces, box_color="red")  # type: ignore[arg-type]
 
 
 def test_ellipses_lie_where_nine_of_ten_true_points_should(face: Shape) -> None:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from srn.errors import InputError, check_number
+from srn.errors import InputError, check_number, shown
 from srn.face import ellipse
 from srn.face.geometry import Box, Float64Array, FloatArray, ImageArray
 from srn.face.scheme import IBUG_68, LandmarkScheme
@@ -72,25 +72,30 @@ def draw_faces(
         boxes: whether the face boxes are drawn.
         contours: whether the points of a contour are joined by thin lines.
         size: radius of a point in pixels; chosen by the size of each face if None.
-        colors: RGB of each component; `COMPONENT_COLORS` if None.
+        colors: RGB of components; those of `COMPONENT_COLORS` for all others.
         box_color: RGB of the boxes.
         ellipses: whether the ellipse around each point is drawn in which nine of ten true points should lie
             (`Face.covariance`).
 
     Raises:
-        InputError: the picture is none, `faces` holds something else than faces, `size` is not positive, or faces have
-            no covariance for ellipses.
+        InputError: the picture is none, `faces` holds something else than faces, `size` is not positive, a colour is
+            none, or faces have no covariance for ellipses.
     """
+    check_color("box_color", box_color)
+    for component, color in (colors or {}).items():
+        if component not in COMPONENT_COLORS:
+            raise InputError.at("colors", f"components: {', '.join(COMPONENT_COLORS)}", repr(component))
+        check_color(f"colors[{component!r}]", color)
     if size is not None:
         check_number("size", size, "a positive number of pixels", least=math.ulp(0.0))
     drawn = drawable(image)
     for face in _checked(faces):
         doubtful = face.is_doubtful
         layer = drawn.copy() if doubtful else drawn
-        shown = dict.fromkeys(COMPONENT_COLORS, DOUBTFUL_COLOR) if doubtful else colors
+        of_face = dict.fromkeys(COMPONENT_COLORS, DOUBTFUL_COLOR) if doubtful else colors
         draw_face(
             layer, face.landmarks, face.scheme, visibility=face.visibility, box=face.box if boxes else None,
-            contours=contours, size=size, colors=shown,
+            contours=contours, size=size, colors=of_face,
             box_color=DOUBTFUL_COLOR if doubtful else box_color, covariance=_covariance(face, wanted=ellipses),
         )  # fmt: skip
         if doubtful:
@@ -119,7 +124,7 @@ def draw_face(
         contours, size, colors, box_color: as in `draw_faces`.
         covariance: (N, 2, 2) of the points' errors, whose ellipses are drawn if given.
     """
-    colors = colors or COMPONENT_COLORS
+    colors = {**COMPONENT_COLORS, **(colors or {})}
     # A wild point makes the face large, but its points no larger than in a face that fills the picture.
     # Few points span a part of the face only, and have more room: they are drawn larger.
     growth = float(np.clip(np.sqrt(IBUG_68.n_points / scheme.n_points), 1, _MOST_GROWTH))
@@ -198,9 +203,9 @@ class TrackPainter:
                 self._traces.setdefault(face.track_id, []).append((time_s, nose))
         recent = {n: [p for p in trace if time_s - p[0] <= self.trace_s] for n, trace in self._traces.items()}
         self._traces = {number: trace for number, trace in recent.items() if trace}
-        shown = {face.track_id for face in faces}
+        present = {face.track_id for face in faces}
         for number, trace in self._traces.items():
-            if number in shown:
+            if number in present:
                 self._draw_trace(drawn, trace, time_s, track_color(number))
         for face in faces:
             self._draw_face(drawn, face)
@@ -235,6 +240,13 @@ class TrackPainter:
         if lost:
             share = 0.2 + 0.6 * (face.mean_confidence or 0.0)
             cv2.addWeighted(layer, share, image, 1 - share, 0, dst=image)
+
+
+def check_color(name: str, color: Any) -> None:
+    """Raise `InputError` unless a colour is RGB: three whole numbers from 0 to 255."""
+    parts = list(color) if isinstance(color, Iterable) and not isinstance(color, str | bytes) else []
+    if len(parts) != 3 or not all(isinstance(part, int | np.integer) and 0 <= part <= 255 for part in parts):
+        raise InputError.at(name, "RGB: three whole numbers from 0 to 255", shown(color))
 
 
 def _covariance(face: Face, *, wanted: bool) -> FloatArray | None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from srn.errors import check_number
 from srn.face.geometry import ImageArray
-from srn.inference.drawing import SUBPIXEL_BITS, Color, drawable, fixed_point
+from srn.inference.drawing import SUBPIXEL_BITS, Color, check_color, drawable, fixed_point
 from srn.inference.face import Face
 from srn.inference.inputs import ImageInput
 from srn.uses.points import check_scheme
@@ -57,9 +57,10 @@ def draw_mesh(image: ImageInput, face: Face, *, color: Color = (120, 230, 255), 
         share: opacity of the lines, in [0, 1].
 
     Raises:
-        InputError: the face has another scheme than the 68 points, or `share` lies outside its range.
+        InputError: the face has another scheme than the 68 points, or colour or share are none.
     """
     check_scheme(face.scheme, "the mesh")
+    check_color("color", color)
     check_number("share", share, "an opacity within [0, 1]", least=0, most=1)
     drawn = drawable(image)
     layer, points = drawn.copy(), fixed_point(face.landmarks)
