@@ -47,6 +47,18 @@ def test_the_mean_of_runs_by_hand(pack: FacePack, tmp_path: Path) -> None:
     assert facts.items() <= metadata.items()
 
 
+def test_runs_on_other_faces_are_named(pack: FacePack, tmp_path: Path) -> None:
+    """The faces that this pack keeps from training may have been trained on there."""
+    config, paths = toy_config(), []
+    for digest in (pack.digest(), "0123", "00ff"):
+        network = StructuralRelationNetwork(config.model, mean_shape(pack))
+        paths.append(tmp_path / f"{digest}.safetensors")
+        save_network(paths[-1], network, provenance={"pack": digest})
+    named = average_runs(paths, tmp_path / "mean.safetensors", config=config, pack=pack)
+    assert named["other_packs"] == "00ff, 0123"
+    assert "other_packs" not in average_runs(paths[:1], tmp_path / "one.safetensors", config=config, pack=pack)
+
+
 def test_without_validation_faces_nothing_is_calibrated(pack: FacePack, tmp_path: Path) -> None:
     config = toy_config(validation=0)
     one = saved(config, pack, tmp_path / "1.safetensors", 1)

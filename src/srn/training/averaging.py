@@ -54,7 +54,8 @@ def average_runs(
         weights: files of the runs; one named twice counts twice.
         out: the `.safetensors` file.
         config, pack: recipe and faces of the runs; they tell which faces were kept from training.
-        provenance: text to keep in the file, whose whole record is returned.
+        provenance: text to keep in the file, whose whole record is returned. It names as `other_packs` the faces that
+            some of the runs learned from instead: the calibration may be on faces that these know.
 
     Raises:
         WeightsError: a file is missing or holds a network of another architecture.
@@ -75,6 +76,9 @@ def average_runs(
         "pack": pack.digest(),
         "training_faces": str(len(training)),
     }
+    packs = {provenance.get("pack", facts["pack"]) for _, provenance in loaded} - {facts["pack"]}
+    if packs:
+        facts["other_packs"] = ", ".join(sorted(packs))
     if validation is not None and config.clips is None:
         facts |= FaceTask(config).calibrate(mean.eval(), validation, torch.device("cpu"))
     save_network(out, mean, provenance=facts)
