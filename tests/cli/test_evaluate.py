@@ -141,6 +141,8 @@ def test_video_mistakes(srn: Run, biased: dict[int, float], root: Path, tmp_path
     assert srn("evaluate", root / "one", "--video").mistake.startswith(f"{root / 'one'}: expected videos with points")
     ran = srn("evaluate", root / "one", "--video", "--ced", tmp_path / "ced.png")
     assert ran.mistake == "--ced: expected no such option with --video, found one"
+    ran = srn("evaluate", root / "one", "--video", "--threshold", 0.1)
+    assert ran.mistake == "--threshold: expected no such option with --video, found one"
 
 
 def test_normalizer_and_boxes(srn: Run, biased: dict[int, float], root: Path, tmp_path: Path) -> None:

@@ -78,6 +78,9 @@ def test_what_is_not_named_is_a_failure_and_is_said(
     [
         (("--weights", "robust"), "--weights: expected no such option with --predictions, found one"),
         (("--stress",), "--stress: expected no such option with --predictions, found one"),
+        (("--init", "finder"), "--init: expected no such option with --predictions, which needs --compare for it"),
+        (("--accuracy", "fast"), "--accuracy: expected no such option with --predictions, which needs --compare"),
+        (("--no-flip-average",), "--no-flip-average: expected no such option with --predictions"),
         (("--video",), "expected videos with points in every frame"),
     ],
 )

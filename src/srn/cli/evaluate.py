@@ -146,11 +146,15 @@ def evaluate(
     """
     opened = partial(options.open_landmarker, accuracy=accuracy, flip=flip_average, engine=engine, yunet=yunet)
     boxed = {"--reliability": reliability, "--box-curve": box_curve, "--stress": stress}
+    views_of = {"--init": init != "gt-box", "--accuracy": accuracy != "best", "--no-flip-average": not flip_average}
     if predictions:
         options.refuse(boxed | {"--weights": weights, "--yunet": yunet}, "--predictions")
+        if compare is None:
+            options.refuse(views_of, "--predictions, which needs --compare for it")
     if video:
         drawn = {"--compare": compare, "--ced": ced, "--report": report_folder}
-        options.refuse(boxed | drawn | {"--init": init != "gt-box"}, "--video")
+        kept = {"--threshold": threshold != FAILURE_THRESHOLD, "--cache-folder": cache_folder}
+        options.refuse(boxed | drawn | kept | {"--init": views_of["--init"]}, "--video")
         _evaluate_videos(folders, opened, weights, predictions or [], normalizer, json_file)
         return
     _check_charts(ced, reliability, box_curve)

@@ -8,7 +8,6 @@ import platform
 import re
 from collections.abc import Callable
 from importlib import metadata, resources
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +18,7 @@ from srn.evaluation.provenance import COMPUTING_PACKAGES, package_versions, proc
 from srn.evaluation.speed import median_seconds
 from srn.evaluation.speed_steps import portrait
 from srn.evaluation.timing import load_average
-from srn.face.onnx_file import PINNED
+from srn.face.onnx_file import PINNED, SHIPPED
 from srn.face.weights import CATALOGUE
 from srn.inference.cores import thread_count, usable_cores
 from srn.inference.landmarker import FaceLandmarker
@@ -88,8 +87,7 @@ def self_test(open_landmarker: Callable[[], FaceLandmarker]) -> list[Check]:
         except (SrnError, OSError, RuntimeError) as error:
             checks.append(Check(name, False, first_line(error)))
 
-    folder = resources.files("srn") / "weights"
-    files = {name: Path(str(folder / name)) for name in PINNED}
+    files = {name: SHIPPED / name for name in PINNED}
     wrong = [name for name, path in files.items() if not path.is_file() or file_digest(path) != PINNED[name]]
     words = f"missing or changed: {', '.join(wrong)}" if wrong else f"{len(PINNED)} files, by hash"
     checks.append(Check("the networks are those that were shipped", not wrong, words))

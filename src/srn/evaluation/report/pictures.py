@@ -12,7 +12,7 @@ from srn.errors import DataError
 from srn.evaluation.results import FaceResult
 from srn.face.geometry import Box, CropGeometry, CropSpec, ImageArray
 from srn.face.scheme import LandmarkScheme
-from srn.inference.drawing import draw_face
+from srn.inference.drawing import SUBPIXEL_BITS, draw_face, fixed_point
 from srn.media.pictures import read_image
 
 TILE = 320
@@ -57,19 +57,14 @@ def draw_result(
     if result.landmarks is not None:
         shape = crop.to_crop(result.landmarks)
         if truth:
-            for a, b in zip(true, shape, strict=True):
-                cv2.line(tile, _fixed(a), _fixed(b), TRUTH_COLOR, 1, cv2.LINE_AA, 4)
+            for a, b in zip(fixed_point(true), fixed_point(shape), strict=True):
+                cv2.line(tile, a.tolist(), b.tolist(), TRUTH_COLOR, 1, cv2.LINE_AA, SUBPIXEL_BITS)
         draw_face(tile, shape, scheme, visibility=result.visibility, contours=not truth, size=size / 150)
     if truth:
-        for point in true:
-            cv2.circle(tile, _fixed(point), round(max(size / 400, 0.8) * 16), TRUTH_COLOR, -1, cv2.LINE_AA, 4)
+        radius = round(max(size / 400, 0.8) * (1 << SUBPIXEL_BITS))
+        for point in fixed_point(true):
+            cv2.circle(tile, point.tolist(), radius, TRUTH_COLOR, -1, cv2.LINE_AA, SUBPIXEL_BITS)
     return tile
-
-
-def _fixed(point: np.ndarray) -> tuple[int, int]:
-    """Fixed-point coordinates of OpenCV, with 4 binary digits after the point."""
-    x, y = np.round(np.clip(point, -30000, 30000) * 16).astype(int).tolist()
-    return x, y
 
 
 def sheet(tiles: Sequence[ImageArray], columns: int = 5, gap: int = 6) -> ImageArray:
