@@ -143,6 +143,8 @@ def test_video_mistakes(srn: Run, biased: dict[int, float], root: Path, tmp_path
     assert ran.mistake == "--ced: expected no such option with --video, found one"
     ran = srn("evaluate", root / "one", "--video", "--threshold", 0.1)
     assert ran.mistake == "--threshold: expected no such option with --video, found one"
+    ran = srn("evaluate", root / "one", "--video", "--cache", tmp_path / "kept")
+    assert ran.mistake == "--cache: expected no such option with --video, found one"
 
 
 def test_normalizer_and_boxes(srn: Run, biased: dict[int, float], root: Path, tmp_path: Path) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -107,6 +107,7 @@ UnderStress = Annotated[
 
 
 def evaluate(
+    context: typer.Context,
     folders: Folders,
     init: Boxes = "gt-box",
     normalizer: ErrorUnit = "interocular",
@@ -145,16 +146,8 @@ def evaluate(
     Example: `srn evaluate 300W/ibug --predictions theirs.json --predictions others.csv --report report`
     """
     opened = partial(options.open_landmarker, accuracy=accuracy, flip=flip_average, engine=engine, yunet=yunet)
-    boxed = {"--reliability": reliability, "--box-curve": box_curve, "--stress": stress}
-    views_of = {"--init": init != "gt-box", "--accuracy": accuracy != "best", "--no-flip-average": not flip_average}
-    if predictions:
-        options.refuse(boxed | {"--weights": weights, "--yunet": yunet}, "--predictions")
-        if compare is None:
-            options.refuse(views_of, "--predictions, which needs --compare for it")
+    _refuse_idle(context.params)
     if video:
-        drawn = {"--compare": compare, "--ced": ced, "--report": report_folder}
-        kept = {"--threshold": threshold != FAILURE_THRESHOLD, "--cache-folder": cache_folder}
-        options.refuse(boxed | drawn | kept | {"--init": views_of["--init"]}, "--video")
         _evaluate_videos(folders, opened, weights, predictions or [], normalizer, json_file)
         return
     _check_charts(ced, reliability, box_curve)
@@ -169,6 +162,21 @@ def evaluate(
         return
     files = {"numbers": json_file, "ced": ced, "reliability": reliability, "boxes": box_curve, "report": report_folder}
     _evaluate_pictures(folders, opened, measure, weights, compare, stress, files)
+
+
+def _refuse_idle(given: Mapping[str, Any]) -> None:
+    """Raise `InputError` where options of the command have no effect beside others."""
+    boxed = {"--reliability": given["reliability"], "--box-curve": given["box_curve"], "--stress": given["stress"]}
+    boxes = {"--init": given["init"] != "gt-box"}
+    seen = boxes | {"--accuracy": given["accuracy"] != "best", "--no-flip-average": not given["flip_average"]}
+    if given["predictions"]:
+        options.refuse(boxed | {"--weights": given["weights"], "--yunet": given["yunet"]}, "--predictions")
+        if given["compare"] is None:
+            options.refuse(seen, "--predictions, which needs --compare for it")
+    if given["video"]:
+        drawn = {"--compare": given["compare"], "--ced": given["ced"], "--report": given["report_folder"]}
+        kept = {"--threshold": given["threshold"] != FAILURE_THRESHOLD, "--cache": given["cache_folder"]}
+        options.refuse(boxed | drawn | kept | boxes, "--video")
 
 
 Opened = Callable[[Path | None], FaceLandmarker]
