@@ -93,6 +93,14 @@ CATALOGUE = (
         "preset fast, a quarter of robust's cost, for phones and crowds",
     ),
     KnownWeights(
+        "paper",
+        "7565ca10e391b8f3afa65aa073f45689bd238febb138f9ce5d0719c2818abc09",
+        41_717_569,
+        200_000,
+        "preset paper: the network as published, noise patches only in training (tables 2 and 4)",
+        "full",
+    ),
+    KnownWeights(
         "robust-noise",
         "1ff8f70fdc804d1d31d97a8d578035f165d49fed6a0dd3ca5fe391470277e108",
         10_986_541,
