@@ -7,7 +7,6 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import ANY
 
 import numpy as np
 import numpy.typing as npt
@@ -151,10 +150,10 @@ def test_progress_counts_what_the_lanes_play(train: Train) -> None:
     """Four lanes play side by side: of 2 transitions 4."""
     shown = io.StringIO()
     folder = train(config=toy_config(transitions=2), console=Console(file=shown))
-    assert [line.split()[0] for line in shown.getvalue().splitlines()] == ["4/4"]
     train(config=toy_config(transitions=5), resume=True, console=Console(file=shown))
-    assert shown.getvalue().splitlines()[1:] == [f"{folder}: goes on after 4 of 8 transitions", ANY]
-    assert shown.getvalue().splitlines()[2].startswith("8/8  ")
+    lines = [line for line in shown.getvalue().splitlines() if not line.startswith("nothing was learned")]
+    assert [line.split()[0] for line in lines] == ["4/4", f"{folder}:", "8/8"]
+    assert lines[1] == f"{folder}: goes on after 4 of 8 transitions"
 
 
 def test_a_run_that_ends_before_it_learns_says_so(train: Train) -> None:
