@@ -15,6 +15,7 @@ from srn.evaluation.provenance import facts, processor
 from srn.evaluation.speed_steps import Bench
 from srn.evaluation.timing import Compared, Step, Timing, load_average, ratios, take_turns
 from srn.face.geometry import Box, ImageArray
+from srn.face.localizer import Localizer
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.runtime import OnnxLocalizer
 
@@ -33,14 +34,21 @@ class Speed:
     load: float | None = None
 
 
-def measure_speed(landmarker: FaceLandmarker, face: tuple[ImageArray, Box] | None = None, repeats: int = 15) -> Speed:
-    """Time the landmarks of a picture and a face box; of noise if None, since the network does the same work on it."""
-    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
-    image, box = face or (noise, Box(220, 140, 420, 340))
+def measure_speed(landmarker: FaceLandmarker, face: tuple[ImageArray, Box], repeats: int = 15) -> Speed:
+    """Time the landmarks of a picture and a face box, with all views that the face asks for."""
+    image, box = face
     size = landmarker.batch_size
     one = median_seconds(lambda: landmarker.detect(image, [box]), repeats)
     many = median_seconds(lambda: landmarker.detect(image, [box] * size), max(repeats // 5, 1)) / size
     return Speed(one, many, size, processor(), load_average())
+
+
+def seconds_of_view(localizer: Localizer, repeats: int = 15) -> float:
+    """Return the median time of one crop and its view: of noise, on which a network does the same work."""
+    looker = FaceLandmarker(localizer=localizer).looker  # itself: a landmarker would view an unsure face again
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
+    geometry = looker.geometry_of_box(Box(220, 140, 420, 340))
+    return median_seconds(lambda: looker.view([noise], [geometry]), repeats)
 
 
 def median_seconds(step: Callable[[], object], repeats: int) -> float:

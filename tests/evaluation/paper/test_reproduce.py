@@ -222,12 +222,12 @@ def test_speed_needs_no_data(tmp_path: Path, fake_localizer: Any, face: Shape) -
     localizer = fake_localizer(lambda crop: (face * 60 + 47.5, None, None))
     landmarker = FaceLandmarker(localizer=localizer, flip_average=True)
     outcome = Reproduction(DataFolder(tmp_path), [Network("full", landmarker)]).table(TABLES["table6"])
-    assert set(localizer.batches) == {1}  # one face, one pass
+    assert set(localizer.batches) == {1}  # one face, one view
     cell = row(outcome, "full")["fps"]
     assert cell.value is not None
     assert cell.value > 0
     assert not cell.partial
-    assert "one pass, on" in outcome.rows[0].detail
+    assert "one view, on" in outcome.rows[0].detail
 
 
 MODEL = {"without": [], "non_local": True, "hourglass": False}

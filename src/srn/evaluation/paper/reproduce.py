@@ -19,12 +19,12 @@ from srn.evaluation.cache import EvaluationCache, cached_evaluate
 from srn.evaluation.paper.networks import Network, by_variant
 from srn.evaluation.paper.outcome import Cell, OurRow, Outcome
 from srn.evaluation.paper.published import Column, Table
+from srn.evaluation.provenance import processor
 from srn.evaluation.results import Evaluation, Initialization, compare_evaluations
-from srn.evaluation.speed import measure_speed
+from srn.evaluation.speed import seconds_of_view
 from srn.evaluation.statistics import Interval
 from srn.face.scheme import LandmarkScheme
 from srn.inference.engines import check_choice
-from srn.inference.landmarker import FaceLandmarker
 
 Sets = Mapping[str, list[Dataset] | str]
 """The versions of each dataset, or the reason why there is none."""
@@ -184,10 +184,8 @@ class Reproduction:
     def _speed(self, network: Network | None, variant: str) -> Cell:
         if network is None:
             return Cell(reason=f"no weights: {variant}")
-        localizer = network.landmarker.localizer
-        speed = measure_speed(FaceLandmarker(localizer=localizer, accuracy="fast", batch_size=1))
-        details = (f"{network.name}, one pass, on {speed.processor}",)
-        return Cell(Interval(1 / speed.one_face, np.nan, np.nan), details=details)
+        details = (f"{network.name}, one view, on {processor()}",)
+        return Cell(Interval(1 / seconds_of_view(network.landmarker.localizer), np.nan, np.nan), details=details)
 
     def _mask_notes(self, table: Table, sets: Sets) -> list[str]:
         """Compare the authors' masks with masks made here, by the same network on the same faces."""
