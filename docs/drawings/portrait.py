@@ -13,10 +13,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.cbook import get_sample_data
 
-from srn import FaceLandmarker, draw_faces, read_image
-from srn.face.geometry import ImageArray
+from faces import portrait
+from srn import FaceLandmarker, draw_faces
 from srn.inference.drawing import TrackPainter
 from srn.media.pictures import write_image
 from srn.media.video_writing import VideoWriter
@@ -32,14 +31,9 @@ MOTION = MotionConfig(
 )  # fmt: skip
 
 
-def portrait() -> ImageArray:
-    """The whole picture, (600, 512, 3) uint8 RGB."""
-    return read_image(str(get_sample_data("grace_hopper.jpg", asfileobj=False)))
-
-
 def draw_hidden(landmarker: FaceLandmarker) -> None:
     """One portrait plain, with a mask, with sunglasses and behind fingers, side by side."""
-    plain = np.ascontiguousarray(portrait()[90:450, 60:460])
+    plain = np.ascontiguousarray(portrait("hopper")[90:450, 60:460])
     (face,) = landmarker.detect(plain)
     masked, shaded, behind = plain.copy(), plain.copy(), plain.copy()
     drawn_mask(masked, face.landmarks, face.scheme, np.random.default_rng(2))
@@ -51,7 +45,7 @@ def draw_hidden(landmarker: FaceLandmarker) -> None:
 
 def draw_video(landmarker: FaceLandmarker) -> None:
     """The portrait turns and moves, things pass before it, and the tracker follows."""
-    still = np.ascontiguousarray(portrait()[20:420, 20:500])
+    still = np.ascontiguousarray(portrait("hopper")[20:420, 20:500])
     size = (still.shape[1], still.shape[0])
     (face,) = landmarker.detect(still)
     shapes = np.repeat(face.landmarks[None], FRAMES, axis=0)
