@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.datasets.manifest import manifest_digest
+from srn.datasets.digests import manifest_digest
 from srn.datasets.sample import Sample
 from srn.evaluation import cache as module
 from srn.evaluation.cache import (

@@ -1,9 +1,7 @@
-"""The tables of masked sets and videos, which tell the visible landmarks of each face; and the digest of a set."""
+"""The tables of masked sets and videos, which tell the visible landmarks of each face."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -85,30 +83,3 @@ def _hidden(visible: Flags, scheme: LandmarkScheme, where: str) -> Flags:
     if len(visible) != scheme.n_points:
         raise DataError.at(where, f"{scheme.n_points} flags ({scheme.name})", str(len(visible)))
     return ~visible
-
-
-def manifest_digest(samples: Iterable[Sample]) -> str:
-    """Hash faces: annotations by content, pictures by absolute path, size and time of change."""
-    digest = hashlib.sha256()
-    scheme: LandmarkScheme | None = None
-    for sample in samples:
-        if sample.scheme is not scheme:  # a scheme of the user's own may change under the same name
-            scheme = sample.scheme
-            digest.update(repr(scheme.definition()).encode())
-        path, size, changed = _picture_file(sample.path)
-        facts = [
-            str(path), size, changed, sample.path.name, sample.subset, sorted(sample.attributes),
-            None if sample.detector_box is None else sample.detector_box.as_array().tolist(),
-            None if sample.occluded is None else sample.occluded.astype(int).tolist(),
-        ]  # fmt: skip
-        digest.update(json.dumps(facts).encode() + np.ascontiguousarray(sample.landmarks, np.float64).tobytes())
-    return digest.hexdigest()
-
-
-def _picture_file(path: Path) -> tuple[Path, int, int]:
-    """Return the file of a picture, or of a picture in a file (`x.mat/12`), its size and its time of change."""
-    for candidate in (path, path.parent):
-        if candidate.is_file():
-            facts = candidate.stat()
-            return candidate.resolve(), facts.st_size, facts.st_mtime_ns
-    return path, -1, -1

@@ -18,7 +18,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from srn.datasets.manifest import manifest_digest
+from srn.datasets.digests import files_digest, manifest_digest
 from srn.datasets.sample import Sample
 from srn.errors import DataError, InputError, noting
 from srn.evaluation.protocol import evaluate
@@ -67,13 +67,10 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 @cache
 def code_digest() -> str:
     """Return a hash of the measuring source and of the versions of the computing packages."""
-    digest = hashlib.sha256()
     root = Path(str(resources.files("srn")))
-    for room in _MEASURING_CODE:
-        for path in sorted(file for file in (root / room).iterdir() if file.suffix in _MEASURING_FILES):
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update(repr(package_versions(COMPUTING_PACKAGES)).encode())
-    return digest.hexdigest()
+    files = (path for room in _MEASURING_CODE for path in (root / room).iterdir() if path.suffix in _MEASURING_FILES)
+    facts = [files_digest(root, files), package_versions(COMPUTING_PACKAGES)]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
 
 
 def weights_digest(landmarker: FaceLandmarker, file: Path | None = None) -> str | None:

@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from srn.datasets.catalogue import Dataset
 from srn.datasets.clip import Clip
+from srn.datasets.digests import files_digest, manifest_digest
 from srn.datasets.kinds import KINDS
-from srn.datasets.manifest import CLIP_MANIFEST, MANIFEST, manifest_digest, read_visible
+from srn.datasets.manifest import CLIP_MANIFEST, MANIFEST, read_visible
 from srn.datasets.report import ReadingReport
 from srn.datasets.sample import Sample
 from srn.datasets.scheme_file import SCHEME_FILE, write_scheme
@@ -267,17 +268,15 @@ class MaskedVersions:
 
 def _code_digest() -> str:
     """Return a hash of the code that masks are painted with."""
-    root, digest = Path(__file__).parents[1], hashlib.sha256()
-    for path in sorted(path for room in ("synthesis", "face") for path in (root / room).glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    root = Path(__file__).parents[1]
+    return files_digest(root, (path for room in ("synthesis", "face") for path in (root / room).glob("*.py")))
 
 
 def _folder_digest(folder: Path | None) -> str:
     """Return a hash of the files in a folder of templates, and of the patterns beside it."""
-    digest = hashlib.sha256()
-    for place in () if folder is None else (folder, folder.parent / "textures"):
-        for path in sorted(place.glob("*")) if place.is_dir() else ():
-            if path.is_file():
-                digest.update(os.fsencode(path.name) + b"\0" + path.read_bytes())
-    return digest.hexdigest()
+    if folder is None:
+        return ""
+    root = folder.parent
+    return files_digest(
+        root, (path for place in (folder, root / "textures") for path in place.glob("*") if path.is_file())
+    )
