@@ -13,11 +13,23 @@ def test_a_named_precision_is_taken_anywhere() -> None:
         assert not runs_low("float32", device)
 
 
-def test_auto_takes_bf16_only_where_it_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    for native in (True, False):
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda native=native: native)
-        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
-        assert runs_low("auto", torch.device("cpu")) is native
+@pytest.mark.parametrize(
+    ("bf16", "amx", "vendor", "low"),
+    [
+        (True, False, "AuthenticAMD", True),
+        (True, True, "GenuineIntel", True),
+        (True, False, "GenuineIntel", False),  # its vector units are no faster in bf16
+        (False, False, "AuthenticAMD", False),
+    ],
+)
+def test_auto_takes_bf16_only_where_it_is_faster(
+    bf16: bool, amx: bool, vendor: str, low: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: True)
+    monkeypatch.setattr("srn.model.precision._is_intel", lambda: vendor == "GenuineIntel")
+    assert runs_low("auto", torch.device("cpu")) is low
     assert not runs_low("auto", torch.device("meta"))
 
 

@@ -56,7 +56,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     device: Annotated[str, typer.Option(help="`auto`, `cpu`, `cuda`, ...")] = "auto",
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16"], typer.Option(help="`auto`: bf16 where the hardware has it.")
+        Literal["auto", "float32", "bfloat16"], typer.Option(help="`auto`: bf16 where the hardware is faster in it.")
     ] = "auto",
     workers: Annotated[int | None, typer.Option(min=0, help="Processes that prepare faces.")] = None,
     save_every: Annotated[int, typer.Option(min=1, help="Steps between saves: what a killed run may lose.")] = 500,
