@@ -268,6 +268,62 @@ def test_what_looks_like_annotations_is_named_where_nothing_is_found(tmp_path: P
         open_faces(tmp_path)
 
 
+def coco_file(path: Path, pictures: list[str], shape: Shape) -> None:
+    """Write a COCO file; the face in each picture lies a pixel further right than the last."""
+    points = [[value for x, y in (shape + [k, 0]).tolist() for value in (x, y, 2)] for k in range(len(pictures))]
+    images = [{"id": k, "file_name": name} for k, name in enumerate(pictures)]
+    annotations = [{"id": k, "image_id": k, "keypoints": one} for k, one in enumerate(points)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"images": images, "annotations": annotations}))
+
+
+def test_folders_of_pictures_tell_the_split_where_the_name_of_the_file_does_not(tmp_path: Path, face: Shape) -> None:
+    names = ["train/a.png", r"test_hard\b.png", "other/c.png"]
+    for name in names:
+        write_image(tmp_path / name.replace("\\", "/"), PIXELS)
+    header, row = table_of(face * 5)
+    lines = [header, *([name, *row[1:]] for name in names)]
+    expected = ["train", "test_hard", "faces"]
+
+    coco_file(tmp_path / "faces.json", names, face * 9)
+    assert [sample.subset for sample in read_plain(tmp_path)[0]] == expected
+    assert {split: len(open_faces(tmp_path).part(split)) for split in ("train", "test")} == {"train": 1, "test": 1}
+    (tmp_path / "faces.json").rename(tmp_path / "my_test.json")
+    assert {sample.subset for sample in read_plain(tmp_path)[0]} == {"my_test"}
+    (tmp_path / "my_test.json").unlink()
+    (tmp_path / "faces.csv").write_text("\n".join(",".join(line) for line in lines))
+    assert [sample.subset for sample in read_plain(tmp_path)[0]] == expected
+
+
+def test_folders_with_a_file_each_are_one_dataset(tmp_path: Path, face: Shape) -> None:
+    for folder in ("train", "test"):
+        coco_file(tmp_path / folder / "_annotations.coco.json", ["a.png"], face * 9)
+        write_image(tmp_path / folder / "a.png", PIXELS)
+    coco_file(tmp_path / "more" / "annotations" / "x.json", ["b.png"], face * 9)
+    write_image(tmp_path / "more" / "images" / "b.png", PIXELS)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "y.json").write_text('{"annotations": [')
+
+    found = open_faces(tmp_path)
+    assert found.report.counts == {"more/x": 1, "test/_annotations.coco": 1, "train/_annotations.coco": 1}
+    assert [len(found.part(split)) for split in ("train", "test")] == [1, 1]
+    assert [line.split(":")[0] for line in found.report.problems] == [str(tmp_path / "broken" / "y.json")]
+
+    coco_file(tmp_path / "all.json", ["train/a.png"], face * 9)  # what the folder itself holds is all of it
+    assert open_faces(tmp_path).report.counts == {"train": 1}
+
+
+def test_a_name_twice_in_a_file_is_refused(tmp_path: Path, face: Shape) -> None:
+    """Python would keep the last value alone."""
+    put(tmp_path, "a", face * 9)
+    (tmp_path / "b.json").write_text('{"images": [], "annotations": [{"keypoints": [], "keypoints": []}]}')
+    assert read_plain(tmp_path)[1].problems == [
+        f"{tmp_path / 'b.json'}: expected COCO annotations, JSON, found the name 'keypoints' twice; left out"
+    ]
+    with pytest.raises(DataError, match=r"b\.json: expected COCO annotations .*, found the name 'keypoints' twice"):
+        read_coco(tmp_path / "b.json", IBUG_68, ReadingReport())
+
+
 def test_nothing_to_read(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", PIXELS)
     (tmp_path / "notes.json").write_text("{}")

@@ -216,6 +216,7 @@ def array_bytes(values: Any) -> bytes:
         ("a.json", b"{"),
         ("a.json", b'{"410": ["x"]}'),
         ("a.json", b'{"410": 5}'),
+        ("a.json", b'{"410": [1], "410": [2]}'),
         ("a.npy", b"text"),
         ("a.npy", array_bytes(np.arange(5))),
         ("a.npy", pickle.dumps({"410": [1]})),

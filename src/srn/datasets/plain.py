@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
-from collections.abc import Collection, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -23,8 +22,10 @@ from srn.media.limits import check_file, read_limited
 from srn.media.listing import existing, is_shadow
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
+from srn.media.results import parsed
 from srn.media.tables import check_length, check_names
 
+_ANNOTATIONS = "annotations"  # a folder of annotation files beside those of the pictures
 _BY_COUNT = {scheme.n_points: scheme for scheme in (IBUG_68, WFLW_98, COFW_29)}
 
 
@@ -35,13 +36,49 @@ def split_of(subset: str) -> str | None:
 
 
 def annotation_files(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
-    """Return the annotations in a folder: folders of `.pts` files, COCO files, CSV tables."""
+    """Return the annotations in a folder: folders of `.pts` files, COCO files, CSV tables.
+
+    Files and tables are those of the folder and its `annotations`. Where there is nothing at all, each folder inside is
+    searched in the same way (`train`, `test`, as several tools export them).
+    """
     if not root.is_dir():
         return [], [], []
-    places = [place for place in (root, root / "annotations") if place.is_dir()]
-    coco = [p for place in places for p in sorted(place.glob("*.json")) if is_coco(p)]
-    tables = [p for place in places for p in sorted(place.glob("*.csv")) if {"picture", "x0", "y0"} <= {*_columns(p)}]
-    return _pts_folders(root), coco, tables
+    folders, coco, tables = _pts_folders(root), list[Path](), list[Path]()
+    for places in _places(root):
+        coco = [p for place in places for p in sorted(place.glob("*.json")) if is_coco(p)]
+        tables = [p for place in places for p in sorted(place.glob("*.csv")) if _is_table(p)]
+        if folders or coco or tables:
+            break
+    return folders, coco, tables
+
+
+def _places(root: Path) -> tuple[list[Path], list[Path]]:
+    """Return where files of annotations may lie: in a folder, and in the folders inside."""
+    inner = sorted(path for path in root.glob("[!.]*") if path.is_dir() and path.name != _ANNOTATIONS)
+    return _with_annotations([root]), _with_annotations(inner)
+
+
+def _with_annotations(folders: Sequence[Path]) -> list[Path]:
+    return [place for folder in folders for place in (folder, folder / _ANNOTATIONS) if place.is_dir()]
+
+
+def _is_table(path: Path) -> bool:
+    return {"picture", "x0", "y0"} <= {*_columns(path)}
+
+
+def _subset_of(file: Path, root: Path) -> Callable[[str], str]:
+    """Return what gives a picture's subset by its name in a file: that of the file, or of the picture's folder.
+
+    The folder counts where it tells a split that the file does not.
+    """
+    parts = file.relative_to(root).with_suffix("").parts
+    stem = "/".join(part for part in parts if part != _ANNOTATIONS) or _ANNOTATIONS
+
+    def subset(picture: str) -> str:
+        folder = PurePosixPath(picture.replace("\\", "/")).parent.as_posix()
+        return folder if split_of(stem) is None and split_of(folder) is not None else stem
+
+    return subset
 
 
 def home_of(folder: Path) -> Path:
@@ -83,16 +120,21 @@ def read_plain(base: Path, scheme: LandmarkScheme | None = None) -> tuple[list[S
         samples += read_pts_folder(directory, report, root=root, scheme=scheme)
     samples = mark_occluded(samples, home)
     for path in coco:
-        samples += read_coco(path, scheme, report)
+        samples += read_coco(path, scheme, report, subset=_subset_of(path, base))
     for path in tables:
-        samples += read_table(path, scheme, report)
+        samples += read_table(path, scheme, report, subset=_subset_of(path, base))
     report.problems += (f"{reason}; left out" for reason in unknown_annotations(base, {*coco, *tables})[0])
     _note_unused(base, folders, samples, report)
     return samples, report
 
 
-def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> list[Sample]:
-    """Read the faces of a CSV table, line by line; raise `DataError` where it is missing or lacks a column."""
+def read_table(
+    file: Path, scheme: LandmarkScheme, report: ReadingReport, *, subset: Callable[[str], str] | None = None
+) -> list[Sample]:
+    """Read the faces of a CSV table, line by line; raise `DataError` where it is missing or lacks a column.
+
+    `subset` gives the subset by the picture's name where the table does not; the file's stem where None.
+    """
     n = scheme.n_points
     with DataError.reading(file, "a table of landmarks (.csv)"):
         check_file(file)
@@ -110,20 +152,23 @@ def read_table(file: Path, scheme: LandmarkScheme, report: ReadingReport) -> lis
             where = f"{file}: line {number}"
             with report.catching(where):
                 check_length(len(header), values[len(header) :], where)
-                samples.append(_read_row(row, header, where, file, scheme))
+                samples.append(_read_row(row, header, where, file, scheme, subset))
                 report.count(samples[-1].subset, 1)
     return samples
 
 
-def _read_row(row: dict[str, str], header: list[str], where: str, file: Path, scheme: LandmarkScheme) -> Sample:
+def _read_row(
+    row: dict[str, str], header: list[str], where: str, file: Path, scheme: LandmarkScheme,
+    subset_of: Callable[[str], str] | None,
+) -> Sample:  # fmt: skip
     flags = [f"hidden{i}" for i in range(scheme.n_points)]
     with DataError.reading(where, f"{len(header)} columns, numbers for every point"):
         landmarks = np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(scheme.n_points)])
         hidden = np.array([float(row[name]) > 0.5 for name in flags]) if set(flags) <= set(header) else None
     check_landmarks(landmarks, where, scheme)
     picture = check_picture(existing(file.parent, check_inside(row["picture"], where)))
-    subset = check_inside(row.get("subset") or file.stem, where)
-    return Sample(picture, landmarks, scheme, subset, occluded=hidden)
+    subset = row.get("subset") or (file.stem if subset_of is None else subset_of(row["picture"]))
+    return Sample(picture, landmarks, scheme, check_inside(subset, where), occluded=hidden)
 
 
 def _pts_folders(root: Path) -> list[Path]:
@@ -161,7 +206,7 @@ def _count_points(folders: Sequence[Path], coco: Sequence[Path], tables: Sequenc
             continue
     for path in coco:
         with contextlib.suppress(DataError), DataError.reading(path, "COCO annotations"):
-            for annotation in json.loads(read_limited(path))["annotations"]:
+            for annotation in parsed(read_limited(path))["annotations"]:
                 if annotation.get("keypoints"):
                     return len(annotation["keypoints"]) // 3
     for path in tables:
@@ -182,8 +227,9 @@ def _first_reason(folders: Sequence[Path], coco: Sequence[Path]) -> str | None:
 def unknown_annotations(root: Path, known: Collection[Path] = ()) -> tuple[list[str], list[str]]:
     """Describe what looks like annotations in a folder and is not `known`: JSON that is broken, and other tables."""
     broken, tables = [], []
-    for place in (root, root / "annotations"):
-        for path in sorted(place.glob("*")) if place.is_dir() else ():
+    shallow, deep = _places(root)
+    for place in [*shallow, *([] if any(path.parent in shallow for path in known) else deep)]:
+        for path in sorted(place.glob("*")):
             if path.suffix == ".json" and path not in known and (reason := broken_coco(path)) is not None:
                 broken.append(reason)
             if path.suffix == ".csv" and path not in known and path.is_file():
