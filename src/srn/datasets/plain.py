@@ -20,6 +20,7 @@ from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
 from srn.files import opened_text, real_path
 from srn.media.limits import check_file, read_limited
 from srn.media.listing import existing, is_shadow
+from srn.media.number_text import number_in
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
 from srn.media.results import parsed
@@ -163,8 +164,8 @@ def _read_row(
 ) -> Sample:  # fmt: skip
     flags = [f"hidden{i}" for i in range(scheme.n_points)]
     with DataError.reading(where, f"{len(header)} columns, numbers for every point"):
-        landmarks = np.array([[float(row[f"{axis}{i}"]) for axis in "xy"] for i in range(scheme.n_points)])
-        hidden = np.array([float(row[name]) > 0.5 for name in flags]) if set(flags) <= set(header) else None
+        landmarks = np.array([[number_in(row[f"{axis}{i}"]) for axis in "xy"] for i in range(scheme.n_points)])
+        hidden = np.array([number_in(row[name]) > 0.5 for name in flags]) if set(flags) <= set(header) else None
     check_landmarks(landmarks, where, scheme)
     picture = check_picture(existing(file.parent, check_inside(row["picture"], where)))
     subset = row.get("subset") or (file.stem if subset_of is None else subset_of(row["picture"]))

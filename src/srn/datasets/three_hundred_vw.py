@@ -19,6 +19,7 @@ from srn.errors import DataError
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.media.arrays import read_npy_header
 from srn.media.limits import read_limited
+from srn.media.number_text import whole_number_in
 from srn.media.pts import read_pts
 from srn.media.results import parsed
 
@@ -50,7 +51,7 @@ def read_excluded_frames(file: Path) -> dict[str, tuple[int, ...]]:
     """
     with DataError.reading(file, "frame numbers by video: {'410': [148, 150], ...}"):
         content = parsed(read_limited(file)) if file.suffix.lower() == ".json" else _dict_in_array(file)
-        return {str(video): tuple(sorted(int(n) for n in numbers)) for video, numbers in content.items()}
+        return {str(video): tuple(sorted(whole_number_in(n) for n in numbers)) for video, numbers in content.items()}
 
 
 def _dict_in_array(file: Path) -> Any:

@@ -15,6 +15,7 @@ from srn.face.scheme import WFLW_98, LandmarkScheme
 from srn.files import opened_text
 from srn.media.limits import check_file
 from srn.media.listing import existing
+from srn.media.number_text import number_in
 
 ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 """The six flags, in the order of the lists."""
@@ -50,7 +51,7 @@ def _read_face(
     numbers = coordinates + 4 + len(ATTRIBUTES)
     words = line.split(maxsplit=numbers)
     with DataError.reading(where, f"{coordinates} coordinates, 4 of a box, {len(ATTRIBUTES)} flags 0 or 1, and a name"):
-        values = np.array([float(word) for word in words[:numbers]])
+        values = np.array([number_in(word) for word in words[:numbers]])
         flags = values[coordinates + 4 :]
         if len(words) != numbers + 1 or not np.isin(flags, (0, 1)).all():
             raise ValueError(f"{len(words)} words, flags {' '.join(words[coordinates + 4 : numbers])}")
@@ -75,7 +76,9 @@ def _compare_with_list(root: Path, attribute: str, samples: list[Sample], report
     for number, line in _lines(path):
         words = line.split(maxsplit=2 * WFLW_98.n_points)
         try:
-            listed.add((words[2 * WFLW_98.n_points].strip(), round(float(words[0]), 2), round(float(words[1]), 2)))
+            listed.add(
+                (words[2 * WFLW_98.n_points].strip(), round(number_in(words[0]), 2), round(number_in(words[1]), 2))
+            )
         except (IndexError, ValueError):
             expected = f"{2 * WFLW_98.n_points} coordinates and a name"
             report.problems.append(str(DataError.at(f"{path}: line {number}", expected, f"{len(words)} words")))

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box
 from srn.media.limits import LARGEST_COORDINATE
+from srn.media.number_text import number_in
 from srn.media.results import parsed
 
 LARGEST_FILE = 1 << 28  # bytes
@@ -112,7 +113,7 @@ def read_boxes(path: str | os.PathLike[str]) -> dict[str, list[Box]]:
 
 def _box(where: str, picture: str, values: Sequence[object]) -> Box:
     try:
-        x0, y0, x1, y1 = (float(str(value)) for value in values)
+        x0, y0, x1, y1 = (number_in(str(value)) for value in values)
         if max(map(abs, (x0, y0, x1, y1))) > LARGEST_COORDINATE:
             raise InputError.at(where, f"pixels up to {LARGEST_COORDINATE:g}", "more")
         return Box(x0, y0, x1, y1)

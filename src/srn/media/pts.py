@@ -12,6 +12,7 @@ from srn.errors import DataError, InputError
 from srn.face.geometry import Box, FloatArray
 from srn.files import POINTS_END, write_atomically
 from srn.media.limits import read_limited
+from srn.media.number_text import number_in
 
 
 def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.NDArray[np.float64]:
@@ -22,13 +23,13 @@ def read_pts(path: str | os.PathLike[str], n_points: int | None = None) -> npt.N
     """
     with DataError.reading(path, "a readable .pts file"):
         text = read_limited(path).decode("utf-8", "replace")
-    declared = re.search(r"n_points\s*:\s*(\d+)", text)
+    declared = re.search(r"n_points\s*:\s*([0-9]+)", text)
     block = re.search(r"\{(.*?)\}", text, re.DOTALL)
     if declared is None or block is None:
         found = "other text" if text.strip() else "neither"
         raise DataError.at(path, "'n_points: N' and a block of '{ x y ... }'", found)
     with DataError.reading(path, "numbers between the braces"):
-        numbers = np.array([float(word) for word in block[1].split()])
+        numbers = np.array([number_in(word) for word in block[1].split()])
         expected = int(declared[1])
     if len(numbers) != 2 * expected:
         raise DataError.at(path, f"{expected} points, as n_points says", f"{len(numbers)} numbers")

@@ -18,6 +18,7 @@ from srn.errors import DataError, MissingDependencyError
 from srn.files import STANDARD_OUTPUT
 from srn.media.limits import LARGEST_COORDINATE, check_bytes, check_file
 from srn.media.listing import is_shadow
+from srn.media.number_text import number_in, whole_number_in
 from srn.media.pts import read_pts
 from srn.media.results import Record, parsed
 from srn.media.tables import read_rows
@@ -128,7 +129,7 @@ def _of_record(record: Any, where: str, video: str) -> tuple[str, list[Record]]:
     """Read the record of a picture, or of a frame of a video of that name."""
     with DataError.reading(where, "an object with 'path' or 'frame', and 'faces'"):
         if "frame" in record:
-            name = f"{video}/{int(record['frame']):06d}"
+            name = f"{video}/{whole_number_in(record['frame']):06d}"
         else:
             named = [record[key] for key in _PICTURE if key in record]
             if not named:
@@ -254,9 +255,9 @@ def _wide_rows(rows: Sequence[Mapping[str, Any]], name: str, path: Path) -> Name
     for number, row in enumerate(rows, 2):
         where = f"{path}: line {number}"
         with DataError.reading(where, "numbers for every point"):
-            points = [[float(row[f"{axis}{k}"]) for axis in "xy"] for k in range(count)]
+            points = [[number_in(row[f"{axis}{k}"]) for axis in "xy"] for k in range(count)]
             known = all(f"hidden{k}" in row for k in range(count))
-            visibility = [1 - float(row[f"hidden{k}"]) for k in range(count)] if known else None
+            visibility = [1 - number_in(row[f"hidden{k}"]) for k in range(count)] if known else None
         yield str(row[name]), [face_record(points, where, {"visibility": visibility})]
 
 
@@ -264,18 +265,21 @@ def _long_rows(rows: Sequence[Mapping[str, Any]], name: str, path: Path) -> Name
     faces: dict[tuple[str, str], dict[int, Mapping[str, Any]]] = {}
     for number, row in enumerate(rows, 2):
         with DataError.reading(f"{path}: line {number}", "a face's number and a point's"):
-            of_face, point = faces.setdefault((str(row[name]), str(row.get("face", 0))), {}), int(row["point"])
+            of_face, point = (
+                faces.setdefault((str(row[name]), str(row.get("face", 0))), {}),
+                whole_number_in(row["point"]),
+            )
             if of_face.setdefault(point, row) is not row:
                 raise ValueError(f"the point {point} of one face twice")
     for (picture, face), points in faces.items():
         where = f"{path}: {picture}, face {face}"
         with DataError.reading(where, f"the points 0 to {len(points) - 1}, with numbers"):
             ordered = [points[k] for k in range(len(points))]
-            shape = [[float(row["x"]), float(row["y"])] for row in ordered]
+            shape = [[number_in(row["x"]), number_in(row["y"])] for row in ordered]
             values = {key: _column(ordered, key) for key in ("visibility", "confidence")}
         yield picture, [face_record(shape, where, values)]
 
 
 def _column(rows: Iterable[Mapping[str, Any]], name: str) -> list[float] | None:
     values = [row.get(name, "") for row in rows]
-    return None if any(value in ("", None) for value in values) else [float(value) for value in values]
+    return None if any(value in ("", None) for value in values) else [number_in(value) for value in values]

@@ -13,6 +13,7 @@ from srn.datasets.report import check_inside
 from srn.errors import DataError, InputError
 from srn.face.geometry import ImageArray
 from srn.media.limits import check_pixels, read_limited
+from srn.media.number_text import number_in
 from srn.media.picture_header import stated_size
 from srn.media.pictures import IMAGE_SUFFIXES, read_image
 from srn.media.tables import read_rows
@@ -92,8 +93,8 @@ class MaskWardrobe:
 def _read_template(directory: Path, row: dict[str, str], where: str) -> MaskTemplate:
     with DataError.reading(where, "a file name and six points x, y"):
         file = directory / check_inside(row["file"], where)
-        points = np.array([[float(row[f"{point}_{axis}"]) for axis in "xy"] for point in KEY_POINT_NAMES])
-        skin = float(row["skin"]) if row.get("skin") else None
+        points = np.array([[number_in(row[f"{point}_{axis}"]) for axis in "xy"] for point in KEY_POINT_NAMES])
+        skin = number_in(row["skin"]) if row.get("skin") else None
         if not np.isfinite([*points.flat, skin or 0]).all():
             raise ValueError("numbers that are not finite")
     with DataError.reading(file, "a PNG with alpha"):
