@@ -103,8 +103,9 @@ def test_a_name_belongs_to_one_scheme(tmp_path: Path, text: str) -> None:
         )
     with pytest.raises(DataError, match="expected a name of its own, found 'ibug68'"):
         read(tmp_path, TEXT.format(name="ibug68"))
+    components = dict.fromkeys(IBUG_68.components, ()) | {"eyes": (0, 1)}
     with pytest.raises(InputError, match="a name of its own"):
-        register_scheme(LandmarkScheme("ibug68", 0, dict.fromkeys(IBUG_68.components, ()), (), (0, 0), ((), ())))
+        register_scheme(LandmarkScheme("ibug68", 2, components, (), (0, 1), ((0,), (1,))))
 
 
 @pytest.mark.parametrize(
@@ -129,13 +130,16 @@ def test_a_name_belongs_to_one_scheme(tmp_path: Path, text: str) -> None:
         ),
         ("eyes = [[0], [1]]", "eyes = [[0]]", "eyes: expected the points of two eyes, found [[0]]"),
         ("eyes = [[0], [1]]", "eyes = [[0], []]", "eyes: expected the points of two eyes, found [[0], []]"),
-        ("eyes = [[0], [1]]", "eyes = [[0], [0]]", "the points of one eye to be partners of the other's"),
+        ("eyes = [[0], [1]]", "eyes = [[0], [0]]", "eyes: expected different points from 0 to 5, found (0, 0)"),
+        ("eyes = [[0], [1]]", "eyes = [[0], [2]]", "the points of one eye to be partners of the other's"),
         ("eyes = [[0], [1]]", "eyes = 5", "eyes: expected a list of lists of points, found 5"),
         ("[3, 4]]", "[3, 0]]", "mirror_pairs: expected each point in one pair at most, found 0 in more"),
         ("[3, 4]]", "[3, 2]]", "mirror_pairs: expected a point of mouth as the partner of 3 (mouth), found 2 (nose)"),
         ("[[0, 1], [3, 4]]", "[[3, 4]]", "mirror_pairs: expected the eye corners [0, 1] as a pair, found no such pair"),
         ('component = "mouth"', 'component = "ear"', "contour 1: expected a component: one of brows"),
         ("points = [3, 4]", "points = [3, 9]", "contour 1: expected points as numbers from 0 to 5, found [3, 9]"),
+        ("points = [3, 4]", "points = [3, -1]", "contour 1: expected points as numbers from 0 to 5, found [3, -1]"),
+        ("points = [3, 4]", "points = []", "points of each eye and each contour, found none of one"),
         ("[components]", "[components", "expected a scheme (.toml), found"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -257,6 +258,29 @@ def test_a_point_has_one_mirror_image(pairs: tuple[tuple[int, int], ...], found:
     components = dict(zip(COMPONENTS, [(0, 1), (2,), (3,), (4, 5), (), ()], strict=True))
     with pytest.raises(InputError, match=f"bad, mirror_pairs: expected each point in one pair at most, found {found}"):
         LandmarkScheme("bad", 6, components, pairs, (0, 1), ((0,), (1,)))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"eye_corners": (0, 6)}, r"eye_corners: expected different points from 0 to 5, found \(0, 6\)"),
+        ({"eye_corners": (0, -1)}, r"eye_corners: expected different points from 0 to 5, found \(0, -1\)"),
+        ({"eye_corners": (1, 1)}, r"eye_corners: expected different points from 0 to 5, found \(1, 1\)"),
+        ({"eyes": ((0,), (0,))}, r"eyes: expected different points from 0 to 5, found \(0, 0\)"),
+        ({"eyes": ((0, 9), (1,))}, r"eyes: expected different points from 0 to 5, found \(0, 9, 1\)"),
+        ({"eyes": ((0,), ())}, "points of each eye and each contour, found none of one"),
+        ({"contours": (("eyes", (0, -2), True),)}, r"contours: expected different points .*, found \(0, -2\)"),
+        ({"contours": (("eyes", (0, 1, 0), True),)}, r"contours: expected different points .*, found \(0, 1, 0\)"),
+        ({"contours": (("eyes", (), True),)}, "points of each eye and each contour, found none of one"),
+        ({"contours": (("ear", (0, 1), True),)}, "contours: expected one of brows, .*, found 'ear'"),
+    ],
+)
+def test_eyes_and_contours_have_points_of_the_scheme(changed: dict[str, Any], message: str) -> None:
+    """A negative index would be the eye of another point, without a word."""
+    components = dict(zip(COMPONENTS, [(2,), (0, 1), (3,), (4, 5), (), ()], strict=True))
+    values: dict[str, Any] = {"mirror_pairs": ((0, 1),), "eye_corners": (0, 1), "eyes": ((0,), (1,))} | changed
+    with pytest.raises(InputError, match=f"^scheme bad.*{message}"):
+        LandmarkScheme("bad", 6, components, **values)
 
 
 def test_components_must_be_the_six_of_the_paper() -> None:

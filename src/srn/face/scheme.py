@@ -37,7 +37,8 @@ class LandmarkScheme:
         contours: polylines for drawing, as (component, indices, closed).
 
     Raises:
-        InputError: a component or an index is missing or occurs twice, or a point has two mirror images.
+        InputError: a component or an index is missing or occurs twice, a point has two mirror images, or the eyes or a
+            contour have no points, one twice, or one that is none of the scheme's.
 
     Examples:
         >>> from srn import COFW_29, IBUG_68
@@ -69,7 +70,23 @@ class LandmarkScheme:
             if i not in indices or paired.count(i) > 1:
                 found = f"{i} in more" if i in indices else f"{i}, which is none of the {self.n_points}"
                 raise InputError.at(f"scheme {self.name}, mirror_pairs", "each point in one pair at most", found)
+        self._check_lines()
         object.__setattr__(self, "components", MappingProxyType(dict(self.components)))
+
+    def _check_lines(self) -> None:
+        """Check the eyes and the contours: a negative index would be a point counted from the end."""
+        left, right = self.eyes
+        lines = [("eye_corners", self.eye_corners), ("eyes", (*left, *right))]
+        lines += [("contours", points) for _, points, _ in self.contours]
+        for name, points in lines:
+            if len({*points} & {*range(self.n_points)}) < len(points):
+                expected = f"different points from 0 to {self.n_points - 1}"
+                raise InputError.at(f"scheme {self.name}, {name}", expected, str(points))
+        if not (left and right and all(points for _, points, _ in self.contours)):
+            raise InputError.at(f"scheme {self.name}", "points of each eye and each contour", "none of one")
+        for component, _, _ in self.contours:
+            if component not in COMPONENTS:
+                raise InputError.at(f"scheme {self.name}, contours", f"one of {', '.join(COMPONENTS)}", repr(component))
 
     def __repr__(self) -> str:
         return f"LandmarkScheme({self.name}, {self.n_points} points)"
