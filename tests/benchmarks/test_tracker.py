@@ -15,7 +15,17 @@ import measure_tracker
 
 def test_the_table() -> None:
     score = ClipScore(
-        "toy", 5, 5, 0, nme=0.0123, jitter=0.0, flicker=math.nan, nme_hidden=math.nan, nme_visible=math.nan
+        "toy",
+        5,
+        5,
+        0,
+        nme=0.0123,
+        jitter=0.0,
+        flicker=math.nan,
+        nme_hidden=math.nan,
+        nme_visible=math.nan,
+        hidden=0,
+        visible=0,
     )
     table = measure_tracker.followers_table([VideoEvaluation("one", (score,), 0.0123, "interocular")])
     header, line, row = table.split("\n")

@@ -243,6 +243,27 @@ def test_hidden_and_visible_points_apart(clip: Clip) -> None:
         score_track(Track(shapes, np.ones(5)), hidden, "nose")
 
 
+def test_hidden_points_of_all_clips_count_alike(clip: Clip) -> None:
+    """Ten hidden points in each of five frames, five pixels off; thirty in one of five frames, one pixel off."""
+    many, few = np.zeros((2, 5, 68), bool)
+    many[:, :10] = True
+    few[0, :30] = True
+    size = interocular(clip.landmarks[0], IBUG_68)
+
+    class Off:
+        name = "off"
+
+        def __call__(self, clip: Clip) -> Track:
+            return Track(clip.landmarks + [0.0, 5.0 if clip.name == "many" else 1.0], np.ones(len(clip)))
+
+    clips = [replace(clip, name=name, occluded=flags) for name, flags in (("many", many), ("few", few))]
+    (result,) = evaluate_followers([Off()], clips)
+    assert [(score.hidden, score.visible) for score in result.clips] == [(50, 290), (30, 310)]
+    summary = result.summary()
+    assert summary["nme_hidden"] == pytest.approx((50 * 5 + 30 * 1) / 80 / size)
+    assert summary["nme_visible"] == pytest.approx((290 * 5 + 310 * 1) / 600 / size)
+
+
 def test_clips_count_by_their_frames(clip: Clip) -> None:
     short = Clip("short", Blank(), clip.numbers[:1], clip.landmarks[:1], IBUG_68, "toy")
     size = interocular(clip.landmarks[0], IBUG_68)

@@ -33,6 +33,7 @@ class ClipScore:
         lost: predictions that are not on the face.
         nme, jitter, flicker: see `srn.face.metrics`; the last two of frames that follow one another in the video.
         nme_hidden, nme_visible: errors of occluded and of visible points, for clips with occlusion flags.
+        hidden, visible: the numbers of such points in the frames with a prediction; 0 without flags.
     """
 
     name: str
@@ -44,6 +45,14 @@ class ClipScore:
     flicker: float
     nme_hidden: float
     nme_visible: float
+    hidden: int
+    visible: int
+
+
+_COUNTED = {
+    "nme": "found", "jitter": "frames", "flicker": "frames", "nme_hidden": "hidden", "nme_visible": "visible"
+}  # fmt: skip
+"""Each average of a clip, and what it is over."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +65,17 @@ class VideoEvaluation:
     normalizer: str
 
     def summary(self) -> dict[str, Any]:
-        """Average the errors over the clips, weighted by their frames (None if undefined), and sum the counts."""
+        """Average the errors over the clips (None if undefined), and sum the counts.
+
+        Each clip counts by what its own average is over: frames with a prediction, hidden or visible points in them, or
+        for `jitter` and `flicker` frames.
+        """
         whole: dict[str, Any] = {"clips": len(self.clips), "frames": sum(clip.frames for clip in self.clips)}
         whole["missed"] = whole["frames"] - sum(clip.found for clip in self.clips)
         whole["lost"] = sum(clip.lost for clip in self.clips)
-        for name in ("nme", "jitter", "flicker", "nme_hidden", "nme_visible"):
+        for name, counted in _COUNTED.items():
             values = np.array([getattr(clip, name) for clip in self.clips])
-            weights = np.array([clip.found if name.startswith("nme") else clip.frames for clip in self.clips], float)
+            weights = np.array([getattr(clip, counted) for clip in self.clips], float)
             known = np.isfinite(values) & (weights > 0)
             whole[name] = float(np.average(values[known], weights=weights[known])) if known.any() else None
         whole["ms"] = finite_or_none(self.seconds * 1e3)
@@ -100,6 +113,8 @@ def score_track(track: Track, clip: Clip, normalizer: str = "interocular") -> Cl
         flicker=metrics.flicker(shapes, targets, sizes),
         nme_hidden=float(hidden.mean()) if len(hidden) else np.nan,
         nme_visible=float(visible.mean()) if len(visible) else np.nan,
+        hidden=len(hidden),
+        visible=len(visible),
     )
 
 
