@@ -54,8 +54,9 @@ def test_an_agent_and_its_clips_and_a_network_that_learns_from_them(
     srn: Run, tmp_path: Path, pack: Path, weights: Path
 ) -> None:
     run = tmp_path / "agent"
-    options = ("--data", pack, "--weights", weights, "--out", run, "--frames", 3, "--device", "cpu")
-    ran = srn("hofs", "train", *options, "--transitions", 8, "--set", "lanes=4", "--set", "train_encoder=false")
+    options = ("--data", pack, "--weights", weights, "--out", run, "--device", "cpu")
+    recipe = ("--transitions", 8, "--frames", 3, "--clips", 5, "--set", "lanes=4", "--set", "train_encoder=false")
+    ran = srn("hofs", "train", *options, *recipe)
     assert ran.code == 0, ran
     assert ran.out == f"agent: {run / 'agent.safetensors'}\n"
     assert "8/8" in ran.err
@@ -66,6 +67,8 @@ def test_an_agent_and_its_clips_and_a_network_that_learns_from_them(
     assert len((run / "log.csv").read_text().splitlines()) == 3
     changed = srn("hofs", "train", *options, "--resume", "--set", "lanes=2").mistake
     assert changed == "--set: expected a new run, found one that is resumed, with the recipe in its folder"
+    other = srn("hofs", "train", *options, "--resume", "--clips", 6).mistake
+    assert other == "--clips: expected 5, that of the run that is resumed, found 6"
 
     made = tmp_path / "hard"
     agent = run / "agent.safetensors"

@@ -72,6 +72,7 @@ def test_every_face_comes_once_in_a_pass(pack: FacePack) -> None:
     source = AnimatedClips(pack, SPEC, 1, motion=NO_MOTION, count=6)
     colors = [int(np.median(source.clip(k).images)) for k in range(6)]
     assert sorted(colors[:3]) == sorted(colors[3:]) == [60, 120, 180]
+    assert [source.origin(k) for k in range(6)] == [f"toy/{color // 60 - 1}" for color in colors]
 
 
 def test_numbers_out_of_range(pack: FacePack) -> None:
@@ -122,6 +123,7 @@ def test_videos_are_cut_into_stretches(face: np.ndarray) -> None:
     frames = [np.median(source.clip(k).images, axis=(1, 2, 3)).tolist() for k in range(len(source))]
     assert frames == [[1, 2, 3], [4, 5, 6], [7], [1, 2, 3]]
     assert source.name.startswith("4 stretches of 2 videos, ")
+    assert [source.origin(k) for k in range(4)] == ["v/000001", "v/000004", "v/000007", "v/000001"]
 
 
 def test_other_clips_have_another_name(face: np.ndarray, pack: FacePack) -> None:

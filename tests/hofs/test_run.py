@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 
 from srn.errors import InputError, WeightsError
+from srn.files import write_json
 from srn.hofs.config import AgentConfig
 from srn.hofs.learner import Learner
 from srn.hofs.run import AGENT_FILE, agent_config, train_agent
@@ -206,3 +207,19 @@ def test_a_resumed_run_keeps_its_recipe(tmp_path: Path) -> None:
     assert agent_config(tmp_path, resume=True, changes=["lanes=4"], seed=3) == new
     with pytest.raises(InputError, match="--seed: expected 3, that of the run that is resumed, found 0"):
         agent_config(tmp_path, resume=True, seed=0)
+
+
+def test_a_resumed_run_keeps_its_clips(tmp_path: Path) -> None:
+    new = agent_config(tmp_path, frames=5, clips=40)
+    new.save(tmp_path / CONFIG_FILE)
+    (tmp_path / STATE_FILE).write_bytes(b"")
+    assert (new.frames, new.clips) == (5, 40)
+    assert agent_config(tmp_path, resume=True) == agent_config(tmp_path, resume=True, frames=5, clips=40) == new
+    with pytest.raises(InputError, match="--frames: expected 5, that of the run that is resumed, found 8"):
+        agent_config(tmp_path, resume=True, frames=8)
+    with pytest.raises(InputError, match="--clips: expected 40, that of the run that is resumed, found 41"):
+        agent_config(tmp_path, resume=True, clips=41)
+    # Older files do not say it: the command has to.
+    older = {name: value for name, value in new.to_dict().items() if name not in ("frames", "clips")}
+    write_json(tmp_path / CONFIG_FILE, older)
+    assert agent_config(tmp_path, resume=True, frames=5, clips=40) == new

@@ -25,6 +25,7 @@ from srn.hofs.synthesis import (
     random_policy,
     write_clips,
 )
+from srn.media.tables import read_rows
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
 
@@ -69,6 +70,8 @@ def test_files_in_the_layout_of_300vw(agent: Agent, tmp_path: Path) -> None:
         for frame, visible in enumerate(clip.face.visible):
             np.testing.assert_array_equal(flags[f"{clip.name}/{frame + 1:06d}"], visible)
     assert np.abs(read[0].frame(0).astype(int) - clips[0].face.images[0]).mean() < 3  # JPEG
+    rows = read_rows(tmp_path / "manifest.csv", "a table of clips")
+    assert [row["origin"] for row in rows] == ["given/0"] * 2 + ["given/1"] * 3
 
 
 def test_the_manifest_is_complete_at_any_moment(agent: Agent, tmp_path: Path) -> None:

@@ -30,7 +30,9 @@ def train(
             help="Steps to play, of all `lanes` (16) at a time; 20,000 if left out. May be changed on --resume.",
         ),
     ] = None,
-    frames: Annotated[int, typer.Option(min=1, help="Frames of a clip; short clips show more faces.")] = 8,
+    frames: Annotated[
+        int | None, typer.Option(min=1, help="Frames of a clip; short clips show more faces. 8 if left out.")
+    ] = None,
     clips: Annotated[int | None, typer.Option(min=1, help="Number of clips; one for each face if left out.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="The same seed gives the same result; 0 if left out.")] = None,
     set_: Annotated[
@@ -63,11 +65,14 @@ def train(
 
     faces = options.joined_data(data, old_data)
     continues(out, resume, options.messages)
-    config = agent_config(out, resume=resume, transitions=transitions, seed=seed, changes=set_ or [])
+    config = agent_config(
+        out, resume=resume, transitions=transitions, seed=seed, frames=frames, clips=clips, changes=set_ or []
+    )
     frozen = weights or shipped_weights()
     network = load_weights(frozen)[0]
     pack, _ = load_faces(faces)
-    source = AnimatedClips(pack, network.config.crop_spec, frames, seed=config.seed, count=clips)
+    spec = network.config.crop_spec
+    source = AnimatedClips(pack, spec, config.clip_frames, seed=config.seed, count=config.clips)
     facts = {"data": ", ".join(path.name for path in faces), "frozen": frozen.name}
     agent = train_agent(
         config, source, network, out, resume=resume, device=device, save_every=save_every, console=options.messages,
@@ -99,7 +104,7 @@ def synthesize(
     """Write clips of faces that the agent occludes as they move, with each landmark's visibility.
 
     The layout is that of extracted 300VW, so every command that reads videos reads them. `manifest.csv` holds the
-    landmark under the patch and the visibility of all landmarks for each frame.
+    landmark under the patch, the visibility of all landmarks, and what the clip was made of, for each frame.
 
     Example: `srn hofs synthesize runs/agent/agent.safetensors faces.npz --clips 20 --out hard`
     """

@@ -14,6 +14,7 @@ from srn.datasets.clip import Clip
 from srn.datasets.pack import FacePack
 from srn.datasets.sample import TRAIN
 from srn.datasets.three_hundred_vw import read_300vw
+from srn.datasets.writing import frame_name
 from srn.errors import DataError, InputError
 from srn.face.geometry import Box, CropGeometry, CropSpec, FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
@@ -39,6 +40,9 @@ class ClipSource(Protocol):
 
     def clip(self, number: int) -> MovingFace: ...
 
+    def origin(self, number: int) -> str:
+        """Name the photograph, or the first frame of the video, that a clip was made of."""
+
 
 MOST_FRAMES, MOST_CLIPS = 10_000, 10**9
 
@@ -56,6 +60,9 @@ class GivenClips:
 
     def clip(self, number: int) -> MovingFace:
         return self._clips[number]
+
+    def origin(self, number: int) -> str:
+        return f"{self.name}/{number}"
 
 
 class AnimatedClips:
@@ -97,8 +104,13 @@ class AnimatedClips:
         if not 0 <= number < self._count:
             raise InputError.at("clip number", f"0 to {self._count - 1}", str(number))
         rng = np.random.default_rng([self.seed, 1, number])
-        face = int(self._order[number % len(self._order)])
-        return animated_face(self.pack, face, self.spec, self.motion, rng, self.frames).face
+        return animated_face(self.pack, self._face(number), self.spec, self.motion, rng, self.frames).face
+
+    def origin(self, number: int) -> str:
+        return str(self.pack.names[self._face(number)])
+
+    def _face(self, number: int) -> int:
+        return int(self._order[number % len(self._order)])
 
 
 def cropped(frames: Sequence[ImageArray], landmarks: FloatArray, spec: CropSpec) -> MovingFace:
@@ -138,6 +150,10 @@ class RecordedClips:
         if clip.occluded is None:
             return face
         return face._replace(visible=face.visible & ~clip.occluded[stretch])
+
+    def origin(self, number: int) -> str:
+        clip, stretch = self._stretches[number]
+        return f"{clip.subset}/{frame_name(int(clip.numbers[stretch][0]))}"
 
 
 def _digest(facts: object) -> str:

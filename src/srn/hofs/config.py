@@ -15,6 +15,8 @@ from srn.settings import Count, Index, NonNegative, Positive, Seed, Settings, Sh
 LossKind = Literal["squared", "huber"]
 ClipEnd = Literal["terminal", "time-limit"]
 
+_FRAMES = 8
+
 
 @dataclass(frozen=True)
 class AgentConfig(Settings):
@@ -50,11 +52,13 @@ class AgentConfig(Settings):
         precision: arithmetic of the frozen network and the encoder. bf16 takes half the time on hardware that has it,
             at the cost of small differences between candidates.
         seed: of weights, starts, exploration and sampling.
+        frames: of a clip; short clips show more faces. None in older files, which do not say it.
+        clips: number of clips; one for each face if None.
     """
 
     file_kind: ClassVar[str] = "an agent's config.json"
     absent_means: ClassVar[Mapping[str, Any]] = {
-        "loss": "squared", "dropout": 0.0, "clip_end": "terminal", "precision": "float32"
+        "loss": "squared", "dropout": 0.0, "clip_end": "terminal", "precision": "float32", "frames": None, "clips": None
     }  # fmt: skip
 
     transitions: Count = 20_000
@@ -82,8 +86,15 @@ class AgentConfig(Settings):
     noise_seeds: Count = 1024
     precision: Precision = "float32"
     seed: Seed = 0
+    frames: Count | None = _FRAMES
+    clips: Count | None = None
 
     @property
     def played(self) -> int:
         """Transitions of a whole run: a multiple of the lanes."""
         return -(-self.transitions // self.lanes) * self.lanes
+
+    @property
+    def clip_frames(self) -> int:
+        """Frames of a clip."""
+        return self.frames or _FRAMES

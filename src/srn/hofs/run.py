@@ -27,7 +27,7 @@ from srn.hofs.world import OcclusionWorld
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
 from srn.settings import with_settings
-from srn.training.runs import CONFIG_FILE, Run, RunLog, check_seed, choose_device, continues, open_run, part
+from srn.training.runs import CONFIG_FILE, Run, RunLog, check_kept, choose_device, continues, open_run, part
 
 AGENT_FILE = "agent.safetensors"
 LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")
@@ -39,26 +39,36 @@ def agent_config(
     resume: bool = False,
     transitions: int | None = None,
     seed: int | None = None,
+    frames: int | None = None,
+    clips: int | None = None,
     changes: Sequence[str] = (),
 ) -> AgentConfig:
     """Choose the recipe of a run: that of the folder's run to resume, or a new one with `changes` (`with_settings`).
 
     Raises:
-        InputError: a change does not fit, has no effect, or is given for a run that is resumed, or the folder holds
-            another run.
+        InputError: a change does not fit, has no effect, or is given for a run that is resumed, as are another seed
+            and other clips, or the folder holds another run.
     """
     if continues(Path(out), resume):
         config = AgentConfig.load(Path(out) / CONFIG_FILE)
         if with_settings(config, changes) != config:
             raise InputError.at("--set", "a new run", "one that is resumed, with the recipe in its folder")
-        check_seed(seed, config.seed)
+        check_kept("--seed", seed, config.seed)
+        if config.frames is not None:
+            check_kept("--frames", frames, config.frames)
+            check_kept("--clips", clips, config.clips)
     else:
         config = with_settings(AgentConfig(seed=seed or 0), changes)
         unused = "capacity" if config.replay == "multi-queue" else "replay_clips"
         for change in changes:
             if change.partition("=")[0] == unused:
                 raise InputError.at(f"--set {change}", "another replay, which uses it", config.replay)
-    return config if transitions is None else dataclasses.replace(config, transitions=transitions)
+    return dataclasses.replace(
+        config,
+        transitions=transitions or config.transitions,
+        frames=frames or config.frames,
+        clips=clips or config.clips,
+    )
 
 
 def network_digest(network: nn.Module) -> str:

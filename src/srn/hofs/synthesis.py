@@ -31,9 +31,10 @@ NOISE_SEEDS = 2**31
 
 
 class HardClip(NamedTuple):
-    """A clip with a moving occlusion."""
+    """A clip with a moving occlusion; `origin` is that of `ClipSource`."""
 
     name: str
+    origin: str
     face: MovingFace
     trajectory: Trajectory
     noise_seed: int
@@ -68,7 +69,8 @@ def hard_clips(
         noises = [int(rng.integers(NOISE_SEEDS)) for rng in generators]
         trajectories = agent.follow(scenes, batch, starts, noises)
         for number, trajectory, noise in zip(batch, trajectories, noises, strict=True):
-            yield HardClip(f"{number:05d}", scenes.occluded_clip(number, trajectory, noise), trajectory, noise)
+            face = scenes.occluded_clip(number, trajectory, noise)
+            yield HardClip(f"{number:05d}", source.origin(number), face, trajectory, noise)
 
 
 def _readable(scenes: Scenes, numbers: Sequence[int], problems: list[str] | None) -> list[int]:
@@ -95,14 +97,15 @@ def write_clips(clips: Iterable[HardClip], out: str | os.PathLike[str]) -> Itera
     """Write clips in the layout of extracted 300VW, and yield each once it is written.
 
     The files are `OUT/<clip>/imgs/000001.jpg`, `OUT/<clip>/annot/000001.pts` and one `OUT/manifest.csv` as of a masked
-    set, with the landmark under the patch and the noise seed. It always covers all clips written so far.
+    set, with the landmark under the patch, the noise seed, and the photograph or the first frame of the video that the
+    clip was made of (`origin`). It always covers all clips written so far.
     """
     folder = Path(out)
-    writer = AnnotationWriter(folder / MANIFEST, ["subset", "stem", "landmark", "seed"])
+    writer = AnnotationWriter(folder / MANIFEST, ["subset", "stem", "landmark", "seed", "origin"])
     with held_folder(folder, "clips", (MANIFEST, "00000"), stays=False):
         for clip in clips:
             for number, (image, landmarks, visible) in enumerate(zip(*clip.face, strict=True), 1):
-                row = [clip.name, frame_name(number), int(clip.trajectory[number - 1]), clip.noise_seed]
+                row = [clip.name, frame_name(number), int(clip.trajectory[number - 1]), clip.noise_seed, clip.origin]
                 writer.frame(folder / clip.name, number, image, landmarks, visible, row)
             writer.write_table()
             yield clip

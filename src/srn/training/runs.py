@@ -124,10 +124,11 @@ class CsvLog:
             csv.writer(file, lineterminator=self._line_end).writerow([row[name] for name in self.fields])
 
 
-def check_seed(given: int | None, kept: int) -> None:
-    """Raise `InputError` where another seed is given for a run that is resumed than the one that it keeps."""
+def check_kept(option: str, given: int | None, kept: int | None) -> None:
+    """Raise `InputError` where another value is given for a run that is resumed than the one that it keeps."""
     if given not in (None, kept):
-        raise InputError.at("--seed", f"{kept}, that of the run that is resumed", str(given))
+        found = "none" if kept is None else str(kept)
+        raise InputError.at(option, f"{found}, that of the run that is resumed", str(given))
 
 
 class RunLog:

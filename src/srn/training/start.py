@@ -17,7 +17,7 @@ from srn.settings import with_settings
 from srn.synthesis.patterns import patterns_of
 from srn.training.config import TrainConfig, tracker_config, train_config
 from srn.training.loop import Occluder, train
-from srn.training.runs import CONFIG_FILE, check_seed, continues, hold_run
+from srn.training.runs import CONFIG_FILE, check_kept, continues, hold_run
 
 HARD_SHARE = 0.5
 """Share of the single faces that an occluder gets, if the recipe is not changed."""
@@ -86,7 +86,7 @@ def _kept_recipe(
     kept = TrainConfig.load(folder / CONFIG_FILE)
     if with_settings(kept, changes) != kept:  # the very command of the beginning is no mistake
         raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
-    check_seed(seed, kept.seed)
+    check_kept("--seed", seed, kept.seed)
     if preset is not None and preset != kept.model.preset:
         raise InputError.at("--preset", f"{kept.model.preset}, that of the run that is resumed", preset)
     if clips and kept.clips is None:
