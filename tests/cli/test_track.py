@@ -159,6 +159,7 @@ def test_ellipses_are_drawn(
     assert srn("track", clip, "--ellipses", "--json", tmp_path / "a.jsonl").mistake == (
         "--ellipses: expected --out or --show beside it, found neither"
     )
+    assert srn("track", clip, "--trace", 0).mistake == "--trace: expected --out or --show beside it, found neither"
     mistake = srn("track", clip, "--ellipses", "--out", tmp_path / "a.mp4").mistake
     assert mistake == "--ellipses: expected weights with the direction of errors, found tiny.onnx"
     assert not list(tmp_path.glob("a.*"))

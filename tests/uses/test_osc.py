@@ -77,6 +77,15 @@ def test_a_frame_arrives(face: npt.NDArray[np.float64]) -> None:
     assert sender.lost == 0
 
 
+def test_numbers_beyond_32_bits_begin_again_at_0() -> None:
+    """A camera of 30 frames a second gets there after two years."""
+    values = {"track_id": 2**31 + 5, "box": [0, 0, 9, 9], "score": 1, "landmarks": [[1, 2]] * 29}
+    for number, sent in ((2**31 - 1, 2**31 - 1), (2**31, 0), (2**40 + 7, 7)):
+        frame, face = bundles(frame_record(number, 0.0, [values]), COFW_29)
+        assert read(frame) == {"/srn/frame": [sent, 0.0, 5]}
+        assert "/srn/face/5/box" in read(face)
+
+
 def test_what_weights_do_not_predict_is_left_out() -> None:
     values: dict[str, Any] = {
         "track_id": 1, "box": [0, 0, 9, 9], "score": 1, "landmarks": [[1, 2]] * 29, "visibility": None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -58,6 +58,10 @@ Start = Annotated[
     ),
 ]
 
+Trace = Annotated[
+    float | None, typer.Option(min=0, max=1e6, help="Seconds of the trace behind each face; 1 if left out.")
+]
+
 
 def _source(video: str) -> str | int:
     """Return a path, or the number of a camera if the text is a number and no such file exists."""
@@ -77,7 +81,7 @@ def track(
     iterations: Annotated[int | None, typer.Option(min=1, help="Stop the cascade early; all if left out.")] = None,
     find_every: Annotated[int, typer.Option(min=1, help="Longest interval of the face finder, in frames.")] = 30,
     ellipses: options.Ellipses = False,
-    trace: Annotated[float, typer.Option(min=0, max=1e6, help="Seconds of the trace behind each face.")] = 1.0,
+    trace: Trace = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
     live: Annotated[bool, typer.Option("--live", help="Open an address (rtsp://..., http://...).")] = False,
     weights: options.Weights = None,
@@ -97,8 +101,8 @@ def track(
     quiet()
     source = _source(video)
     sound = source if isinstance(source, str) and os.path.isfile(source) else None
-    if ellipses and not (out or show):
-        raise InputError.at("--ellipses", "--out or --show beside it", "neither")
+    if not (out or show):
+        _refuse_drawing({"--ellipses": ellipses, "--trace": trace is not None})
     opened = options.open_landmarker(weights, accuracy, flip_average, engine, yunet)
     landmarker = options.telling(opened, ellipses=ellipses)
     senders, chart = _further(landmarker, udp, osc, plot)
@@ -117,13 +121,20 @@ def track(
             _ = [stack.enter_context(one) for one in (writer, *senders, window) if one is not None]
             done = track_video(
                 reader, tracker, write_record=_to_all(sinks), writer=window or writer, limit=frames,
-                painter=TrackPainter(trace, ellipses=ellipses),
+                painter=TrackPainter(1.0 if trace is None else trace, ellipses=ellipses),
                 progress=begin("tracking", min(filter(None, (reader.length, frames)), default=None)),
             )  # fmt: skip
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)
     done.interrupted &= not (window and window.closed)  # closing it is the way to end
     _report(done, chart, writer, senders, camera=sound is None)
+
+
+def _refuse_drawing(given: Mapping[str, bool]) -> None:
+    """Raise `InputError` where one of these options is given: nothing is drawn."""
+    for name, is_given in given.items():
+        if is_given:
+            raise InputError.at(name, "--out or --show beside it", "neither")
 
 
 def _further(

@@ -3,6 +3,7 @@
 Every datagram is a bundle to be acted on at once. A frame is one of `/srn/frame`, then one for each face:
 
     /srn/frame                      int frame, float seconds, then an int for each face: the numbers of their tracks
+                                    (OSC 1.0 has ints of 32 bits: behind 2147483647 the numbers begin again at 0)
     /srn/face/NUMBER/box            4 floats: x0 y0 x1 y1
     /srn/face/NUMBER/score          float
     /srn/face/NUMBER/landmarks      2 N floats: x0 y0 x1 y1 ...
@@ -28,6 +29,7 @@ from srn.media.results import Record
 from srn.uses.wire import UdpSender, with_uses
 
 AT_ONCE = (1).to_bytes(8)  # the time tag of a bundle that is not delayed
+_NUMBERS = 1 << 31
 _PARTS = ("box", "score", "landmarks", "visibility", "confidence", "pose", "eyes", "mouth")
 
 
@@ -54,8 +56,9 @@ def _text(text: str) -> bytes:
 
 def bundles(record: Record, scheme: LandmarkScheme = IBUG_68) -> Iterator[bytes]:
     """Yield the datagrams of a frame's record (`srn.media.results.frame_record`)."""
-    numbers = [int(face["track_id"]) for face in record["faces"]]
-    yield bundle([message("/srn/frame", [int(record["frame"]), float(record["time_s"]), *numbers])])
+    tracks = [face["track_id"] for face in record["faces"]]
+    frame, *numbers = (int(number) % _NUMBERS for number in (record["frame"], *tracks))
+    yield bundle([message("/srn/frame", [frame, float(record["time_s"]), *numbers])])
     for number, face in zip(numbers, record["faces"], strict=True):
         values = with_uses(face, scheme)
         flat = {name: _floats(values[name]) for name in _PARTS if values.get(name) is not None}
