@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -134,10 +134,9 @@ def detect(
     most = 1 if largest else max_faces
     opened = functools.partial(options.open_landmarker, weights, accuracy, flip_average, engine, yunet, smallest, most)
     landmarker = options.telling(opened(), ellipses=ellipses)
-    finished = writer.keep_journal(_same(context, landmarker.localizer.name, own_boxes), resume=resume)
-    _tell_left(writer, listing, wanted=resume, found=finished is not None)
+    done = _finished(writer, listing, _same(context, landmarker.localizer.name, own_boxes), resume=resume)
     _tell_left_out(listing, boxes, own_boxes, verbose=verbose)
-    done, finish = finished or (), _finishing(writer, contacts)
+    finish = _finishing(writer, contacts)
     if machines == "local":
         batches = detect_pictures(landmarker, listing.pictures, choice, finish, finished=done, tell=options.note)
     else:
@@ -167,14 +166,15 @@ def _drawing(out: Path | None, *, overlay: bool, ellipses: bool) -> Overlay:
     return "ellipses" if ellipses else overlay
 
 
-def _tell_left(writer: DetectionWriter, listing: Listing, *, wanted: bool, found: bool) -> None:
-    """Tell what the run that is to go on has finished, if one was found."""
-    if not wanted:
-        return
-    done = f"{writer.pictures} of {len(listing.pictures)} pictures are done"
-    options.note(done if found else "no run was left there: a new one begins")
-    if writer.changed:
-        options.note(f"changed since, and looked at again: {options.some(writer.changed)}")
+def _finished(writer: DetectionWriter, listing: Listing, same: dict[str, Any], *, resume: bool) -> Container[Path]:
+    """Keep a journal of the run; tell and return what the run that is to `resume` has finished."""
+    found = writer.keep_journal(same, resume=resume)
+    if resume:
+        done = f"{writer.pictures} of {len(listing.pictures)} pictures are done"
+        options.note("no run was left there: a new one begins" if found is None else done)
+        if writer.changed:
+            options.note(f"changed since, and looked at again: {options.some(writer.changed)}")
+    return found or ()
 
 
 def _least_confidence(given: float | None, *, keep_all: bool) -> float | None:
