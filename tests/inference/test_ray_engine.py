@@ -8,11 +8,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from srn.errors import MissingDependencyError
+from srn.errors import InputError, MissingDependencyError
 from srn.inference.batch import BLOCK, Choice
 from srn.inference.cores import usable_cores
 from srn.inference.landmarker import FaceLandmarker
@@ -59,6 +60,27 @@ def test_nothing_left_starts_nothing(tmp_path: Path) -> None:
     pictures = pictures_in([tmp_path]).pictures
     done = {pictures[0].stem}
     assert list(detect_on_ray(FaceLandmarker, pictures, Choice(), overlay=False, finished=done)) == []
+
+
+@pytest.mark.parametrize(("workers", "threads", "needed"), [(3, 1, 3), (2, 2, 4), (None, 5, 5)])
+def test_more_workers_than_a_cluster_has_cores_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int | None, threads: int, needed: int
+) -> None:
+    """Ray itself takes half a minute to start, so this one is made up."""
+    ended: list[bool] = []
+    ray = SimpleNamespace(
+        is_initialized=lambda: False, init=lambda **options: None, cluster_resources=lambda: {"CPU": 2.0},
+        shutdown=lambda: ended.append(True),
+    )  # fmt: skip
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setitem(sys.modules, "ray.data", SimpleNamespace())
+    write_image(tmp_path / "a.png", np.zeros((9, 9, 3), np.uint8))
+    pictures = pictures_in([tmp_path]).pictures
+    with pytest.raises(InputError) as caught:
+        detect_on_ray(FaceLandmarker, pictures, Choice(), overlay=False, workers=workers, threads=threads)
+    expected = f"a cluster with {needed} cores, {threads} for each worker"
+    assert str(caught.value) == f"--engine ray: expected {expected}, found 2"
+    assert ended
 
 
 def test_without_ray_the_extra_is_named_before_anything_is_written(

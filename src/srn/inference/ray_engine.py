@@ -96,11 +96,11 @@ def _batches(
 
 def _fitting(resources: dict[str, float], workers: int | None, threads: int) -> int:
     """Return the number of workers; as many as fit if it is not given."""
-    most = int(resources.get("CPU", 0)) // threads
-    if most < (workers or 1):
+    cores = int(resources.get("CPU", 0))
+    if cores < threads * (workers or 1):
         expected = f"a cluster with {threads * (workers or 1)} cores, {threads} for each worker"
-        raise InputError.at("--engine ray", expected, f"room for {most} workers")
-    return workers or most
+        raise InputError.at("--engine ray", expected, str(cores))
+    return workers or cores // threads
 
 
 class _Worker:
