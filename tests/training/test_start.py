@@ -120,7 +120,7 @@ def test_patterns_that_do_not_fit_leave_no_run_behind(pack: FacePack, cofw_pack:
     file = tmp_path / "patterns.npz"
     changes = [*SMALL, "augmentation.patterns=0.5", f"augmentation.pattern_file={file}"]
     with pytest.raises(DataError, match=r"patterns\.npz: expected occlusion patterns"):
-        start_run(tmp_path / "run", lambda: pack, count=4, changes=changes, **OPTIONS)
+        start_run(tmp_path / "run", lambda: pytest.fail("packed, which takes minutes"), changes=changes, **OPTIONS)
     flagged = dataclasses.replace(pack, occluded=np.ones(pack.landmarks.shape[:2], bool))
     OcclusionPatterns.of_samples(flagged.samples(tmp_path)).save(file)
     with pytest.raises(InputError, match=r"patterns\.npz: expected patterns of cofw29, found of ibug68"):

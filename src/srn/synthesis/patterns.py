@@ -126,20 +126,20 @@ def _likeness(shapes: FloatArray, shape: FloatArray) -> npt.NDArray[np.float64]:
 
 
 @functools.lru_cache(maxsize=4)
-def patterns_in(path: str, scheme: LandmarkScheme) -> OcclusionPatterns:
-    """Return the patterns of a file, which is read once; they have to be of the given scheme.
+def patterns_in(path: str, scheme: LandmarkScheme | None = None) -> OcclusionPatterns:
+    """Return the patterns of a file, which is read once; they have to be of the scheme, if one is given.
 
     Raises:
         DataError: the file is missing or another.
         InputError: its patterns are of another scheme.
     """
     patterns = OcclusionPatterns.load(path)
-    if patterns.scheme.definition() != scheme.definition():
+    if scheme is not None and patterns.scheme.definition() != scheme.definition():
         raise InputError.at(path, f"patterns of {scheme.name}", f"of {patterns.scheme.name}")
     return patterns
 
 
-def patterns_of(config: AugmentConfig, scheme: LandmarkScheme) -> OcclusionPatterns | None:
+def patterns_of(config: AugmentConfig, scheme: LandmarkScheme | None = None) -> OcclusionPatterns | None:
     """Return the patterns that an augmentation draws from, None if from none; raises as `patterns_in`."""
     if not config.patterns or config.pattern_file is None:
         return None

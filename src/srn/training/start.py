@@ -138,8 +138,9 @@ def start_run(
         tracked = network.config if clips and network is not None else None
         occluded = occluder is not None
         config = recipe(preset=preset, tracked=tracked, changes=changes, occluded=occluded, seed=seed or 0, **values)
+    patterns_of(config.augmentation)  # a missing file is told before the faces are packed
     pack = faces()
-    patterns_of(config.augmentation, pack.scheme)  # a wrong file leaves no folder of a run behind
+    patterns_of(config.augmentation, pack.scheme)
     continues(folder, resume, options.get("console"))  # says so where it does not, once nothing else is wrong
     if not resumed:
         if config.clips is None:
