@@ -15,10 +15,9 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the service needs FastAPI: pip install 'srn[serve]'")
 
-import uvicorn
 from fastapi import FastAPI
 
-from srn.serve.run import configured, listening
+from srn.serve.run import Server, listening
 
 
 class Answer(NamedTuple):
@@ -73,7 +72,7 @@ class Client(NamedTuple):
 def served(app: FastAPI) -> Iterator[Client]:
     """Run an application in a thread for the block."""
     opened = listening("127.0.0.1", 0)
-    server = uvicorn.Server(configured(app))
+    server = Server(app)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
     thread.start()
     try:

@@ -25,6 +25,7 @@ from srn.errors import InputError
 from srn.face.geometry import Box
 from srn.inference.face_finder import FoundFace
 from srn.media.pictures import encode_image
+from srn.serve import app
 from srn.serve.app import make_app
 from srn.serve.limits import Limits, Refused
 
@@ -128,6 +129,10 @@ def test_a_large_form_is_written_nowhere(client: Client, monkeypatch: pytest.Mon
     content = encode_image(noise, ".png")
     assert len(content) > 1_400_000
     assert client.form("/detect", "file", content).json()["width"] == 700
+
+
+def test_no_name_makes_a_broken_picture_a_lack_of_memory(client: Client) -> None:
+    assert client.form("/detect", "file", b"text", "out of memory.png").status == 415
 
 
 def test_forms_without_the_file(client: Client) -> None:
@@ -363,6 +368,28 @@ def test_a_full_queue_and_a_slow_network(robust_weights: Path, serve: Serve) -> 
     again = (client.post("/detect", picture(30), query={"min_confidence": 0}) for _ in range(50))
     served_at_last = next(answer for answer in again if answer.status != 503)  # what came too late is done first
     assert len(served_at_last.json()["faces"]) == 1
+
+
+def test_a_picture_that_takes_long_to_decode(
+    landmarker: FaceLandmarker, serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is answered in time. Its thread goes on, and so its memory stays taken."""
+    release, decode = threading.Event(), app.decode_image
+
+    def slow(content: bytes, name: str) -> np.ndarray:
+        if name == "slow.png":
+            release.wait(20)
+        return decode(content, name)
+
+    monkeypatch.setattr(app, "decode_image", slow)
+    client = serve(make_app(landmarker, Limits(memory=0.1, seconds=0.8)))
+    late = client.form("/detect", "file", picture(30), "slow.png")
+    assert (late.status, late.error) == (503, "no answer within 0.8 seconds: come again")
+    busy = client.post("/detect", picture(30))
+    assert (busy.status, busy.error) == (429, "the pictures in progress take 0.1 MB, the most: come again")
+    release.set()
+    again = (client.post("/detect", picture(30)) for _ in range(1000))
+    assert next(answer.status for answer in again if answer.status != 429) == 200
 
 
 def test_what_is_in_progress_is_answered_before_the_end(robust_weights: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import signal
 import socket
 import threading
 import time
@@ -122,6 +124,35 @@ def test_connections_leave_files_for_the_rest(
         assert many[-1].recv(1) == b""
         assert asked() == 200
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("signals", [1, 2])
+def test_what_the_end_breaks_off_is_told_without_a_traceback(
+    robust_weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], signals: int
+) -> None:
+    """The first signal gives requests in progress some time, the second one none."""
+    monkeypatch.setattr(run, "GRACE", 0.2 if signals == 1 else 20)
+    application, begun = make_app(FaceLandmarker(robust_weights, threads=1)), threading.Event()
+
+    @application.get("/long")
+    async def long() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    opened = listening("127.0.0.1", 0)
+    server = run.Server(application)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
+    thread.start()
+    with contextlib.closing(HTTPConnection(*opened.getsockname(), timeout=30)) as asked, contextlib.closing(opened):
+        asked.request("GET", "/long")
+        assert begun.wait(20)
+        for _ in range(signals):
+            server.handle_exit(signal.SIGINT, None)
+        answer = asked.getresponse()
+        assert (answer.status, answer.read()) == (503, b'{"error":"the service has ended: come again"}')
+        thread.join(30)
+    assert application.state.ending
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("files", "most"), [(1024, 768), (20_000, 19_744), (300, 150)])

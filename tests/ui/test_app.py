@@ -150,6 +150,29 @@ def test_videos_leave_nothing_behind_and_come_one_by_one(
     pytest.fail("a folder is left behind")
 
 
+def test_a_video_does_not_hold_up_the_end(
+    landmarker: FaceLandmarker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next frame is its last one."""
+    path, seen = tmp_path / "clip.mp4", list[float]()
+    with VideoWriter(path, 10.0) as writer:
+        for number in range(5):
+            writer.write(np.zeros((64, 64, 3), np.uint8), number / 10)
+    page = make_page(landmarker, lambda name: landmarker, Limits())
+
+    class Ended:
+        def update(self, image: Any, time_s: float) -> Faces:
+            seen.append(time_s)
+            page.state.ending = True  # as a signal does
+            return Faces()
+
+    monkeypatch.setattr(FaceLandmarker, "tracker", lambda self, frame_rate: Ended())
+    with served(page) as running:
+        lines = running.post("/page/video", path.read_bytes()).text.splitlines()
+    assert len(seen) == 1
+    assert [json.loads(line) for line in lines[2:]] == [{"error": "srn ui has ended"}, {"done": True}]
+
+
 def test_a_full_disk_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no device that is always full")
@@ -198,11 +221,12 @@ def test_downloads_are_the_files_of_srn_detect(client: Client, record: Any, tmp_
 
 
 ODD = '{"faces": [], "path": "a", "width": %s, "height": 1}'
+HALF = r'{"faces": [], "path": "\ud800", "width": 1, "height": 1}'
 
 
 @pytest.mark.parametrize(
     "change",
-    ["no json", "{}", '{"faces": 3}', "[]", "[" * 100_000, ODD % "1e999", ODD % "NaN"],
+    ["no json", "{}", '{"faces": 3}', "[]", "[" * 100_000, ODD % "1e999", ODD % "NaN", HALF],
 )
 def test_records_that_are_none(client: Client, change: str) -> None:
     answer = client.post("/page/export?kind=json", change.encode())
@@ -210,13 +234,16 @@ def test_records_that_are_none(client: Client, change: str) -> None:
     assert answer.error
 
 
-def test_a_full_disk_is_not_the_record_s_fault(client: Client, record: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*arguments: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("srn.ui.app.write_pictures_json", full)
-    answer = client.post("/page/export?kind=json", json.dumps(record).encode())
-    assert (answer.status, answer.error) == (503, "no place for the file: No space left on device")
+def test_a_full_disk_is_not_the_record_s_fault(client: Client, record: Any) -> None:
+    resource = pytest.importorskip("resource", reason="a limit of file sizes stands for the full disk")
+    content = json.dumps(record).encode()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limit[1]))
+    try:
+        answers = [client.post(f"/page/export?kind={kind}", content) for kind in ("json", "csv", "coco", "pts")]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert {(one.status, one.error) for one in answers} == {(503, "no place for the file: File too large")}
 
 
 def test_formats_that_are_none(client: Client, record: Any) -> None:

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 import srn
 from srn.errors import DataError, InputError, SrnError, first_line, is_out_of_memory, shown
+from srn.face.geometry import ImageArray
 from srn.inference.batch import Choice
 from srn.inference.face import Faces
 from srn.inference.face_boxes import as_box
@@ -41,6 +42,9 @@ DETECT = "/detect"
 
 MOST_BOXES = 256
 """Face boxes of a request at most: many of them hold up everybody else."""
+
+
+Detected = tuple[ImageArray, Faces]
 
 
 class Asked(BaseModel, extra="forbid"):
@@ -131,13 +135,7 @@ class Service:
         Raises:
             Refused: the picture is none, or takes too long, or its sender has gone.
         """
-        try:
-            image = await run_in_threadpool(decode_image, upload.content, upload.name)
-        except DataError as error:
-            raise Refused(415, str(error)) from error
-        except MemoryError as error:
-            raise Refused(503, NO_MEMORY) from error
-        found = await self._detected(Wish(image, accuracy, boxes), request)
+        image, found = await self._in_time(request, upload, accuracy, boxes)
         kept, left_out = choice.kept(found, boxed=boxes is not None)
         self.metrics.faces.inc(len(kept))
         count = await run_in_threadpool(stated_count, upload.content)
@@ -148,9 +146,33 @@ class Service:
             record["max_faces"] = self.landmarker.max_faces
         return record
 
-    async def _detected(self, wish: Wish, request: Request) -> Faces:
+    async def _detected(self, upload: Upload, accuracy: Accuracy, boxes: Sequence[Any] | None) -> Detected:
+        image = await self._decoded(upload)
+        return image, await asyncio.wrap_future(self.pool.submit(Wish(image, accuracy, boxes)))
+
+    async def _decoded(self, upload: Upload) -> ImageArray:
+        """Decode a picture in a thread. Nothing ends a thread: once nobody waits any more, its memory stays taken."""
+        decoding = asyncio.ensure_future(run_in_threadpool(decode_image, upload.content, upload.name))
+        try:
+            return await asyncio.shield(decoding)
+        except asyncio.CancelledError:
+            size = len(upload.content) + decoded_bytes(upload.content)
+            self._bytes += size
+
+            def ended(done: asyncio.Future[ImageArray]) -> None:
+                self._bytes -= size
+                done.cancelled() or done.exception()  # nobody else asks for it, and asyncio would print it
+
+            decoding.add_done_callback(ended)
+            raise
+        except DataError as error:
+            raise Refused(415, str(error)) from error
+
+    async def _in_time(
+        self, request: Request, upload: Upload, accuracy: Accuracy, boxes: Sequence[Any] | None
+    ) -> Detected:
         """Wait for the faces of a picture. Where its sender goes before it is begun, it is never begun."""
-        answer = asyncio.wrap_future(self.pool.submit(wish))
+        answer = asyncio.ensure_future(self._detected(upload, accuracy, boxes))
         left = asyncio.ensure_future(gone(request))
         either: set[asyncio.Future[Any]] = {answer, left}
         try:
@@ -162,7 +184,7 @@ class Service:
         except TimeoutError as error:
             raise Refused(503, f"no answer within {self.limits.seconds:g} seconds: come again") from error
         except Exception as error:
-            if is_out_of_memory(error):
+            if is_out_of_memory(error) and not isinstance(error, Refused):  # which may quote a name
                 raise Refused(503, NO_MEMORY) from error
             raise
         finally:
@@ -188,7 +210,10 @@ def make_app(
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        try:
+            yield
+        except asyncio.CancelledError:  # a second Ctrl-C ends it at once
+            return
         await run_in_threadpool(service.pool.close)
 
     app = FastAPI(

@@ -9,14 +9,16 @@ import logging
 import socket
 import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from srn.errors import InputError, first_line
-from srn.serve.guard import LOOPBACK_HOSTS
+from srn.serve.guard import LOOPBACK_HOSTS, refusal
 
 GRACE = 30
 """Seconds in which requests in progress are finished once the service is told to end."""
@@ -130,13 +132,44 @@ class Impatient(H11Protocol):
             self._check = self.loop.call_later(PATIENCE, self._close_if_quiet, asked if quiet else self, waiting)
 
 
-def configured(app: FastAPI) -> uvicorn.Config:
-    """Return how an application is served: without lines for what strangers send, and without WebSockets."""
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    return uvicorn.Config(
-        app, http=Impatient, ws="none", log_level="error", access_log=False, timeout_graceful_shutdown=GRACE,
-        server_header=False, timeout_keep_alive=30, backlog=BACKLOG,
-    )  # fmt: skip
+class Ending:
+    """Answers the requests that the end of the service breaks off; else uvicorn prints a traceback for each."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        except asyncio.CancelledError:
+            if not begun:
+                await refusal(503, "the service has ended: come again")(scope, receive, send)
+
+
+class Server(uvicorn.Server):
+    """Serves an application until a signal ends it. `app.state.ending` says so to answers that would go on for long."""
+
+    def __init__(self, app: FastAPI) -> None:
+        """Without lines for what strangers send, and without WebSockets."""
+        logging.getLogger("python_multipart").setLevel(logging.ERROR)
+        config = uvicorn.Config(
+            Ending(app), http=Impatient, ws="none", log_level="error", access_log=False,
+            timeout_graceful_shutdown=GRACE, server_header=False, timeout_keep_alive=30, backlog=BACKLOG,
+        )  # fmt: skip
+        super().__init__(config)
+        self._app = app
+        app.state.ending = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._app.state.ending = True
+        super().handle_exit(sig, frame)
 
 
 def run(app: FastAPI, opened: socket.socket, ready: Callable[[], object] = lambda: None) -> None:
@@ -145,7 +178,7 @@ def run(app: FastAPI, opened: socket.socket, ready: Callable[[], object] = lambd
     Args:
         ready: called just before requests are taken.
     """
-    config = configured(app)
+    server = Server(app)
     ready()
     with contextlib.suppress(KeyboardInterrupt):  # how it is ended
-        uvicorn.Server(config).run(sockets=[opened])
+        server.run(sockets=[opened])

@@ -97,7 +97,8 @@ class Lines(StreamingResponse):
             try:
                 await super().__call__(scope, receive, send)
             finally:
-                await run_in_threadpool(self._lines.close)
+                with contextlib.suppress(ValueError):  # broken off within a line, at the end of the program
+                    await run_in_threadpool(self._lines.close)
 
 
 class Desk:
@@ -174,8 +175,14 @@ class Desk:
         finally:
             self._videos -= 1
 
-    def video_lines(self, path: Path, name: str) -> Generator[str, None, None]:
-        """Track a video; yield a line of JSON for its size, for each frame, and for its end or its error."""
+    def video_lines(self, path: Path, name: str, ending: Callable[[], bool]) -> Generator[str, None, None]:
+        """Track a video; yield a line of JSON for its size, for each frame, and for its end or its error.
+
+        Args:
+            path: the file.
+            name: what its sender calls it.
+            ending: tells whether the program is to end, and nobody waits for the rest.
+        """
         try:
             with contextlib.closing(open_video(path)) as reader:
                 yield compact({"frame_rate": reader.frame_rate, "length": reader.length}) + "\n"
@@ -183,6 +190,9 @@ class Desk:
                 for number, frame in enumerate(reader):
                     if number >= VIDEO_FRAMES:
                         yield compact({"error": f"the first {VIDEO_FRAMES} frames; srn track takes all of them"}) + "\n"
+                        break
+                    if ending():
+                        yield compact({"error": "srn ui has ended"}) + "\n"
                         break
                     faces = tracker.update(frame.image, frame.time_s)
                     yield compact(frame_record(number, frame.time_s, faces.to_dict())) + "\n"
@@ -207,25 +217,30 @@ def exported(content: bytes, kind: str, scheme: LandmarkScheme) -> bytes:
 
     Raises:
         InputError: an unknown kind, or no record.
+        OSError: there is no place for the file.
     """
     with InputError.reading("record", "a picture's record as /detect returns it"):
         record = json.loads(content)
         faces = Faces.from_dict(record["faces"], scheme)
         size = int(record["height"]), int(record["width"])
-        clean = picture_record(Path(str(record["path"])), size, faces.to_dict())
+        name = str(record["path"]).encode().decode()  # no half of a character, which no file holds
+        clean = picture_record(Path(name), size, faces.to_dict())
     with tempfile.TemporaryDirectory(prefix="srn-") as folder:
         path = Path(folder) / "faces"
-        if kind == "json":
-            write_pictures_json(path, [compact(clean)])
-        elif kind == "csv":
-            write_pictures_csv(path, [clean])
-        elif kind == "coco":
-            write_pictures_coco(path, [{**clean, "path": Path(folder) / clean["path"]}])
-        elif kind == "pts" and (biggest := faces.biggest()) is not None:
-            write_pts(path, biggest.landmarks)
-        else:
-            expected = "json, csv, coco, or pts of a picture with a face"
-            raise InputError.at("format", expected, f"{kind} and {len(faces)} faces")
+        try:
+            if kind == "json":
+                write_pictures_json(path, [compact(clean)])
+            elif kind == "csv":
+                write_pictures_csv(path, [clean])
+            elif kind == "coco":
+                write_pictures_coco(path, [{**clean, "path": Path(folder) / clean["path"]}])
+            elif kind == "pts" and (biggest := faces.biggest()) is not None:
+                write_pts(path, biggest.landmarks)
+            else:
+                expected = "json, csv, coco, or pts of a picture with a face"
+                raise InputError.at("format", expected, f"{kind} and {len(faces)} faces")
+        except InputError as error:  # a full disk is not the record's fault
+            raise (error.__cause__ if isinstance(error.__cause__, OSError) else error) from None
         return path.read_bytes()
 
 
@@ -303,7 +318,7 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
                     await receive(request, Limits(megabytes=VIDEO_MEGABYTES, seconds=limits.seconds), file.write)
             except OSError as error:  # the disk is full
                 raise Refused(503, f"no place for the video: {first_line(error)}") from error
-            return Lines(desk.video_lines(path, name), held.pop_all())
+            return Lines(desk.video_lines(path, name, lambda: app.state.ending), held.pop_all())
 
     @app.post("/page/export", include_in_schema=False)
     async def export(request: Request, kind: str) -> Response:
