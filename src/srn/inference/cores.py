@@ -51,7 +51,7 @@ def cpu_quotas(groups: str, root: Path) -> list[float]:
     for _, controllers, group in (line.split(":", 2) for line in groups.splitlines()):
         top = root / controllers  # version 2 names no controllers
         within = top / group.lstrip("/")
-        for folder in [f for f in (within, *within.parents) if f.is_relative_to(top)]:
+        for folder in (within, *within.parents[: len(within.parts) - len(top.parts)]):
             try:
                 if controllers:
                     names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")

@@ -179,8 +179,9 @@ class FaceLandmarker:
 
     def _find_in_each(self, images: Sequence[ImageArray]) -> list[list[FoundFace]]:
         """Find the faces of pictures, several at a time where there are cores for it: the results are the same."""
-        workers = min(thread_count(self._threads), len(images))
-        if workers < 2 or not self._side_by_side:
+        several = len(images) > 1 and self._side_by_side  # only then are cores asked for, which reads files
+        workers = min(thread_count(self._threads), len(images)) if several else 1
+        if workers < 2:
             return [self.find(image) for image in images]
         if self._finder_of_each is None:
             self._finder_of_each = self._open_finder(1)
