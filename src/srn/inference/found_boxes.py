@@ -151,7 +151,7 @@ def parts_of_faces(boxes: Float64Array, scores: Float64Array) -> npt.NDArray[np.
     parts = np.zeros(len(boxes), bool)
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     for k in range(len(boxes)):
-        shared = np.clip(np.minimum(boxes[k, 2:], boxes[:, 2:]) - np.maximum(boxes[k, :2], boxes[:, :2]), 0, None)
+        shared = np.maximum(np.minimum(boxes[k, 2:], boxes[:, 2:]) - np.maximum(boxes[k, :2], boxes[:, :2]), 0)
         part = (shared.prod(axis=1) > 0.7 * areas) & (areas < areas[k] / 3) & (scores < SURE)
         parts[k + 1 :] |= part[k + 1 :]
     return parts
@@ -174,7 +174,7 @@ def points_turned_back(points: Points, turn: int, shape: tuple[int, ...]) -> Poi
 
 
 def iou_with(box: FloatArray, boxes: FloatArray) -> Float64Array:
-    overlap = np.clip(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0, None).prod(axis=1)
+    overlap = np.maximum(np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2]), 0).prod(axis=1)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
     return np.asarray(overlap / ((box[2:] - box[:2]).prod() + area - overlap), np.float64)
 
@@ -203,4 +203,4 @@ def to_picture(places: FloatArray, ratio: FloatArray) -> Float64Array:
     Boxes (K, 4) are two places each.
     """
     # They scale about the picture's corner, which lies half a pixel before the centre of the first pixel.
-    return np.asarray(places / np.resize(ratio, places.shape[-1]) - 0.5, np.float64)
+    return np.asarray((places.reshape(-1, 2) / ratio - 0.5).reshape(places.shape), np.float64)

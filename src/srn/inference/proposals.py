@@ -46,9 +46,9 @@ class ProposalNetwork:
     def __call__(self, image: ImageArray) -> Float32Array:
         """Map a picture (H, W, 3) to the probability of a face of 6 to 12 pixels around each cell: (H / 4, W / 4)."""
         height, width = image.shape[:2]
-        padding = ((0, -height % CELL), (0, -width % CELL), (0, 0))
-        padded = np.pad(image, padding, mode="edge").transpose(2, 0, 1)[None]
-        logits = self._session.run(["logits"], {"image": np.ascontiguousarray(padded, np.float32)})[0][0, 0]
+        padded = cv2.copyMakeBorder(image, 0, -height % CELL, 0, -width % CELL, cv2.BORDER_REPLICATE)
+        level = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], np.float32)
+        logits = self._session.run(["logits"], {"image": level})[0][0, 0]
         return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
 
     def parts(
@@ -85,23 +85,22 @@ class ProposalNetwork:
 
 def joined(parts: Float64Array, scale: float, shape: tuple[int, ...]) -> list[Rectangle]:
     """Clip parts (K, 4) to a picture of `shape` (H, W, ...), and join those that one search at `scale` sees cheaper."""
-    if not len(parts):
-        return []
-    limits = np.tile(shape[1::-1], 2)
+    parts = np.clip(np.hstack([np.floor(parts[:, :2]), np.ceil(parts[:, 2:])]), 0, shape[1::-1] * 2)
     regions = np.empty((0, 4))
-    for part in np.clip(np.hstack([np.floor(parts[:, :2]), np.ceil(parts[:, 2:])]), 0, limits):
-        joining = bool((part[2:] > part[:2]).all())
-        while joining:
+    for part in parts[(parts[:, 2:] > parts[:, :2]).all(axis=1)]:
+        while len(regions):
             unions = np.hstack([np.minimum(regions[:, :2], part[:2]), np.maximum(regions[:, 2:], part[2:])])
-            gains = _cost(regions, scale) + _cost(part, scale) - _cost(unions, scale)
-            gains[_cost(unions, scale) > LARGEST_COST] = -1
-            if joining := bool(len(gains) and gains.max() >= 0):
-                part, regions = unions[gains.argmax()], np.delete(regions, gains.argmax(), axis=0)
-            else:
-                regions = np.vstack([regions, part])
-    union = np.hstack([regions[:, :2].min(axis=0, initial=np.inf), regions[:, 2:].max(axis=0, initial=0)])
-    if len(regions) > 1 and _cost(union, scale) <= min(_cost(regions, scale).sum(), LARGEST_COST):
-        regions = union[None]  # where no pair alone gains
+            costs = _cost(unions, scale)
+            gains = np.where(costs > LARGEST_COST, -1, _cost(regions, scale) + _cost(part, scale) - costs)
+            best = gains.argmax()
+            if gains[best] < 0:
+                break
+            part, regions = unions[best], np.delete(regions, best, axis=0)
+        regions = np.vstack([regions, part])
+    if len(regions) > 1:
+        union = np.hstack([regions[:, :2].min(axis=0), regions[:, 2:].max(axis=0)])
+        if _cost(union, scale) <= min(_cost(regions, scale).sum(), LARGEST_COST):
+            regions = union[None]  # where no pair alone gains
     return [(x0, y0, x1, y1) for x0, y0, x1, y1 in regions.astype(int).tolist()]
 
 
