@@ -115,7 +115,9 @@ def invert_affine(matrix: FloatArray) -> npt.NDArray[np.float64]:
     return np.asarray(back / determinant, np.float64)
 
 
-def similarity(scale: float, angle: float, source: FloatArray, target: FloatArray) -> npt.NDArray[np.float64]:
+def similarity(
+    scale: float, angle: float, source: FloatArray, target: FloatArray | tuple[float, float]
+) -> npt.NDArray[np.float64]:
     """Return the map (2, 3) that scales, rotates by `angle` (radians, x to y) and takes `source` to `target`."""
     cos, sin = scale * math.cos(angle), scale * math.sin(angle)
     (x, y), (u, v) = source, target
@@ -187,7 +189,7 @@ class CropGeometry:
     @classmethod
     def from_box(cls, box: Box, spec: CropSpec, angle: float = 0.0) -> CropGeometry:
         """Centre the box in the crop and scale its size to `spec.face_size`; `angle` (radians) rotates the picture."""
-        return cls(similarity(spec.face_size / box.size, angle, box.center, np.full(2, spec.center)), spec)
+        return cls(similarity(spec.face_size / box.size, angle, box.center, (spec.center, spec.center)), spec)
 
     @classmethod
     def from_shape(cls, shape: FloatArray, spec: CropSpec, upright_shape: FloatArray) -> CropGeometry:
@@ -206,7 +208,7 @@ class CropGeometry:
         rotation = np.array([[cos, -sin], [sin, cos]])
         upright = Box.around(shape @ rotation.T)
         middle = upright.center @ rotation  # back in the picture
-        return cls(similarity(spec.face_size / upright.size, angle, middle, np.full(2, spec.center)), spec)
+        return cls(similarity(spec.face_size / upright.size, angle, middle, (spec.center, spec.center)), spec)
 
     def shifted(self, offset: FloatArray) -> CropGeometry:
         """Return the same crop, shifted in the picture by `offset` (2,) picture pixels."""
@@ -244,14 +246,10 @@ class CropGeometry:
 
         The part is no copy. With it, a large photograph costs no more than its face.
         """
-        corners = self.to_picture(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (self.spec.size - 1.0))
+        x, y = self.to_picture(np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (self.spec.size - 1.0)).T.tolist()
         height, width = image.shape[:2]
         margin = 2 / self.scale
-        low, high = np.floor(corners.min(axis=0) - margin), np.ceil(corners.max(axis=0) + margin)
-        (x0, y0), (x1, y1) = low.tolist(), high.tolist()
-        # At least one pixel is left: its edge is what a crop outside the picture shows.
-        x0, y0 = int(min(max(x0, 0), width - 1)), int(min(max(y0, 0), height - 1))
-        x1, y1 = int(min(max(x1, x0), width - 1)) + 1, int(min(max(y1, y0), height - 1)) + 1
+        (x0, x1), (y0, y1) = _span(x, margin, width), _span(y, margin, height)
         return image[y0:y1, x0:x1], self.shifted(np.array([-x0, -y0]))
 
     def crop(self, image: ImageArray) -> ImageArray:
@@ -273,3 +271,10 @@ class CropGeometry:
         size = (self.spec.size, self.spec.size)
         warped = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return warped.astype(np.uint8, copy=False)
+
+
+def _span(places: list[float], margin: float, length: int) -> tuple[int, int]:
+    """Return the first pixel of a side that `places` with a margin reach, and the one after the last."""
+    # At least one pixel is left: its edge is what a crop outside the picture shows.
+    first = int(min(max(min(places) - margin, 0), length - 1))
+    return first, math.ceil(min(max(max(places) + margin, first), length - 1)) + 1

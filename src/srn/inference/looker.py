@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -49,12 +51,12 @@ class View:
         """(B, 1) picture pixels in one face unit of each crop."""
         return np.array([[g.spec.face_size / g.scale] for g in self.geometries], np.float32)
 
-    @property
+    @functools.cached_property
     def confidence(self) -> Float32Array | None:
         """(B, N) probability that the point lies within tolerance; None without `expected_error`."""
         return None if self.expected_error is None else confidence_from_error(self.expected_error)
 
-    @property
+    @functools.cached_property
     def mean_confidence(self) -> Float32Array:
         """(B,) mean confidence of each face's points; NaN without `expected_error`."""
         confidence = self.confidence
@@ -224,7 +226,7 @@ class Looker:
         def flipped(shapes: Float32Array) -> Float32Array:
             return np.array([flip_points(shape, width, mirror) for shape in shapes], np.float32)
 
-        crops = np.where(mirrored[:, None, None, None], crops[:, :, ::-1], crops)
+        crops = np.stack([cv2.flip(crop, 1) if turned else crop for crop, turned in zip(crops, mirrored, strict=True)])
         if initial is not None:
             initial = initial.copy()
             initial[mirrored] = flipped(initial[mirrored])

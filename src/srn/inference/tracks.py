@@ -212,8 +212,10 @@ class Track:
 
     def has_left(self, size: tuple[int, ...]) -> bool:
         """Whether it is lost, and predicted outside a picture of `size` (H, W, ...)."""
+        if not self.lost:
+            return False
         x, y = self.box.center
-        return self.lost and not (0 <= x < size[1] and 0 <= y < size[0])
+        return not (0 <= x < size[1] and 0 <= y < size[0])
 
     def face(self, scheme: LandmarkScheme) -> Face | None:
         """Report the face at `time_s`; None if it has been lost for longer than `coast_s`."""
