@@ -19,7 +19,7 @@ from srn.face.onnx_file import SEAL_LENGTH, sealed
 from srn.inference.runtime import OnnxLocalizer
 from srn.model.checkpoint import save_network
 from srn.model.config import ModelConfig, preset
-from srn.model.export import FORMAT, ParityError, export_onnx, load_onnx, load_weights, parity
+from srn.model.export import FORMAT, ParityError, export_int8, export_onnx, load_onnx, load_weights, parity
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
 
@@ -317,6 +317,14 @@ def test_nothing_is_left_behind_where_the_numbers_differ(
 
     assert os.listdir(tmp_path) == ["old.onnx"]
     assert (tmp_path / "old.onnx").read_bytes() == b"the old file"
+
+
+@pytest.mark.parametrize("name", ["mine", "mine.safetensors", ".onnx"])
+def test_a_name_that_could_not_be_opened_is_refused(paper: tuple[Any, Path, float], tmp_path: Path, name: str) -> None:
+    for write in (export_onnx, lambda network, path: export_int8(network, path, np.zeros((1, 64, 64, 3), np.uint8))):
+        with pytest.raises(InputError, match=r"expected a file that ends in \.onnx, found"):
+            write(paper[0], tmp_path / name)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_network_of_nans_has_no_parity(paper: tuple[StructuralRelationNetwork, Path, float]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from onnx import helper, numpy_helper
 from torch import Tensor
 
-from srn.errors import SrnError, WeightsError
+from srn.errors import InputError, SrnError, WeightsError
 from srn.face.geometry import ImageArray
 from srn.face.onnx_file import check_model, read_model, sealed
 from srn.face.weights import find_weights, license_of
@@ -81,8 +82,10 @@ def export_onnx(
             check covers the graph alone.
 
     Raises:
+        InputError: the path has another suffix, by which it could not be opened; or it cannot be written.
         ParityError: the two differ by more than 0.01 pixel anywhere; nothing is written.
     """
+    _check_suffix(path)
     state = {name: stored(tensor, half=half) for name, tensor in network.state_dict().items()}
     rounded = network_from(state, network.config, "network").eval()
     model = NetworkGraph(rounded, half=half).model()
@@ -113,8 +116,10 @@ def export_int8(
         The mean distance, in pixels of these crops, by which the last shape moves.
 
     Raises:
+        InputError: as of `export_onnx`.
         ParityError: they move by more than a pixel; nothing is written.
     """
+    _check_suffix(path)
     model = NetworkGraph(network.eval(), half=False).model()
     batches = [_feeds(network, crops[k : k + _BATCH]) for k in range(0, len(crops), _BATCH)]
     content = _file(quantized(model, batches), network, provenance, precision=INTEGERS)
@@ -125,6 +130,12 @@ def export_int8(
         raise ParityError(f"{path}: integers move the landmarks by {distance:.3g} pixels; nothing was written")
     write_atomically(path, content)
     return distance
+
+
+def _check_suffix(path: str | os.PathLike[str]) -> None:
+    suffix = Path(path).suffix
+    if suffix != ".onnx":
+        raise InputError.at(path, "a file that ends in .onnx", suffix or "no suffix")
 
 
 def _file(
