@@ -41,7 +41,7 @@ class FrameSignature:
     @functools.cached_property
     def details(self) -> Float32Array:
         """The thumbnail without the overall brightness, which changes with the exposure."""
-        return np.asarray(self.thumbnail - np.median(self.thumbnail, axis=(0, 1)), np.float32)
+        return np.asarray(self.thumbnail - np.median(self.thumbnail.reshape(-1, 3), axis=0), np.float32)
 
 
 def agreement(one: FrameSignature, other: FrameSignature) -> tuple[float, float]:
@@ -117,7 +117,7 @@ def changed_outside(one: FrameSignature, other: FrameSignature, boxes: list[Box]
         x0, y0 = np.maximum(np.floor(low), 0).astype(int)
         x1, y1 = np.maximum(np.ceil(high), 0).astype(int)
         away[y0:y1, x0:x1] = False
-    return float((np.abs(one.details - other.details).max(axis=2) > 0.12)[away].sum() / away.size)
+    return float((np.abs(one.details - other.details) > 0.12).any(axis=2)[away].sum() / away.size)
 
 
 class FinderSchedule:
