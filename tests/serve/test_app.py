@@ -188,12 +188,14 @@ def test_a_token_is_asked_for(landmarker: FaceLandmarker, serve: Serve) -> None:
         {"Authorization": "Bearer wrong"},
         {"Authorization": "Bearer geheimer"},
         {"Authorization": "geheim"},
+        {"Authorization": "Basic geheim"},
     ):
         answer = client.post("/detect", picture(30), headers=headers)
         assert answer.status == 401
         assert answer.headers["www-authenticate"] == "Bearer"
         assert client.get("/metrics", headers=headers).status == 401
-    assert client.post("/detect", picture(30), headers={"Authorization": "Bearer geheim"}).status == 200
+    for scheme in ("Bearer", "bearer"):  # which is no part of the secret
+        assert client.post("/detect", picture(30), headers={"Authorization": f"{scheme} geheim"}).status == 200
     assert client.get("/health").status == 200
 
 
@@ -279,6 +281,13 @@ def test_every_answer_to_a_request_for_faces_is_counted(landmarker: FaceLandmark
         f'srn_requests_total{{status="{status}"}} 1.0' for status in (200, 401, 422, 421, 405, 500)
     }
     assert "srn_request_seconds_count 6.0" in lines
+
+
+def test_an_address_has_one_form_and_its_own_verbs(client: Client) -> None:
+    """A redirect would name the address as the service knows it, which a proxy hides."""
+    assert client.post("/detect/", picture(30)).error == "POST /detect/: Not Found"
+    wrong = client.get("/detect")
+    assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
 
 
 def test_monitors_ask_for_the_head_of_health_alone(client: Client) -> None:

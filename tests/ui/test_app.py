@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import csv
 import io
 import json
@@ -13,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the page needs FastAPI: pip install 'srn[ui]'")
 
-from srn import FaceLandmarker
+from srn import COFW_29, FaceLandmarker
 from srn.inference.face import Faces
 from srn.media.pictures import encode_image
 from srn.media.pts import read_pts
@@ -74,6 +76,14 @@ def test_the_page_knows_the_scheme_and_the_weights(client: Client, landmarker: F
     assert info["scheme"]["components"] == {name: list(points) for name, points in scheme.components.items()}
     assert all(re.fullmatch("#[0-9a-f]{6}", color) for color in info["scheme"]["colors"].values())
     assert info["scheme"]["eye_corners"] == [36, 45]
+
+
+def test_only_weights_of_the_same_points_are_put_beside(landmarker: FaceLandmarker) -> None:
+    own = copy.copy(landmarker)
+    own.localizer = SimpleNamespace(name="own.onnx", scheme=COFW_29)
+    with served(make_page(own, lambda name: landmarker, Limits())) as running:
+        info = running.get("/page/info").json()
+    assert (info["scheme"]["name"], info["others"]) == ("cofw29", [])
 
 
 def test_other_weights_look_at_the_same_faces(client: Client) -> None:

@@ -227,6 +227,19 @@ def test_what_is_no_picture_is_told(page: Any, tmp_path: Path) -> None:
     page.get_by_text("a.jpg: expected a picture or a video that this browser can show").wait_for()
 
 
+def test_points_of_ones_own_may_lack_components(page: Any) -> None:
+    """Three points: two eyes and one more. A mask lies in their middle, and no row of the table is no number."""
+    found = page.evaluate("""async () => {
+        const { distances } = await import("/draw.js"), { Occlusion } = await import("/occlude.js");
+        const components = { brows: [], eyes: [0, 1], nose: [2], mouth: [] };
+        const scheme = { components, eye_corners: [0, 1] }, face = { landmarks: [[10, 20], [30, 20], [20, 50]] };
+        const moved = { landmarks: [[12, 20], [30, 20], [20, 50]] };
+        const mask = new Occlusion().add("mask", face, scheme, { width: 40, height: 60 });
+        return [distances(face, moved, scheme).parts, mask.x, mask.y];
+    }""")
+    assert found == [[["eyes", 5], ["nose", 0]], 20, pytest.approx(30 + 0.08 * 20)]
+
+
 def test_a_phones_width(page: Any) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     with_portrait(page)

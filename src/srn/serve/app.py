@@ -76,8 +76,9 @@ class Service:
         """Refuse a request without the token, where there is one; the time does not tell how much of it was right."""
         if self._token is None:
             return
-        given = request.headers.get("authorization", "").encode("latin-1")  # the bytes that came
-        if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
+        header = request.headers.get("authorization", "").encode("latin-1")  # the bytes that came
+        scheme, _, given = header.partition(b" ")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(given, self._token.encode()):
             raise Refused(401, "expected the header 'Authorization: Bearer TOKEN' with the service's token")
 
     @contextlib.contextmanager
@@ -217,7 +218,7 @@ def make_app(
         await run_in_threadpool(service.pool.close)
 
     app = FastAPI(
-        title="srn", version=srn.__version__, lifespan=lifespan, docs_url=None, redoc_url=None,
+        title="srn", version=srn.__version__, lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False,
         description="Facial landmarks that hold under occlusion. Points are pixels of the picture, x then y, from 0.",
     )  # fmt: skip
     app.state.service = service
@@ -247,7 +248,9 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
-        return refusal(error.status_code, f"{request.method} {request.url.path[:MOST_PATH]}: {error.detail}")
+        answer = refusal(error.status_code, f"{request.method} {request.url.path[:MOST_PATH]}: {error.detail}")
+        answer.headers.update(error.headers or {})  # which verbs are allowed
+        return answer
 
     @app.exception_handler(Exception)
     async def broken(request: Request, error: Exception) -> Response:

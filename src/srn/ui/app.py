@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 import srn
 from srn.errors import InputError, SrnError, first_line
 from srn.face.localizer import Localizer
-from srn.face.scheme import LandmarkScheme
+from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.face.weights import NETWORKS
 from srn.inference.batch import Choice
 from srn.inference.drawing import COMPONENT_COLORS
@@ -119,11 +119,11 @@ class Desk:
 
     def info(self) -> dict[str, Any]:
         """Describe the weights, the scheme and the limits to the page."""
-        limits = self.service.limits
+        limits, comparable = self.service.limits, self.localizer.scheme is IBUG_68  # the points of all other weights
         return {
             "version": srn.__version__,
             "weights": self.localizer.name,
-            "others": [one.name for one in NETWORKS if one.path() is not None],
+            "others": [one.name for one in NETWORKS if comparable and one.path() is not None],
             "example": self.example is not None,
             "scheme": scheme_record(self.localizer.scheme),
             "limits": {"megabytes": limits.megabytes, "video_megabytes": VIDEO_MEGABYTES, "frames": VIDEO_FRAMES},

@@ -108,6 +108,7 @@ export function distances(face, other, scheme) {
   const [left, right] = scheme.eye_corners.map((i) => face.landmarks[i]);
   const eyes = Math.hypot(left[0] - right[0], left[1] - right[1]);
   const gap = face.landmarks.map(([x, y], i) => (100 * Math.hypot(x - other.landmarks[i][0], y - other.landmarks[i][1])) / eyes);
-  const parts = Object.entries(scheme.components).map(([name, points]) => [name, mean(points.map((i) => gap[i]))]);
+  const present = Object.entries(scheme.components).filter(([, points]) => points.length); // own points may lack some
+  const parts = present.map(([name, points]) => [name, mean(points.map((i) => gap[i]))]);
   return { all: mean(gap), parts };
 }

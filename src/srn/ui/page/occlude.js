@@ -80,7 +80,8 @@ export class Occlusion {
       const eyes = Math.hypot(left[0] - right[0], left[1] - right[1]);
       object.angle = Math.atan2(right[1] - left[1], right[0] - left[0]);
       const [part, width] = { mask: ["mouth", 1.75], sunglasses: ["eyes", 1.6], plain: ["nose", 0.8], noise: ["mouth", 0.8] }[kind];
-      [object.x, object.y] = middle(scheme.components[part]);
+      const points = scheme.components[part];
+      [object.x, object.y] = middle(points.length ? points : [...face.landmarks.keys()]); // own points may lack some
       object.width = eyes * width;
       if (kind === "mask") {
         object.x += Math.sin(object.angle) * -0.08 * eyes;
