@@ -89,7 +89,7 @@ def test_only_weights_of_the_same_points_are_put_beside(landmarker: FaceLandmark
 def test_other_weights_look_at_the_same_faces(client: Client) -> None:
     """Here they are the same network, so the answer is the service's own."""
     own = client.post("/detect?min_confidence=0", picture(30)).json()
-    other = client.post(f"/page/detect?min_confidence=0&weights={WEIGHTS}", picture(30)).json()
+    other = client.post(f"/page/detect?weights={WEIGHTS}", picture(30)).json()
     assert other.pop("weights").startswith("robust.onnx")
     np.testing.assert_allclose(other["faces"][0]["landmarks"], own["faces"][0]["landmarks"], atol=0.02)
     wrong = client.post("/page/detect?weights=../../secret.onnx", picture(30))

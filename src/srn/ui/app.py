@@ -24,7 +24,6 @@ from srn.errors import InputError, SrnError, first_line
 from srn.face.localizer import Localizer
 from srn.face.scheme import IBUG_68, LandmarkScheme
 from srn.face.weights import NETWORKS
-from srn.inference.batch import Choice
 from srn.inference.drawing import COMPONENT_COLORS
 from srn.inference.face import Faces
 from srn.inference.landmarker import FaceLandmarker
@@ -138,15 +137,14 @@ class Desk:
                 self._others[weights] = self._open_weights(weights)
             return self._others[weights]
 
-    def detect_by(self, weights: str, upload: Upload, accuracy: Accuracy, min_confidence: float | None) -> Any:
-        """Return the record of a picture by other weights."""
+    def detect_by(self, weights: str, upload: Upload, accuracy: Accuracy) -> Any:
+        """Return the record of a picture by other weights, doubtful faces among it: the page hides them."""
         landmarker, image = self.other(weights), decode_image(upload.content, upload.name)
         faces = self.service.landmarker.find(image)  # the same faces side by side
         with self._lock:
             landmarker.accuracy = accuracy
             (found,) = landmarker.detect_batch([image], [faces])
-        kept, _ = Choice(None, 0.0, min_confidence).kept(found)
-        return {**picture_record(upload.path, image.shape[:2], kept.to_dict()), "weights": landmarker.localizer.name}
+        return {**picture_record(upload.path, image.shape[:2], found.to_dict()), "weights": landmarker.localizer.name}
 
     def frame(self, session: str, upload: Upload, time_s: float) -> Any:
         """Track the faces of a camera's next frame; each session has a tracker of its own."""
@@ -296,12 +294,9 @@ def _add_questions(app: FastAPI, desk: Desk) -> None:
         return desk.info()
 
     @app.post("/page/detect", include_in_schema=False)
-    async def detect(
-        request: Request, weights: str, accuracy: Accuracy = "balanced",
-        min_confidence: Annotated[float | None, Query(ge=0, le=1)] = None,
-    ) -> Response:  # fmt: skip
+    async def detect(request: Request, weights: str, accuracy: Accuracy = "balanced") -> Response:
         async with desk.service.upload(request) as upload:
-            return await _answer(lambda: compact(desk.detect_by(weights, upload, accuracy, min_confidence)))
+            return await _answer(lambda: compact(desk.detect_by(weights, upload, accuracy)))
 
     @app.post("/page/frame", include_in_schema=False)
     async def frame(request: Request, session: str, time_s: Annotated[float, Query(ge=0, lt=1e9)]) -> Response:

@@ -50,10 +50,10 @@ function reason(error) {
   return silent ? "srn does not answer: is it still running?" : error.message;
 }
 
-const query = () => `accuracy=${$("accuracy").value}&min_confidence=0`;
+const query = () => `accuracy=${$("accuracy").value}`;
 
 async function detect(blob, box = null) {
-  return ask(`detect?${query()}${box ? `&box=${box.join(",")}` : ""}`, blob);
+  return ask(`detect?min_confidence=0&${query()}${box ? `&box=${box.join(",")}` : ""}`, blob);
 }
 
 function show(part) {
