@@ -86,6 +86,15 @@ def test_numbers_beyond_32_bits_begin_again_at_0() -> None:
         assert "/srn/face/5/box" in read(face)
 
 
+def test_faces_without_a_tracker_are_counted(face: npt.NDArray[np.float64]) -> None:
+    values = [{k: v for k, v in face_of(face * 100 + x, 9).to_dict().items() if k != "track_id"} for x in (0, 50)]
+    frame, *faces = (read(datagram) for datagram in bundles(frame_record(4, 0.5, values)))
+    assert frame == {"/srn/frame": [4, 0.5, 1, 2]}
+    assert [one[f"/srn/face/{number}/box"] for number, one in enumerate(faces, 1)] == [
+        pytest.approx(one["box"], abs=1e-4) for one in values
+    ]
+
+
 def test_what_weights_do_not_predict_is_left_out() -> None:
     values: dict[str, Any] = {
         "track_id": 1, "box": [0, 0, 9, 9], "score": 1, "landmarks": [[1, 2]] * 29, "visibility": None,

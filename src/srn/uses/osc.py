@@ -55,8 +55,11 @@ def _text(text: str) -> bytes:
 
 
 def bundles(record: Record, scheme: LandmarkScheme = IBUG_68) -> Iterator[bytes]:
-    """Yield the datagrams of a frame's record (`srn.media.results.frame_record`)."""
-    tracks = [face["track_id"] for face in record["faces"]]
+    """Yield the datagrams of a frame's record (`srn.media.results.frame_record`).
+
+    Faces that no tracker has numbered are counted from 1.
+    """
+    tracks = [face.get("track_id", place) for place, face in enumerate(record["faces"], 1)]
     frame, *numbers = (int(number) % _NUMBERS for number in (record["frame"], *tracks))
     yield bundle([message("/srn/frame", [frame, float(record["time_s"]), *numbers])])
     for number, face in zip(numbers, record["faces"], strict=True):

@@ -53,7 +53,7 @@ function reason(error) {
 const query = () => `accuracy=${$("accuracy").value}`;
 
 async function detect(blob, box = null) {
-  return ask(`detect?min_confidence=0&${query()}${box ? `&box=${box.join(",")}` : ""}`, blob);
+  return ask(`detect?${query()}&min_confidence=0${box ? `&box=${box.join(",")}` : ""}`, blob);
 }
 
 function show(part) {
