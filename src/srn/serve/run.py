@@ -149,7 +149,7 @@ class Ending:
         try:
             await self.app(scope, receive, noted)
         except asyncio.CancelledError:
-            if not begun:
+            if not begun and scope["type"] == "http":
                 await refusal(503, "the service has ended: come again")(scope, receive, send)
 
 
