@@ -31,13 +31,16 @@ from part_scenes import HEAT_SIDE, Scenes, examples, read_sources
 from results import program
 from srn.files import write_atomically
 from srn.inference.parts import SIDE
+from srn.model.quantize import quantized
 from train_proposals import Array, save_graph, training_parser
 
 SHARD, SHARDS = 4000, 30  # parts of a file, and files
 MASKED, PROPOSED = 0.35, 0.3  # share of people in masks; probability from which parts are proposed: for more, too low
 BATCH, AVERAGED, HEAT = 64, 0.998, 0.5  # the last: decay of the averaged weights, weight of the heat in the loss
 SAVED = 1000  # steps between two states
+CALIBRATED = 512  # parts that set the ranges of the integers
 LEAK = 0.2
+HIDDEN = "hidden"  # beginning of the names of all layers but the last
 WIDTHS = ((16, 2), (32, 2), (48, 2), (48, 1), (96, 2), (96, 1))  # channels and strides
 OPERATORS = {nn.Conv2d: "Conv", nn.ReLU: "Relu", nn.LeakyReLU: "LeakyRelu"}  # of ONNX
 ABOUT = (
@@ -190,8 +193,8 @@ def train(network: Judge, parts: Parts, rounds: Round, seeds: Sequence[int], pat
     network.load_state_dict(averaged.module.state_dict())
 
 
-def export(network: Judge, path: Path) -> None:
-    """Write the network as an ONNX file of opset 13, with weights in half precision."""
+def export(network: Judge, path: Path, examples: Array) -> None:
+    """Write the network as an ONNX file of opset 13; parts (B, 96, 96, 3) uint8 set the ranges of its integers."""
     values: dict[str, Array] = {"half": np.array(127.5, np.float32), "one": np.array(1, np.float32)}
     values["shape"] = np.array([-1], np.int64)
     nodes = [helper.make_node("Div", ["image", "half"], ["scaled"]), helper.make_node("Sub", ["scaled", "one"], ["x0"])]
@@ -200,19 +203,21 @@ def export(network: Judge, path: Path) -> None:
         inputs, options = [f"x{i}"], dict[str, Any]()
         if isinstance(layer, nn.Conv2d):
             for name, value in layer.named_parameters():
-                stored = f"{name}{i}"
-                values[stored] = value.detach().contiguous().numpy().astype(np.float16)
-                nodes.append(helper.make_node("Cast", [stored], [f"{stored}.float"], to=TensorProto.FLOAT))
-                inputs.append(f"{stored}.float")
+                values[f"{name}{i}"] = value.detach().contiguous().numpy()
+                inputs.append(f"{name}{i}")
             options = {"kernel_shape": layer.kernel_size, "strides": layer.stride, "pads": [int(layer.padding[0])] * 4}
         elif isinstance(layer, nn.LeakyReLU):
             options = {"alpha": layer.negative_slope}
-        nodes.append(helper.make_node(OPERATORS[type(layer)], inputs, [f"x{i + 1}"], **options))
+        name = f"{HIDDEN if i + 1 < len(layers) else 'logits'}.{i}"
+        nodes.append(helper.make_node(OPERATORS[type(layer)], inputs, [f"x{i + 1}"], name=name, **options))
     nodes.append(helper.make_node("Reshape", [f"x{len(layers)}", "shape"], ["logits"]))
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch"])
     graph = helper.make_graph(nodes, "parts", [image], [logits], [from_array(v, k) for k, v in values.items()])
-    save_graph(graph, ABOUT, path)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    images = examples.transpose(0, 3, 1, 2).astype(np.float32)
+    feeds = [{"image": images[k : k + BATCH]} for k in range(0, len(images), BATCH)]
+    save_graph(quantized(model, feeds, convolutions=(HIDDEN,), linear_layers=()).graph, ABOUT, path)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -233,7 +238,7 @@ def run(options: argparse.Namespace) -> None:
     for number, one in enumerate(ROUNDS):
         train(network, parts, one, (options.seed, before), options.work / f"state_{number}.pt")
         before += one.steps
-    export(network, options.out)
+    export(network, options.out, parts.files[0][:CALIBRATED])
 
 
 main = program(run, parser)

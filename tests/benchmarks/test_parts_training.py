@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from srn.face.geometry import Box
@@ -24,13 +25,16 @@ def test_the_file_says_what_the_network_does(tmp_path: Path) -> None:
         network(images * torch.rand(6, 1, 1, 1) + torch.rand(3, 1, 1))
     with torch.no_grad():
         logits, heat = network.eval()(images)
-    export(network, tmp_path / "judge.onnx")
+    export(network, tmp_path / "judge.onnx", parts)
 
-    found = PartNetwork(tmp_path / "judge.onnx", threads=1)(parts)
+    found, expected = PartNetwork(tmp_path / "judge.onnx", threads=1)(parts), torch.sigmoid(logits).numpy()
 
     assert heat.shape == (6, 6, 6)
-    np.testing.assert_allclose(found, torch.sigmoid(logits), atol=1e-3)  # weights are in half precision
-    assert np.ptp(found) > 1e-3
+    assert np.ptp(expected) > 1e-3
+    np.testing.assert_allclose(found, expected, atol=0.1 * np.ptp(expected))  # it computes in integers
+    kinds = [node.op_type for node in onnx.load(str(tmp_path / "judge.onnx")).graph.node]
+    assert kinds.count("Conv") == 8
+    assert kinds.count("QuantizeLinear") >= 6  # all but the first convolution, on pixels, and the last
 
 
 def test_a_missed_face_counts_most_and_a_doubtful_part_nothing() -> None:

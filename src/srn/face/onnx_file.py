@@ -16,7 +16,7 @@ PINNED: Mapping[str, str] = {
     "robust-int8.onnx": "a57e4ab85e4b6ab35cf604cae112591a446b37b96be7b6f1252e94f2f206ba2d",
     "centerface.onnx": "fbfc554e28541c127e394665e912cc4e65b2b859d38c212d763fa6acca394e09",
     "proposals.onnx": "978b1c55e5250fad05849a99606edb44f6850fcf49b4350baecf145ea432c2a2",
-    "parts.onnx": "0f016e6caee686410b2aa744850116cc4801338be5359850f7bc8d20ac22f2ae",
+    "parts.onnx": "3367558513bab22fe5cdd32dfac601fc4972aec41a5afb7c9f1450fd2d522114",
 }
 """SHA-256 of the files that the package ships (`sha256sum src/srn/weights/*`)."""
 

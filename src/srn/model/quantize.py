@@ -18,12 +18,18 @@ Feeds = Mapping[str, npt.NDArray[np.float32]]
 
 CONVOLUTIONS = ("encoder.", "coarse.")
 LINEAR_LAYERS = ("coarse.3.", "recurrent.", "hsrm.g.", "hsrm.f.")
-"""Layers in integers, by the beginning of their names. All else stays in float32: the first convolution, which is no
-faster; sampling, where the places must be exact; the non-local block; the last layers that give coordinates,
-visibility and expected error."""
+"""Layers of a `NetworkGraph` in integers, by the beginning of their names. All else stays in float32: the first
+convolution, which is no faster; sampling, where the places must be exact; the non-local block; the last layers that
+give coordinates, visibility and expected error."""
 
 
-def quantized(model: onnx.ModelProto, examples: Iterable[Feeds]) -> onnx.ModelProto:
+def quantized(
+    model: onnx.ModelProto,
+    examples: Iterable[Feeds],
+    *,
+    convolutions: tuple[str, ...] = CONVOLUTIONS,
+    linear_layers: tuple[str, ...] = LINEAR_LAYERS,
+) -> onnx.ModelProto:
     """Return a model with integer layers.
 
     Weights are integers with a scale for each output channel, of 7 bits: processors without VNNI add products in 16
@@ -31,8 +37,9 @@ def quantized(model: onnx.ModelProto, examples: Iterable[Feeds]) -> onnx.ModelPr
     The result holds the folded weights and none of the network's parameters.
 
     Args:
-        model: a graph of `NetworkGraph` in full precision.
+        model: a graph in full precision.
         examples: inputs of the model, by name.
+        convolutions, linear_layers: how the names of the nodes (Conv, Gemm) begin that compute in integers.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -44,7 +51,7 @@ def quantized(model: onnx.ModelProto, examples: Iterable[Feeds]) -> onnx.ModelPr
             return next(self._examples, None)
 
     folded = _folded(model)
-    chosen = _chosen(folded)
+    chosen = _chosen(folded, convolutions, linear_layers)
     chosen += _rectifiers(folded, set(chosen))
     with tempfile.TemporaryDirectory() as folder, _quiet():
         path = str(Path(folder) / "quantized.onnx")
@@ -60,13 +67,13 @@ def quantized(model: onnx.ModelProto, examples: Iterable[Feeds]) -> onnx.ModelPr
     return result
 
 
-def _chosen(model: onnx.ModelProto) -> list[str]:
+def _chosen(model: onnx.ModelProto, convolutions: tuple[str, ...], linear_layers: tuple[str, ...]) -> list[str]:
     sizes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
     names = []
     for node in model.graph.node:
-        if node.op_type == "Conv" and node.name.startswith(CONVOLUTIONS):
+        if node.op_type == "Conv" and node.name.startswith(convolutions):
             names += [node.name] if sizes[node.input[1]][1] > 3 else []  # those on pixels are faster in float32
-        elif node.op_type == "Gemm" and node.name.startswith(LINEAR_LAYERS):
+        elif node.op_type == "Gemm" and node.name.startswith(linear_layers):
             names.append(node.name)
     return names
 
@@ -83,11 +90,12 @@ def _free_activations(model: onnx.ModelProto) -> None:
     ONNX Runtime would merge them with a layer in float32, and would convert its weights in every run.
     """
     linear = {node.output[0] for node in model.graph.node if node.op_type == "Gemm"}
-    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "zero"))
-    for node in model.graph.node:
-        if node.op_type == "Relu" and node.input[0] in linear:
-            node.op_type = "Max"
-            node.input.append("zero")
+    behind = [node for node in model.graph.node if node.op_type == "Relu" and node.input[0] in linear]
+    if behind:
+        model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "zero"))
+    for node in behind:
+        node.op_type = "Max"
+        node.input.append("zero")
 
 
 def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
