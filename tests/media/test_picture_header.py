@@ -44,6 +44,14 @@ def test_fill_bytes_and_data_before_a_marker() -> None:
     assert stated_size(filled[:-2] + data) is None  # no end
 
 
+@pytest.mark.parametrize(("scans", "size"), [(1, (50, 30)), (500, (50, 30)), (501, None)])
+def test_a_jpeg_of_more_scans_than_any_encoder_writes_is_refused(scans: int, size: tuple[int, int] | None) -> None:
+    """A file of a few kilobytes would keep the decoder busy for minutes."""
+    encoded = cv2.imencode(".jpg", np.zeros((30, 50, 3), np.uint8))[1].tobytes()
+    begin = encoded.index(b"\xff\xda")
+    assert stated_size(encoded[:begin] + encoded[begin:-2] * scans + encoded[-2:]) == size
+
+
 def test_the_largest_of_many_sizes_counts() -> None:
     """A later frame of a JPEG may be larger than the first."""
     small, large = (FRAME.replace(b"\0\x01\0\x01", size) for size in (b"\0\x01\0\x02", b"\x01\0\x01\0"))

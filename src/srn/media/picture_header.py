@@ -19,6 +19,7 @@ _JPEG_DATA = rb"(?:[^\xff]*+\xff++[\x00\xd0-\xd7])*+[^\xff]*+"
 _JPEG_MARKER = re.compile(_JPEG_DATA + rb"\xff++([\x01-\xcf\xd8-\xfe])")
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE, _JPEG_END = frozenset({0x01, 0xD8}), 0xD9  # markers without a length
+_JPEG_SCAN, _MOST_SCANS = 0xDA, 500  # encoders write some ten; a decoder goes through the whole picture for each
 _PNM_HEADER = 1 << 16  # bytes
 _MOST_PARTS = 100_000
 """Segments of a JPEG and sizes of any picture at most: more are no picture's, and would take long to read."""
@@ -53,8 +54,8 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
     """Return the width and height of an encoded picture, in pixels.
 
     Of several sizes in one header the largest counts, since decoders may take any. The result is None where the format
-    is unknown, the header is broken, or a JPEG ends before its end marker: some versions of OpenCV fill the rest of
-    such a file with grey and report nothing.
+    is unknown, the header is broken, or a JPEG has more than 500 scans, which would take minutes to decode, or ends
+    before its end marker: some versions of OpenCV fill the rest of such a file with grey and report nothing.
     """
     try:
         found = next((read(content) for recognize, read in _FORMATS if recognize(content)), iter(()))
@@ -117,11 +118,12 @@ def _unpacked(layout: str, content: bytes, places: Iterable[int]) -> _Sizes:
 
 def _jpeg(content: bytes) -> _Sizes:
     sizes: list[tuple[int, int]] = []
-    place = 0
+    place = scans = 0
     for _ in range(_MOST_PARTS):
-        if (found := _JPEG_MARKER.match(content, place)) is None:
+        if (found := _JPEG_MARKER.match(content, place)) is None or scans > _MOST_SCANS:
             return
         marker, place = found[1][0], found.end()
+        scans += marker == _JPEG_SCAN
         if marker == _JPEG_END:
             yield from sizes
             return
