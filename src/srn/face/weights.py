@@ -94,9 +94,9 @@ CATALOGUE = (
     ),
     KnownWeights(
         "paper",
-        "7565ca10e391b8f3afa65aa073f45689bd238febb138f9ce5d0719c2818abc09",
+        "e13f1922538d2f443f6583ad8c7e67f5fde495873d85d67c11644876f69236bc",
         41_717_569,
-        200_000,
+        408_000,
         "preset paper: the network as published, noise patches only in training (tables 2 and 4)",
         "full",
     ),
