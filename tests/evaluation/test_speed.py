@@ -61,8 +61,7 @@ def test_the_speed_of_a_network(tiny_weights: Path) -> None:
 
 def test_one_view_is_one_run_of_the_network(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A landmarker views noise, an unsure face, several times: the speed of one view was a third of what it is."""
-    landmarker = FaceLandmarker(tiny_weights, threads=1)
-    localizer = landmarker.localizer
+    localizer = FaceLandmarker(tiny_weights, threads=1).localizer
     run, crops = type(localizer).__call__, []
 
     def counted(self: Any, images: Any, *more: Any, **options: Any) -> Any:
@@ -70,5 +69,5 @@ def test_one_view_is_one_run_of_the_network(tiny_weights: Path, monkeypatch: pyt
         return run(self, images, *more, **options)
 
     monkeypatch.setattr(type(localizer), "__call__", counted)
-    assert 0 < seconds_of_view(landmarker.looker, repeats=3) < 1
+    assert 0 < seconds_of_view(localizer, repeats=3) < 1
     assert crops == [1, 1, 1, 1]  # with one that does not count

@@ -15,6 +15,7 @@ from srn.evaluation.provenance import facts, processor
 from srn.evaluation.speed_steps import Bench
 from srn.evaluation.timing import Compared, Step, Timing, load_average, ratios, take_turns
 from srn.face.geometry import Box, ImageArray
+from srn.face.localizer import Localizer
 from srn.inference.landmarker import FaceLandmarker
 from srn.inference.looker import Looker
 from srn.inference.runtime import OnnxLocalizer
@@ -43,11 +44,12 @@ def measure_speed(landmarker: FaceLandmarker, face: tuple[ImageArray, Box], repe
     return Speed(one, many, size, processor(), load_average())
 
 
-def seconds_of_view(looker: Looker, repeats: int = 15) -> float:
-    """Return the median time of one crop and its view: of noise, on which a network does the same work.
+def seconds_of_view(localizer: Localizer, repeats: int = 15) -> float:
+    """Return the median time of one crop and its view, not mirrored: of noise, on which a network does the same work.
 
     A landmarker would view an unsure face, as noise is, more than once.
     """
+    looker = Looker(localizer)
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3)).astype(np.uint8)
     geometry = looker.geometry_of_box(Box(220, 140, 420, 340))
     return median_seconds(lambda: looker.view([noise], [geometry]), repeats)

@@ -185,7 +185,7 @@ class Reproduction:
         if network is None:
             return Cell(reason=f"no weights: {variant}")
         details = (f"{network.name}, one view, on {processor()}",)
-        return Cell(Interval(1 / seconds_of_view(network.landmarker.looker), np.nan, np.nan), details=details)
+        return Cell(Interval(1 / seconds_of_view(network.landmarker.localizer), np.nan, np.nan), details=details)
 
     def _mask_notes(self, table: Table, sets: Sets) -> list[str]:
         """Compare the authors' masks with masks made here, by the same network on the same faces."""
