@@ -101,6 +101,9 @@ def test_few_clips_are_kept() -> None:
             self.asked.append(number)
             return plain_clip(number + 1)
 
+        def origin(self, number: int) -> str:
+            return f"counted/{number}"
+
     source = Counting()
     scenes = Scenes(source, PATCH_SIZE, clips_kept=2)
     assert [scenes.length(number) for number in (0, 1, 0, 2, 0, 1)] == [1, 2, 1, 3, 1, 2]

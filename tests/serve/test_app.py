@@ -24,7 +24,7 @@ from srn import FaceLandmarker
 from srn.errors import InputError
 from srn.face.geometry import Box
 from srn.inference.face_finder import FoundFace
-from srn.media.pictures import encode_image
+from srn.media.pictures import decode_image, encode_image
 from srn.serve import app
 from srn.serve.app import make_app
 from srn.serve.limits import Limits, Refused
@@ -383,7 +383,7 @@ def test_a_picture_that_takes_long_to_decode(
     landmarker: FaceLandmarker, serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is answered in time. Its thread goes on, and so its memory stays taken."""
-    release, decode = threading.Event(), app.decode_image
+    release, decode = threading.Event(), decode_image
 
     def slow(content: bytes, name: str) -> np.ndarray:
         if name == "slow.png":
