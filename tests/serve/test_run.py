@@ -143,7 +143,10 @@ def test_what_the_end_breaks_off_is_told_without_a_traceback(
     server = run.Server(application)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
     thread.start()
-    with contextlib.closing(HTTPConnection("127.0.0.1", opened.getsockname()[1], timeout=30)) as asked, contextlib.closing(opened):
+    with (
+        contextlib.closing(HTTPConnection("127.0.0.1", opened.getsockname()[1], timeout=30)) as asked,
+        contextlib.closing(opened),
+    ):
         asked.request("GET", "/long")
         assert begun.wait(20)
         for _ in range(signals):
