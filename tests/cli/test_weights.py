@@ -15,6 +15,8 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[:2] for line in lines] == [[one.name, one.sha256[:12]] for one in CATALOGUE]
     assert all(" whole " in line for line in lines)
+    assert " 2,980,000 seen " in lines[0]
+    assert " 12,288 seen " in lines[-1]
 
 
 def test_json_has_every_field(capsys: pytest.CaptureFixture[str]) -> None:

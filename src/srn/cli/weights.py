@@ -14,8 +14,9 @@ from srn.face.weights import CATALOGUE
 def weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the networks and agents that have a name.
+    """List the networks and agents that have a name, with the number of faces seen in training.
 
+    Of a tracker these are frames, of an agent transitions.
     `--weights NAME` and `FaceLandmarker("NAME")` open a network, `srn train --hofs NAME` and `srn hofs synthesize NAME`
     an agent.
     `robust` ships with the package. The others are research weights of the repository's folder `models/`; where the
@@ -29,4 +30,5 @@ def weights(
     width = max(len(one.name) for one in CATALOGUE)
     for one in CATALOGUE:
         state = one.facts()["state"]
-        print(f"{one.name:<{width}}  {one.sha256[:12]}  {one.size / 1e6:4.1f} MB  {state:<8}  {one.recipe}")
+        size, seen = f"{one.size / 1e6:4.1f} MB", f"{one.faces:>9,} seen"
+        print(f"{one.name:<{width}}  {one.sha256[:12]}  {size}  {seen}  {state:<8}  {one.recipe}")
