@@ -14,9 +14,9 @@ from srn.face.weights import CATALOGUE
 def weights(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List the networks and agents that have a name, with the number of faces seen in training.
+    """List the networks and agents that have a name.
 
-    Of a tracker these are frames, of an agent transitions.
+    Among the facts is how many faces they have seen in training: of a tracker frames, of an agent transitions.
     `--weights NAME` and `FaceLandmarker("NAME")` open a network, `srn train --hofs NAME` and `srn hofs synthesize NAME`
     an agent.
     `robust` ships with the package. The others are research weights of the repository's folder `models/`; where the
