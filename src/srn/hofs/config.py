@@ -49,8 +49,8 @@ class AgentConfig(Settings):
         encoder, hidden_size: see `QNetConfig`; the frozen network's encoder if None.
         reward, patch_size: see `OcclusionWorld` and `Scenes`.
         noise_seeds: number of different noise patches.
-        precision: arithmetic of the frozen network and the encoder. bf16 takes half the time on hardware that has it,
-            at the cost of small differences between candidates.
+        precision: arithmetic of the frozen network and the encoder. bf16 takes half the time on a GPU and on
+            processors that are faster in it, at the cost of small differences between candidates.
         seed: of weights, starts, exploration and sampling.
         frames: of a clip; short clips show more faces. None in older files, which do not say it.
         clips: number of clips; one for each face if None.

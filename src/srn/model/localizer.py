@@ -19,7 +19,8 @@ from srn.model.precision import Precision, runs_low
 class TorchLocalizer:
     """Run a network in evaluation mode, on the device it is on.
 
-    bf16 takes half the time where it is native, but moves points by hundredths of a pixel; evaluation uses float32.
+    bf16 takes half the time where hardware is faster in it, but moves points by hundredths of a pixel; evaluation uses
+    float32.
     """
 
     def __init__(
