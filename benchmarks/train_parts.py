@@ -32,7 +32,7 @@ from results import program
 from srn.files import write_atomically
 from srn.inference.parts import SIDE
 from srn.model.quantize import quantized
-from train_proposals import Array, save_graph, training_parser
+from train_proposals import Array, model_of, save_graph, training_parser
 
 SHARD, SHARDS = 4000, 30  # parts of a file, and files
 MASKED, PROPOSED = 0.35, 0.3  # share of people in masks; probability from which parts are proposed: for more, too low
@@ -214,10 +214,9 @@ def export(network: Judge, path: Path, examples: Array) -> None:
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, SIDE, SIDE])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch"])
     graph = helper.make_graph(nodes, "parts", [image], [logits], [from_array(v, k) for k, v in values.items()])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     images = examples.transpose(0, 3, 1, 2).astype(np.float32)
     feeds = [{"image": images[k : k + BATCH]} for k in range(0, len(images), BATCH)]
-    save_graph(quantized(model, feeds, convolutions=(HIDDEN,), linear_layers=()).graph, ABOUT, path)
+    save_graph(quantized(model_of(graph), feeds, convolutions=(HIDDEN,), linear_layers=()).graph, ABOUT, path)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from onnx import GraphProto, TensorProto, helper
+from onnx import GraphProto, ModelProto, TensorProto, helper
 from onnx.numpy_helper import from_array
 from torch import nn
 
@@ -217,9 +217,14 @@ def export(network: nn.Sequential, path: Path) -> None:
     save_graph(graph, ABOUT, path)
 
 
+def model_of(graph: GraphProto) -> ModelProto:
+    """Make an ONNX model of opset 13 of a graph."""
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
 def save_graph(graph: GraphProto, about: str, path: Path) -> None:
     """Check a graph and write it as an ONNX file of opset 13 that says what it is about."""
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    model = model_of(graph)
     model.doc_string = about
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)

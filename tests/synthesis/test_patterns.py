@@ -225,3 +225,4 @@ def test_a_pattern_file_is_needed_and_has_to_fit(patterns: OcclusionPatterns, tm
     with pytest.raises(DataError, match=r"absent\.npz: expected occlusion patterns"):
         patterns_in(str(tmp_path / "absent.npz"), IBUG_68)
     assert patterns_in(str(file), IBUG_68) is patterns_in(str(file), IBUG_68)  # read once
+    assert patterns_in(str(file)) is patterns_in(str(file), IBUG_68)  # also where the scheme is not known yet

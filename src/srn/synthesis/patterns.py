@@ -125,6 +125,9 @@ def _likeness(shapes: FloatArray, shape: FloatArray) -> npt.NDArray[np.float64]:
     return np.abs(first @ second.conj()) ** 2 / (energy + 1e-12)
 
 
+_loaded = functools.lru_cache(maxsize=4)(OcclusionPatterns.load)
+
+
 @functools.lru_cache(maxsize=4)
 def patterns_in(path: str, scheme: LandmarkScheme | None = None) -> OcclusionPatterns:
     """Return the patterns of a file, which is read once; they have to be of the scheme, if one is given.
@@ -133,7 +136,7 @@ def patterns_in(path: str, scheme: LandmarkScheme | None = None) -> OcclusionPat
         DataError: the file is missing or another.
         InputError: its patterns are of another scheme.
     """
-    patterns = OcclusionPatterns.load(path)
+    patterns = _loaded(path)  # with a scheme and without one
     if scheme is not None and patterns.scheme.definition() != scheme.definition():
         raise InputError.at(path, f"patterns of {scheme.name}", f"of {patterns.scheme.name}")
     return patterns
