@@ -132,6 +132,46 @@ def test_videos_of_any_suffix_and_what_is_no_video(srn: Run, finding: dict[str, 
     }  # fmt: skip
 
 
+def test_what_an_animation_is_to_become_is_told_by_what_this_command_covers(
+    srn: Run, finding: dict[str, Any], tmp_path: Path
+) -> None:
+    """The line named `srn track`, which covers nothing."""
+    pil = pytest.importorskip("PIL.Image", reason="Pillow writes the animation")
+    frames = [pil.new("RGB", (SIZE, SIZE), (60 + 80 * k, 120, 120)) for k in range(3)]
+    advice = {
+        "a.gif": "save an animation as a video (.mp4), and all of it is covered",
+        "b.webp": "save an animation as a video (.mp4), and all of it is covered",
+        "c.tif": "save the others as files of their own",
+    }
+    for name in advice:
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    ran = srn("anonymize", *(tmp_path / name for name in advice), "--out", tmp_path / "out")
+    assert (ran.code, ran.err.splitlines()) == (
+        0,
+        [
+            *(f"{tmp_path / n}: holds 3 pictures, and only the first is read: {told}" for n, told in advice.items()),
+            "3 places covered in 3 pictures",
+        ],
+    )
+
+
+def test_a_video_named_as_a_picture_and_a_picture_named_as_a_video(
+    srn: Run, finding: dict[str, Any], tmp_path: Path
+) -> None:
+    """What a file holds decides: the errors named commands that cover nothing."""
+    pil = pytest.importorskip("PIL.Image", reason="Pillow writes the AVIF file")
+    video(tmp_path / "in" / "v.mp4").rename(tmp_path / "in" / "v.jpg")
+    still = tmp_path / "still.mp4"
+    if ".avif" not in pil.registered_extensions():
+        pytest.skip("this Pillow writes no AVIF")
+    pil.new("RGB", (SIZE, SIZE), (120, 120, 120)).save(still, format="AVIF")
+    ran = srn("anonymize", tmp_path / "in", tmp_path / "in" / "v.jpg", still, "--out", tmp_path / "out")
+    assert (ran.code, ran.err.splitlines()) == (
+        0,
+        ["1 place covered in 1 picture", f"{tmp_path / 'out' / 'v_covered.mp4'}: 1 face in 6 frames"],
+    )
+
+
 def test_no_folder_hides_what_is_in_another(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
     """Beside a folder of videos alone, the pictures of the others were left as they are, without a word."""
     picture(tmp_path / "pictures" / "a.jpg")

@@ -16,10 +16,11 @@ from srn.errors import DataError, InputError
 from srn.files import COVERED, OVERLAY, VIDEO, Output, check_outputs, real_path, write_atomically, writing_to
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.landmarker import FaceLandmarker
-from srn.media.ffmpeg import find_pyav, is_container, quiet
+from srn.media.ffmpeg import find_pyav, quiet
 from srn.media.listing import Listing, PictureFile, is_remains, is_shadow, pictures_in, same_file
+from srn.media.picture_count import is_of_pictures
 from srn.media.pictures import IMAGE_SUFFIXES, encode_image
-from srn.media.video_reading import open_video
+from srn.media.video_reading import head_of, is_video, open_video
 from srn.media.video_writing import CODECS, FOURCC, VideoWriter
 from srn.uses.anonymize import CoveredVideo, cautious_landmarker, cover_video
 from srn.uses.cover import Cover, Style, Target, cover_faces
@@ -33,6 +34,7 @@ VIDEO_SUFFIXES = frozenset(
 """Of files in a folder that are named where they are no video: whoever put them there may think that they were covered.
 Other files are videos by their content alone."""
 SOUND_SUFFIXES = frozenset({".m4a", ".m4b", ".mka", ".oga", ".opus", ".weba", ".wma"})
+ANIMATION = "save an animation as a video (.mp4), and all of it is covered"
 SUFFIX = "_covered"  # end of the stem of what is written
 
 
@@ -159,13 +161,15 @@ def _work(paths: Sequence[Path], out: Path) -> _Work:
     if empty and not (pictures or videos or listing.problems):
         raise empty[0]
     listing.problems.extend(map(str, empty))
+    pictures = [picture for picture in pictures if os.path.abspath(picture.path) not in listed]  # videos by that name
     return _Work(pictures, videos, listing)
 
 
 def _is_video(path: Path) -> bool:
-    """Whether a file is a video, and no picture of a format that is stored as one."""
+    """Whether a file is a video, whatever its name says. An animation is one unless it has the name of a picture."""
     with contextlib.suppress(OSError):
-        return path.is_file() and path.suffix.lower() not in IMAGE_SUFFIXES and is_container(path)
+        named_picture = path.suffix.lower() in IMAGE_SUFFIXES
+        return path.is_file() and is_video(path) and not (named_picture and is_of_pictures(head_of(path)))
     return False
 
 
@@ -197,7 +201,7 @@ def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile],
     everything = Choice(min_confidence=0)
     with options.progress("pictures") as begin:
         step = begin("", len(pictures))
-        for batch in detect_pictures(landmarker, pictures, everything, finish, tell=options.note):
+        for batch in detect_pictures(landmarker, pictures, everything, finish, tell=options.note, animation=ANIMATION):
             for one in batch:
                 if isinstance(one, InputError):
                     problems.append(str(one))

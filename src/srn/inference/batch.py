@@ -87,6 +87,7 @@ def detect_pictures(
     finished: Container[Path] = (),
     memory: int = MEMORY,
     tell: Callable[[str], object] = lambda line: None,
+    animation: str | None = None,
 ) -> Iterator[list[Finished | DataError]]:
     """Detect the faces of picture files.
 
@@ -95,6 +96,7 @@ def detect_pictures(
         finished: stems of the pictures that are passed over.
         memory: bytes that decoded pictures take at most, in all stages together; a larger picture is alone.
         tell: gets a line for each file of several pictures, and where memory does not suffice for what is tried.
+        animation: what that line says is to be done about an animation (`told_count`).
 
     Yields:
         For each batch of pictures, in their order: what `finish` returns, or the error where a picture cannot be read
@@ -102,7 +104,7 @@ def detect_pictures(
     """
     with ThreadPoolExecutor(min(max(2, usable_cores()), _MOST_THREADS)) as pool:
         files = iter([(n, picture) for n, picture in enumerate(pictures) if picture.stem not in finished])
-        stages = _Stages(pool, files, finish, memory, tell)
+        stages = _Stages(pool, files, finish, memory, tell, animation)
         try:
             while batch := stages.next_batch():
                 found = iter(stages.detect(landmarker, [one for one in batch if isinstance(one, Detection)], choice))
@@ -145,9 +147,10 @@ class _Stages(Generic[Finished]):
 
     def __init__(
         self, pool: ThreadPoolExecutor, files: Iterator[tuple[int, PictureFile]],
-        finish: Callable[[Detection], Finished], memory: int, tell: Callable[[str], object],
+        finish: Callable[[Detection], Finished], memory: int, tell: Callable[[str], object], animation: str | None,
     ) -> None:  # fmt: skip
         self._pool, self._files, self._finish, self._memory, self._tell = pool, files, finish, memory, tell
+        self._animation = animation
         self._reading: deque[tuple[int, PictureFile, Future[_File]]] = deque()
         self._decoding: deque[_Next] = deque()
         self._finishing: list[tuple[Detection, Future[Finished]] | DataError] = []
@@ -210,7 +213,7 @@ class _Stages(Generic[Finished]):
         except MemoryError as error:
             return DataError.at(path, "a picture that fits into memory", first_line(error))
         if one.file.held > 1:
-            self._tell(told_count(one.file.held, path))
+            self._tell(told_count(one.file.held, path, self._animation))
         return Detection(one.picture, image, Faces(), pictures=one.file.held, stamp=one.file.stamp)
 
     def detect(

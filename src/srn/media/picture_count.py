@@ -39,11 +39,16 @@ def stated_count(content: bytes) -> int:
     return max(found, 1)
 
 
-def told_count(count: int, name: str | os.PathLike[str]) -> str:
-    """Return the line that tells of a file of several pictures, and what to do about the others."""
+def told_count(count: int, name: str | os.PathLike[str], animation: str | None = None) -> str:
+    """Return the line that tells of a file of several pictures, and what to do about the others.
+
+    `animation` is what to do about an animation; if None, it is to be tracked.
+    """
     suffix = os.fspath(name).lower().rpartition(".")[2]
     if suffix in ("tif", "tiff"):
         advice = "save the others as files of their own"
+    elif animation is not None:
+        advice = animation
     elif suffix in ("gif", "png", "apng", "avif"):
         advice = "'srn track' reads an animation"
     else:
@@ -127,6 +132,12 @@ def _brands(content: bytes) -> frozenset[bytes]:
     """Return the brands of a file of boxes, the major one and those with which it is compatible."""
     named = content[8 : min(struct.unpack_from(">I", content)[0], 400)]
     return frozenset(named[place : place + 4] for place in range(0, len(named), 4))
+
+
+def is_of_pictures(content: bytes) -> bool:
+    """Whether a file, or its first 400 bytes, has a format of pictures that may be animated: GIF, PNG, AVIF, HEIC."""
+    boxed = is_iso_media(content) and content[8:12] in STILLS | SEQUENCES
+    return boxed or is_gif(content) or is_png(content)
 
 
 def is_still(content: bytes) -> bool:

@@ -95,24 +95,30 @@ def open_video(source: str | os.PathLike[str] | int, *, live: bool = False) -> V
         found = "a folder" if path.is_dir() else "a device" if path.exists() else "no such file"
         raise DataError.at(path, "a video file", found)
     with DataError.reading(path, "a video file"):
-        is_video = ffmpeg.is_container(path) and not is_still(_head(path))
-    if not is_video:
+        found_video = is_video(path)
+    if not found_video:
         raise DataError.at(path, "a video that FFmpeg can read (MP4, Matroska, AVI, ...)", _other_kind(path))
     return PyAvReader(path) if ffmpeg.find_pyav() is not None else OpenCvReader(path)
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file is a video, or an animation, by its first bytes."""
+    return ffmpeg.is_container(path) and not is_still(head_of(path))
 
 
 def _is_pipe(path: Path) -> bool:
     return path.exists() and stat.S_ISFIFO(path.stat().st_mode)
 
 
-def _head(path: Path) -> bytes:
+def head_of(path: Path) -> bytes:
+    """Return the first bytes of a file, by which its kind shows."""
     with path.open("rb") as file:
         return file.read(400)
 
 
 def _other_kind(path: Path) -> str:
     """Say what a file is that is no video."""
-    head = _head(path)
+    head = head_of(path)
     if is_still(head):
         return "a picture: see srn detect"
     if head[:4] == b"RIFF" and head[12:16] == b"VP8X" and head[20] & 2:
