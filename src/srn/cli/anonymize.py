@@ -236,12 +236,19 @@ def _cover_one_video(
             done = cover_video(reader, landmarker, writer, cover, progress=begin("covering", reader.length))
     except InputError as error:  # the file cannot be completed
         done.problem = done.problem or str(error)
+    if writer.is_written:
+        _tell_covered(target, done, writer.sound_lost)
+    if done.interrupted:
+        problem = "" if done.problem is None else f": {done.problem}"
+        kept = f"the finished part of {target} is kept" if writer.is_written else f"nothing of {target} is kept"
+        options.note(f"interrupted; {kept}{problem}")
+        raise typer.Exit(INTERRUPTED)
+    return [] if done.problem is None else [done.problem]
+
+
+def _tell_covered(target: Path, done: CoveredVideo, sound_lost: str | None) -> None:
     options.note(f"{target}: {options.counted(len(done.tracks), 'face')} in {options.counted(done.frames, 'frame')}")
     if done.bare_frames:
         options.note(f"{target}: nothing covered in {options.counted(done.bare_frames, 'frame')}")
-    if writer.sound_lost:
-        options.note(f"{target}: without sound: {writer.sound_lost}")
-    if done.interrupted:
-        options.note(f"interrupted; the finished part of {target} is kept")
-        raise typer.Exit(INTERRUPTED)
-    return [] if done.problem is None else [done.problem]
+    if sound_lost:
+        options.note(f"{target}: without sound: {sound_lost}")

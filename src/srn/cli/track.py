@@ -174,12 +174,13 @@ def _report(
     if done.frames_seen and not done.people:  # nor is that nobody: a frame every minute holds each for one of them
         counts += f"; {len(done.frames_seen)} seen in fewer than {LEAST_FRAMES_SEEN} frames"
     options.say(counts, options.messages)
+    video = writer if writer is not None and writer.is_written else None
     if len(done.sizes) > 1:
         sizes = ", ".join(f"{width} x {height}" for height, width in list(done.sizes)[:5])
         line = f"frames of {len(done.sizes)} sizes ({sizes}): points are pixels of their own frame"
-        options.say(line if writer is None else f"{line}, {writer.path} has the first size", options.messages)
-    if writer is not None and writer.sound_lost:
-        options.say(f"{writer.path}: without sound: {writer.sound_lost}", options.messages)
+        options.say(line if video is None else f"{line}, {video.path} has the first size", options.messages)
+    if video is not None and video.sound_lost:
+        options.say(f"{video.path}: without sound: {video.sound_lost}", options.messages)
     for sender in senders:
         if sender.lost:
             name, lost = "--osc" if isinstance(sender, OscSender) else "--udp", options.counted(sender.lost, "datagram")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import struct
 from collections.abc import Iterator
@@ -48,6 +49,7 @@ class VideoWriter:
 
     Use as a context: `with VideoWriter(path, 30.0) as video: video.write(image, time_s)`. Without PyAV the frame rate
     is constant, and there is no sound; `sound_lost` is the reason why the sound of `sound_from` is missing.
+    `is_written` tells, behind the block, whether the video is there.
 
     Args:
         path: `.mp4`, `.m4v`, `.mov`, `.mkv`, `.avi`, and with PyAV `.webm`.
@@ -79,6 +81,7 @@ class VideoWriter:
         self._sink: _PyAvSink | _OpenCvSink | None = None
         self._complete = self._has_frames = False
         self.sound_lost: str | None = None
+        self.is_written = False
 
     def __enter__(self) -> Self:
         self._beside = self._file.__enter__()
@@ -134,27 +137,38 @@ class VideoWriter:
                     self._sink.close(self._complete)
             is_playable = self._has_frames
             if is_playable and self._beside is not None and self._beside.is_file():
-                with interruptions_held():
-                    _sign(self._beside)
+                with self._writing(), interruptions_held():
+                    try:
+                        _sign(self._beside)
+                    except OSError:  # PyAV's video is whole without; OpenCV tells nothing of what it could not write
+                        if isinstance(self._sink, _OpenCvSink):
+                            is_playable = False
+                            raise
         finally:
             if not is_playable and self._beside is not None and self._beside != self.path:  # a pipe is written into
                 self._beside.unlink(missing_ok=True)
             self._beside = self._sink = None
             self._file.__exit__(kind, error, trace)
+        self.is_written = is_playable
 
 
 def _sign(video: Path) -> None:
-    """Add a last part that players pass over, by which `srn.files` knows the program's own videos from the user's."""
+    """Add a last part that players pass over, by which `srn.files` knows the program's own videos from the user's.
+
+    Raises:
+        OSError: it could not be added, all or nothing.
+    """
     length, suffix = len(VIDEO.end), video.suffix.lower()
     head = struct.pack(">I4s", 8 + length, b"free")
     if suffix in (".mkv", ".webm"):
         head = bytes([0xEC, 0x80 | length])
     elif suffix == ".avi":
         head = struct.pack("<4sI", b"JUNK", length)
-    with contextlib.suppress(OSError), video.open("ab", buffering=0) as file:
+    with video.open("ab", buffering=0) as file:
         whole = file.tell()
-        if file.write(head + VIDEO.end) < len(head) + length:  # the disk is full: the video is whole without
+        if file.write(head + VIDEO.end) < len(head) + length:
             file.truncate(whole)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 class _PyAvSink:
