@@ -184,7 +184,8 @@ def test_a_form_that_does_not_fit_gives_one_clear_line(change: dict[str, Any], m
     [
         (None, "No such file or directory"), ("", "a mistake in line 1, column 1"), ("{", "a mistake in line 1"),
         ("[]", "Outer: expected an object"), ('"text"', "Outer: "), ("3", "Outer: "),
-        ("[" * 99999, "too many brackets"),
+        ("[" * 99999, "too many brackets"), ('{"kind": "old", "kind": "new"}', "the name 'kind' twice"),
+        ('{"inner": {"share": 0, "share": 1}}', "the name 'share' twice"),
     ],
 )  # fmt: skip
 def test_a_file_that_holds_no_settings(text: str | None, found: str, tmp_path: Path) -> None:

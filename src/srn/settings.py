@@ -1,4 +1,7 @@
-"""Configuration: frozen dataclasses checked at birth, with one JSON form and one way to change values by name."""
+"""Configuration: frozen dataclasses checked at birth, with one JSON form and one way to change values by name.
+
+The JSON of all files is read here, too: no name of an object stands there twice.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import math
 import os
 import sys
 import types
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,9 +115,26 @@ class Settings:
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a file that `save` wrote; raise `InputError` if it is missing or holds other settings."""
         try:
-            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+            return cls.from_dict(parsed_json(Path(path).read_bytes()))
         except (OSError, ValueError, RecursionError, InputError) as error:
             raise InputError.at(path, cls.file_kind, first_line(error)) from error
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: it is none, or an object has two values of one name, of which Python would keep the last.
+    """
+    return json.loads(text, object_pairs_hook=_named_once)
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f"the name {name!r} twice")
+    return named
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)

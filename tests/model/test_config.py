@@ -116,8 +116,9 @@ def without_entry(name: str) -> str:
         json.dumps({**json.loads(preset("robust").to_json()), "heads": 8}),
         json.dumps({**json.loads(preset("robust").to_json()), "scheme_name": "ibug66"}),
         json.dumps({**json.loads(preset("robust").to_json()), "without": ["q"]}),
+        preset("robust").to_json().replace("{", '{"iterations": 2, ', 1),
     ],
-    ids=["empty", "no json", "number", "list", "no entries", "one missing", "one too many", "scheme", "part"],
+    ids=["empty", "no json", "number", "list", "no entries", "one missing", "one too many", "scheme", "part", "twice"],
 )
 def test_a_description_that_is_none_gives_one_clear_line(text: str) -> None:
     with pytest.raises(

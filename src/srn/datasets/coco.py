@@ -21,7 +21,7 @@ from srn.errors import DataError
 from srn.face.scheme import LandmarkScheme
 from srn.media.limits import read_limited
 from srn.media.listing import existing
-from srn.media.results import parsed
+from srn.settings import parsed_json
 
 OCCLUDED, ABSENT = 1, 0
 
@@ -30,7 +30,7 @@ def is_coco(path: Path) -> bool:
     """Return whether a JSON file holds COCO annotations with key points."""
     try:
         text = read_limited(path)
-        content = parsed(text) if b'"keypoints"' in text else None
+        content = parsed_json(text) if b'"keypoints"' in text else None
     except (OSError, ValueError, RecursionError, DataError):
         return False
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
@@ -46,7 +46,7 @@ def broken_coco(path: Path) -> str | None:
         if b'"keypoints"' not in content and b'"annotations"' not in content:
             return None
         with DataError.reading(path, "COCO annotations, JSON"):
-            parsed(content)
+            parsed_json(content)
     except (OSError, DataError) as error:
         return str(error)
     return None
@@ -114,7 +114,7 @@ def _inside(name: str, places: Sequence[Path], where: str) -> str:
 def _content(file: Path) -> tuple[dict[Any, str], list[dict[str, Any]]]:
     """Return the pictures' names by `id`, and the annotations of single faces."""
     with DataError.reading(file, "COCO annotations ('images', 'annotations')"):
-        content = parsed(read_limited(file))
+        content = parsed_json(read_limited(file))
         names: dict[Any, str] = {}
         for image in content["images"]:
             if names.setdefault(image["id"], str(image["file_name"])) != str(image["file_name"]):

@@ -23,8 +23,8 @@ from srn.media.listing import existing, is_shadow
 from srn.media.number_text import number_in
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
-from srn.media.results import parsed
 from srn.media.tables import check_length, check_names
+from srn.settings import parsed_json
 
 _ANNOTATIONS = "annotations"  # a folder of annotation files beside those of the pictures
 _BY_COUNT = {scheme.n_points: scheme for scheme in (IBUG_68, WFLW_98, COFW_29)}
@@ -207,7 +207,7 @@ def _count_points(folders: Sequence[Path], coco: Sequence[Path], tables: Sequenc
             continue
     for path in coco:
         with contextlib.suppress(DataError), DataError.reading(path, "COCO annotations"):
-            for annotation in parsed(read_limited(path))["annotations"]:
+            for annotation in parsed_json(read_limited(path))["annotations"]:
                 if annotation.get("keypoints"):
                     return len(annotation["keypoints"]) // 3
     for path in tables:

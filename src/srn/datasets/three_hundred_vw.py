@@ -21,7 +21,7 @@ from srn.media.arrays import read_npy_header
 from srn.media.limits import read_limited
 from srn.media.number_text import whole_number_in
 from srn.media.pts import read_pts
-from srn.media.results import parsed
+from srn.settings import parsed_json
 
 _VIDEOS = {
     TRAIN: """001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035 037 039
@@ -50,7 +50,7 @@ def read_excluded_frames(file: Path) -> dict[str, tuple[int, ...]]:
     something else.
     """
     with DataError.reading(file, "frame numbers by video: {'410': [148, 150], ...}"):
-        content = parsed(read_limited(file)) if file.suffix.lower() == ".json" else _dict_in_array(file)
+        content = parsed_json(read_limited(file)) if file.suffix.lower() == ".json" else _dict_in_array(file)
         return {str(video): tuple(sorted(whole_number_in(n) for n in numbers)) for video, numbers in content.items()}
 
 

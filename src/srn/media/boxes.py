@@ -16,7 +16,7 @@ from srn.errors import DataError, InputError
 from srn.face.geometry import Box
 from srn.media.limits import LARGEST_COORDINATE
 from srn.media.number_text import number_in
-from srn.media.results import parsed
+from srn.settings import parsed_json
 
 LARGEST_FILE = 1 << 28  # bytes
 
@@ -26,7 +26,7 @@ _Row: TypeAlias = tuple[str, str, Sequence[object] | None]
 
 def _json_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
     with DataError.reading(path, "JSON"):
-        content = parsed(text)
+        content = parsed_json(text)
     return _rows_of(content, path)
 
 
@@ -35,7 +35,7 @@ def _jsonl_rows(text: str, path: str | os.PathLike[str]) -> Iterator[_Row]:
     for number, line in enumerate(text.split("\n"), 1):  # other line ends may stand in names
         if line.strip():
             with DataError.reading(f"{path}: line {number}", "a JSON object"):
-                records.append(parsed(line))
+                records.append(parsed_json(line))
     return _rows_of({"images": records}, path)
 
 

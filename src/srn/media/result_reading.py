@@ -20,8 +20,9 @@ from srn.media.limits import LARGEST_COORDINATE, check_bytes, check_file
 from srn.media.listing import is_shadow
 from srn.media.number_text import number_in, whole_number_in
 from srn.media.pts import read_pts
-from srn.media.results import Record, parsed
+from srn.media.results import Record
 from srn.media.tables import read_rows
+from srn.settings import parsed_json
 
 FaceRecords = dict[str, list[Record]]
 """The faces of each picture, by its name in the file. A frame of a video is named `<stem of the file>/<number>`."""
@@ -82,7 +83,7 @@ def _of_file(path: Path) -> Named:
         with DataError.reading(path, f"predictions: {FORMATS}"):
             check_file(path)
             if suffix == ".json":
-                content = parsed(path.read_bytes())
+                content = parsed_json(path.read_bytes())
         if suffix == ".json":
             yield from _of_content(content, path)
         elif suffix == ".jsonl":
@@ -121,7 +122,7 @@ def _of_lines(path: Path, name: str) -> Named:
         if line.strip():
             where = f"{path}: line {number}"
             with DataError.reading(where, "a JSON object"):
-                record = parsed(line)
+                record = parsed_json(line)
             yield _of_record(record, where, name)
 
 

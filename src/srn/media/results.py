@@ -199,19 +199,3 @@ def _stream(target: Path | TextIO | None) -> TextIO | None:
 def compact(value: object) -> str:
     """Return a value as JSON without spaces."""
     return json.dumps(value, separators=(",", ":"))
-
-
-def parsed(text: str | bytes) -> Any:
-    """Parse JSON.
-
-    Raises:
-        ValueError: it is none, or an object has two values of one name, of which Python would keep the last.
-    """
-    return json.loads(text, object_pairs_hook=_named_once)
-
-
-def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    if len(set(names)) < len(names):
-        raise ValueError(f"the name {max(names, key=names.count)!r} twice")
-    return dict(pairs)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from srn.errors import InputError, WeightsError
 from srn.face.geometry import CropSpec
 from srn.face.scheme import BUILT_IN, LandmarkScheme, describe_scheme, described_scheme, scheme_by_name
-from srn.settings import Count, Index, Positive, Settings, below
+from srn.settings import Count, Index, Positive, Settings, below, parsed_json
 
 Size = Annotated[Count, below(10_001)]
 EncoderName = Literal["patches", "shared-map"]
@@ -42,7 +42,7 @@ class Architecture(Settings):
             WeightsError: it describes nothing that this version knows.
         """
         with WeightsError.reading(cls.title if path is None else f"{path}: {cls.title}", cls.file_kind):
-            return cls.from_dict(json.loads(text))
+            return cls.from_dict(parsed_json(text))
 
 
 @dataclass(frozen=True)

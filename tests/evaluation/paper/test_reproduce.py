@@ -294,12 +294,14 @@ def test_runs_are_found(tmp_path: Path) -> None:
     run("d", {**whole, "model": {**MODEL, "without": ["g"]}})
     run("e", "{not json", "weights.onnx")
     run("f", whole, "weights.safetensors", KEPT_AGENT)
+    run("g", '{"variant": "without-g", "variant": "without-d"}', "weights.onnx")
     found, notes = find_runs(tmp_path)
     assert found == {
         "full": tmp_path / "a" / "weights.onnx", "without-f": tmp_path / "b" / "weights.safetensors",
         "hofs": tmp_path / "f" / "weights.safetensors",
     }  # fmt: skip
-    assert [Path(note.split(":")[0]).name for note in notes] == ["c", "d", "config.json"]
+    assert [Path(note.split(":")[0]).name for note in notes] == ["c", "d", "config.json", "config.json"]
+    assert notes[-1] == f"{tmp_path / 'g' / 'config.json'}: the name 'variant' twice; left out"
     assert find_runs(tmp_path / "nowhere") == ({}, [])
 
 

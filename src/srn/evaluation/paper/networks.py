@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from srn.errors import InputError
 from srn.evaluation.paper.published import VARIANTS
 from srn.face.scheme import LandmarkScheme
 from srn.inference.landmarker import FaceLandmarker
+from srn.settings import parsed_json
 from srn.synthesis.config import AugmentConfig, MotionConfig
 
 KEPT_AGENT = "hofs.safetensors"
@@ -104,7 +104,7 @@ def find_runs(folder: Path) -> tuple[dict[str, Path], list[str]]:
             notes.append(f"{path.parent}: no weights yet")
             continue
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = parsed_json(path.read_bytes())
             agent = path.with_name(KEPT_AGENT).exists()
             variant = str(values.get("variant") or variant_of(values, agent=agent))
         except (ValueError, AttributeError, InputError) as error:
