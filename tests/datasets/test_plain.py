@@ -295,6 +295,82 @@ def test_folders_of_pictures_tell_the_split_where_the_name_of_the_file_does_not(
     assert [sample.subset for sample in read_plain(tmp_path)[0]] == expected
 
 
+@pytest.mark.parametrize("home", ["", "images"])
+def test_the_layout_of_coco_itself(tmp_path: Path, face: Shape, home: str) -> None:
+    """Bare names in files beside the folders of their splits: no picture was found."""
+    for number, split in enumerate(("train2017", "val2017", "test2017")):
+        write_image(tmp_path / home / split / "1.png", np.full((9, 9, 3), 50 * number, np.uint8))
+        coco_file(tmp_path / "annotations" / f"person_keypoints_{split}.json", ["1.png", "2.png"], face * 9)
+    samples, report = read_plain(tmp_path)
+    assert {(sample.subset, str(sample.path.relative_to(tmp_path / home))) for sample in samples} == {
+        (f"person_keypoints_{split}", str(Path(split, "1.png"))) for split in ("train2017", "val2017", "test2017")
+    }
+    assert len(report.problems) == 3  # the pictures that are missing everywhere
+    assert {split: len(open_faces(tmp_path).part(split)) for split in ("train", "test")} == {"train": 1, "test": 1}
+
+
+@pytest.mark.parametrize(
+    ("file", "folder", "subset"),
+    [
+        ("train.json", "train2017", "train"),
+        ("instances_Train-2017.json", "train_2017", "instances_Train-2017"),
+        ("faces_val.json", "validation", "faces_val"),
+        ("image_info_test-dev2017.json", "test2017", "image_info_test-dev2017"),
+        ("faces.json", "train2017", "train2017"),  # the one folder that has such a picture
+        ("default.json", "default", "default"),
+    ],
+)
+@pytest.mark.parametrize("place", ["", "annotations"])
+def test_the_name_of_a_coco_file_tells_the_folder_of_its_pictures(
+    tmp_path: Path, face: Shape, place: str, file: str, folder: str, subset: str
+) -> None:
+    write_image(tmp_path / folder / "1.png", PIXELS)
+    write_image(tmp_path / "others" / "2.png", PIXELS)
+    coco_file(tmp_path / place / file, ["1.png"], face * 9)
+    (sample,) = read_plain(tmp_path)[0]
+    assert (sample.path, sample.subset) == (tmp_path / folder / "1.png", subset)
+    write_image(tmp_path / place / "1.png", PIXELS)  # nearer
+    (sample,) = read_plain(tmp_path)[0]
+    assert sample.path == tmp_path / place / "1.png"
+
+
+def test_a_folder_of_another_split_is_not_taken(tmp_path: Path, face: Shape) -> None:
+    write_image(tmp_path / "train2017" / "1.png", PIXELS)
+    coco_file(tmp_path / "annotations" / "person_keypoints_val2017.json", ["1.png"], face * 9)
+    samples, report = read_plain(tmp_path)
+    assert samples == []
+    assert report.problems == [
+        f"{tmp_path / 'annotations' / '1.png'}: expected a picture, found No such file or directory; left out"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "folders"),
+    [
+        ("faces.json", ["train2017", "val2017"]),
+        ("trainval.json", ["train2017", "val2017"]),
+        ("train2017.json", ["images/train2017", "train2017"]),
+    ],
+)
+def test_a_name_that_several_folders_have_is_one_error(
+    tmp_path: Path, face: Shape, file: str, folders: list[str]
+) -> None:
+    for folder in folders:
+        write_image(tmp_path / folder / "1.png", PIXELS)
+    coco_file(tmp_path / "annotations" / file, ["1.png"] * 3, face * 9)
+    with pytest.raises(DataError) as caught:
+        read_plain(tmp_path)
+    where = " and in ".join(str(tmp_path / folder) for folder in folders)
+    assert str(caught.value) == (
+        f"{tmp_path / 'annotations' / file}: expected a name that tells the folder of its pictures,"
+        f" found 1.png in {where}"
+    )
+    for folder in folders[1:]:  # one picture by two names
+        (tmp_path / folder / "1.png").unlink()
+        (tmp_path / folder / "1.png").symlink_to(tmp_path / folders[0] / "1.png")
+    assert len(read_plain(tmp_path)[0]) == 3
+
+
 def test_folders_with_a_file_each_are_one_dataset(tmp_path: Path, face: Shape) -> None:
     for folder in ("train", "test"):
         coco_file(tmp_path / folder / "_annotations.coco.json", ["a.png"], face * 9)

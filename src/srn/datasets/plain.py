@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from srn.datasets.coco import broken_coco, is_coco, read_coco
+from srn.datasets.coco import ANNOTATIONS, broken_coco, is_coco, read_coco
 from srn.datasets.manifest import MANIFEST, mark_occluded
 from srn.datasets.pts_folder import BOXES_FOLDER, read_pts_folder
 from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture
@@ -26,7 +26,6 @@ from srn.media.pts import read_pts
 from srn.media.tables import check_length, check_names
 from srn.settings import parsed_json
 
-_ANNOTATIONS = "annotations"  # a folder of annotation files beside those of the pictures
 _BY_COUNT = {scheme.n_points: scheme for scheme in (IBUG_68, WFLW_98, COFW_29)}
 
 
@@ -55,12 +54,12 @@ def annotation_files(root: Path) -> tuple[list[Path], list[Path], list[Path]]:
 
 def _places(root: Path) -> tuple[list[Path], list[Path]]:
     """Return where files of annotations may lie: in a folder, and in the folders inside."""
-    inner = sorted(path for path in root.glob("[!.]*") if path.is_dir() and path.name != _ANNOTATIONS)
+    inner = sorted(path for path in root.glob("[!.]*") if path.is_dir() and path.name != ANNOTATIONS)
     return _with_annotations([root]), _with_annotations(inner)
 
 
 def _with_annotations(folders: Sequence[Path]) -> list[Path]:
-    return [place for folder in folders for place in (folder, folder / _ANNOTATIONS) if place.is_dir()]
+    return [place for folder in folders for place in (folder, folder / ANNOTATIONS) if place.is_dir()]
 
 
 def _is_table(path: Path) -> bool:
@@ -73,7 +72,7 @@ def _subset_of(file: Path, root: Path) -> Callable[[str], str]:
     The folder counts where it tells a split that the file does not.
     """
     parts = file.relative_to(root).with_suffix("").parts
-    stem = "/".join(part for part in parts if part != _ANNOTATIONS) or _ANNOTATIONS
+    stem = "/".join(part for part in parts if part != ANNOTATIONS) or ANNOTATIONS
 
     def subset(picture: str) -> str:
         folder = PurePosixPath(picture.replace("\\", "/")).parent.as_posix()
