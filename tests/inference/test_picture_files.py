@@ -79,6 +79,16 @@ def test_doubtful_faces_are_counted(landmarker: FaceLandmarker, pictures: list[P
     assert (writer.faces, writer.pictures, writer.left_out) == (0, 1, 3)
 
 
+def test_a_writer_that_is_not_open_is_refused(pictures: list[PictureFile], tmp_path: Path) -> None:
+    """Behind its block it took pictures that no file holds."""
+    writer = DetectionWriter(pictures, None, json_to=tmp_path / "a.json")
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"^DetectionWriter: expected one opened with 'with', found a closed one$"):
+            writer.add([])
+        with writer:
+            pass
+
+
 @pytest.mark.parametrize(("kind", "name"), [("csv", "landmarks.csv"), ("coco", "landmarks.json")])
 def test_an_interrupted_run_keeps_its_tables(
     landmarker: FaceLandmarker, pictures: list[PictureFile], tmp_path: Path, kind: Any, name: str

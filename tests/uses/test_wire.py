@@ -16,6 +16,7 @@ from srn.face.geometry import Box
 from srn.face.scheme import COFW_29, IBUG_68
 from srn.inference.face import Face
 from srn.media.results import frame_record
+from srn.uses.osc import OscSender
 from srn.uses.pose import head_pose
 from srn.uses.wire import LARGEST, UdpSender, datagrams, parse_address, with_uses
 
@@ -99,6 +100,18 @@ def test_nobody_listens(face: npt.NDArray[np.float64]) -> None:
         for _ in range(5):
             sender.take(record_of(face * 100 + 120))
     assert 0 <= sender.lost <= 5
+
+
+@pytest.mark.parametrize("kind", [UdpSender, OscSender])
+def test_a_sender_that_is_not_open_is_refused(kind: type[UdpSender], face: npt.NDArray[np.float64]) -> None:
+    """Before its block it was a foreign error; behind it, datagrams were counted as lost."""
+    sender, record = kind(":9000"), record_of(face * 100 + 120)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"^:9000: expected a sender opened with 'with', found a closed one$"):
+            sender.take(record)
+        with sender:
+            pass
+    assert sender.lost == 0
 
 
 def test_other_schemes_go_without_pose() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self, TextIO
@@ -136,6 +136,7 @@ class DetectionWriter:
         self._live = self._as_lines and (_is_open(json_to) or not isinstance(json_to, Path))
         self._lines: dict[int, str] = {}  # the record of each picture so far, as JSON, by its place
         self._journal: Journal | None = None
+        self._write_line: Callable[[Record], None] | None = None
         self._whole = True  # whether every file of a picture could be written
         self.faces = self.left_out = 0
         self.problems: list[str] = []
@@ -256,7 +257,13 @@ class DetectionWriter:
         return self.write(render(found, overlay=self.overlay))
 
     def add(self, batch: Iterable[Written]) -> None:
-        """Take a batch of pictures into the tables and the journal, and note what is missing."""
+        """Take a batch of pictures into the tables and the journal, and note what is missing.
+
+        Raises:
+            InputError: outside of the context.
+        """
+        if self._write_line is None:
+            raise InputError.at(type(self).__name__, "one opened with 'with'", "a closed one")
         entries: list[Entry] = []
         for one in batch:
             self.problems += one.problems
@@ -287,6 +294,7 @@ class DetectionWriter:
         partial, problems = error is not None, list[str]()
         lines = [line for _, line in sorted(self._lines.items())]
         records = (json.loads(line) for line in lines)
+        self._write_line = None
         with noting(problems):
             self._streamed.__exit__(None, None, None)
         begun = bool(lines) or not partial  # else files of an earlier run are kept

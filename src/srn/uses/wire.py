@@ -98,6 +98,7 @@ class UdpSender:
 
     def __init__(self, address: str, scheme: LandmarkScheme = IBUG_68) -> None:
         self.address, self.scheme, self.lost, self._text = parse_address(address), scheme, 0, address
+        self._socket: socket.socket | None = None
         try:
             self._place = socket.getaddrinfo(*self.address, type=socket.SOCK_DGRAM)[0]
         except OSError as error:
@@ -110,7 +111,9 @@ class UdpSender:
         return datagrams({**record, "faces": [with_uses(face, self.scheme) for face in record["faces"]]})
 
     def take(self, record: Record) -> None:
-        """Send a frame's record."""
+        """Send a frame's record; raise `InputError` outside of the context."""
+        if self._socket is None:
+            raise InputError.at(self._text, "a sender opened with 'with'", "a closed one")
         for datagram in self.datagrams(record):
             try:
                 self._socket.send(datagram)
@@ -119,16 +122,19 @@ class UdpSender:
 
     def __enter__(self) -> Self:
         *kind, _, place = self._place
-        self._socket = socket.socket(*kind)
-        self._socket.setblocking(False)
+        opened = socket.socket(*kind)
+        opened.setblocking(False)
         try:
-            self._socket.connect(place)  # sends nothing; later a machine can say that nobody listens
+            opened.connect(place)  # sends nothing; later a machine can say that nobody listens
         except OSError as error:  # a broadcast, a network without a way to it
-            self._socket.close()
+            opened.close()
             raise InputError.at(self._text, "an address that this machine reaches", first_line(error)) from error
+        self._socket = opened
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
