@@ -69,6 +69,24 @@ def test_there_and_back(tmp_path: Path, suffix: str) -> None:
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi", ".webm"])
+@pytest.mark.parametrize(("width", "matrix", "brightness"), [(320, 6, 81), (1280, 1, 63)])  # BT.601, BT.709
+def test_colours_are_those_that_players_show(
+    tmp_path: Path, suffix: str, width: int, matrix: int, brightness: int
+) -> None:
+    """Large videos were stored by the matrix of small ones, and did not tell it: players showed other colours."""
+    path = tmp_path / f"a{suffix}"
+    red = np.full((16, width, 3), (255, 0, 0), np.uint8)
+    with VideoWriter(path, 30.0) as out:
+        out.write(red, 0.0)
+    with av.open(str(path)) as file:
+        frame = next(file.decode(video=0))
+        told = file.streams.video[0].codec_context.colorspace
+    assert told == (2 if suffix == ".avi" else matrix)  # an AVI cannot tell it
+    assert abs(int(frame.to_ndarray()[8, 8]) - brightness) <= 1
+    assert np.abs(frames_of(open_video(path))[0].image[8, 8].astype(int) - [255, 0, 0]).max() <= 4
+
+
 @pytest.mark.parametrize("with_pyav", [True, False])
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
 def test_its_own_videos_are_told_from_those_of_others(

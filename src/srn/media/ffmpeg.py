@@ -26,6 +26,8 @@ _FORMATS = (
 _LIVE_FORMATS = "rtsp", "rtp", "rtp_mpegts", "hls", "mpjpeg", "live_flv"
 _LIVE_PROTOCOLS = "rtsp,rtsps,rtp,rtmp,rtmps,srt,http,https,httpproxy,tcp,udp,tls,crypto"
 _TIMEOUT_S = 20.0
+BT601, _BT709, _NO_MATRIX = 6, 1, 2  # FFmpeg's numbers of the matrices between RGB and the colours that are stored
+_SD_SIZE = 1279, 576  # width and height up to which players take the colours of a video that states none for BT.601
 
 # The first bytes of these formats.
 _HEAD = re.compile(
@@ -141,6 +143,17 @@ def orientation(frame: VideoFrame) -> tuple[int, bool]:
     mirrored = a * d < b * c
     degrees = -np.degrees(np.arctan2(-b if mirrored else b, -a if mirrored else a))
     return round(degrees / 90) % 4, bool(mirrored)
+
+
+def usual_matrix(width: int, height: int) -> int:
+    """Return FFmpeg's number of the matrix by which players show a video of a size that states none."""
+    return BT601 if width <= _SD_SIZE[0] and height <= _SD_SIZE[1] else _BT709
+
+
+def state_matrix(frame: VideoFrame) -> None:
+    """Give a decoded frame that states no matrix the usual one of its size: FFmpeg takes BT.601 for any."""
+    if frame.colorspace == _NO_MATRIX:
+        frame.colorspace = usual_matrix(frame.width, frame.height)
 
 
 def is_container(path: str | os.PathLike[str]) -> bool:

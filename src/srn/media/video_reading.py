@@ -268,8 +268,11 @@ def _has_end(path: Path, format_name: str) -> bool:
 
 def _upright(frame: VideoFrame, turns: int, *, mirrored: bool) -> ImageArray:
     """Convert a decoded frame to (H, W, 3) uint8 RGB, over white as a picture, mirrored, then turned by quarters."""
+    ffmpeg.state_matrix(frame)
     clear = any(component.is_alpha for component in frame.format.components)
-    image = frame.to_ndarray(format="bgra" if clear else "rgb24").astype(np.uint8, copy=False)
+    # RGB has no matrix. Where none is named for it, PyAV 14 passes over the frame's own.
+    image = frame.to_ndarray(format="bgra" if clear else "rgb24", dst_colorspace=ffmpeg.BT601)
+    image = image.astype(np.uint8, copy=False)
     image = opaque_rgb(image) if clear else image
     return np.ascontiguousarray(np.rot90(image[:, ::-1] if mirrored else image, turns))
 

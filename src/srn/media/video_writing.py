@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CODECS = {".mp4": "libx264", ".m4v": "libx264", ".mov": "libx264", ".mkv": "libx264", ".avi": "mpeg4", ".webm": "vp9"}
 FOURCC = {".mp4": "mp4v", ".m4v": "mp4v", ".mov": "mp4v", ".mkv": "mp4v", ".avi": "XVID"}
 QUALITY = {"libx264": {"crf": "18", "preset": "veryfast"}, "libvpx-vp9": {"crf": "24", "b": "0", "cpu-used": "6"}}
+_LIMITED_RANGE = 1  # FFmpeg's number of brightness from 16 to 235
 MOST_EARLY_S = 0.1  # of sound that an AVI file, where all sound begins at 0, plays before its pictures
 MOST_REPEATED = 60_000  # frames of a gap that a constant rate fills; FFmpeg's AVI has the same limit
 
@@ -230,6 +231,9 @@ class _PyAvSink:
             self._time_base = 1 / fraction if avi else max(self._time_base, Fraction(1, 65535))
         stream.codec_context.time_base = self._time_base
         stream.codec_context.sample_aspect_ratio = self._aspect
+        # Told, and the usual one where a format does not tell it: a player that guesses another shifts all colours.
+        self._matrix = ffmpeg.usual_matrix(stream.width, stream.height)
+        stream.codec_context.colorspace, stream.codec_context.color_range = self._matrix, _LIMITED_RANGE
         self._stream = stream
         self._sound = None
         if self._source is not None:
@@ -240,7 +244,10 @@ class _PyAvSink:
     def write(self, image: ImageArray, time_s: float) -> None:
         width, height = self._size
         padded = np.pad(_fitted(image, width, height), ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24")
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(padded), format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=self._matrix, dst_color_range=_LIMITED_RANGE
+        )
+        frame.colorspace, frame.color_range = self._matrix, _LIMITED_RANGE
         self._last = max(round(time_s / self._time_base), self._last + 1)  # no two frames at one time
         frame.pts, frame.time_base = self._last, self._time_base
         self._copy_sound(time_s)
