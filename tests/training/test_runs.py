@@ -169,6 +169,23 @@ def test_one_process_is_its_own_group(monkeypatch: pytest.MonkeyPatch) -> None:
         assert processes == (0, 1)
 
 
+def test_processes_wait_for_each_other_before_they_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless one failed: the others may be anywhere."""
+    calls: list[str] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name in ("init_process_group", "barrier", "destroy_process_group"):
+        monkeypatch.setattr(torch.distributed, name, lambda *_, name=name: calls.append(name))
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 1)
+
+    with process_group(choose_device("cpu")) as processes:
+        assert processes == (1, 2)
+    with pytest.raises(InputError), process_group(choose_device("cpu")):
+        raise InputError("no faces")
+
+    begin, wait, end = "init_process_group", "barrier", "destroy_process_group"
+    assert calls == [begin, wait, end, begin, end]
+
+
 def test_a_log_grows_by_a_row_and_drops_the_rows_that_a_resumed_run_repeats(tmp_path: Path) -> None:
     path = tmp_path / "run" / "log.csv"
     log = CsvLog(path, ("step", "loss"))

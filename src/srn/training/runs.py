@@ -277,5 +277,8 @@ def process_group(device: torch.device) -> Iterator[Processes]:
     torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Processes(torch.distributed.get_rank(), size)
+        # A thread of Gloo may still hold the last tensor that was summed, and aborts the process if it drops it while
+        # Python ends. Waiting for each other gives it the time; after an error nobody is waited for.
+        torch.distributed.barrier()
     finally:
         torch.distributed.destroy_process_group()
