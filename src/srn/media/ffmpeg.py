@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.filter import Graph
     from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
 
 _FORMATS = (
     "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "flv", "asf", "ogg", "gif", "apng", "ivf", "mxf", "rm",
@@ -84,6 +85,13 @@ def open_input(source: str | os.PathLike[str], *, live: bool = False) -> InputCo
     # Texts of the file that are no UTF-8 must not raise: from version 19 on PyAV sees to it, and has no such argument.
     lenient: dict[str, Any] = {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
     return av.open(name, options=options, timeout=timeout, **lenient)
+
+
+def picture_streams(container: InputContainer) -> list[VideoStream]:
+    """Return the streams of pictures, without the cover of its sound: one picture, no video."""
+    from av.stream import Disposition
+
+    return [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
 
 
 def progressive(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:

@@ -129,14 +129,12 @@ def _other_kind(path: Path) -> str:
 class PyAvReader:
     def __init__(self, path: str | Path, *, live: bool = False) -> None:
         import av
-        from av.stream import Disposition
 
         self.path, self._live = path, live
         expected = "a video that FFmpeg can read"
         with DataError.reading(path, expected):
             self._container = ffmpeg.open_input(path, live=live)
-        covers = Disposition.attached_pic  # one picture beside the sound: no video
-        pictures = [one for one in self._container.streams.video if not one.disposition & covers]
+        pictures = ffmpeg.picture_streams(self._container)
         if not pictures:
             found = "no pictures in it" + " but the cover of its sound" * bool(self._container.streams.video)
             raise DataError.at(path, expected, found)

@@ -19,10 +19,10 @@ from srn.errors import DataError, InputError, first_line
 from srn.face.geometry import ImageArray
 from srn.files import VIDEO, growing_file, interruptions_held, writing_to
 from srn.media import ffmpeg
+from srn.media.sound import begin_s, opened_sound, sound_packets
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
-    from av.container import InputContainer
     from av.packet import Packet
     from av.video.stream import VideoStream
 
@@ -192,8 +192,8 @@ class _PyAvSink:
         self._last = -1
         self._waiting: Packet[AudioStream] | None = None
         self.sound_lost: str | None = None
-        self._source = None if sound_from is None else _opened_sound(sound_from)
-        late = _begin_s(self._source) if self._source is not None and path.suffix.lower() == ".avi" else 0.0
+        self._source = None if sound_from is None else opened_sound(sound_from)
+        late = begin_s(self._source) if self._source is not None and path.suffix.lower() == ".avi" else 0.0
         if late > MOST_EARLY_S:
             self._lose_sound(f"an .avi file would play it {late:.2f} s too early")  # it has no place for a delay
         try:
@@ -237,7 +237,7 @@ class _PyAvSink:
         self._stream = stream
         self._sound = None
         if self._source is not None:
-            self._packets = self._source.demux(self._source.streams.audio[0])
+            self._packets = sound_packets(self._source)
             self._sound = self._container.add_stream_from_template(self._source.streams.audio[0])
         self._container.start_encoding()
 
@@ -265,9 +265,8 @@ class _PyAvSink:
             if packet.pts is not None and float(packet.pts * packet.time_base) > until_s:
                 return
             self._waiting = None
-            if packet.dts is not None:  # else the empty packet at the end
-                packet.stream = self._sound
-                self._container.mux(packet)
+            packet.stream = self._sound
+            self._container.mux(packet)
 
     def close(self, complete: bool) -> None:
         shown = float(self._last * self._time_base + 1 / self._stream.codec_context.framerate)
@@ -276,22 +275,6 @@ class _PyAvSink:
         self._container.close()
         if self._source is not None:
             self._source.close()
-
-
-def _opened_sound(path: str | os.PathLike[str]) -> InputContainer | None:
-    """Open a video for its sound; None where it has none."""
-    with DataError.reading(path, "a video to take the sound from"):
-        source = ffmpeg.open_input(path)
-    if source.streams.audio:
-        return source
-    source.close()
-    return None
-
-
-def _begin_s(source: InputContainer) -> float:
-    """Return the time at which a video's sound begins."""
-    sound = source.streams.audio[0]
-    return float((sound.start_time or 0) * (sound.time_base or 0))
 
 
 def _fitted(image: ImageArray, width: int, height: int) -> ImageArray:
