@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,22 @@ def test_long_work_prints_lines_without_a_terminal(
     assert [line.partition(",")[0] for line in lines] == [
         "evaluating: 3 of 6 faces", "evaluating: 6 of 6 faces", "masking: 1 faces",
     ]  # fmt: skip
+
+
+def test_work_that_is_longer_or_far_shorter_than_was_said_is_told_without_the_rest(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Joined videos hold more frames than they say: it was "24 of 20 frames, ..., -1 day, 23:59:58 left"."""
+    monkeypatch.setattr(options, "LINE_EVERY", 0.0)
+    with options.progress("frames") as begin:
+        step = begin("tracking", 2)
+        step(2)
+        step()
+        begin("tracking", 10**18)()
+    lines = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"tracking: 2 of 2 frames, \d+(\.\d)? a second, 0:00:00 left", lines[0])
+    assert re.fullmatch(r"tracking: 3 frames, \d+(\.\d)? a second", lines[1])
+    assert re.fullmatch(rf"tracking: 1 of {10**18} frames, \d+(\.\d)? a second", lines[2])
 
 
 def test_data_of_old_and_new_command_lines() -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -258,6 +259,8 @@ def exit_if_failed(problems: Iterable[str]) -> None:
         raise typer.Exit(1)
 
 
+LONGEST_LEFT = 1e8  # seconds to go that are told: a broken file may state any length
+
 Begin = Callable[..., Callable[..., None]]
 """Begins a task, by its name, its length if that is known, and how many steps are done before. The result counts one
 more step, or as many as it is given."""
@@ -289,12 +292,13 @@ def progress(unit: str) -> Iterator[Begin]:
             def step(number: int = 1) -> None:
                 nonlocal count, told
                 count, now = count + number, time.monotonic()
-                pace = _pace(count - done, None if total is None else total - count, now - start)
+                known = None if total is None or count > total else total  # a file may hold more than it says
+                pace = _pace(count - done, None if known is None else known - count, now - start)
                 if task is not None:
-                    bars().update(task, completed=count, pace=pace)
+                    bars().update(task, completed=count, total=total and max(total, count), pace=pace)
                 elif now >= told + LINE_EVERY:
                     told = now
-                    of_all = "" if total is None else f" of {total}"
+                    of_all = "" if known is None else f" of {known}"
                     note(f"{name}{': ' if name else ''}{count}{of_all} {unit}, {pace}")
 
             return step
@@ -304,5 +308,6 @@ def progress(unit: str) -> Iterator[Begin]:
 
 def _pace(done: float, left: float | None, seconds: float) -> str:
     rate = done / max(seconds, 1e-3)
-    rest = "" if not rate or left is None else f", {datetime.timedelta(seconds=round(left / rate))} left"
+    seconds_left = inf if not rate or left is None else left / rate
+    rest = f", {datetime.timedelta(seconds=round(seconds_left))} left" if seconds_left < LONGEST_LEFT else ""
     return f"{rate:.{1 if rate < 100 else 0}f} a second{rest}"
