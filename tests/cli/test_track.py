@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import os
+import threading
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -211,7 +213,7 @@ def test_options_reach_the_tracker(srn: Run, scripted: dict[str, Any], clip: Pat
 class Interrupted:
     """A reader that ends after seven frames with an exception."""
 
-    frame_rate, time_base, length = 30.0, Fraction(1, 90000), 100
+    frame_rate, time_base, length, has_sound = 30.0, Fraction(1, 90000), 100, False
 
     def __init__(self, error: BaseException) -> None:
         self.error, self.closed = error, False
@@ -292,6 +294,27 @@ def test_sound_that_gets_lost_is_told(
     ran = srn("track", clip, "--out", tmp_path / "drawn.mp4")
     assert ran.code == 0
     assert "drawn.mp4: without sound: sound, if there is any, is copied only with PyAV" in ran.err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_sound_of_a_pipe_is_told_to_be_left_out(srn: Run, scripted: dict[str, Any], tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "a.mkv"), "w") as file:
+        pictures, sound = file.add_stream("mpeg4", rate=10), file.add_stream("aac", rate=44100, layout="mono")
+        pictures.width = pictures.height = 64
+        pictures.pix_fmt = "yuv420p"
+        for _ in range(3):
+            file.mux(pictures.encode(av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")))
+        piece = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), format="s16", layout="mono")
+        piece.sample_rate = 44100
+        file.mux([*sound.encode(piece), *sound.encode(None), *pictures.encode(None)])
+    os.mkfifo(tmp_path / "pipe")
+    feeding = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=[(tmp_path / "a.mkv").read_bytes()])
+    feeding.start()
+    ran = srn("track", tmp_path / "pipe", "--out", tmp_path / "drawn.mp4")
+    feeding.join()
+    assert ran.code == 0
+    assert ran.err.endswith("drawn.mp4: without sound: it is copied from files alone\n")
 
 
 @pytest.mark.parametrize(

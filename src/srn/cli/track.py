@@ -107,6 +107,7 @@ def track(
     landmarker = options.telling(opened, ellipses=ellipses)
     senders, chart = _further(landmarker, udp, osc, plot)
     reader = open_video(source, live=live)
+    stream_sound = "it is copied from files alone" if sound is None and reader.has_sound else None
     tracker = landmarker.tracker(
         smooth=smooth, start=start, iterations=iterations, find_every=find_every, frame_rate=reader.frame_rate
     )
@@ -127,7 +128,8 @@ def track(
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)
     done.interrupted &= not (window and window.closed)  # closing it is the way to end
-    _report(done, chart, writer, senders, camera=sound is None)
+    lost = stream_sound if writer is None else writer.sound_lost or stream_sound
+    _report(done, chart, writer, senders, lost, camera=sound is None)
 
 
 def _refuse_drawing(given: Mapping[str, bool]) -> None:
@@ -162,6 +164,7 @@ def _report(
     chart: TrackChart | None,
     writer: VideoWriter | None,
     senders: Sequence[UdpSender],
+    sound_lost: str | None,
     *,
     camera: bool,
 ) -> None:
@@ -179,8 +182,8 @@ def _report(
         sizes = ", ".join(f"{width} x {height}" for height, width in list(done.sizes)[:5])
         line = f"frames of {len(done.sizes)} sizes ({sizes}): points are pixels of their own frame"
         options.say(line if video is None else f"{line}, {video.path} has the first size", options.messages)
-    if video is not None and video.sound_lost:
-        options.say(f"{video.path}: without sound: {video.sound_lost}", options.messages)
+    if video is not None and sound_lost:
+        options.say(f"{video.path}: without sound: {sound_lost}", options.messages)
     for sender in senders:
         if sender.lost:
             name, lost = "--osc" if isinstance(sender, OscSender) else "--udp", options.counted(sender.lost, "datagram")

@@ -59,6 +59,10 @@ class VideoReader(Protocol):
     def length(self) -> int | None:
         """Expected number of frames; None where it is unknown."""
 
+    @property
+    def has_sound(self) -> bool:
+        """Whether sound is known to come with the frames."""
+
     def __iter__(self) -> Iterator[TimedFrame]:
         """Yield the frames. A broken video yields its readable frames, then raises `DataError`."""
 
@@ -160,6 +164,10 @@ class PyAvReader:
             return self._stream.frames
         seconds = self._seconds() or (self._container.duration or 0) / 1e6 or None
         return None if seconds is None else max(round(seconds * self.frame_rate), 1)
+
+    @property
+    def has_sound(self) -> bool:
+        return bool(self._container.streams.audio)
 
     def _seconds(self) -> float | None:
         """Duration of the picture stream as the file states it; None where it does not."""
@@ -300,6 +308,8 @@ def open_capture(path: Path) -> cv2.VideoCapture:
 
 
 class _Capture:
+    has_sound = False  # OpenCV does not tell
+
     def __init__(self, capture: cv2.VideoCapture) -> None:
         self._capture = capture
 
