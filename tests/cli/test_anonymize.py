@@ -297,6 +297,20 @@ def test_metadata_stays_behind(srn: Run, finding: dict[str, Any], tmp_path: Path
     assert not any(word in content for word in (b"Exif", b"Secret", b"secret", b"2026:01"))
 
 
+def test_colours_keep_their_profile(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
+    """Phones write Display P3: shown as sRGB, its colours would be dull."""
+    from PIL import Image, ImageCms
+
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for suffix in ("jpg", "png"):
+        Image.new("RGB", (SIZE, SIZE), (120, 120, 120)).save(tmp_path / f"{suffix}.{suffix}", icc_profile=profile)
+
+    assert srn("anonymize", tmp_path / "jpg.jpg", tmp_path / "png.png", "--out", tmp_path / "out").code == 0
+    for suffix in ("jpg", "png"):
+        with Image.open(tmp_path / "out" / f"{suffix}_covered.{suffix}") as covered:
+            assert covered.info["icc_profile"] == profile
+
+
 def test_titles_of_videos_stay_behind(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
     av = pytest.importorskip("av")
     place = video(tmp_path / "plain.mp4")

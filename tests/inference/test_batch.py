@@ -20,7 +20,7 @@ from srn.inference.face_finder import FoundFace, LandmarkBoxFinder
 from srn.inference.landmarker import FaceLandmarker
 from srn.media.boxes import PictureBoxes
 from srn.media.listing import PictureFile, pictures_in
-from srn.media.pictures import decode_image, write_image
+from srn.media.pictures import decode_picture, write_image
 
 BOX = Box(70, 70, 180, 190)
 BYTES = 256 * 256 * 3  # of a decoded picture
@@ -149,7 +149,7 @@ def test_batches_share_the_memory(
 ) -> None:
     """Ten pictures, room for five: a batch of two is decoded while one of two is detected."""
     alive, most = 0, 0
-    decode, detect = decode_image, landmarker.detect_batch
+    decode, detect = decode_picture, landmarker.detect_batch
 
     def decoded(content: bytes, name: Any) -> Any:
         nonlocal alive, most
@@ -168,7 +168,7 @@ def test_batches_share_the_memory(
         sizes.append(len(images))
         return detect(images, boxes)
 
-    monkeypatch.setattr(batch_module, "decode_image", decoded)
+    monkeypatch.setattr(batch_module, "decode_picture", decoded)
     monkeypatch.setattr(landmarker, "detect_batch", counted)
     readable = [picture for picture in pictures if picture.stem.name != "02"]
     choice = Choice(PictureBoxes({}))
@@ -225,13 +225,13 @@ def test_a_picture_without_memory_to_decode_or_finish_is_tried_again(
 
     def decoded(content: bytes, name: Path) -> Any:
         once(name.name)
-        return decode_image(content, name)
+        return decode_picture(content, name)
 
     def finish(found: Detection) -> str:
         once(found.picture.stem.name)
         return found.picture.stem.name
 
-    monkeypatch.setattr(batch_module, "decode_image", decoded)
+    monkeypatch.setattr(batch_module, "decode_picture", decoded)
     told: list[str] = []
     choice = Choice(PictureBoxes({}))
     (found,) = detect_pictures(landmarker, pictures, choice, finish, tell=told.append)

@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image  # comes with Matplotlib: pictures written by somebody else than OpenCV
+from PIL import Image, ImageCms  # comes with Matplotlib: pictures written by somebody else than OpenCV
 
 from srn.errors import DataError, InputError
 from srn.media.picture_header import stated_size
 from srn.media.pictures import (
     IMAGE_SUFFIXES,
     decode_image,
+    decode_picture,
     encode_image,
     read_image,
     write_image,
@@ -64,7 +65,7 @@ def noise(rng: np.random.Generator) -> npt.NDArray[np.uint8]:
 @pytest.mark.parametrize("kind", ["JPEG", "AVIF"])  # Pillow turns the EXIF orientation into AVIF's own
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_the_orientation_of_a_photo(orientation: int, kind: str) -> None:
-    if not cv2.haveImageReader(f".{kind.lower()}"):
+    if not cv2.haveImageWriter(f".{kind.lower()}"):  # built with its reader, which is asked about files alone
         pytest.skip(f"this OpenCV reads no {kind}")
     blocks = np.zeros((2, 3, 3), np.uint8)
     blocks[0, 0], blocks[0, 2], blocks[1, 0] = (250, 20, 20), (20, 250, 20), (20, 20, 250)
@@ -105,7 +106,7 @@ def test_transparent_pixels_of_further_formats_are_white(kind: str) -> None:
     rgba = np.full((24, 32, 4), (200, 30, 40, 255), np.uint8)
     rgba[:, :16] = 0
     code = cv2.imencode(".bmp", rgba)[1].tobytes() if kind == "BMP" else stored(rgba, kind)
-    if kind != "BMP" and not cv2.haveImageReader(f".{kind.lower()}"):
+    if not cv2.haveImageWriter(f".{kind.lower()}"):
         pytest.skip(f"this OpenCV reads no {kind}")
     assert (decode_image(code, "picture")[:, :12] >= 253).all()
 
@@ -238,7 +239,7 @@ def test_the_limit_is_checked_before_decoding(kind: str, noise: Picture, monkeyp
     content = stored(np.ascontiguousarray(noise[..., :3]), kind)
     assert stated_size(content) == (20, 12)
     monkeypatch.setenv("SRN_MAX_PIXELS", "239")
-    monkeypatch.setattr(cv2, "imdecode", None)
+    monkeypatch.setattr(cv2, "imdecodeWithMetadata", None)
     with pytest.raises(DataError, match=r"^big: expected a picture of at most .* \(SRN_MAX_PIXELS .* found 20 x 12$"):
         decode_image(content, "big")
 
@@ -259,7 +260,7 @@ def test_a_bomb_is_refused_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_chunk_that_claims_memory_is_refused_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     content = stored(np.zeros((8, 8, 3), np.uint8), "PNG")
     place = content.index(b"IDAT") - 4
-    monkeypatch.setattr(cv2, "imdecode", None)
+    monkeypatch.setattr(cv2, "imdecodeWithMetadata", None)
     with pytest.raises(DataError, match="do not decode"):
         decode_image(content[:place] + b"\xe0\0\0\0" + content[place + 4 :], "bomb.png")
 
@@ -277,7 +278,7 @@ def test_a_jpeg_needs_its_end_whatever_opencv_says(noise: Picture, monkeypatch: 
     color = np.ascontiguousarray(noise[..., :3])
     thumbnail = stored(color, "JPEG")
     whole = stored(color, "JPEG", comment=thumbnail, progressive=True)
-    monkeypatch.setattr(cv2, "imdecode", lambda *_: color)
+    monkeypatch.setattr(cv2, "imdecodeWithMetadata", lambda *_, **__: (color, (), ()))
     assert decode_image(whole + b"behind the end", "whole").shape == color.shape
     with pytest.raises(DataError, match="do not decode"):
         decode_image(whole[:-2], "cut")
@@ -300,6 +301,38 @@ def test_jpeg_quality_counts(tmp_path: Path, noise: Picture) -> None:
         errors.append(np.abs(read_image(path).astype(int) - smooth).mean())
     assert sizes == sorted(sizes)
     assert errors == sorted(errors, reverse=True)
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_the_profile_of_the_colours_is_read_and_written(noise: Picture, kind: str) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(noise[..., :3]).save(stream, kind, icc_profile=SRGB)
+    image, profile = decode_picture(stream.getvalue(), "a")
+    assert profile == SRGB
+
+    suffix = {"JPEG": ".jpg", "PNG": ".PNG", "WEBP": ".webp"}[kind]
+    written = encode_image(image, suffix, profile=profile)
+    assert Image.open(io.BytesIO(written)).info["icc_profile"] == SRGB
+    plain = encode_image(image, suffix)
+    assert "icc_profile" not in Image.open(io.BytesIO(plain)).info
+    assert np.array_equal(decode_image(written, "a"), decode_image(plain, "a"))
+
+
+def test_the_profile_of_a_print_does_not_suit_its_rgb(noise: Picture) -> None:
+    stream = io.BytesIO()
+    profile = SRGB.replace(b"RGB ", b"CMYK", 1)
+    Image.fromarray(noise[..., :3]).convert("CMYK").save(stream, "JPEG", icc_profile=profile)
+    assert Image.open(stream).info["icc_profile"] == profile
+    assert decode_picture(stream.getvalue(), "a").profile is None
+
+
+@pytest.mark.parametrize("profile", [b"", b"none", SRGB[:-9], SRGB[:200]])
+def test_a_damaged_profile_costs_no_picture(noise: Picture, profile: bytes) -> None:
+    written = encode_image(noise[..., :3], ".png", profile=profile)
+    assert np.array_equal(decode_image(written, "a"), noise[..., :3])
 
 
 def test_a_format_that_cannot_be_written() -> None:
@@ -329,8 +362,11 @@ def test_heic_with_its_package() -> None:
     heif = pytest.importorskip("pillow_heif")
     stream = io.BytesIO()
     plain = np.tile(np.array([200, 100, 50], np.uint8), (64, 96, 1))
-    heif.from_bytes("RGB", (96, 64), plain.tobytes()).save(stream)
-    decoded = decode_image(stream.getvalue(), "a.heic")
+    picture = heif.from_bytes("RGB", (96, 64), plain.tobytes())
+    picture.info["icc_profile"] = SRGB
+    picture.save(stream)
+    decoded, profile = decode_picture(stream.getvalue(), "a.heic")
+    assert profile == SRGB
     assert decoded.shape == plain.shape
     assert np.abs(decoded.astype(int) - plain).max() < 6
 

@@ -69,9 +69,9 @@ def anonymize(
     """Cover the faces, or the eyes, of pictures and videos.
 
     Doubt covers more: faces of low scores are covered, too, and in a video half a second before and after they are
-    found. Pictures are written without metadata (EXIF, place, thumbnail), as `NAME_covered.jpg`, or `.png`; of an
-    animation or of several pages the first alone. No program finds every face: look at the results. Pictures and videos
-    in which nothing was found are named.
+    found. Pictures are written without metadata (EXIF, place, thumbnail), but for the profile of their colours, as
+    `NAME_covered.jpg`, or `.png`; of an animation or of several pages the first alone. No program finds every face:
+    look at the results. Pictures and videos in which nothing was found are named.
 
     Example: `srn anonymize holiday/ clip.mp4 --out covered`
     """
@@ -190,7 +190,7 @@ def _cover_pictures(landmarker: FaceLandmarker, pictures: Sequence[PictureFile],
     def finish(found: Detection) -> tuple[Path, int] | InputError:
         place = _place(out, found.picture)
         try:
-            covered = encode_image(cover_faces(found.image, found.faces, cover), place.suffix)
+            covered = encode_image(cover_faces(found.image, found.faces, cover), place.suffix, profile=found.profile)
             write_atomically(place, covered + _KINDS[place.suffix].end)
         except InputError as error:  # the disk is full, or a side is too long for a JPEG
             return InputError(f"{found.picture.path}: {error}")

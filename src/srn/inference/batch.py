@@ -17,7 +17,7 @@ from srn.media.boxes import PictureBoxes
 from srn.media.journal import stamp_of
 from srn.media.listing import PictureFile
 from srn.media.picture_count import stated_count, told_count
-from srn.media.pictures import decode_image, decoded_bytes, read_encoded
+from srn.media.pictures import Picture, decode_picture, decoded_bytes, read_encoded
 
 BLOCK = 32
 """Pictures of a list that may share a batch: those from a multiple of it to the next.
@@ -35,7 +35,8 @@ Finished = TypeVar("Finished")
 class Detection(NamedTuple):
     """The faces of a picture file, in pixels of `image` (H, W, 3) uint8 RGB; `left_out` more had a low confidence.
 
-    `pictures` says how many the file holds: it is the first of them. `stamp` tells its content (`stamp_of`).
+    `pictures` says how many the file holds: it is the first of them. `stamp` tells its content (`stamp_of`), `profile`
+    its colours (`Picture`).
     """
 
     picture: PictureFile
@@ -44,6 +45,7 @@ class Detection(NamedTuple):
     left_out: int = 0
     pictures: int = 1
     stamp: tuple[int, int] | None = None
+    profile: bytes | None = None
 
 
 class Choice(NamedTuple):
@@ -132,7 +134,7 @@ class _Next(NamedTuple):
     number: int
     picture: PictureFile
     file: _File
-    image: Future[ImageArray]
+    decoded: Future[Picture]
 
     @property
     def size(self) -> int:
@@ -190,12 +192,12 @@ class _Stages(Generic[Finished]):
                 continue
             self._reading.popleft()
             self._used += had.size
-            image: Future[ImageArray] = Future()
+            decoded: Future[Picture] = Future()
             if error is None:
-                image = self._pool.submit(decode_image, had.content, picture.path)
+                decoded = self._pool.submit(decode_picture, had.content, picture.path)
             else:
-                image.set_exception(error)
-            self._decoding.append(_Next(number, picture, had._replace(content=b""), image))
+                decoded.set_exception(error)
+            self._decoding.append(_Next(number, picture, had._replace(content=b""), decoded))
         return bool(self._decoding)
 
     def _decoded(self, one: _Next) -> Detection | DataError:
@@ -203,18 +205,18 @@ class _Stages(Generic[Finished]):
         path = one.picture.path
         try:
             try:
-                image = one.image.result()
+                image, profile = one.decoded.result()
             except MemoryError:
                 self.settle()
                 self._tell(f"{path}: no memory to decode it beside others; once more")
-                image = decode_image(read_encoded(path), path)
+                image, profile = decode_picture(read_encoded(path), path)
         except DataError as error:
             return error
         except MemoryError as error:
             return DataError.at(path, "a picture that fits into memory", first_line(error))
         if one.file.held > 1:
             self._tell(told_count(one.file.held, path, self._animation))
-        return Detection(one.picture, image, Faces(), pictures=one.file.held, stamp=one.file.stamp)
+        return Detection(one.picture, image, Faces(), 0, one.file.held, one.file.stamp, profile)
 
     def detect(
         self, landmarker: FaceLandmarker, loaded: Sequence[Detection], choice: Choice

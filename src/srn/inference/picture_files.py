@@ -76,7 +76,8 @@ def render(found: Detection, *, overlay: Overlay) -> Rendered:
     drawn, problem = None, None
     if overlay:
         try:
-            drawn = encode_image(draw_faces(image, faces, ellipses=overlay == "ellipses"), ".jpg") + OVERLAY.end
+            marked = draw_faces(image, faces, ellipses=overlay == "ellipses")
+            drawn = encode_image(marked, ".jpg", profile=found.profile) + OVERLAY.end
         except SrnError as error:
             problem = f"{picture.path}: {error}"
     return Rendered(picture, record, drawn, [face.landmarks for face in faces], problem, found.stamp)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import stat
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -35,39 +37,66 @@ LARGEST_PIXEL = 9  # bytes in a file: four channels of 16 bits, and what a forma
 
 _HEIC_BRANDS = (STILLS | SEQUENCES) - {b"avif", b"avis"}
 
+# An ICC profile (ICC.1:2022, 7.2) for RGB: in print, colours are CMYK, and decoded to RGB they need another one.
+_RGB_PROFILE = re.compile(rb".{16}RGB .{16}acsp", re.DOTALL)
+_PROFILED = {".jpg", ".jpeg", ".png", ".webp"}  # in which OpenCV writes profiles
+
 _LARGEST_SIDES = {".jpg": 65500, ".jpeg": 65500, ".webp": 16383}  # that a format can store
 
 
+class Picture(NamedTuple):
+    """A decoded picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        profile: the ICC profile of its colours, as phones write it; None where the file has none for RGB, or a format
+            whose profile OpenCV does not read (TIFF, AVIF).
+    """
+
+    image: npt.NDArray[np.uint8]
+    profile: bytes | None
+
+
 def decode_image(content: bytes, name: str | os.PathLike[str]) -> npt.NDArray[np.uint8]:
-    """Decode an encoded picture to (H, W, 3) uint8 RGB; `name` is its name in error messages.
+    """Decode an encoded picture to (H, W, 3) uint8 RGB, as `decode_picture` does."""
+    return decode_picture(content, name).image
+
+
+def decode_picture(content: bytes, name: str | os.PathLike[str]) -> Picture:
+    """Decode an encoded picture; `name` is its name in error messages.
 
     The EXIF orientation is applied, grey becomes RGB and 16 bits become 8. In every format transparent pixels are laid
-    over white: the colour stored below full transparency is arbitrary and often black.
+    over white: the colour stored below full transparency is arbitrary and often black. Colours stay those of the
+    file's profile.
 
     Raises:
         DataError: `content` is not a picture, ends early, or has more pixels than the limit (`srn.media.limits`).
         MemoryError: the picture does not fit into what is left of the memory.
     """
     size = stated_size(content)
-    image = None if size is None else _decode(content, name, size)
+    image, profile = (None, None) if size is None else _decode(content, name, size)
     if image is None and is_iso_media(content) and content[8:12] in _HEIC_BRANDS:
-        image = _decode_heic(content, name, known_size=size is not None)
+        image, profile = _decode_heic(content, name, known_size=size is not None)
     if image is None or image.dtype not in (np.uint8, np.uint16):
         found = f"{len(content)} bytes that do not decode to one" if image is None else f"values of {image.dtype}"
         if image is None and VIDEO.head.match(content) and content[8:12] not in _HEIC_BRANDS | {b"avif"}:
             found = "a video: see srn track"
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", found)
-    image = _as_stated(image, content)
+    image, profile = _as_stated(image, content), profile if profile and _RGB_PROFILE.match(profile) else None
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
         for top in range(0, len(image), _STRIP):  # in place: a second copy of a large picture takes much memory
             strip = image[top : top + _STRIP]
             strip[:] = cv2.cvtColor(strip, cv2.COLOR_BGR2RGB)
-        return image.astype(np.uint8, copy=False)
-    return opaque_rgb(image, multiplied=is_multiplied(content))
+        return Picture(image.astype(np.uint8, copy=False), profile)
+    return Picture(opaque_rgb(image, multiplied=is_multiplied(content)), profile)
 
 
-def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int]) -> npt.NDArray[Any] | None:
-    """Decode a picture of a known size by OpenCV to grey, BGR or BGRA, upright; None where it cannot."""
+_Stored = tuple[npt.NDArray[Any] | None, bytes | None]
+"""Grey, BGR or BGRA as a decoder gives it, upright, and the profile of its colours; None for what there is not."""
+
+
+def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int]) -> _Stored:
+    """Decode a picture of a known size by OpenCV."""
     check_pixels(name, *size)
     if (fault := tiff_fault(content)) is not None:
         raise DataError.at(name, "a picture that OpenCV reads: save it as PNG", fault)
@@ -77,16 +106,19 @@ def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int])
     if content[:2] in (b"P1", b"P2", b"P3"):
         content += b"\n"  # OpenCV looks beyond the last number
     try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        # By name: OpenCV 4 and 5 have the arguments in different orders. Their types leave out the None of a failure.
+        decoded: Any = cv2.imdecodeWithMetadata(np.frombuffer(content, np.uint8), flags=flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise MemoryError(f"{name}: no memory for {size[0]} x {size[1]} pixels") from error
-        return None
+        return None, None
+    image, kinds, parts = decoded
     if image is not None and is_avif:
         quarters, mirrored = stated_turn(content)
         image = np.rot90(image, quarters)
         image = np.ascontiguousarray(image if mirrored is None else np.flip(image, mirrored))
-    return image
+    profiles = [np.asarray(part) for kind, part in zip(kinds, parts, strict=True) if kind == cv2.IMAGE_METADATA_ICCP]
+    return image, profiles[0].tobytes() if profiles else None
 
 
 def _as_stated(image: npt.NDArray[Any], content: bytes) -> npt.NDArray[Any]:
@@ -103,19 +135,20 @@ def _as_stated(image: npt.NDArray[Any], content: bytes) -> npt.NDArray[Any]:
     return image
 
 
-def _decode_heic(content: bytes, name: str | os.PathLike[str], *, known_size: bool) -> npt.NDArray[Any] | None:
-    """Decode a HEIC picture to BGR or BGRA, upright, by an optional package; None if its size is not known."""
+def _decode_heic(content: bytes, name: str | os.PathLike[str], *, known_size: bool) -> _Stored:
+    """Decode a HEIC picture by an optional package; nothing if its size is not known."""
     try:
         import pillow_heif
     except ImportError as error:
         hint = "a picture that OpenCV can read, or pillow-heif: pip install 'srn[heic]'"
         raise DataError.at(name, hint, "a HEIC picture without pillow-heif") from error
     if not known_size:
-        return None
+        return None, None
     with DataError.reading(name, "a HEIC picture"):
         picture = pillow_heif.open_heif(content, convert_hdr_to_8bit=True)
         pixels = np.asarray(picture)  # its memory: older versions free that with the picture
-        return cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+        image = cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGRA if pixels.shape[2] == 4 else cv2.COLOR_RGB2BGR)
+        return image, picture.info.get("icc_profile")
 
 
 def opaque_rgb(image: npt.NDArray[Any], *, multiplied: bool = False) -> npt.NDArray[np.uint8]:
@@ -176,8 +209,13 @@ def decoded_bytes(content: bytes) -> int:
     return 0 if size is None else 3 * size[0] * size[1]
 
 
-def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 92) -> bytes:
-    """Encode a picture (H, W, 3) uint8 RGB in the format of a file suffix; `quality` is that of a JPEG, 0 to 100.
+def encode_image(
+    image: npt.NDArray[np.uint8], suffix: str, quality: int = 92, *, profile: bytes | None = None
+) -> bytes:
+    """Encode a picture (H, W, 3) uint8 RGB in the format of a file suffix.
+
+    `quality` is that of a JPEG, 0 to 100. A JPEG, a PNG and a WebP get the `profile` of the colours (`Picture`) unless
+    it is damaged.
 
     Raises:
         DataError: OpenCV cannot write that format, or the picture is too large for it.
@@ -186,10 +224,13 @@ def encode_image(image: npt.NDArray[np.uint8], suffix: str, quality: int = 92) -
     if largest is not None and side > largest:
         raise DataError.at(f"picture file {suffix!r}", f"sides of at most {largest} pixels", str(side))
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if suffix.lower() in {".jpg", ".jpeg"} else []
-    try:
-        done, buffer = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-    except cv2.error:
-        done = False
+    pixels, done = cv2.cvtColor(image, cv2.COLOR_RGB2BGR), False
+    if profile is not None and suffix.lower() in _PROFILED:
+        kept = [cv2.IMAGE_METADATA_ICCP], [np.frombuffer(profile, np.uint8)]
+        done, buffer = cv2.imencodeWithMetadata(suffix, pixels, *kept, options)  # a PNG is not for a damaged profile
+    if not done:
+        with contextlib.suppress(cv2.error):
+            done, buffer = cv2.imencode(suffix, pixels, options)
     if not done:
         raise DataError.at(f"picture file {suffix!r}", "a format that OpenCV can write (.jpg, .png, ...)", "another")
     return buffer.tobytes()
