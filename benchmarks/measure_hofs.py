@@ -39,15 +39,15 @@ from hofs_table9 import ARMS, table_9
 from results import program, provenance, write_results
 from srn.datasets.pack import mean_shape
 from srn.datasets.three_hundred_vw import read_300vw
+from srn.evaluation.run_folder import AGENT_FILE, LOG_FILE
 from srn.evaluation.statistics import ratio_intervals
 from srn.files import write_json
 from srn.hofs.agent import Agent
 from srn.hofs.baselines import trajectory_reward
 from srn.hofs.clips import AnimatedClips, ClipSource, RecordedClips
 from srn.hofs.config import AgentConfig
-from srn.hofs.run import AGENT_FILE, train_agent
+from srn.hofs.run import train_agent
 from srn.model.network import StructuralRelationNetwork
-from srn.training.runs import LOG_FILE
 
 CURVE_STARTS = 1
 """Starts of each clip for the learning curve and its baselines."""

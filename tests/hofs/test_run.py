@@ -15,12 +15,12 @@ import torch
 from rich.console import Console
 
 from srn.errors import InputError, WeightsError
+from srn.evaluation.run_folder import AGENT_FILE, CONFIG_FILE, LOG_FILE, STATE_FILE
 from srn.files import write_json
 from srn.hofs.config import AgentConfig
 from srn.hofs.learner import Learner
-from srn.hofs.run import AGENT_FILE, agent_config, train_agent
+from srn.hofs.run import agent_config, train_agent
 from srn.model.checkpoint import load_tensors
-from srn.training.runs import CONFIG_FILE, LOG_FILE, STATE_FILE
 
 from .conftest import WEAKNESS, WeakLocalizer, tiny_network, toy_config, toy_source
 

@@ -14,14 +14,17 @@ import torch
 from rich.console import Console
 
 from srn.errors import InputError, WeightsError
-from srn.evaluation.paper import networks
-from srn.files import write_csv
-from srn.training.runs import (
+from srn.evaluation.run_folder import (
+    AGENT_FILE,
     CONFIG_FILE,
     FACES_FILE,
     KEPT_AGENT,
     LOG_FILE,
     STATE_FILE,
+    WEIGHTS_FILE,
+)
+from srn.files import write_csv
+from srn.training.runs import (
     CsvLog,
     Run,
     RunLog,
@@ -68,11 +71,11 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resume", [False, True])
-@pytest.mark.parametrize("name", [LOG_FILE, CONFIG_FILE, FACES_FILE, "weights.safetensors", "agent.safetensors"])
+@pytest.mark.parametrize("name", [LOG_FILE, CONFIG_FILE, FACES_FILE, KEPT_AGENT, WEIGHTS_FILE, AGENT_FILE])
 def test_files_that_no_run_has_written_are_kept(tmp_path: Path, name: str, resume: bool) -> None:
     (tmp_path / name).write_text("mine")
     message = re.escape(f"{tmp_path}: expected an empty or new folder, or that of a run, found another {name}")
-    if name not in (CONFIG_FILE, FACES_FILE):
+    if name not in (CONFIG_FILE, FACES_FILE, KEPT_AGENT):
         with pytest.raises(InputError, match=message):
             continues(tmp_path, resume)
     with pytest.raises(InputError, match=message), open_run(tmp_path, resume=resume):
@@ -228,7 +231,3 @@ def test_a_log_on_a_full_disk_is_named_and_tensorboard_ends_no_run(tmp_path: Pat
         )
         with pytest.raises(InputError, match=message):
             opened.write({"step": 3, "loss": 0.5}, "")
-
-
-def test_the_tables_know_a_run_with_an_agent_by_its_file() -> None:
-    assert networks.KEPT_AGENT == KEPT_AGENT

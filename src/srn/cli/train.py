@@ -10,6 +10,7 @@ import typer
 from srn.cli import options
 from srn.cli.data import load_faces
 from srn.errors import InputError, MissingDependencyError
+from srn.evaluation.run_folder import CONFIG_FILE, FACES_FILE, KEPT_AGENT, STATE_FILE
 from srn.files import WEIGHTS
 
 Preset = Annotated[
@@ -83,7 +84,7 @@ def train(
     with MissingDependencyError.importing("train", "training"):
         from srn.hofs.synthesis import HardOcclusion
         from srn.training.loop import Schedule
-        from srn.training.runs import FACES_FILE, KEPT_AGENT, STATE_FILE, hold_run
+        from srn.training.runs import hold_run
         from srn.training.start import start_run
 
     _settle_process()
@@ -141,7 +142,6 @@ def average(
     with MissingDependencyError.importing("train", "averaging weights"):
         from srn.training.averaging import average_runs
         from srn.training.config import TrainConfig
-        from srn.training.runs import CONFIG_FILE
 
     config = TrainConfig.load(run / CONFIG_FILE)
     pack, _ = load_faces([data])

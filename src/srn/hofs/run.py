@@ -15,6 +15,7 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from srn.errors import InputError, WeightsError
+from srn.evaluation.run_folder import AGENT_FILE, CONFIG_FILE
 from srn.face.localizer import Localizer
 from srn.files import interruptions_held
 from srn.hofs.agent import Agent
@@ -27,9 +28,8 @@ from srn.hofs.world import OcclusionWorld
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
 from srn.settings import with_settings
-from srn.training.runs import CONFIG_FILE, Run, RunLog, check_kept, choose_device, continues, open_run, part
+from srn.training.runs import Run, RunLog, check_kept, choose_device, continues, open_run, part
 
-AGENT_FILE = "agent.safetensors"
 LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")
 
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from srn.datasets.manifest import MANIFEST
 from srn.datasets.writing import AnnotationWriter, frame_name
 from srn.errors import DataError, InputError
+from srn.evaluation.run_folder import KEPT_AGENT, STATE_FILE
 from srn.face.geometry import CropSpec
 from srn.face.localizer import Localizer
 from srn.face.scheme import LandmarkScheme
@@ -25,7 +26,6 @@ from srn.hofs.scenes import PAPER_PATCH_SIZE, Place, Scenes, Trajectory
 from srn.hofs.world import OcclusionWorld
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
-from srn.training.runs import KEPT_AGENT, STATE_FILE
 
 NOISE_SEEDS = 2**31
 

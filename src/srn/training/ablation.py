@@ -12,11 +12,11 @@ from srn.datasets.folder import DataFolder
 from srn.datasets.pack import FacePack
 from srn.errors import InputError
 from srn.evaluation.paper.published import published
+from srn.evaluation.run_folder import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
 from srn.model.checkpoint import load_network
 from srn.model.config import HIERARCHIES
 from srn.training import loop
 from srn.training.config import TrainConfig, train_config
-from srn.training.runs import CONFIG_FILE, STATE_FILE
 
 ABLATED = ("full", "without-g", "without-f", "without-d", "without-mu", "without-non-local", "without-occlusion")
 
@@ -85,7 +85,7 @@ def train_variants(
 
 def _is_complete(folder: Path, config: TrainConfig) -> bool:
     """Tell whether the run of a config is complete; raise `InputError` if the folder holds another run."""
-    path, weights = folder / CONFIG_FILE, folder / loop.WEIGHTS_FILE
+    path, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     if path.exists() and TrainConfig.load(path) != config:
         raise InputError.at(folder, "no run, or one of the same budget, seed and preset", "another run")
     if not (path.exists() and weights.exists()):

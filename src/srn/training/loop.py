@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import InputError, WeightsError
+from srn.evaluation.run_folder import CONFIG_FILE, STATE_FILE, WEIGHTS_FILE
 from srn.files import interruptions_held
 from srn.model.checkpoint import adapted, save_network
 from srn.model.config import ModelConfig
@@ -33,8 +34,6 @@ from srn.training.config import TrainConfig
 from srn.training.loss import LossTerms
 from srn.training.memory import DividedBatches
 from srn.training.runs import (
-    CONFIG_FILE,
-    STATE_FILE,
     Processes,
     Run,
     RunLog,
@@ -47,8 +46,6 @@ from srn.training.runs import (
 )
 from srn.training.stream import batches, split_validation
 from srn.training.tasks import FaceTask, Score, Task
-
-WEIGHTS_FILE = "weights.safetensors"
 
 LOG_FIELDS = ("step", "faces", "rate", "loss", "nme", "coarse_nme", "visibility_loss", "scale_loss", "validation_nme",
               "validation_jitter", "faces_per_s", "waiting_share")  # fmt: skip

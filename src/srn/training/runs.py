@@ -18,16 +18,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from srn.errors import InputError, WeightsError, first_line, printable
+from srn.evaluation.run_folder import (
+    AGENT_FILE,
+    CONFIG_FILE,
+    FACES_FILE,
+    KEPT_AGENT,
+    LOG_FILE,
+    STATE_FILE,
+    WEIGHTS_FILE,
+)
 from srn.files import check_own, held_folder, write_csv, writing_to
 from srn.model.checkpoint import load_tensors, save_tensors
 
 LINE_EVERY = 5.0
 """Seconds without a line after which a row of the log becomes one, where there is no terminal."""
 
-CONFIG_FILE, STATE_FILE, LOG_FILE = "config.json", "state.safetensors", "log.csv"
-FACES_FILE, KEPT_AGENT = "faces.npz", "hofs.safetensors"
-"""The faces of a run, and the agent that occludes them, as it began."""
-_RESULTS = (LOG_FILE, "weights.safetensors", "agent.safetensors")
+_RESULTS = (LOG_FILE, WEIGHTS_FILE, AGENT_FILE)
 _WRITTEN = (CONFIG_FILE, FACES_FILE, KEPT_AGENT, *_RESULTS)
 
 

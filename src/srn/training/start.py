@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from srn.datasets.pack import FacePack
 from srn.errors import InputError
+from srn.evaluation.run_folder import CONFIG_FILE
 from srn.inference.runtime import shipped_weights
 from srn.model.config import ModelConfig
 from srn.model.export import load_weights
@@ -17,7 +18,7 @@ from srn.settings import with_settings
 from srn.synthesis.patterns import patterns_of
 from srn.training.config import TrainConfig, tracker_config, train_config
 from srn.training.loop import Occluder, train
-from srn.training.runs import CONFIG_FILE, check_kept, continues, hold_run
+from srn.training.runs import check_kept, continues, hold_run
 
 HARD_SHARE = 0.5
 """Share of the single faces that an occluder gets, if the recipe is not changed."""

@@ -17,12 +17,13 @@ from srn.datasets.folder import DataFolder
 from srn.errors import InputError
 from srn.evaluation.cache import EvaluationCache
 from srn.evaluation.paper import tabulate
-from srn.evaluation.paper.networks import KEPT_AGENT, Network, find_runs, variant_of
+from srn.evaluation.paper.networks import Network, find_runs, variant_of
 from srn.evaluation.paper.outcome import Cell, Outcome
 from srn.evaluation.paper.publish import curves, sheets
 from srn.evaluation.paper.published import published
 from srn.evaluation.paper.reproduce import VIDEO_NOTE, Reproduction
 from srn.evaluation.results import Evaluation, FaceResult
+from srn.evaluation.run_folder import KEPT_AGENT, WEIGHTS_FILE
 from srn.evaluation.statistics import Interval
 from srn.face.metrics import interocular, interpupil
 from srn.face.scheme import IBUG_68, WFLW_98
@@ -293,7 +294,7 @@ def test_runs_are_found(tmp_path: Path) -> None:
     run("c", whole, "weights.onnx")
     run("d", {**whole, "model": {**MODEL, "without": ["g"]}})
     run("e", "{not json", "weights.onnx")
-    run("f", whole, "weights.safetensors", KEPT_AGENT)
+    run("f", whole, WEIGHTS_FILE, KEPT_AGENT)
     run("g", '{"variant": "without-g", "variant": "without-d"}', "weights.onnx")
     found, notes = find_runs(tmp_path)
     assert found == {

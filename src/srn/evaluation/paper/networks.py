@@ -9,13 +9,11 @@ from typing import Any
 
 from srn.errors import InputError
 from srn.evaluation.paper.published import VARIANTS
+from srn.evaluation.run_folder import CONFIG_FILE, EXPORTED_FILE, KEPT_AGENT, WEIGHTS_FILE
 from srn.face.scheme import LandmarkScheme
 from srn.inference.landmarker import FaceLandmarker
 from srn.settings import parsed_json
 from srn.synthesis.config import AugmentConfig, MotionConfig
-
-KEPT_AGENT = "hofs.safetensors"
-"""The agent in a run's folder, where one occluded its faces (`srn.training.runs`, a floor above)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def variant_of(config: Mapping[str, Any], *, agent: bool = False) -> str:
     model, clips = config.get("model"), config.get("clips")
     painted = config.get("augmentation") if clips is None else clips.get("motion")
     if not isinstance(model, Mapping) or not isinstance(painted, Mapping):
-        raise InputError.at("config.json", "a training run's model and augmentation", "another file")
+        raise InputError.at(CONFIG_FILE, "a training run's model and augmentation", "another file")
     occlusions = AugmentConfig.occlusions if clips is None else MotionConfig.occlusions
     parts = [f"without-{part}" for part in model.get("without", ())]
     if not model.get("non_local", True):
@@ -89,7 +87,7 @@ def variant_of(config: Mapping[str, Any], *, agent: bool = False) -> str:
     elif str(model.get("preset", "")).startswith("robust") and not model.get("coarse_shape", True):
         parts.append("mean-shape")
     if len(parts) > 1:
-        raise InputError.at("config.json", "a run that leaves one thing out", ", ".join(parts))
+        raise InputError.at(CONFIG_FILE, "a run that leaves one thing out", ", ".join(parts))
     return parts[0] if parts else "full"
 
 
@@ -97,8 +95,8 @@ def find_runs(folder: Path) -> tuple[dict[str, Path], list[str]]:
     """Return the weights of each trained variant in a folder of runs, and a line for each run left out."""
     found: dict[str, Path] = {}
     notes = []
-    for path in sorted(folder.glob("*/config.json")) if folder.is_dir() else []:
-        files = (path.with_name(name) for name in ("weights.onnx", "weights.safetensors"))
+    for path in sorted(folder.glob(f"*/{CONFIG_FILE}")) if folder.is_dir() else []:
+        files = (path.with_name(name) for name in (EXPORTED_FILE, WEIGHTS_FILE))
         weights = next((file for file in files if file.is_file()), None)
         if weights is None:
             notes.append(f"{path.parent}: no weights yet")
