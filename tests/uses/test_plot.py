@@ -69,6 +69,22 @@ def test_a_false_find_is_left_out(tmp_path: Path) -> None:
     assert "face 2" not in drawn
 
 
+def colored(path: Path) -> int:
+    """Pixels of the lines: everything else is grey."""
+    return int((np.ptp(read_image(path).astype(int), axis=2) > 20).sum())
+
+
+def test_frames_far_apart_have_lines_and_a_long_absence_has_none(tmp_path: Path) -> None:
+    """A time lapse has a frame every few seconds: each was taken for an absence, and the chart was empty."""
+    lapse, gone = TrackChart(tmp_path / "lapse.png"), TrackChart(tmp_path / "gone.png")
+    for k in range(24):
+        lapse.take({**frame(k, {1: 0.0}), "time_s": 5.0 * k})
+        gone.take(frame(k, {1: 0.0} if k < 6 or k >= 18 else {}))
+    lapse.write()
+    gone.write()
+    assert colored(tmp_path / "lapse.png") > 1.5 * colored(tmp_path / "gone.png") > 1000
+
+
 def test_no_face_at_all(tmp_path: Path) -> None:
     chart = TrackChart(tmp_path / "empty.png")
     chart.take(frame_record(0, 0.0, []))

@@ -36,6 +36,7 @@ _NOTHING = float("nan")
 class _Person:
     """One face over time: values by panel, NaN where it is not seen."""
 
+    frame: int = 0  # the last one with the face, counted from 1
     times: list[float] = field(default_factory=list)
     values: dict[str, list[float]] = field(default_factory=dict)
     blinks: list[Blink] = field(default_factory=list)
@@ -69,8 +70,10 @@ class TrackChart:
             number = 0 if face.track_id is None else face.track_id
             self._seen[number] += face.state == "seen"
             person = self._people.setdefault(number, _Person())
-            if person.times and record["time_s"] - person.times[-1] > 1:  # a line does not cross a long absence
+            absent = person.frame and self._frames - person.frame > 1
+            if absent and record["time_s"] - person.times[-1] > 1:  # a line does not cross a long absence
                 self._append(person, person.times[-1], {})
+            person.frame = self._frames
             self._append(person, record["time_s"], self._measured(face, person, record["time_s"]))
 
     def _append(self, person: _Person, time_s: float, measured: dict[str, float]) -> None:
