@@ -26,11 +26,11 @@ from srn.files import (
     FileKind,
     Output,
     check_outputs,
+    csv_text,
     growing_file,
     interruptions_held,
     opened_text,
     write_atomically,
-    write_csv,
     write_json,
 )
 
@@ -105,10 +105,8 @@ def test_json_and_csv(tmp_path: Path) -> None:
     assert (tmp_path / "a.json").read_text() == '{\n "a": [\n  1\n ]\n}\n'
     write_json(tmp_path / "a.json", {"a": [1.5, float("nan"), -float("inf")]})
     assert (tmp_path / "a.json").read_text() == '{\n "a": [\n  1.5,\n  null,\n  null\n ]\n}\n'
-    write_csv(tmp_path / "a.csv", [("x", "y"), (1, "a,b")])
-    assert (tmp_path / "a.csv").read_bytes() == b'x,y\n1,"a,b"\n'
-    write_csv(tmp_path / "a.csv", [("x",), (1.5,)], line_end="\r\n")
-    assert (tmp_path / "a.csv").read_bytes() == b"x\r\n1.5\r\n"
+    assert csv_text([("x", "y"), (1, "a,b")]) == 'x,y\n1,"a,b"\n'
+    assert csv_text([("x",), (1.5,)], line_end="\r\n") == "x\r\n1.5\r\n"
 
 
 # --- in the place of a file
@@ -180,13 +178,13 @@ def test_the_longest_names(tmp_path: Path, write: Write, length: int) -> None:
 
 def test_names_that_are_not_utf_8_keep_their_bytes(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9")
-    write_csv(tmp_path / f"{name}.csv", [(name, 1)])
+    write_atomically(tmp_path / f"{name}.csv", csv_text([(name, 1)]))
     assert (tmp_path / f"{name}.csv").read_bytes() == b"caf\xe9,1\n"
 
 
 @pytest.mark.parametrize("name", ["a\u2028b", "a\rb", "a\nb", "a\r\nb", "a\x85b", "a\x0cb", os.fsdecode(b"caf\xe9")])
 def test_line_ends_in_names_come_back_as_they_were(tmp_path: Path, name: str) -> None:
-    write_csv(tmp_path / "a.csv", [(name, "b")])
+    write_atomically(tmp_path / "a.csv", csv_text([(name, "b")]))
     assert list(csv.reader(opened_text(tmp_path / "a.csv"))) == [[name, "b"]]
 
 

@@ -389,11 +389,11 @@ def opened_text(path: str | os.PathLike[str]) -> io.StringIO:
     return io.StringIO(Path(path).read_bytes().decode("utf-8-sig", "surrogateescape"), newline="")
 
 
-def write_csv(path: str | os.PathLike[str], rows: Iterable[Iterable[object]], *, line_end: str = "\n") -> None:
-    """Write rows, the header first, as a CSV table, atomically."""
+def csv_text(rows: Iterable[Iterable[object]], *, line_end: str = "\n") -> str:
+    """Return rows, the header first, as the text of a CSV table."""
     lines = _Lines()
     csv.writer(lines).writerows(rows)  # with its own line ends it quotes all that stand in names
-    write_atomically(path, "".join(line.removesuffix("\r\n") + line_end for line in lines))
+    return "".join(line.removesuffix("\r\n") + line_end for line in lines)
 
 
 class _Lines(list[str]):

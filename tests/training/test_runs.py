@@ -23,7 +23,7 @@ from srn.evaluation.run_folder import (
     STATE_FILE,
     WEIGHTS_FILE,
 )
-from srn.files import write_csv
+from srn.files import csv_text
 from srn.training.runs import (
     CsvLog,
     Run,
@@ -202,7 +202,7 @@ def test_a_log_grows_by_a_row_and_drops_the_rows_that_a_resumed_run_repeats(tmp_
 
 
 def test_a_log_of_older_columns_gets_the_new_ones_empty(tmp_path: Path) -> None:
-    write_csv(tmp_path / "log.csv", [("step", "old", "loss"), (1, 2, 3)])
+    (tmp_path / "log.csv").write_text(csv_text([("step", "old", "loss"), (1, 2, 3)]))
     CsvLog(tmp_path / "log.csv", ("step", "loss", "new"), last=5, line_end="\r\n")
     assert (tmp_path / "log.csv").read_bytes() == b"step,loss,new\r\n1,3,\r\n"
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.face.geometry import FloatArray, ImageArray
-from srn.files import write_csv
+from srn.files import csv_text, write_atomically
 from srn.media.pictures import write_image
 from srn.media.pts import write_pts
 
@@ -59,7 +59,7 @@ class AnnotationWriter:
 
     def write_table(self) -> None:
         """Write the table of everything written so far."""
-        write_csv(self._table, self._rows)
+        write_atomically(self._table, csv_text(self._rows))
 
 
 def frame_name(number: int) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from srn.errors import MissingDependencyError
-from srn.files import growing_file, is_standard_output, write_atomically, write_csv, writing_to
+from srn.files import csv_text, growing_file, is_standard_output, write_atomically, writing_to
 
 Record = Mapping[str, Any]
 
@@ -35,13 +35,18 @@ def frame_record(
     return record if size is None else record | {"width": size[1], "height": size[0]}
 
 
-def write_pictures_json(target: Path | TextIO, lines: Iterable[str], *, partial: bool = False) -> None:
-    """Write the records of pictures, each as JSON (`compact`), as one object, `{"images": [...]}`.
+def pictures_json(lines: Iterable[str], *, partial: bool = False) -> str:
+    """Return the records of pictures, each as JSON (`compact`), as one object, `{"images": [...]}`.
 
-    On a stream a line end follows. `partial` adds `"partial": true`: the run was interrupted, and pictures are missing.
+    `partial` adds `"partial": true`: the run was interrupted, and pictures are missing.
     """
     end = ',"partial":true}' if partial else "}"
-    text = f'{{"images":[{",".join(lines)}]{end}'
+    return f'{{"images":[{",".join(lines)}]{end}'
+
+
+def write_pictures_json(target: Path | TextIO, lines: Iterable[str], *, partial: bool = False) -> None:
+    """Write what `pictures_json` returns; on a stream a line end follows."""
+    text = pictures_json(lines, partial=partial)
     stream = _stream(target)
     if stream is not None:
         _print(text, stream)
@@ -54,10 +59,15 @@ def write_pictures_lines(path: Path, lines: Iterable[str]) -> None:
     write_atomically(path, "".join(f"{line}\n" for line in lines))
 
 
-def write_pictures_csv(path: Path, pictures: Iterable[Record]) -> None:
-    """Write the records of pictures as a table with a row for each landmark; unknown values are empty."""
+def pictures_csv(pictures: Iterable[Record]) -> str:
+    """Return the records of pictures as a table (CSV) with a row for each landmark; unknown values are empty."""
     rows = (["" if value is None else value for value in row] for row in _point_rows(pictures))
-    write_csv(path, [COLUMNS, *rows], line_end=os.linesep)
+    return csv_text([COLUMNS, *rows], line_end=os.linesep)
+
+
+def write_pictures_csv(path: Path, pictures: Iterable[Record]) -> None:
+    """Write what `pictures_csv` returns."""
+    write_atomically(path, pictures_csv(pictures))
 
 
 COVARIANCE = ("covariance_xx", "covariance_xy", "covariance_yy")
@@ -83,7 +93,7 @@ def check_parquet() -> None:
 
 
 def write_pictures_parquet(path: Path, pictures: Iterable[Record]) -> None:
-    """Write the records of pictures as a Parquet file with the rows and columns of `write_pictures_csv`.
+    """Write the records of pictures as a Parquet file with the rows and columns of `pictures_csv`.
 
     Text in it is UTF-8: bytes of a name that are none are written as `\\xe9`.
 
@@ -101,23 +111,31 @@ def write_pictures_parquet(path: Path, pictures: Iterable[Record]) -> None:
     write_atomically(path, content.getvalue())
 
 
-def write_pictures_coco(path: Path, pictures: Iterable[Record], *, partial: bool = False) -> None:
-    """Write the records of pictures as a COCO key point file; `partial` is that of `write_pictures_json`.
+def pictures_coco(pictures: Iterable[Record], folder: Path | None = None, *, partial: bool = False) -> str:
+    """Return the records of pictures as COCO key points; `partial` is that of `pictures_json`.
 
-    Pictures below the file's folder are named relative to it, so that both can move together; others absolutely.
+    Pictures below the file's `folder` are named relative to it, so that both can move together; others absolutely. All
+    have the names of their records where it is None.
     """
-    folder = Path(os.path.abspath(path.parent))
     images, annotations = [], list[dict[str, Any]]()
     for number, picture in enumerate(pictures, 1):
         size = {"width": picture["width"], "height": picture["height"]}
-        picture_file = Path(os.path.abspath(picture["path"]))
-        is_below = picture_file.is_relative_to(folder)
-        name = picture_file.relative_to(folder).as_posix() if is_below else str(picture_file)
+        name = picture["path"] if folder is None else _name_beside(Path(picture["path"]), folder)
         images.append({"id": number, "file_name": name, **size})
         annotations += coco_annotations(picture["faces"], image_id=number, first_id=len(annotations) + 1)
     categories = [{"id": 1, "name": "face", "supercategory": "face"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    write_atomically(path, compact(content | ({"partial": True} if partial else {})))
+    return compact(content | ({"partial": True} if partial else {}))
+
+
+def _name_beside(picture: Path, folder: Path) -> str:
+    picture, folder = Path(os.path.abspath(picture)), Path(os.path.abspath(folder))
+    return picture.relative_to(folder).as_posix() if picture.is_relative_to(folder) else str(picture)
+
+
+def write_pictures_coco(path: Path, pictures: Iterable[Record], *, partial: bool = False) -> None:
+    """Write what `pictures_coco` returns for the file's folder."""
+    write_atomically(path, pictures_coco(pictures, path.parent, partial=partial))
 
 
 def coco_annotations(faces: Sequence[Record], *, image_id: int, first_id: int = 1) -> list[dict[str, Any]]:

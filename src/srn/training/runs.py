@@ -27,7 +27,7 @@ from srn.evaluation.run_folder import (
     STATE_FILE,
     WEIGHTS_FILE,
 )
-from srn.files import check_own, held_folder, write_csv, writing_to
+from srn.files import check_own, csv_text, held_folder, write_atomically, writing_to
 from srn.model.checkpoint import load_tensors, save_tensors
 
 LINE_EVERY = 5.0
@@ -122,7 +122,7 @@ class CsvLog:
             read = ((row, row.get(self.fields[0]) or "") for row in csv.DictReader(whole))
             kept = [row for row, step in read if step.isdecimal() and int(step) <= last]
         rows = ([row.get(name) for name in self.fields] for row in kept)
-        write_csv(self.path, [self.fields, *rows], line_end=line_end)
+        write_atomically(self.path, csv_text([self.fields, *rows], line_end=line_end))
 
     def append(self, row: Mapping[str, object]) -> None:
         """Add a row: a value for every column."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 import threading
 from collections import OrderedDict
@@ -30,20 +29,21 @@ from srn.inference.landmarker import FaceLandmarker
 from srn.inference.tracker import FaceTracker
 from srn.inference.views import Accuracy
 from srn.media.pictures import decode_image
-from srn.media.pts import write_pts
+from srn.media.pts import format_pts
 from srn.media.results import (
     compact,
     frame_record,
     picture_record,
-    write_pictures_coco,
-    write_pictures_csv,
-    write_pictures_json,
-)  # fmt: skip
+    pictures_coco,
+    pictures_csv,
+    pictures_json,
+)
 from srn.media.video_reading import open_video
 from srn.media.video_writing import CODECS
 from srn.serve.app import NO_MEMORY, Service, make_app
 from srn.serve.body import Upload, receive
 from srn.serve.limits import Limits, Refused
+from srn.settings import parsed_json
 
 VIDEO_MEGABYTES, VIDEO_FRAMES = 200.0, 3_000
 """Of a video that the page sends; longer ones are for `srn track`."""
@@ -211,35 +211,29 @@ def scheme_record(scheme: LandmarkScheme) -> dict[str, Any]:
 
 
 def exported(content: bytes, kind: str, scheme: LandmarkScheme) -> bytes:
-    """Write a picture's record, as JSON, by the package's own writers, and return the file.
+    """Return the file that `srn detect` writes of a picture, from its record as JSON. Nothing is written on the way.
 
     Raises:
         InputError: an unknown kind, or no record.
-        OSError: there is no place for the file.
     """
     with InputError.reading("record", "a picture's record as /detect returns it"):
-        record = json.loads(content)
+        record = parsed_json(content)
         faces = Faces.from_dict(record["faces"], scheme)
         size = int(record["height"]), int(record["width"])
         name = str(record["path"]).encode().decode()  # no half of a character, which no file holds
         clean = picture_record(Path(name), size, faces.to_dict())
-    with tempfile.TemporaryDirectory(prefix="srn-") as folder:
-        path = Path(folder) / "faces"
-        try:
-            if kind == "json":
-                write_pictures_json(path, [compact(clean)])
-            elif kind == "csv":
-                write_pictures_csv(path, [clean])
-            elif kind == "coco":
-                write_pictures_coco(path, [{**clean, "path": Path(folder) / clean["path"]}])
-            elif kind == "pts" and (biggest := faces.biggest()) is not None:
-                write_pts(path, biggest.landmarks)
-            else:
-                expected = "json, csv, coco, or pts of a picture with a face"
-                raise InputError.at("format", expected, f"{kind} and {len(faces)} faces")
-        except InputError as error:  # a full disk is not the record's fault
-            raise (error.__cause__ if isinstance(error.__cause__, OSError) else error) from None
-        return path.read_bytes()
+    if kind == "json":
+        text = pictures_json([compact(clean)])
+    elif kind == "csv":
+        text = pictures_csv([clean])
+    elif kind == "coco":
+        text = pictures_coco([clean])
+    elif kind == "pts" and (biggest := faces.biggest()) is not None:
+        text = format_pts(biggest.landmarks)
+    else:
+        expected = "json, csv, coco, or pts of a picture with a face"
+        raise InputError.at("format", expected, f"{kind} and {len(faces)} faces")
+    return text.encode()
 
 
 def make_page(
@@ -334,5 +328,3 @@ async def _answer(work: Callable[[], str | bytes], media_type: str = "applicatio
         raise Refused(422, str(error)) from error
     except MemoryError as error:
         raise Refused(503, NO_MEMORY) from error
-    except OSError as error:
-        raise Refused(503, f"no place for the file: {first_line(error)}") from error
