@@ -97,6 +97,24 @@ def test_a_name_of_two_pictures_is_refused() -> None:
         match_names({"a.jpg": []}, pictures, Path("x.json"))
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"a.jpg": "a.jpg", "a.png": "a.png"},  # each was refused as a name of both
+        {"a.png.jpg": "a.png", "b.jpg": "b"},  # as `a.png.pts` of `srn detect --format pts` is named
+        {"a.png": "x/a.png", "a.png.jpg": "x/a.png.jpg"},
+        {"\u00fc/\u00e9.jpg": "u\u0308/e\u0301.jpg"},  # macOS stores accents decomposed
+        {"\u00e9.jpg": "\u00e9.jpg", "e\u0301.jpg": "e\u0301.jpg"},
+    ],
+)
+def test_names_that_hardly_differ(names: dict[str, str]) -> None:
+    """Names in a file, by picture."""
+    found: FaceRecords = {name: [{"landmarks": [name]}] for name in reversed(names.values())}
+    matched, unknown = match_names(found, map(Path, names), Path("x.json"))
+    assert unknown == []
+    assert {picture.as_posix(): faces[0]["landmarks"][0] for picture, faces in matched.items()} == names
+
+
 def test_further_faces_of_a_picture_have_numbers() -> None:
     """As `srn detect --format pts` writes them; a picture that is really called so keeps its own."""
     found: FaceRecords = {name: [{"landmarks": name}] for name in ("a", "a_2", "b_2")}
@@ -124,25 +142,25 @@ def test_files(samples: list[Sample], tmp_path: Path) -> None:
 
 
 def test_clips(face: Shape, tmp_path: Path) -> None:
-    """One face that trembles by a pixel to either side; a frame without it; a clip of another name."""
+    """One face that trembles by a pixel to either side; a frame without it; a clip of another name. Accents have two forms."""
     truth = np.repeat((face * 100 + 150)[None], 4, axis=0)
     frames: Any = None
-    clips = [Clip(name, frames, np.array([1, 2, 3, 5]), truth, IBUG_68, "set") for name in ("one", "two")]
+    clips = [Clip(name, frames, np.array([1, 2, 3, 5]), truth, IBUG_68, "set") for name in ("\u00f6ne", "two")]
     lines = [
         {"frame": n, "time_s": 0.0, "faces": [record(truth[0] + [side, 0.0])] if side else []}
         for n, side in ((1, 1), (2, -1), (3, 1), (5, 0))
     ]
-    (tmp_path / "one.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "o\u0308ne.jsonl").write_text("\n".join(map(json.dumps, lines)))
     result = score_clips(tmp_path, clips)
     size = interocular(truth[0], IBUG_68)
-    assert [(clip.name, clip.found) for clip in result.clips] == [("one", 3), ("two", 0)]
+    assert [(clip.name, clip.found) for clip in result.clips] == [("\u00f6ne", 3), ("two", 0)]
     assert result.clips[0].nme == pytest.approx(1 / size)
     assert result.clips[0].jitter > 1 / size
     assert result.summary()["ms"] is None
-    (tmp_path / "one.jsonl").rename(tmp_path / "any.jsonl")
+    (tmp_path / "o\u0308ne.jsonl").rename(tmp_path / "any.jsonl")
     # As text: some scores are NaN, which equals nothing.
     assert repr(score_clips(tmp_path / "any.jsonl", clips[:1]).clips) == repr(result.clips[:1])
-    with pytest.raises(DataError, match="expected frames of the videos, such as one/000001, found none"):
+    with pytest.raises(DataError, match="expected frames of the videos, such as \u00f6ne/000001, found none"):
         score_clips(tmp_path / "any.jsonl", clips)
 
 

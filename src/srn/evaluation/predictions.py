@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -76,10 +77,13 @@ def match_names(
         by_stem.setdefault(parts[-1], []).append((picture, parts))
     matched: dict[Path, list[Record]] = {}
     unknown: list[str] = []
+    names = {_composed(name) for name in found}
     for name, faces in found.items():
-        parts = _parts(name)
+        parts, whole = _parts(name), _composed(name)
         fitting = by_stem.get(parts[-1])
-        if fitting is None and _is_further_face(parts, by_stem, found):
+        if fitting is None and whole[-1] in by_stem:  # `a.png` of the picture `a.png.jpg`
+            parts, fitting = whole, by_stem[whole[-1]]
+        if fitting is None and _is_further_face(parts, by_stem, names):
             parts = (*parts[:-1], parts[-1].rpartition("_")[0])
             fitting = by_stem[parts[-1]]
         if fitting is None:
@@ -87,15 +91,22 @@ def match_names(
             continue
         shared = [_shared(parts, others) for _, others in fitting]
         best = [picture for (picture, _), count in zip(fitting, shared, strict=True) if count == max(shared)]
+        # Of `a.jpg` and `a.png`, or of two forms of accents, the very name tells.
+        best = [one for one in best if one.name == name.replace("\\", "/").rpartition("/")[2]] or best
         if len(best) > 1:
             raise DataError.at(where, f"names that tell {best[0]} from {best[1]}", name)
         matched.setdefault(best[0], []).extend(faces)
     return matched, unknown
 
 
+def _composed(name: str) -> tuple[str, ...]:
+    """Return the parts of a path with composed accents: macOS stores decomposed ones."""
+    return tuple(unicodedata.normalize("NFC", name).replace("\\", "/").strip("/").split("/"))
+
+
 def _parts(name: str) -> tuple[str, ...]:
-    """Return the parts of a path, the last one without the suffix of a picture."""
-    parts = name.replace("\\", "/").strip("/").split("/")
+    """Return the parts of a path as `_composed` does, the last one without the suffix of a picture."""
+    parts = _composed(name)
     stem, dot, suffix = parts[-1].rpartition(".")
     return (*parts[:-1], stem if dot and f".{suffix.lower()}" in IMAGE_SUFFIXES else parts[-1])
 
@@ -106,10 +117,10 @@ def _shared(one: Sequence[str], other: Sequence[str]) -> int:
     return next((count for count, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
-def _is_further_face(parts: Sequence[str], known: Mapping[str, Any], found: FaceRecords) -> bool:
+def _is_further_face(parts: Sequence[str], known: Mapping[str, Any], names: Container[tuple[str, ...]]) -> bool:
     """Whether `a_2` is the second face of picture `a`, as `srn detect --format pts` names it."""
     stem, _, number = parts[-1].rpartition("_")
-    return number.isdecimal() and int(number) >= 2 and stem in known and "/".join((*parts[:-1], stem)) in found
+    return number.isdecimal() and int(number) >= 2 and stem in known and (*parts[:-1], stem) in names
 
 
 def score_predictions(
@@ -189,12 +200,12 @@ def score_clips(path: Path, clips: Sequence[Clip], *, normalizer: str = "interoc
         DataError: the file cannot be read, or names no frame of the clips.
     """
     found: dict[tuple[str, int], list[Record]] = {}
-    names = {clip.name for clip in clips}
+    names = {unicodedata.normalize("NFC", clip.name): clip.name for clip in clips}
     for name, faces in read_results(path).items():
         parts = _parts(name)
-        of_clip = next((part for part in reversed(parts[:-1]) if part in names), None)
-        if of_clip is None and len(names) == 1:
-            of_clip = next(iter(names))
+        of_clip = next((names[part] for part in reversed(parts[:-1]) if part in names), None)
+        if of_clip is None and len(clips) == 1:
+            of_clip = clips[0].name
         if of_clip is not None and parts[-1].isdecimal() and len(parts[-1]) < 19:
             found.setdefault((of_clip, int(parts[-1])), []).extend(faces)
     if not any((clip.name, int(number)) in found for clip in clips for number in clip.numbers):
