@@ -142,7 +142,7 @@ def test_files(samples: list[Sample], tmp_path: Path) -> None:
 
 
 def test_clips(face: Shape, tmp_path: Path) -> None:
-    """One face that trembles by a pixel to either side; a frame without it; a clip of another name. Accents have two forms."""
+    """One face that trembles by a pixel to either side; a frame without it; another clip; accents in two forms."""
     truth = np.repeat((face * 100 + 150)[None], 4, axis=0)
     frames: Any = None
     clips = [Clip(name, frames, np.array([1, 2, 3, 5]), truth, IBUG_68, "set") for name in ("\u00f6ne", "two")]
