@@ -26,6 +26,7 @@ from srn.face.scheme import IBUG_68
 from srn.inference.face import Face
 from srn.inference.landmarker import FaceLandmarker
 from srn.media import ffmpeg
+from srn.media.ffmpeg import UNTOLD
 from srn.media.pictures import read_image
 from srn.media.video_reading import TimedFrame, open_video
 from srn.media.video_writing import VideoWriter
@@ -213,7 +214,7 @@ def test_options_reach_the_tracker(srn: Run, scripted: dict[str, Any], clip: Pat
 class Interrupted:
     """A reader that ends after seven frames with an exception."""
 
-    frame_rate, time_base, length, has_sound = 30.0, Fraction(1, 90000), 100, False
+    frame_rate, time_base, length, has_sound, colors = 30.0, Fraction(1, 90000), 100, False, UNTOLD
 
     def __init__(self, error: BaseException) -> None:
         self.error, self.closed = error, False

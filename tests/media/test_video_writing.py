@@ -20,6 +20,7 @@ import pytest
 from srn.errors import DataError, InputError
 from srn.files import VIDEO, Output, check_outputs
 from srn.media import ffmpeg
+from srn.media.ffmpeg import Colors
 from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
 
@@ -85,6 +86,22 @@ def test_colours_are_those_that_players_show(
     assert told == (2 if suffix == ".avi" else matrix)  # an AVI cannot tell it
     assert abs(int(frame.to_ndarray()[8, 8]) - brightness) <= 1
     assert np.abs(frames_of(open_video(path))[0].image[8, 8].astype(int) - [255, 0, 0]).max() <= 4
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm"])
+def test_a_high_dynamic_range_stays_one(tmp_path: Path, suffix: str) -> None:
+    """As phones record: shown without word of BT.2020 and HLG, such a video is pale."""
+    first, second, colors = tmp_path / "a.mp4", tmp_path / f"b{suffix}", Colors(primaries=9, transfer=18)
+    with VideoWriter(first, 30.0, colors=colors) as out:
+        out.write(drawn(0), 0.0)
+    reader = open_video(first)
+    assert reader.colors == colors
+    with VideoWriter(second, 30.0, colors=reader.colors) as out:
+        for frame in frames_of(reader):
+            out.write(frame.image, frame.time_s)
+    with av.open(str(second)) as file:
+        context = next(file.decode(video=0)) and file.streams.video[0].codec_context
+        assert (context.color_primaries, context.color_trc) == (9, 18)
 
 
 @pytest.mark.parametrize("with_pyav", [True, False])

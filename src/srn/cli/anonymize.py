@@ -224,7 +224,7 @@ def _cover_one_video(
     try:
         reader = open_video(source)
         with writing_to(target):
-            writer = VideoWriter(target, reader.frame_rate, reader.time_base, sound_from=source if sound else None)
+            writer = VideoWriter.like(reader, target, sound_from=source if sound else None)
     except InputError as error:
         if reader is not None:
             reader.close()

@@ -111,10 +111,9 @@ def track(
     tracker = landmarker.tracker(
         smooth=smooth, start=start, iterations=iterations, find_every=find_every, frame_rate=reader.frame_rate
     )
-    writer = None if out is None else VideoWriter(out, reader.frame_rate, reader.time_base, sound_from=sound)
-    window = Window(writer) if show else None
+    writer = None if out is None else VideoWriter.like(reader, out, sound_from=sound)
+    window, done = Window(writer) if show else None, TrackedVideo()
     target = json_file or (None if out or plot or show or udp or osc else STANDARD_OUTPUT)
-    done = TrackedVideo()
     try:
         with contextlib.ExitStack() as stack, finishing(), options.progress("frames") as begin:
             stack.enter_context(contextlib.closing(reader))
@@ -128,8 +127,7 @@ def track(
     except InputError as error:  # the outputs cannot be completed
         done.problem = done.problem or str(error)
     done.interrupted &= not (window and window.closed)  # closing it is the way to end
-    lost = stream_sound if writer is None else writer.sound_lost or stream_sound
-    _report(done, chart, writer, senders, lost, camera=sound is None)
+    _report(done, chart, writer, senders, stream_sound, camera=sound is None)
 
 
 def _refuse_drawing(given: Mapping[str, bool]) -> None:
@@ -164,11 +162,14 @@ def _report(
     chart: TrackChart | None,
     writer: VideoWriter | None,
     senders: Sequence[UdpSender],
-    sound_lost: str | None,
+    stream_sound: str | None,
     *,
     camera: bool,
 ) -> None:
-    """Draw the chart, print the outcome, and exit with its code unless it is success."""
+    """Draw the chart, print the outcome, and exit with its code unless it is success.
+
+    `stream_sound` says why sound of the source is in no video, if it is not a file's.
+    """
     problems = [] if done.problem is None else [done.problem]
     if chart is not None:
         with noting(problems):
@@ -182,8 +183,8 @@ def _report(
         sizes = ", ".join(f"{width} x {height}" for height, width in list(done.sizes)[:5])
         line = f"frames of {len(done.sizes)} sizes ({sizes}): points are pixels of their own frame"
         options.say(line if video is None else f"{line}, {video.path} has the first size", options.messages)
-    if video is not None and sound_lost:
-        options.say(f"{video.path}: without sound: {sound_lost}", options.messages)
+    if video is not None and (silent := video.sound_lost or stream_sound):
+        options.say(f"{video.path}: without sound: {silent}", options.messages)
     for sender in senders:
         if sender.lost:
             name, lost = "--osc" if isinstance(sender, OscSender) else "--udp", options.counted(sender.lost, "datagram")

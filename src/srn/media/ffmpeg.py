@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +29,21 @@ _LIVE_PROTOCOLS = "rtsp,rtsps,rtp,rtmp,rtmps,srt,http,https,httpproxy,tcp,udp,tl
 _TIMEOUT_S = 20.0
 BT601, _BT709, _NO_MATRIX = 6, 1, 2  # FFmpeg's numbers of the matrices between RGB and the colours that are stored
 _SD_SIZE = 1279, 576  # width and height up to which players take the colours of a video that states none for BT.601
+
+
+class Colors(NamedTuple):
+    """What the red, green and blue of a video mean: FFmpeg's numbers (those of ITU-T H.273), 2 for what is not told.
+
+    Phones record high dynamic range by BT.2020 (9) and HLG (18): shown as others are, it is pale.
+    """
+
+    primaries: int = 2
+    transfer: int = 2
+
+
+UNTOLD = Colors()
+"""Of a video that does not say what its colours mean."""
+
 
 # The first bytes of these formats.
 _HEAD = re.compile(

@@ -17,6 +17,7 @@ import numpy as np
 from srn.errors import DataError, MissingDependencyError
 from srn.face.geometry import ImageArray
 from srn.media import ffmpeg
+from srn.media.ffmpeg import UNTOLD, Colors
 from srn.media.limits import check_pixels
 from srn.media.picture_count import is_still
 from srn.media.pictures import IMAGE_SUFFIXES, opaque_rgb
@@ -62,6 +63,10 @@ class VideoReader(Protocol):
     @property
     def has_sound(self) -> bool:
         """Whether sound is known to come with the frames."""
+
+    @property
+    def colors(self) -> Colors:
+        """What the colours mean, as far as it is known."""
 
     def __iter__(self) -> Iterator[TimedFrame]:
         """Yield the frames. A broken video yields its readable frames, then raises `DataError`."""
@@ -168,6 +173,10 @@ class PyAvReader:
     @property
     def has_sound(self) -> bool:
         return bool(self._container.streams.audio)
+
+    @property
+    def colors(self) -> Colors:
+        return Colors(int(self._stream.codec_context.color_primaries), int(self._stream.codec_context.color_trc))
 
     def _seconds(self) -> float | None:
         """Duration of the picture stream as the file states it; None where it does not."""
@@ -308,7 +317,7 @@ def open_capture(path: Path) -> cv2.VideoCapture:
 
 
 class _Capture:
-    has_sound = False  # OpenCV does not tell
+    has_sound, colors = False, UNTOLD  # OpenCV does not tell
 
     def __init__(self, capture: cv2.VideoCapture) -> None:
         self._capture = capture

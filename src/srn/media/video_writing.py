@@ -19,7 +19,9 @@ from srn.errors import DataError, InputError, first_line
 from srn.face.geometry import ImageArray
 from srn.files import VIDEO, growing_file, interruptions_held, writing_to
 from srn.media import ffmpeg
+from srn.media.ffmpeg import UNTOLD, Colors
 from srn.media.sound import begin_s, opened_sound, sound_packets
+from srn.media.video_reading import VideoReader
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -57,6 +59,7 @@ class VideoWriter:
         frame_rate: average frames per second.
         time_base: unit of the clock in seconds.
         sound_from: a video whose sound is copied unchanged.
+        colors: what the colours of the frames mean (`VideoReader.colors`), which is told to players; needs PyAV.
 
     Raises:
         InputError: the suffix is not supported, or the file cannot be written.
@@ -68,8 +71,9 @@ class VideoWriter:
         frame_rate: float,
         time_base: Fraction = Fraction(1, 90000),
         sound_from: str | os.PathLike[str] | None = None,
+        colors: Colors = UNTOLD,
     ) -> None:
-        self.path = Path(path)
+        self.path, self._colors = Path(path), colors
         suffixes = FOURCC if ffmpeg.find_pyav() is None else CODECS
         if self.path.suffix.lower() not in suffixes:
             expected = f"a video file to write ({', '.join(suffixes)})"
@@ -83,6 +87,13 @@ class VideoWriter:
         self._complete = self._has_frames = False
         self.sound_lost: str | None = None
         self.is_written = False
+
+    @classmethod
+    def like(
+        cls, reader: VideoReader, path: str | os.PathLike[str], sound_from: str | os.PathLike[str] | None = None
+    ) -> Self:
+        """Make a writer of frames that come from a video, with its rate, clock and colours."""
+        return cls(path, reader.frame_rate, reader.time_base, sound_from, reader.colors)
 
     def __enter__(self) -> Self:
         self._beside = self._file.__enter__()
@@ -105,8 +116,8 @@ class VideoWriter:
             if ffmpeg.find_pyav() is None:
                 self._sink = _OpenCvSink(self._beside, image, self._rate, time_s, self._sound_from, pixel_aspect)
             else:
-                clock = self._time_base
-                self._sink = _PyAvSink(self._beside, image, self._rate, clock, self._sound_from, pixel_aspect)
+                clock, colors = self._time_base, self._colors
+                self._sink = _PyAvSink(self._beside, image, self._rate, clock, self._sound_from, pixel_aspect, colors)
             self.sound_lost = self._sink.sound_lost
         with self._writing(f" at {time_s:.1f} s"):
             self._sink.write(image, time_s)
@@ -181,10 +192,11 @@ class _PyAvSink:
         time_base: Fraction,
         sound_from: str | os.PathLike[str] | None,
         aspect: Fraction,
+        colors: Colors,
     ) -> None:
         import av
 
-        self._av, self._path, self._time_base = av, path, time_base
+        self._av, self._path, self._time_base, self._colors = av, path, time_base, colors
         height, width = first.shape[:2]
         stretched = path.suffix.lower() == ".webm"  # PyAV's WebM files have no place for it
         self._size = (max(round(width * aspect), 1), height) if stretched else (width, height)
@@ -234,6 +246,7 @@ class _PyAvSink:
         # Told, and the usual one where a format does not tell it: a player that guesses another shifts all colours.
         self._matrix = ffmpeg.usual_matrix(stream.width, stream.height)
         stream.codec_context.colorspace, stream.codec_context.color_range = self._matrix, _LIMITED_RANGE
+        stream.codec_context.color_primaries, stream.codec_context.color_trc = self._colors
         self._stream = stream
         self._sound = None
         if self._source is not None:
