@@ -133,6 +133,15 @@ def test_a_run_made_longer(train: Train, whole: Path) -> None:
     assert torch.equal(agents_of(whole)["head.1.weight"], agents_of(parts)["head.1.weight"])
 
 
+def test_a_run_is_not_made_shorter_than_it_is(train: Train) -> None:
+    """It was "goes on after 30 of 6 transitions", and its recipe said so from then on."""
+    recipe = train("parts", toy_config(transitions=20)) / CONFIG_FILE
+    before = recipe.read_text()
+    with pytest.raises(InputError, match=r"^transitions: expected at least the 20 that the run has played, found 12$"):
+        train("parts", toy_config(transitions=12), resume=True)
+    assert recipe.read_text() == before
+
+
 def test_the_log(train: Train) -> None:
     shown = io.StringIO()
     folder = train(console=Console(file=shown))

@@ -230,4 +230,7 @@ def _restore(learner: Learner, rounds: _Rounds, run: Run, own: Mapping[str, str]
     if found != expected:
         raise WeightsError.at(run.folder, f"a run with qnet {expected.to_json()}", text["qnet"])
     learner.restore(tensors, text)
+    if learner.transitions > learner.config.played:
+        least = f"at least the {learner.transitions} that the run has played"
+        raise InputError.at("transitions", least, str(learner.config.transitions))
     rounds.restore(tensors)
