@@ -49,6 +49,15 @@ def test_folders_are_recognized_by_layout_and_name(data: Path) -> None:
         DataFolder(data / "nowhere").sets("300w")
 
 
+def test_a_dataset_is_no_folder_of_datasets(data: Path) -> None:
+    """`srn reproduce 300W table4` made tables without a number."""
+    with pytest.raises(
+        DataError, match=r"300W: expected a folder that holds datasets .*, found 300W itself: name the "
+    ):
+        DataFolder(data / "300W").sets("300w")
+    assert DataFolder(data / "300W" / "ibug").sets("300w") == "no data: 300W"
+
+
 def test_of_two_folders_the_one_with_the_datasets_name_is_taken(data: Path) -> None:
     (data / "300W").rename(data / "my_300w_copy")
     (data / "300w_part" / "ibug").mkdir(parents=True)

@@ -32,8 +32,8 @@ class DataFolder:
     @cached_property
     def folders(self) -> dict[str, Path]:
         """Folder of each kind of dataset; of several, the one named like the dataset."""
+        expected = "a folder that holds datasets (300W, WFLW, COFW, 300VW, ...)"
         if not self.root.is_dir():
-            expected = "a folder that holds datasets (300W, WFLW, COFW, 300VW, ...)"
             raise DataError.at(self.root, expected, "no such folder")
         found: dict[str, Path] = {}
         for path in sorted(p for p in self.root.iterdir() if p.is_dir()):
@@ -42,6 +42,9 @@ class DataFolder:
                 known = found.setdefault(kind, path)
                 if _likeness(path, kind) > _likeness(known, kind):
                     found[kind] = path
+        itself = None if found else recognize(self.root)
+        if itself is not None and itself != "plain":
+            raise DataError.at(self.root, expected, f"{KINDS[itself].title} itself: name the folder around it")
         return found
 
     def sets(self, name: str) -> list[Dataset] | str:
