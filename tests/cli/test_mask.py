@@ -97,9 +97,13 @@ def test_names_that_are_not_utf_8_work_from_pictures_to_the_report(
 
 def test_one_folder_is_wanted(srn: Any, tmp_path: Path, shape: np.ndarray) -> None:
     write_face(tmp_path / "faces" / "a", shape)
-    wanted = "--out: expected one folder for the masked pictures, found "
-    assert srn("mask", tmp_path / "faces").mistake == f"{wanted}0"
-    assert srn("mask", tmp_path / "faces", tmp_path / "a", "--out", tmp_path / "b").mistake == f"{wanted}2"
+    wanted = "--out: expected a folder for the masked pictures, found none"
+    assert srn("mask", tmp_path / "faces").mistake == wanted
+    several = [tmp_path / "faces", tmp_path / "a"]
+    found = ", ".join(map(str, several))
+    assert srn("mask", *several, "--out", tmp_path / "b").mistake == (
+        f"DATA: expected one folder of annotated faces, found {found}"
+    )
 
 
 def test_the_help_lists_the_kinds(srn: Any) -> None:

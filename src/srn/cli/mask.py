@@ -62,8 +62,10 @@ def mask(
     """
     dataset, *rest = words
     folders = [*rest, *([] if out is None else [out])]  # OUT used to be an argument, and old command lines go on
-    if len(folders) != 1:
-        raise InputError.at("--out", "one folder for the masked pictures", str(len(folders)))
+    if not folders:
+        raise InputError.at("--out", "a folder for the masked pictures", "none")
+    if len(folders) > 1:
+        raise InputError.at("DATA", "one folder of annotated faces", ", ".join(map(str, words)))
     folder = folders[0]
     check_outputs([Output("OUT", folder, apart=True)], [dataset])
     wardrobe = None if templates is None else MaskWardrobe.load(templates)
