@@ -60,8 +60,7 @@ def mask(
 
     Example: `srn mask 300W/ibug --out masked/ibug --kind surgical_blue --templates occluders/masks`
     """
-    dataset, *rest = words
-    folders = [*rest, *([] if out is None else [out])]  # OUT used to be an argument, and old command lines go on
+    dataset, *folders = [*words, *([] if out is None else [out])]  # OUT used to be an argument: old command lines go on
     if not folders:
         raise InputError.at("--out", "a folder for the masked pictures", "none")
     if len(folders) > 1:
