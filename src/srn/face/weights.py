@@ -87,10 +87,17 @@ CATALOGUE = (
     ),
     KnownWeights(
         "fast",
-        "85a11308636c16de8951c3b14dbd289c2b13d6641ce4fec40665c765f0b2f548",
-        3_167_752,
-        380_000,
+        "55e37020d85767d37ebfc8b0b43dd17cb907462d90a772d658e5e6092e9a9998",
+        3_167_946,
+        740_000,
         "preset fast, a quarter of robust's cost, for phones and crowds",
+    ),
+    KnownWeights(
+        "fast-int8",
+        "1dec9d22602728fa0cdc3bf0560f249b479f88de4b6c1d5bad7e59458fbfcea6",
+        2_164_634,
+        740_000,
+        "fast in 8 bits",
     ),
     KnownWeights(
         "paper",
