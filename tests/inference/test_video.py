@@ -18,6 +18,7 @@ from srn.face.geometry import Box
 from srn.face.scheme import IBUG_68
 from srn.inference.face import Face, Faces
 from srn.inference.video import TrackedVideo, track_video
+from srn.media.ffmpeg import UNTOLD
 from srn.media.video_reading import TimedFrame, open_video
 from srn.media.video_writing import VideoWriter
 
@@ -27,7 +28,7 @@ SIZES = {(64, 96): None}
 class Video:
     """Ten frames, then perhaps an error."""
 
-    frame_rate, time_base, length = 10.0, Fraction(1, 1000), 10
+    frame_rate, time_base, length, has_sound, colors = 10.0, Fraction(1, 1000), 10, False, UNTOLD
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
