@@ -421,7 +421,8 @@ def test_one_that_cannot_be_written_ends_no_other(
 
 
 def test_mistakes(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
-    assert "no such file" in srn("anonymize", tmp_path / "none.jpg", "--out", tmp_path / "out").mistake
+    ran = srn("anonymize", tmp_path / "none.mp4", "--out", tmp_path / "out")
+    assert ran.mistake == f"{tmp_path / 'none.mp4'}: expected a picture, a video or a folder, found no such file"
     (tmp_path / "empty").mkdir()
     ran = srn("anonymize", tmp_path / "empty", "--out", tmp_path / "out")
     assert ran.mistake == f"{tmp_path / 'empty'}: expected pictures or videos to cover, found none"

@@ -55,7 +55,7 @@ def pictures_in(paths: Iterable[Path], *, every: bool = False, drawn: Path | Non
     Shadow files of macOS (`._a.jpg`) and remains of interrupted runs are passed over.
 
     Args:
-        every: whether those are pictures as well, and folders may contain none.
+        every: whether those are pictures as well, and folders may contain none, but videos (`srn anonymize`).
         drawn: a folder for overlays. Where it lies inside another one that is listed, those in it are left out.
 
     Raises:
@@ -74,7 +74,8 @@ def pictures_in(paths: Iterable[Path], *, every: bool = False, drawn: Path | Non
         elif os.path.lexists(path):
             relative = [(path, Path(path.name))]
         else:
-            raise DataError.at(path, "a picture or a folder", "no such file")
+            expected = "a picture, a video or a folder" if every else "a picture or a folder"
+            raise DataError.at(path, expected, "no such file")
         for picture, name in relative:
             if (place := os.path.abspath(picture)) in listed:  # named twice, or beside the folder that holds it
                 continue
