@@ -329,9 +329,9 @@ def test_the_profile_of_a_print_does_not_suit_its_rgb(noise: Picture) -> None:
     assert decode_picture(stream.getvalue(), "a").profile is None
 
 
-@pytest.mark.parametrize("profile", [b"", b"none", SRGB[:-9], SRGB[:200]])
-def test_a_damaged_profile_costs_no_picture(noise: Picture, profile: bytes) -> None:
-    written = encode_image(noise[..., :3], ".png", profile=profile)
+@pytest.mark.parametrize("end", [0, 4, -9, 200])  # a profile tells the second in which it was made: not in a name
+def test_a_damaged_profile_costs_no_picture(noise: Picture, end: int) -> None:
+    written = encode_image(noise[..., :3], ".png", profile=SRGB[:end])
     assert np.array_equal(decode_image(written, "a"), noise[..., :3])
 
 
