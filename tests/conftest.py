@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import shutil
@@ -215,6 +216,18 @@ def coordinate_picture(width: int = 256, height: int = 256, blue: int = 0) -> Pi
     """A picture whose red is x and whose green is y: a crop of it says where in the picture it was taken from."""
     y, x = np.mgrid[:height, :width]
     return np.stack([x, y, np.full_like(x, blue)], -1).astype(np.uint8)
+
+
+@contextlib.contextmanager
+def full_disk(most: int) -> Iterator[None]:
+    """In the block no file can hold more bytes: this stands for a disk that is full."""
+    resource = pytest.importorskip("resource", reason="a limit of file sizes stands for the full disk")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def turn_picture(image: Picture, landmarks: Shape, degrees: float) -> tuple[Picture, Shape]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,18 +103,6 @@ def annotated_file(truths: dict[int, npt.NDArray[np.float64]]) -> Callable[[Path
         return path
 
     return write
-
-
-@contextlib.contextmanager
-def full_disk(most: int) -> Iterator[None]:
-    """In the block no file can hold more bytes: this stands for a disk that is full."""
-    resource = pytest.importorskip("resource", reason="a limit of file sizes stands for the full disk")
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def grey_video(path: Path, frames: int, rate: float = 30.0, size: tuple[int, int] = (160, 120)) -> Path:

@@ -26,7 +26,9 @@ from srn.uses.anonymize import VideoCover
 from srn.uses.cover import FILL
 from srn.uses.sheet import ContactSheet
 
-from .conftest import full_disk, grey_video
+from ..conftest import full_disk
+from ..media.test_pictures import SRGB
+from .conftest import grey_video
 
 Run = Callable[..., Any]
 Shape = npt.NDArray[np.float64]
@@ -299,16 +301,15 @@ def test_metadata_stays_behind(srn: Run, finding: dict[str, Any], tmp_path: Path
 
 def test_colours_keep_their_profile(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:
     """Phones write Display P3: shown as sRGB, its colours would be dull."""
-    from PIL import Image, ImageCms
+    from PIL import Image
 
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     for suffix in ("jpg", "png"):
-        Image.new("RGB", (SIZE, SIZE), (120, 120, 120)).save(tmp_path / f"{suffix}.{suffix}", icc_profile=profile)
+        Image.new("RGB", (SIZE, SIZE), (120, 120, 120)).save(tmp_path / f"{suffix}.{suffix}", icc_profile=SRGB)
 
     assert srn("anonymize", tmp_path / "jpg.jpg", tmp_path / "png.png", "--out", tmp_path / "out").code == 0
     for suffix in ("jpg", "png"):
         with Image.open(tmp_path / "out" / f"{suffix}_covered.{suffix}") as covered:
-            assert covered.info["icc_profile"] == profile
+            assert covered.info["icc_profile"] == SRGB
 
 
 def test_titles_of_videos_stay_behind(srn: Run, finding: dict[str, Any], tmp_path: Path) -> None:

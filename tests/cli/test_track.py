@@ -31,7 +31,8 @@ from srn.media.pictures import read_image
 from srn.media.video_reading import TimedFrame, open_video
 from srn.media.video_writing import VideoWriter
 
-from .conftest import full_disk, grey_video
+from ..conftest import full_disk
+from .conftest import grey_video
 
 Run = Callable[..., Any]
 Picture = npt.NDArray[np.uint8]

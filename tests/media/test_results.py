@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import resource
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ from srn.media.results import (
     write_pictures_lines,
     write_pictures_parquet,
 )
+
+from ..conftest import full_disk
 
 FACE: dict[str, Any] = {
     "box": [1.0, 2.0, 11.5, 22.25],
@@ -137,18 +138,12 @@ def test_the_lines_of_an_interrupted_run_are_kept(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
-    """A limit on the size of files stands in for the end of the disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with json_lines(tmp_path / "a.jsonl") as write:
-        try:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
-            write({"text": "x" * 600})
-            for _ in range(2):
-                with pytest.raises(InputError, match=r"a\.jsonl: expected a file that can be written, found File too "):
-                    write({"text": "x" * 600})
-            write({"text": "y"})
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with json_lines(tmp_path / "a.jsonl") as write, full_disk(1000):
+        write({"text": "x" * 600})
+        for _ in range(2):
+            with pytest.raises(InputError, match=r"a\.jsonl: expected a file that can be written, found File too "):
+                write({"text": "x" * 600})
+        write({"text": "y"})
     lines = (tmp_path / "a.jsonl").read_text().splitlines()
     assert [json.loads(line)["text"][0] for line in lines] == ["x", "y"]
 

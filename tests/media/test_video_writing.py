@@ -6,7 +6,6 @@ import contextlib
 import gc
 import os
 import re
-import resource
 import signal
 from collections.abc import Callable
 from fractions import Fraction
@@ -24,6 +23,7 @@ from srn.media.ffmpeg import Colors
 from srn.media.video_reading import open_video
 from srn.media.video_writing import VideoWriter
 
+from ..conftest import full_disk
 from .conftest import drawn, frames_of, make, number_of
 
 av = pytest.importorskip("av", reason="PyAV (the extra `video`) makes the test videos")
@@ -292,23 +292,14 @@ def test_a_name_that_is_not_utf_8(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_no_broken_video(
     tmp_path: Path, rng: np.random.Generator, suffix: str, with_pyav: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A limit on the size of files stands in for the end of the disk. OpenCV tells nothing of it."""
+    """OpenCV tells nothing of it."""
     if not with_pyav:
         monkeypatch.setattr(ffmpeg, "find_pyav", lambda: None)
     out = VideoWriter(tmp_path / f"a{suffix}", 30.0)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def write() -> None:
-        with out:
-            for k in range(20):
-                out.write(rng.integers(0, 256, (240, 320, 3)).astype(np.uint8), k / 30)
-
-    try:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
-        with pytest.raises(InputError, match=r"a\.\w+: expected a file that can be written, found File too large"):
-            write()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    refused = pytest.raises(InputError, match=r"a\.\w+: expected a file that can be written, found File too large")
+    with full_disk(20_000), refused, out:
+        for k in range(20):
+            out.write(rng.integers(0, 256, (240, 320, 3)).astype(np.uint8), k / 30)
     assert list(tmp_path.iterdir()) == []
     assert not out.is_written
     gc.collect()  # PyAV 14 prints a traceback where it frees a container that could not be closed: not in a later test

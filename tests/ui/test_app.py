@@ -31,6 +31,7 @@ from srn.serve.limits import Limits
 from srn.ui import app as ui
 from srn.ui.app import FILES, make_page
 
+from ..conftest import full_disk
 from ..serve.conftest import Client, served
 from ..serve.test_app import WhiteSquares, picture
 
@@ -247,14 +248,9 @@ def test_records_that_are_none(client: Client, change: str) -> None:
 
 def test_downloads_need_no_place_on_the_disk(client: Client, record: Any) -> None:
     """They were written to a file and read again, which a full disk refused."""
-    resource = pytest.importorskip("resource", reason="a limit of file sizes stands for the full disk")
     content = json.dumps(record).encode()
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limit[1]))
-    try:
+    with full_disk(0):
         answers = [client.post(f"/page/export?kind={kind}", content) for kind in ("json", "csv", "coco", "pts")]
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert [one.status for one in answers] == [200] * 4
 
 
