@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from srn.datasets.pack import FacePack, mean_shape
 from srn.errors import WeightsError
+from srn.face.onnx_file import PINNED
 from srn.model.checkpoint import load_network, save_network
 from srn.model.network import StructuralRelationNetwork
 from srn.training.averaging import average_runs
@@ -39,12 +41,17 @@ def test_the_mean_of_runs_by_hand(pack: FacePack, tmp_path: Path) -> None:
     for name, parameter in mean.named_parameters():
         if name != "point_heads.bias":  # calibrated
             torch.testing.assert_close(parameter, (a[name] + 2 * b[name]) / 3)
-    assert (facts["averaged"], facts["seeds"], facts["data"]) == (
-        "1.safetensors, 2.safetensors, 2.safetensors", "1, 2, 2", "drawn",
-    )  # fmt: skip
+    named = [f"{path.name}@{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}" for path in (one, two, two)]
+    assert (facts["averaged"], facts["seeds"], facts["data"]) == (", ".join(named), "1, 2, 2", "drawn")
     assert (facts["pack"], facts["training_faces"]) == (pack.digest(), "10")
     assert float(facts["expected_error_times"]) > 0
     assert facts.items() <= metadata.items()
+
+
+def test_the_weights_of_a_name_are_recorded_by_their_file(pack: FacePack, tmp_path: Path) -> None:
+    """`robust` names no file in the current folder."""
+    facts = average_runs(["robust"], tmp_path / "mean.safetensors", config=toy_config(validation=0), pack=pack)
+    assert facts["averaged"] == f"robust.onnx@{PINNED['robust.onnx'][:12]}"
 
 
 def test_runs_on_other_faces_are_named(pack: FacePack, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from srn.datasets.pack import FacePack
 from srn.errors import WeightsError
+from srn.evaluation.cache import file_digest
+from srn.face.weights import find_weights
 from srn.model.checkpoint import save_network
 from srn.model.export import load_weights
 from srn.training.config import TrainConfig
@@ -51,7 +53,7 @@ def average_runs(
     al., *Model soups*, ICML 2022). The mean of trackers is not calibrated, as they are not.
 
     Args:
-        weights: files of the runs; one named twice counts twice.
+        weights: of the runs, by path or name; those named twice count twice.
         out: the `.safetensors` file.
         config, pack: recipe and faces of the runs; they tell which faces were kept from training.
         provenance: text to keep in the file, whose whole record is returned. It names as `other_packs` the faces that
@@ -60,7 +62,8 @@ def average_runs(
     Raises:
         WeightsError: a file is missing or holds a network of another architecture.
     """
-    loaded = [load_weights(path) for path in weights]
+    files = [find_weights(path) for path in weights]
+    loaded = [load_weights(file) for file in files]
     mean = loaded[0][0]
     for path, (network, _) in zip(weights, loaded, strict=True):
         if network.config != mean.config:
@@ -71,7 +74,7 @@ def average_runs(
     training, validation = split_validation(pack, config.validation, videos=config.videos)
     facts = {
         **(provenance or {}),
-        "averaged": ", ".join(os.path.basename(path) for path in weights),
+        "averaged": ", ".join(f"{file.name}@{file_digest(file)[:12]}" for file in files),
         "seeds": ", ".join(provenance.get("seed", "?") for _, provenance in loaded),
         "pack": pack.digest(),
         "training_faces": str(len(training)),
