@@ -305,6 +305,25 @@ def test_a_full_disk_leaves_no_broken_video(
     gc.collect()  # PyAV 14 prints a traceback where it frees a container that could not be closed: not in a later test
 
 
+@pytest.mark.usefixtures("no_pyav")
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".avi"])
+def test_a_disk_that_is_full_for_a_time_leaves_no_half_video(
+    tmp_path: Path, rng: np.random.Generator, suffix: str
+) -> None:
+    """OpenCV left out the frames from then on and the end of the file: an MP4 could not be played at all."""
+    out = VideoWriter(tmp_path / f"a{suffix}", 30.0)
+    frames = rng.integers(0, 256, (20, 240, 320, 3)).astype(np.uint8)
+    refused = pytest.raises(InputError, match=r"a\.\w+: .* found a part of the video missing: was the disk full")
+    with refused, out:
+        with full_disk(20_000):
+            for k in range(10):
+                out.write(frames[k], k / 30)
+        for k in range(10, 20):
+            out.write(frames[k], k / 30)
+    assert list(tmp_path.iterdir()) == []
+    assert not out.is_written
+
+
 def test_an_interruption_while_a_video_is_completed_leaves_the_older_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

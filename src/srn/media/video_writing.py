@@ -113,11 +113,16 @@ class VideoWriter:
     def _write(self, image: ImageArray, time_s: float, pixel_aspect: Fraction) -> None:
         assert self._beside is not None
         if self._sink is None:
+            beside, rate, sound = self._beside, self._rate, self._sound_from
             if ffmpeg.find_pyav() is None:
-                self._sink = _OpenCvSink(self._beside, image, self._rate, time_s, self._sound_from, pixel_aspect)
+                self._sink = _OpenCvSink(
+                    beside, image, rate=rate, begin_s=time_s, sound_from=sound, aspect=pixel_aspect
+                )
             else:
-                clock, colors = self._time_base, self._colors
-                self._sink = _PyAvSink(self._beside, image, self._rate, clock, self._sound_from, pixel_aspect, colors)
+                self._sink = _PyAvSink(
+                    beside, image, rate=rate, time_base=self._time_base, sound_from=sound, aspect=pixel_aspect,
+                    colors=self._colors,
+                )  # fmt: skip
             self.sound_lost = self._sink.sound_lost
         with self._writing(f" at {time_s:.1f} s"):
             self._sink.write(image, time_s)
@@ -149,13 +154,8 @@ class VideoWriter:
                     self._sink.close(self._complete)
             is_playable = self._has_frames
             if is_playable and self._beside is not None and self._beside.is_file():
-                with self._writing(), interruptions_held():
-                    try:
-                        _sign(self._beside)
-                    except OSError:  # PyAV's video is whole without; OpenCV tells nothing of what it could not write
-                        if isinstance(self._sink, _OpenCvSink):
-                            is_playable = False
-                            raise
+                with contextlib.suppress(OSError), interruptions_held():  # the video is whole without
+                    _sign(self._beside)
         finally:
             if not is_playable and self._beside is not None and self._beside != self.path:  # a pipe is written into
                 self._beside.unlink(missing_ok=True)
@@ -188,6 +188,7 @@ class _PyAvSink:
         self,
         path: Path,
         first: ImageArray,
+        *,
         rate: float,
         time_base: Fraction,
         sound_from: str | os.PathLike[str] | None,
@@ -303,13 +304,15 @@ class _OpenCvSink:
         self,
         path: Path,
         first: ImageArray,
+        *,
         rate: float,
         begin_s: float,
         sound_from: str | os.PathLike[str] | None,
         aspect: Fraction,
     ) -> None:
         height, width = first.shape[:2]
-        self._size, self._rate, self._begin = (max(round(width * aspect), 1), height), rate, begin_s
+        self._path, self._rate, self._begin = path, rate, begin_s
+        self._size = max(round(width * aspect), 1), height
         self._count, self._last = 0, _fitted(first, *self._size)
         no_sound = "sound, if there is any, is copied only with PyAV: pip install 'srn[video]'"
         self.sound_lost = None if sound_from is None else no_sound
@@ -337,3 +340,12 @@ class _OpenCvSink:
     def close(self, complete: bool) -> None:
         del complete  # there is no sound that could outlast the frames
         self._writer.release()
+        if self._path.is_file():  # and no pipe
+            # OpenCV tells nothing of frames that it could not write. The end of the file, which counts them, is then
+            # missing, even where the disk has room again.
+            video = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+            stated = video.get(cv2.CAP_PROP_FRAME_COUNT)
+            video.release()
+            if stated < self._count:
+                _sign(self._path)  # where there is still no room, it says why
+                raise OSError("a part of the video missing: was the disk full?")
