@@ -106,7 +106,7 @@ def detect_pictures(
     """
     with ThreadPoolExecutor(min(max(2, usable_cores()), _MOST_THREADS)) as pool:
         files = iter([(n, picture) for n, picture in enumerate(pictures) if picture.stem not in finished])
-        stages = _Stages(pool, files, finish, memory, tell, animation)
+        stages = _Stages(pool, files, finish=finish, memory=memory, tell=tell, animation=animation)
         try:
             while batch := stages.next_batch():
                 found = iter(stages.detect(landmarker, [one for one in batch if isinstance(one, Detection)], choice))
@@ -148,7 +148,7 @@ class _Stages(Generic[Finished]):
     """
 
     def __init__(
-        self, pool: ThreadPoolExecutor, files: Iterator[tuple[int, PictureFile]],
+        self, pool: ThreadPoolExecutor, files: Iterator[tuple[int, PictureFile]], *,
         finish: Callable[[Detection], Finished], memory: int, tell: Callable[[str], object], animation: str | None,
     ) -> None:  # fmt: skip
         self._pool, self._files, self._finish, self._memory, self._tell = pool, files, finish, memory, tell
