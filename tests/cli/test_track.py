@@ -213,15 +213,15 @@ def test_options_reach_the_tracker(srn: Run, scripted: dict[str, Any], clip: Pat
 
 
 class Interrupted:
-    """A reader that ends after seven frames with an exception."""
+    """A reader that ends after some frames with an exception."""
 
     frame_rate, time_base, length, has_sound, colors = 30.0, Fraction(1, 90000), 100, False, UNTOLD
 
-    def __init__(self, error: BaseException) -> None:
-        self.error, self.closed = error, False
+    def __init__(self, error: BaseException, frames: int = 7) -> None:
+        self.error, self.frames, self.closed = error, frames, False
 
     def __iter__(self) -> Any:
-        for k in range(7):
+        for k in range(self.frames):
             yield TimedFrame(k, k / 30, np.full((120, 160, 3), 90, np.uint8))
         raise self.error
 
@@ -251,6 +251,19 @@ def test_what_is_done_is_kept(
     assert [line["frame"] for line in read_lines(Path("points.jsonl"))] == list(range(7))
     assert len(list(open_video("drawn.mp4"))) == 7
     assert sorted(p.name for p in Path().iterdir()) == ["clip.mp4", "drawn.mp4", "points.jsonl"]
+
+
+def test_before_the_first_frame_nothing_is_said_to_be_kept(
+    srn: Run, scripted: dict[str, Any], tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an earlier run wrote stays."""
+    outputs = ("--out", tmp_path / "drawn.mp4", "--json", tmp_path / "points.jsonl")
+    assert srn("track", clip, *outputs).code == 0
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(track_module, "open_video", lambda path, live: Interrupted(KeyboardInterrupt(), frames=0))
+    ran = srn("track", clip, *outputs)
+    assert (ran.code, ran.err.splitlines()) == (130, ["0 faces in 0 frames", "interrupted before the first frame"])
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
 def test_an_interruption_inside_the_tracker(

@@ -191,5 +191,6 @@ def _report(
             options.say(f"{name}: {lost} could not be sent: does a program listen there?", options.messages)
     options.exit_if_failed(problems)
     if done.interrupted:
-        options.say("interrupted; the finished part is kept", options.messages)
+        kept = "; the finished part is kept" if done.frames else " before the first frame"
+        options.say(f"interrupted{kept}", options.messages)
         raise typer.Exit(0 if camera else INTERRUPTED)  # Ctrl-C is the way to stop a camera
