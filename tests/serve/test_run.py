@@ -126,6 +126,53 @@ def test_connections_leave_files_for_the_rest(
     assert capfd.readouterr() == ("", "")
 
 
+QUESTION = b"POST /none HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+
+
+def test_a_client_that_sends_everything_before_it_reads_gets_its_refusal(serve: Serve) -> None:
+    """Its connection was reset while it sent, and the reason was lost."""
+    size = 20_000_000
+    with socket.create_connection(("127.0.0.1", serve(FastAPI()).port), timeout=30) as sender:
+        sender.sendall(QUESTION % size + bytes(size))
+        received = b"".join(iter(lambda: sender.recv(1000), b""))
+    assert received.startswith(b"HTTP/1.1 404 ")
+    assert received.endswith(b'{"detail":"Not Found"}')
+
+
+def test_nobody_waits_for_ever_for_the_rest_of_a_request(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "LINGER", 0.2)
+    with socket.create_connection(("127.0.0.1", serve(FastAPI()).port), timeout=30) as sender:
+        sender.sendall(QUESTION % 1000 + bytes(10))
+        received = b"".join(iter(lambda: sender.recv(1000), b""))
+    assert received.endswith(b'{"detail":"Not Found"}')
+
+
+def test_an_answer_after_the_signal_tells_that_its_connection_is_closed() -> None:
+    """A client that keeps its connection asked again on it, and the request was lost."""
+    application, begun, release = FastAPI(), threading.Event(), threading.Event()
+
+    @application.post("/held")
+    def held() -> None:
+        begun.set()
+        release.wait(20)
+
+    opened = listening("127.0.0.1", 0)
+    server = run.Server(application)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
+    thread.start()
+    with (
+        contextlib.closing(HTTPConnection("127.0.0.1", opened.getsockname()[1], timeout=30)) as asked,
+        contextlib.closing(opened),
+    ):
+        asked.request("POST", "/held", bytes(10))
+        assert begun.wait(20)
+        server.handle_exit(signal.SIGTERM, None)
+        release.set()
+        answer = asked.getresponse()
+        assert (answer.status, answer.read(), answer.getheader("connection")) == (200, b"null", "close")
+        thread.join(30)
+
+
 @pytest.mark.parametrize("signals", [1, 2])
 def test_what_the_end_breaks_off_is_told_without_a_traceback(
     robust_weights: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], signals: int

@@ -14,6 +14,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from starlette.datastructures import State
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -24,6 +25,9 @@ GRACE = 30
 """Seconds in which requests in progress are finished once the service is told to end."""
 
 BACKLOG = 2048
+
+LINGER = 30.0
+"""Seconds in which the rest of a request is taken that was answered before its end."""
 
 PATIENCE = 60.0
 """Seconds for a request to begin on a connection, for its header to arrive, and for a further part of an answer to be
@@ -132,11 +136,50 @@ class Impatient(H11Protocol):
             self._check = self.loop.call_later(PATIENCE, self._close_if_quiet, asked if quiet else self, waiting)
 
 
-class Ending:
-    """Answers the requests that the end of the service breaks off; else uvicorn prints a traceback for each."""
+class Lingering:
+    """Takes the rest of a request that is answered before its end, such as one that is too large.
+
+    Many clients read the answer once they have sent everything. A connection that is closed before that takes the
+    answer with it, and they say that there is no service.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        whole, answered = scope["type"] != "http", False
+
+        async def heard() -> Message:
+            nonlocal whole
+            message = await receive()
+            whole = whole or not message.get("more_body", False)  # a client that has gone sends no more, either
+            return message
+
+        async def said(message: Message) -> None:
+            nonlocal answered
+            answered = not whole and message["type"] == "http.response.body" and not message.get("more_body", False)
+            await send({**message, "more_body": True} if answered else message)
+
+        await self.app(scope, heard, said)
+        if answered:
+            try:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LINGER):
+                        while not whole:
+                            await heard()
+            finally:
+                await send({"type": "http.response.body"})
+
+
+class Ending:
+    """Answers the requests that the end of the service breaks off; else uvicorn prints a traceback for each.
+
+    Answers in its last seconds tell that their connection is closed; else clients lose what they ask next on it.
+    """
+
+    def __init__(self, app: ASGIApp, state: State) -> None:
+        """The application, and the state that holds `ending`."""
+        self.app, self.state = app, state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False
@@ -144,6 +187,8 @@ class Ending:
         async def noted(message: Message) -> None:
             nonlocal begun
             begun = True
+            if self.state.ending and message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
         try:
@@ -160,7 +205,7 @@ class Server(uvicorn.Server):
         """Without lines for what strangers send, and without WebSockets."""
         logging.getLogger("python_multipart").setLevel(logging.ERROR)
         config = uvicorn.Config(
-            Ending(app), http=Impatient, ws="none", log_level="error", access_log=False,
+            Ending(Lingering(app), app.state), http=Impatient, ws="none", log_level="error", access_log=False,
             timeout_graceful_shutdown=GRACE, server_header=False, timeout_keep_alive=30, backlog=BACKLOG,
         )  # fmt: skip
         super().__init__(config)
