@@ -277,6 +277,17 @@ def coco_file(path: Path, pictures: list[str], shape: Shape) -> None:
     path.write_text(json.dumps({"images": images, "annotations": annotations}))
 
 
+def annotate(path: Path, pictures: list[str], shape: Shape) -> None:
+    """Write a COCO file or a table, by the suffix, as `coco_file` does."""
+    if path.suffix == ".json":
+        coco_file(path, pictures, shape)
+        return
+    rows = [table_of(shape + [k, 0]) for k in range(len(pictures))]
+    lines = [rows[0][0], *([name, *row[1:]] for name, (_, row) in zip(pictures, rows, strict=True))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(",".join(line) for line in lines))
+
+
 def test_folders_of_pictures_tell_the_split_where_the_name_of_the_file_does_not(tmp_path: Path, face: Shape) -> None:
     names = ["train/a.png", r"test_hard\b.png", "other/c.png"]
     for name in names:
@@ -312,26 +323,38 @@ def test_the_layout_of_coco_itself(tmp_path: Path, face: Shape, home: str) -> No
 @pytest.mark.parametrize(
     ("file", "folder", "subset"),
     [
-        ("train.json", "train2017", "train"),
-        ("instances_Train-2017.json", "train_2017", "instances_Train-2017"),
-        ("faces_val.json", "validation", "faces_val"),
-        ("image_info_test-dev2017.json", "test2017", "image_info_test-dev2017"),
-        ("faces.json", "train2017", "train2017"),  # the one folder that has such a picture
-        ("default.json", "default", "default"),
+        ("train", "train2017", "train"),
+        ("instances_Train-2017", "train_2017", "instances_Train-2017"),
+        ("faces_val", "validation", "faces_val"),
+        ("image_info_test-dev2017", "test2017", "image_info_test-dev2017"),
+        ("faces", "train2017", "train2017"),  # the one folder that has such a picture
+        ("default", "default", "default"),
     ],
 )
+@pytest.mark.parametrize("suffix", [".json", ".csv"])
 @pytest.mark.parametrize("place", ["", "annotations"])
-def test_the_name_of_a_coco_file_tells_the_folder_of_its_pictures(
-    tmp_path: Path, face: Shape, place: str, file: str, folder: str, subset: str
+def test_the_name_of_a_file_tells_the_folder_of_its_pictures(
+    tmp_path: Path, face: Shape, place: str, file: str, suffix: str, folder: str, subset: str
 ) -> None:
+    """Of a table only the pictures beside it were found."""
     write_image(tmp_path / folder / "1.png", PIXELS)
     write_image(tmp_path / "others" / "2.png", PIXELS)
-    coco_file(tmp_path / place / file, ["1.png"], face * 9)
+    annotate(tmp_path / place / f"{file}{suffix}", ["1.png"], face * 9)
     (sample,) = read_plain(tmp_path)[0]
     assert (sample.path, sample.subset) == (tmp_path / folder / "1.png", subset)
     write_image(tmp_path / place / "1.png", PIXELS)  # nearer
     (sample,) = read_plain(tmp_path)[0]
     assert sample.path == tmp_path / place / "1.png"
+
+
+@pytest.mark.parametrize("file", ["faces.csv", "annotations/faces.csv", "images/faces.csv"])
+@pytest.mark.parametrize("name", ["1.png", "train/1.png"])
+def test_the_pictures_of_a_table_may_lie_in_images(tmp_path: Path, face: Shape, file: str, name: str) -> None:
+    write_image(tmp_path / "images" / name, PIXELS)
+    annotate(tmp_path / file, [name], face * 9)
+    report = ReadingReport()
+    (sample,) = read_table(tmp_path / file, IBUG_68, report)
+    assert (sample.path, report.problems) == (tmp_path / "images" / name, [])
 
 
 def test_a_folder_of_another_split_is_not_taken(tmp_path: Path, face: Shape) -> None:
@@ -348,6 +371,7 @@ def test_a_folder_of_another_split_is_not_taken(tmp_path: Path, face: Shape) -> 
     ("file", "folders"),
     [
         ("faces.json", ["train2017", "val2017"]),
+        ("faces.csv", ["train2017", "val2017"]),
         ("trainval.json", ["train2017", "val2017"]),
         ("train2017.json", ["images/train2017", "train2017"]),
     ],
@@ -357,7 +381,7 @@ def test_a_name_that_several_folders_have_is_one_error(
 ) -> None:
     for folder in folders:
         write_image(tmp_path / folder / "1.png", PIXELS)
-    coco_file(tmp_path / "annotations" / file, ["1.png"] * 3, face * 9)
+    annotate(tmp_path / "annotations" / file, ["1.png"] * 3, face * 9)
     with pytest.raises(DataError) as caught:
         read_plain(tmp_path)
     where = " and in ".join(str(tmp_path / folder) for folder in folders)

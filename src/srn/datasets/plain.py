@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from srn.datasets.coco import ANNOTATIONS, broken_coco, is_coco, read_coco
+from srn.datasets.coco import broken_coco, is_coco, read_coco
+from srn.datasets.listed_pictures import ANNOTATIONS, ListedPictures
 from srn.datasets.manifest import MANIFEST, mark_occluded
 from srn.datasets.pts_folder import BOXES_FOLDER, read_pts_folder
 from srn.datasets.report import ReadingReport, check_inside, check_landmarks, check_picture
@@ -19,7 +20,7 @@ from srn.errors import DataError
 from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
 from srn.files import opened_text, real_path
 from srn.media.limits import check_file, read_limited
-from srn.media.listing import existing, is_shadow
+from srn.media.listing import is_shadow
 from srn.media.number_text import number_in
 from srn.media.pictures import IMAGE_SUFFIXES
 from srn.media.pts import read_pts
@@ -131,9 +132,13 @@ def read_plain(base: Path, scheme: LandmarkScheme | None = None) -> tuple[list[S
 def read_table(
     file: Path, scheme: LandmarkScheme, report: ReadingReport, *, subset: Callable[[str], str] | None = None
 ) -> list[Sample]:
-    """Read the faces of a CSV table, line by line; raise `DataError` where it is missing or lacks a column.
+    """Read the faces of a CSV table, line by line. Pictures are looked for as `ListedPictures` does.
 
-    `subset` gives the subset by the picture's name where the table does not; the file's stem where None.
+    `subset` gives the subset by the picture's name, with the folder of its split where that was looked for, where the
+    table does not; the file's stem where None.
+
+    Raises:
+        DataError: the table is missing or lacks a column, or several folders have a picture of one name.
     """
     n = scheme.n_points
     with DataError.reading(file, "a table of landmarks (.csv)"):
@@ -145,30 +150,32 @@ def read_table(
     check_names([name for name in header if name in {*needed, "subset"}], file)
     if missing:
         raise DataError.at(file, f"the columns picture, x0, y0 ... x{n - 1}, y{n - 1}", f"no {missing[0]}")
-    samples = []
+    samples, pictures = [], ListedPictures(file)
     for number, values in enumerate(rows[1:], 2):
         if "".join(values).strip():
             row = dict(zip(header, (value.strip() for value in values), strict=False))
             where = f"{file}: line {number}"
             with report.catching(where):
                 check_length(len(header), values[len(header) :], where)
-                samples.append(_read_row(row, header, where, file, scheme, subset))
+                samples.append(_read_row(row, header, where, pictures, scheme, subset or (lambda picture: file.stem)))
                 report.count(samples[-1].subset, 1)
+    if pictures.doubt is not None:
+        raise pictures.doubt
     return samples
 
 
 def _read_row(
-    row: dict[str, str], header: list[str], where: str, file: Path, scheme: LandmarkScheme,
-    subset_of: Callable[[str], str] | None,
+    row: dict[str, str], header: list[str], where: str, pictures: ListedPictures, scheme: LandmarkScheme,
+    subset_of: Callable[[str], str],
 ) -> Sample:  # fmt: skip
     flags = [f"hidden{i}" for i in range(scheme.n_points)]
     with DataError.reading(where, f"{len(header)} columns, numbers for every point"):
         landmarks = np.array([[number_in(row[f"{axis}{i}"]) for axis in "xy"] for i in range(scheme.n_points)])
         hidden = np.array([number_in(row[name]) > 0.5 for name in flags]) if set(flags) <= set(header) else None
     check_landmarks(landmarks, where, scheme)
-    picture = check_picture(existing(file.parent, check_inside(row["picture"], where)))
-    subset = row.get("subset") or (file.stem if subset_of is None else subset_of(row["picture"]))
-    return Sample(picture, landmarks, scheme, check_inside(subset, where), occluded=hidden)
+    picture, name = pictures.find(check_inside(row["picture"], where))
+    subset = check_inside(row.get("subset") or subset_of(name), where)
+    return Sample(check_picture(picture), landmarks, scheme, subset, occluded=hidden)
 
 
 def _pts_folders(root: Path) -> list[Path]:
