@@ -303,12 +303,13 @@ def test_colours_keep_their_profile(srn: Run, finding: dict[str, Any], tmp_path:
     """Phones write Display P3: shown as sRGB, its colours would be dull."""
     from PIL import Image
 
-    for suffix in ("jpg", "png"):
+    for suffix in ("jpg", "png", "tif"):
         Image.new("RGB", (SIZE, SIZE), (120, 120, 120)).save(tmp_path / f"{suffix}.{suffix}", icc_profile=SRGB)
 
-    assert srn("anonymize", tmp_path / "jpg.jpg", tmp_path / "png.png", "--out", tmp_path / "out").code == 0
-    for suffix in ("jpg", "png"):
-        with Image.open(tmp_path / "out" / f"{suffix}_covered.{suffix}") as covered:
+    pictures = [tmp_path / name for name in ("jpg.jpg", "png.png", "tif.tif")]
+    assert srn("anonymize", *pictures, "--out", tmp_path / "out").code == 0
+    for name in ("jpg_covered.jpg", "png_covered.png", "tif_covered.jpg"):
+        with Image.open(tmp_path / "out" / name) as covered:
             assert covered.info["icc_profile"] == SRGB
 
 

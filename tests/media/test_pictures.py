@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, ImageCms  # comes with Matplotlib: pictures written by somebody else than OpenCV
+from PIL import Image, ImageCms, features  # comes with Matplotlib: pictures written by somebody else than OpenCV
 
 from srn.errors import DataError, InputError
 from srn.media.picture_header import stated_size
@@ -306,15 +306,28 @@ def test_jpeg_quality_counts(tmp_path: Path, noise: Picture) -> None:
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
-def test_the_profile_of_the_colours_is_read_and_written(noise: Picture, kind: str) -> None:
-    stream = io.BytesIO()
-    Image.fromarray(noise[..., :3]).save(stream, kind, icc_profile=SRGB)
-    image, profile = decode_picture(stream.getvalue(), "a")
-    assert profile == SRGB
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_the_profile_of_the_colours_is_read(noise: Picture, kind: str) -> None:
+    """OpenCV reads those of the first three."""
+    if kind == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow writes no AVIF")
+    content = stored(noise[..., :3], kind, icc_profile=SRGB)
+    assert decode_picture(content, "a").profile == SRGB
+    assert decode_picture(stored(noise[..., :3], kind), "a").profile is None
 
-    suffix = {"JPEG": ".jpg", "PNG": ".PNG", "WEBP": ".webp"}[kind]
-    written = encode_image(image, suffix, profile=profile)
+
+@pytest.mark.parametrize("length", [0, 1, 1 << 31])
+def test_a_profile_of_another_length_costs_no_tiff(noise: Picture, length: int) -> None:
+    content = bytearray(stored(noise[..., :3], "TIFF", icc_profile=SRGB))
+    struct.pack_into("<I", content, content.index(struct.pack("<HH", 34675, 7)) + 4, length)
+    image, profile = decode_picture(bytes(content), "a")
+    assert (np.array_equal(image, noise[..., :3]), profile) == (True, None)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".PNG", ".webp"])
+def test_the_profile_of_the_colours_is_written(noise: Picture, suffix: str) -> None:
+    image = noise[..., :3].copy()
+    written = encode_image(image, suffix, profile=SRGB)
     assert Image.open(io.BytesIO(written)).info["icc_profile"] == SRGB
     plain = encode_image(image, suffix)
     assert "icc_profile" not in Image.open(io.BytesIO(plain)).info

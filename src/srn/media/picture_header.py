@@ -25,6 +25,7 @@ _MOST_PARTS = 100_000
 """Segments of a JPEG and sizes of any picture at most: more are no picture's, and would take long to read."""
 _SIZE_OF_JPEG_2000 = b"\xff\x4f\xff\x51"  # the code stream begins with the marker of its sizes
 _AVIF_BITS = re.compile(rb"av1C\x81.(.)", re.DOTALL)
+_PROFILE = re.compile(b"colr(?:prof|rICC)")
 _AVIF_TURN, _AVIF_MIRROR = (re.compile(b"\0\0\0\x09" + name + b"(.)", re.DOTALL) for name in (b"irot", b"imir"))
 
 
@@ -92,6 +93,15 @@ def stated_turn(content: bytes) -> tuple[int, int | None]:
     """
     turn, mirror = (pattern.search(content) for pattern in (_AVIF_TURN, _AVIF_MIRROR))
     return (0 if turn is None else turn[1][0] & 3), (None if mirror is None else mirror[1][0] & 1)
+
+
+def stated_profile(content: bytes) -> bytes | None:
+    """Return the ICC profile of a file of boxes (AVIF), None without one."""
+    found = _PROFILE.search(content) if is_iso_media(content) else None
+    if found is None:
+        return None
+    begin = found.start() - 4  # of the box, with its length
+    return content[found.end() : begin + int.from_bytes(content[begin : begin + 4], "big")]
 
 
 def transparent_grey(content: bytes) -> int | None:

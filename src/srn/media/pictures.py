@@ -18,8 +18,15 @@ from srn.errors import DataError, InputError, shown
 from srn.files import VIDEO, write_atomically
 from srn.media.limits import check_pixels, limit, read_limited
 from srn.media.picture_count import SEQUENCES, STILLS, stated_count, told_count
-from srn.media.picture_header import is_iso_media, stated_size, stated_turn, stated_white, transparent_grey
-from srn.media.tiff_header import has_unknown_channel, is_multiplied, is_negative, tiff_fault
+from srn.media.picture_header import (
+    is_iso_media,
+    stated_profile,
+    stated_size,
+    stated_turn,
+    stated_white,
+    transparent_grey,
+)
+from srn.media.tiff_header import TiffFacts, tiff_facts
 
 IMAGE_SUFFIXES = frozenset(
     {
@@ -49,8 +56,7 @@ class Picture(NamedTuple):
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        profile: the ICC profile of its colours, as phones write it; None where the file has none for RGB, or a format
-            whose profile OpenCV does not read (TIFF, AVIF).
+        profile: the ICC profile of its colours, as phones write it; None where the file has none for RGB.
     """
 
     image: npt.NDArray[np.uint8]
@@ -73,8 +79,8 @@ def decode_picture(content: bytes, name: str | os.PathLike[str]) -> Picture:
         DataError: `content` is not a picture, ends early, or has more pixels than the limit (`srn.media.limits`).
         MemoryError: the picture does not fit into what is left of the memory.
     """
-    size = stated_size(content)
-    image, profile = (None, None) if size is None else _decode(content, name, size)
+    size, tiff = stated_size(content), tiff_facts(content)
+    image, profile = (None, None) if size is None else _decode(content, name, size, tiff.fault)
     if image is None and is_iso_media(content) and content[8:12] in _HEIC_BRANDS:
         image, profile = _decode_heic(content, name, known_size=size is not None)
     if image is None or image.dtype not in (np.uint8, np.uint16):
@@ -82,23 +88,26 @@ def decode_picture(content: bytes, name: str | os.PathLike[str]) -> Picture:
         if image is None and VIDEO.head.match(content) and content[8:12] not in _HEIC_BRANDS | {b"avif"}:
             found = "a video: see srn track"
         raise DataError.at(name, "a picture (JPEG, PNG, WebP, ...)", found)
-    image, profile = _as_stated(image, content), profile if profile and _RGB_PROFILE.match(profile) else None
+    image = _as_stated(image, content, tiff)
+    profile = profile or tiff.profile or stated_profile(content)  # OpenCV reads neither TIFF's nor AVIF's
+    if profile is not None and not _RGB_PROFILE.match(profile):
+        profile = None
     if image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
         for top in range(0, len(image), _STRIP):  # in place: a second copy of a large picture takes much memory
             strip = image[top : top + _STRIP]
             strip[:] = cv2.cvtColor(strip, cv2.COLOR_BGR2RGB)
         return Picture(image.astype(np.uint8, copy=False), profile)
-    return Picture(opaque_rgb(image, multiplied=is_multiplied(content)), profile)
+    return Picture(opaque_rgb(image, multiplied=tiff.is_multiplied), profile)
 
 
 _Stored = tuple[npt.NDArray[Any] | None, bytes | None]
 """Grey, BGR or BGRA as a decoder gives it, upright, and the profile of its colours; None for what there is not."""
 
 
-def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int]) -> _Stored:
-    """Decode a picture of a known size by OpenCV."""
+def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int], fault: str | None) -> _Stored:
+    """Decode a picture of a known size by OpenCV, unless it has a fault."""
     check_pixels(name, *size)
-    if (fault := tiff_fault(content)) is not None:
+    if fault is not None:
         raise DataError.at(name, "a picture that OpenCV reads: save it as PNG", fault)
     flags = cv2.IMREAD_COLOR if content[:2] == b"\xff\xd8" else _AS_STORED  # a JPEG has no transparency
     if is_avif := is_iso_media(content):  # of these OpenCV reads no other
@@ -121,16 +130,16 @@ def _decode(content: bytes, name: str | os.PathLike[str], size: tuple[int, int])
     return image, profiles[0].tobytes() if profiles else None
 
 
-def _as_stated(image: npt.NDArray[Any], content: bytes) -> npt.NDArray[Any]:
+def _as_stated(image: npt.NDArray[Any], content: bytes, tiff: TiffFacts) -> npt.NDArray[Any]:
     """Mend what OpenCV leaves: white that is not the largest number, negatives, what is transparent and what is not."""
     if (white := stated_white(content)) is not None:
         largest = 255 if image.dtype == np.uint8 else 65535
         image = np.minimum(np.round(np.arange(largest + 1) * (largest / white)), largest).astype(image.dtype)[image]
-    if image.dtype == np.uint16 and is_negative(content):
+    if image.dtype == np.uint16 and tiff.is_negative:
         image = 65535 - image
     if (grey := transparent_grey(content)) is not None and image.ndim == 2:
         image[image == grey] = np.iinfo(image.dtype).max
-    if image.ndim == 3 and image.shape[2] == 4 and has_unknown_channel(content):
+    if image.ndim == 3 and image.shape[2] == 4 and tiff.has_unknown_channel:
         image = np.ascontiguousarray(image[:, :, :3])
     return image
 
