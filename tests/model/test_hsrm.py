@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from srn.face.scheme import COMPONENTS, REGIONS, SCHEMES, LandmarkScheme
+from srn.face.scheme import COMPONENTS, REGIONS, SCHEMES, LandmarkScheme, register_scheme
 from srn.model.config import HIERARCHIES, ModelConfig, preset
 from srn.model.hsrm import HierarchicalStructuralRelation
 
@@ -68,6 +68,7 @@ def test_it_builds_runs_and_learns_with_all_of_its_weights(scheme: LandmarkSchem
     before.backward()
 
     assert residual.shape == (2, scheme.n_points, 2)
+    assert not module.has_idle_layer
     for name, parameter in module.named_parameters():
         assert parameter.grad is not None, name
         assert bool(parameter.grad.abs().sum() > 0), name
@@ -76,6 +77,18 @@ def test_it_builds_runs_and_learns_with_all_of_its_weights(scheme: LandmarkSchem
             assert parameter.grad is not None
             parameter.sub_(1e-3 * parameter.grad)
     assert (module(relational, hidden) - target).square().mean() < before
+
+
+@pytest.mark.parametrize("without", [(), ("g",)])
+def test_of_the_eyes_alone_nobody_reads_the_cheeks(without: tuple[str, ...]) -> None:
+    """Processes that train together would wait for gradients that never come."""
+    parts = dict.fromkeys(COMPONENTS, ()) | {"eyes": (0, 1, 2, 3)}
+    register_scheme(LandmarkScheme("eyes4", 4, parts, ((0, 3), (1, 2)), (0, 3), ((0, 1), (2, 3))))
+    module = build(small("eyes4", without=without))
+    module(*inputs(small("eyes4"))).sum().backward()
+    idle = {name for name, parameter in module.named_parameters() if parameter.grad is None}
+    assert idle == ({"g.cheek.weight", "g.cheek.bias"} if module.has_idle_layer else set())
+    assert module.has_idle_layer == (not without)
 
 
 @every_scheme

@@ -55,6 +55,8 @@ class HierarchicalStructuralRelation(nn.Module):
                 warnings.filterwarnings("ignore", "Initializing zero-element tensors")
                 self.g.update({name: nn.Linear(features, config.region_size) for name, features in width.items()})
             width = dict.fromkeys(REGIONS, config.region_size)
+        read = {region for name in self.present for region in COMPONENT_REGIONS[name]}
+        self.has_idle_layer = not read.issuperset(self.g)  # of the cheeks, where a scheme is of the eyes alone
         code = {name: sum(width[r] for r in COMPONENT_REGIONS[name]) + config.hidden_size for name in self.present}
         self.f = nn.ModuleDict()
         if has["f"]:
