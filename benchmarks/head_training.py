@@ -44,11 +44,13 @@ class Watched(NamedTuple):
     """A batch of crops through a network.
 
     Attributes:
+        images: (B, 3, S, S), the crops, float in [0, 1].
         landmarks, visible: (B, N, 2) crop pixels and (B, N) of the crops of each stream.
         inputs: what the watched module read.
         output: of the network.
     """
 
+    images: Tensor
     landmarks: list[Tensor]
     visible: list[Tensor]
     inputs: list[Tensor]
@@ -56,10 +58,17 @@ class Watched(NamedTuple):
 
 
 @torch.no_grad()
+def output_of(network: StructuralRelationNetwork, images: Tensor) -> CascadeOutput:
+    """Run a network on crops (B, 3, S, S), in bf16 where the processor has it."""
+    with torch.autocast("cpu", torch.bfloat16):
+        output: CascadeOutput = network(images.contiguous(memory_format=torch.channels_last))
+    return output
+
+
 def watched(
     network: StructuralRelationNetwork, module: nn.Module, streams: Sequence[Dataset[tuple[Tensor, ...]]], count: int
 ) -> Iterator[Watched]:
-    """Run a network once over the first `count` crops of the first stream, in bf16 where the processor has it.
+    """Run a network once over the first `count` crops of the first stream.
 
     The other streams have the same crops with other truths.
     """
@@ -70,10 +79,9 @@ def watched(
             faces = [[stream[i] for i in range(first, min(first + BATCH, count))] for stream in streams]
             images = torch.stack([face[0] for face in faces[0]]).float() / 255
             inputs.clear()
-            with torch.autocast("cpu", torch.bfloat16):
-                output = network(images.contiguous(memory_format=torch.channels_last))
+            output = output_of(network, images)
             landmarks, visible = ([torch.stack([face[k] for face in some]) for some in faces] for k in (1, 2))
-            yield Watched(landmarks, visible, list(inputs), output)
+            yield Watched(images, landmarks, visible, list(inputs), output)
             if first // BATCH % 20 == 0:
                 print(f"crop {first} of {count}, {time.monotonic() - begin:.0f} s", flush=True)
     finally:

@@ -16,6 +16,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,7 +25,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from head_training import fit, head_parser, prepare, shuffled, steps_of, watched
+from head_training import fit, head_parser, output_of, prepare, shuffled, steps_of, watched
 from results import program
 from srn.datasets.pack import FacePack
 from srn.errors import InputError
@@ -61,33 +62,48 @@ class NoFaces(Dataset[tuple[Tensor, ...]]):
         return torch.from_numpy(image).permute(2, 0, 1), points, points[:, 0] > 0
 
 
-def expected(network: StructuralRelationNetwork, crops: Dataset[tuple[Tensor, ...]], count: int) -> Tensor:
-    """Return the logarithms (F, N) of a network's expected errors on the first crops."""
+class Read(NamedTuple):
+    """Crops through a network and a teacher.
+
+    Attributes:
+        inputs: what the network's head for expected errors read, in half precision.
+        own, told: (F, N), the logarithms of what the network and the teacher expect.
+    """
+
+    inputs: tuple[Tensor, ...]
+    own: Tensor
+    told: Tensor
+
+
+def read(
+    network: StructuralRelationNetwork, teacher: StructuralRelationNetwork, crops: Dataset[tuple[Tensor, ...]],
+    count: int,
+) -> Read:  # fmt: skip
+    """Draw the first crops, once for both networks."""
     assert network.point_heads is not None
-    parts = list[Tensor]()
+    inputs, own, told = list[list[Tensor]](), list[Tensor](), list[Tensor]()
     for batch in watched(network, network.point_heads, [crops], count):
-        assert batch.output.log_scale is not None
-        parts.append(batch.output.log_scale.float())
-    return torch.cat(parts)
+        inputs.append([part.half() for part in batch.inputs])
+        for output, parts in ((batch.output, own), (output_of(teacher, batch.images), told)):
+            assert output.log_scale is not None
+            parts.append(output.log_scale.float())
+    return Read(tuple(torch.cat(part) for part in zip(*inputs, strict=True)), torch.cat(own), torch.cat(told))
 
 
 def learn(
     network: StructuralRelationNetwork,
-    crops: Sequence[Dataset[tuple[Tensor, ...]]],
+    inputs: Sequence[tuple[Tensor, ...]],
     targets: Sequence[Tensor],
     epochs: int,
     seed: int,
 ) -> None:
-    """Fit the head for expected errors to targets (F, N), one tensor for each kind of crops."""
-    head, reads = network.point_heads, list[tuple[Tensor, ...]]()
+    """Fit the head for expected errors to targets (F, N), one tensor for what it read of each kind of crops."""
+    head = network.point_heads
     assert head is not None
-    for some, target in zip(crops, targets, strict=True):
-        read = [[part.half() for part in batch.inputs] for batch in watched(network, head, [some], len(target))]
-        reads.append(tuple(torch.cat(part) for part in zip(*read, strict=True)))
 
     def cost(kind: int, rows: npt.NDArray[np.int64]) -> Tensor:
         index = torch.from_numpy(rows)
-        relational, hidden = (part[index].float() for part in reads[kind])
+        relational, hidden = (part[index].float() for part in inputs[kind])
         return (head(relational, hidden)[..., -1] - targets[kind][index]).square().mean()
 
     sizes = [len(target) for target in targets]
@@ -110,12 +126,11 @@ def train(options: argparse.Namespace) -> None:
     spec = network.config.crop_spec
     faces, clean = FaceStream(pack, spec, AUGMENTATION, options.seed), FaceStream(level, spec, CLEAN, 0)
     none = NoFaces(pack, spec.size, options.seed)
-    wanted, found = (float(expected(one, clean, len(level)).mean()) for one in (reference, teacher))
-    targets = [
-        expected(teacher, faces, options.crops) + wanted - found,
-        expected(reference, none, int(NO_FACES * options.crops)),
-    ]
-    learn(network, [faces, none], targets, options.epochs, options.seed)
+    of_level = read(reference, teacher, clean, len(level))
+    of_faces = read(network, teacher, faces, options.crops)
+    of_none = read(network, reference, none, int(NO_FACES * options.crops))
+    targets = [of_faces.told + float(of_level.own.mean()) - float(of_level.told.mean()), of_none.told]
+    learn(network, [of_faces.inputs, of_none.inputs], targets, options.epochs, options.seed)
     facts = {
         "expected_error_crops": str(options.crops),
         "expected_error_epochs": str(options.epochs),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 from measure_expected_errors import dependence, main, summary
 from srn.datasets.pack import FacePack, pack_faces
@@ -16,7 +17,7 @@ from srn.media.pictures import write_image
 from srn.model.checkpoint import save_network
 from srn.model.export import load_weights
 from srn.training.stream import FaceStream
-from train_expected_errors import CLEAN, NoFaces, expected
+from train_expected_errors import CLEAN, NoFaces, read
 from train_expected_errors import main as train
 
 
@@ -76,15 +77,31 @@ def test_a_head_learns_what_another_network_expects_at_a_given_level(
     (before, _), (after, record) = load_weights(tiny_weights), load_weights(out)
     assert record["expected_error_teacher"] == "teacher.safetensors"
     spec, pack = before.config.crop_spec, FacePack.load(packs[1])
-    one, other = (expected(network.eval(), FaceStream(pack, spec, CLEAN, 0), 2) for network in (before, after))
+    _, one, other = read(before.eval(), after.eval(), FaceStream(pack, spec, CLEAN, 0), 2)
     assert float((one - other).mean()) == pytest.approx(0, abs=0.1)
     gap = (other - one).mean(dim=0)
     assert 0.5 < float(gap[::2].mean() - gap[1::2].mean()) < 1.1  # crops without a face, of noise like the faces, pull
     names = {name for name, value in before.state_dict().items() if not torch.equal(value, after.state_dict()[name])}
     assert names
     assert all(name.startswith("point_heads.") for name in names)
-    none = [expected(network, NoFaces(pack, spec.size, 0), 8).mean() for network in (before, after)]
-    assert float(none[0] - none[1]) == pytest.approx(0, abs=0.2)
+    _, one, other = read(before, after, NoFaces(pack, spec.size, 0), 8)
+    assert float((one - other).mean()) == pytest.approx(0, abs=0.2)
+
+
+def test_crops_are_drawn_once_for_both_networks(packs: list[str], tiny_weights: Path) -> None:
+    network, _ = load_weights(tiny_weights)
+    crops = NoFaces(FacePack.load(packs[0]), network.config.crop_size, 3)
+    drawn = list[int]()
+
+    class Counted(Dataset[tuple[torch.Tensor, ...]]):
+        def __getitem__(self, position: int) -> tuple[torch.Tensor, ...]:
+            drawn.append(position)
+            return crops[position]
+
+    inputs, own, told = read(network.eval(), network, Counted(), 3)
+    assert drawn == [0, 1, 2]
+    assert torch.equal(own, told)
+    assert [len(part) for part in inputs] == [3, 3]
 
 
 def test_crops_without_a_face_are_the_same_each_time(packs: list[str]) -> None:
