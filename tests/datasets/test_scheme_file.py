@@ -60,6 +60,13 @@ def test_what_is_written_is_read(tmp_path: Path, text: str) -> None:
     assert read_scheme(tmp_path / "again.toml") is scheme  # the same definition under the same name
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path, text: str) -> None:
+    """As editors of Windows write it: the file was said to be broken in line 1."""
+    (tmp_path / "scheme.toml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "plain.toml").write_bytes(text.encode())
+    assert read_scheme(tmp_path / "scheme.toml") is read_scheme(tmp_path / "plain.toml")
+
+
 def test_the_file_is_the_scheme(tmp_path: Path, text: str) -> None:
     scheme = read(tmp_path, text)
     assert scheme.n_points == 6

@@ -52,6 +52,15 @@ def test_json_keeps_everything(tmp_path: Path, name: str, write: Write) -> None:
     assert read_results(tmp_path / name) == {"a/one.jpg": [FACE, OTHER], "b/two.jpg": []}
 
 
+@pytest.mark.parametrize(("name", "write"), [("x.json", as_json), ("x.jsonl", as_lines), ("x.csv", None)])
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path, name: str, write: Write | None) -> None:
+    """Editors of Windows write one. In JSON Lines it was a mistake in line 1."""
+    (write or (lambda path: write_pictures_csv(path, PICTURES)))(tmp_path / name)
+    before = read_results(tmp_path / name)
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + (tmp_path / name).read_bytes())
+    assert read_results(tmp_path / name) == before
+
+
 def test_points_by_picture(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(json.dumps({"one": POINTS, "two": [POINTS, OTHER["landmarks"]], "none": []}))
     found = read_results(tmp_path / "x.json")

@@ -49,7 +49,7 @@ def _check_mirror(scheme: LandmarkScheme, path: Path) -> None:
 def _content(file: Path) -> dict[str, Any]:
     """Return the file's content with all keys that are needed and no unknown one."""
     with DataError.reading(file, "a scheme (.toml)"):
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
+        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     unknown = sorted(content.keys() - _KEYS)
     missing = sorted({"name", "n_points", "eye_corners", "eyes", "components"} - content.keys())
     if unknown or missing:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from srn.errors import DataError, MissingDependencyError
-from srn.files import STANDARD_OUTPUT
+from srn.files import STANDARD_OUTPUT, opened_text
 from srn.media.limits import LARGEST_COORDINATE, check_bytes, check_file
 from srn.media.listing import is_shadow
 from srn.media.number_text import number_in, whole_number_in
@@ -117,7 +117,7 @@ def _of_content(content: Any, path: Path) -> Named:
 def _of_lines(path: Path, name: str) -> Named:
     with DataError.reading(path, "JSON lines"):
         check_file(path)
-        lines = path.read_text(encoding="utf-8").split("\n")  # other line ends may stand in names
+        lines = opened_text(path).read().split("\n")  # other line ends may stand in names
     for number, line in enumerate(lines, 1):
         if line.strip():
             where = f"{path}: line {number}"
