@@ -318,3 +318,14 @@ def test_a_visibility_head_leaves_the_points_and_their_expected_errors() -> None
     torch.testing.assert_close(after.log_scale, before.log_scale)
     assert after.visibility.shape == before.visibility.shape
     assert not torch.allclose(after.visibility, before.visibility)
+
+
+def test_the_same_weights_are_the_same_bytes(network: StructuralRelationNetwork, tmp_path: Path) -> None:
+    """The library writes the text in an order that differs from one process to the next, and from call to call."""
+    texts = {f"name {number}": "Stück\n" for number in range(20)}
+    for name in "ab":
+        save_network(tmp_path / name, network, provenance=texts)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert load_network(tmp_path / "a")[1].items() >= texts.items()
+    start = int.from_bytes((tmp_path / "a").read_bytes()[:8], "little")
+    assert start % 8 == 0

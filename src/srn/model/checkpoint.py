@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +36,20 @@ def save_tensors(
     if half:
         stored = {name: t.half() if t.is_floating_point() else t for name, t in stored.items()}
     texts = {**metadata, DIGEST: _digest(stored, metadata)}
-    write_atomically(path, safetensors_bytes(stored, texts), durable=True)
+    write_atomically(path, _in_order(safetensors_bytes(stored, texts)), durable=True)
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sort the text in the header of a safetensors file: as it is written, its order differs from process to process.
+
+    So the same tensors and text are the same bytes.
+    """
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return b"".join([len(text).to_bytes(8, "little"), text, memoryview(content)[start:]])
 
 
 def load_tensors(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
