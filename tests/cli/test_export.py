@@ -12,10 +12,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from srn.datasets.pack import pack_faces
+from srn.datasets.pack import FacePack, pack_faces
 from srn.datasets.sample import Sample
-from srn.face.scheme import IBUG_68
+from srn.face.scheme import COFW_29, IBUG_68
 from srn.media.pictures import write_image
+from srn.media.pts import write_pts
 
 pytest.importorskip("torch")
 Run = Callable[..., Any]
@@ -63,7 +64,7 @@ def test_integers_and_a_pack_go_together(
     srn: Run, tiny_weights: Path, tmp_path: Path, arguments: tuple[str, ...], found: str
 ) -> None:
     ran = srn("export", tiny_weights, "--out", tmp_path / "x.onnx", *arguments)
-    expected = "a pack of training faces with --precision int8, and with it alone"
+    expected = "training faces with --precision int8, and with it alone"
     assert ran.mistake == f"DATA: expected {expected}, found {found}"
     assert not (tmp_path / "x.onnx").exists()
 
@@ -120,3 +121,24 @@ def test_the_shipped_weights_keep_their_licence(srn: Run, robust_weights: Path, 
     assert metadata(tmp_path / "one.onnx")["license"] == "LicenseRef-srn-weights: non-commercial research only"
     licenses = Path(__file__).parents[2] / "licenses"
     assert (licenses / f"{metadata(tmp_path / 'one.onnx')['license'].partition(':')[0]}.txt").is_file()
+
+
+def test_integers_by_a_dataset_that_is_not_packed(srn: Run, tiny_weights: Path, pack: Path, tmp_path: Path) -> None:
+    """Training and averaging take a folder; for the export it had to be packed first."""
+    for number, sample in enumerate(FacePack.load(pack).samples(pack)):
+        write_image(tmp_path / "train" / f"{number}.png", sample.load())
+        write_pts(tmp_path / "train" / f"{number}.pts", sample.landmarks)
+    ran = srn("export", tiny_weights, tmp_path / "train", "--precision", "int8", "--out", tmp_path / "int8.onnx")
+    assert ran.code == 0, ran.err
+    assert "QuantizeLinear" in kinds(tmp_path / "int8.onnx")
+
+
+def test_integers_by_faces_with_other_landmarks_are_refused(srn: Run, tiny_weights: Path, tmp_path: Path) -> None:
+    """The crops would show the faces in another place and size than the network ever sees."""
+    write_image(tmp_path / "0.png", np.zeros((120, 120, 3), np.uint8))
+    face = Sample(tmp_path / "0.png", np.random.default_rng(0).uniform(20, 100, (29, 2)), COFW_29, "toy")
+    pack_faces([face])[0].save(tmp_path / "faces.npz")
+    ran = srn("export", tiny_weights, tmp_path / "faces.npz", "--precision", "int8", "--out", tmp_path / "x.onnx")
+    expected = "faces with ibug68 landmarks, as the weights have"
+    assert ran.mistake == f"{tmp_path / 'faces.npz'}: expected {expected}, found cofw29"
+    assert not (tmp_path / "x.onnx").exists()

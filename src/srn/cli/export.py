@@ -12,7 +12,8 @@ from srn.errors import InputError, MissingDependencyError
 from srn.files import NETWORK
 
 if TYPE_CHECKING:
-    from srn.face.geometry import CropSpec, ImageArray
+    from srn.face.geometry import ImageArray
+    from srn.model.config import ModelConfig
     from srn.model.network import StructuralRelationNetwork
 
 CALIBRATION_FACES = 128
@@ -27,7 +28,8 @@ def export(
     data: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[DATA]", help="With `int8`: a pack of training faces, which set the ranges of the integers."
+            metavar="[DATA]",
+            help="With `int8`: training faces, which set the ranges of the integers: a dataset's root, or a pack.",
         ),
     ] = None,
     iterations: Annotated[
@@ -63,7 +65,7 @@ def export(
     """
     data = data or old_data
     if (precision == "int8") != (data is not None):
-        expected = "a pack of training faces with --precision int8, and with it alone"
+        expected = "training faces with --precision int8, and with it alone"
         raise InputError.at("DATA", expected, "none" if data is None else f"--precision {precision}")
     if license_ is not None and not license_.strip():
         raise InputError.at("--license", "a licence's name, such as MIT", "an empty text")
@@ -75,7 +77,7 @@ def export(
         difference = export_onnx(network, out, provenance=provenance, half=precision == "half")
         compared = f"landmarks within {difference:.1e} px of PyTorch"
     else:
-        difference = export_int8(network, out, _crops(data, network.config.crop_spec), provenance=provenance)
+        difference = export_int8(network, out, _crops(data, network.config), provenance=provenance)
         compared = f"landmarks move by {difference:.2f} px on average"
     options.say(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {compared}")
 
@@ -96,14 +98,16 @@ def _loaded(weights: Path, iterations: int | None) -> tuple[StructuralRelationNe
     return short, provenance
 
 
-def _crops(data: Path, spec: CropSpec) -> ImageArray:
-    """Cut some faces of a pack as the network sees them: (B, S, S, 3) uint8."""
+def _crops(data: Path, config: ModelConfig) -> ImageArray:
+    """Cut some faces as a network of this config sees them: (B, S, S, 3) uint8."""
     import numpy as np
 
-    from srn.datasets.pack import FacePack
+    from srn.cli.data import load_faces
     from srn.face.geometry import CropGeometry
 
-    pack = FacePack.load(data)
+    pack, _ = load_faces([data])
+    if pack.scheme.name != config.scheme_name:
+        raise InputError.at(data, f"faces with {config.scheme_name} landmarks, as the weights have", pack.scheme.name)
     chosen = pack.subset(np.random.default_rng(0).permutation(len(pack))[:CALIBRATION_FACES])
     boxes = [sample.box for sample in chosen.samples(data)]
-    return np.stack([CropGeometry.from_box(box, spec).crop(chosen.image(k)) for k, box in enumerate(boxes)])
+    return np.stack([CropGeometry.from_box(box, config.crop_spec).crop(chosen.image(k)) for k, box in enumerate(boxes)])
