@@ -164,9 +164,10 @@ def pack_faces(
     Raises:
         DataError: no readable face, or faces of several landmark schemes.
     """
-    schemes = {sample.scheme.name for sample in samples}
-    if len(schemes) != 1:
-        raise DataError.at("face pack", "faces of one landmark scheme", ", ".join(sorted(schemes)) or "no face")
+    firsts = {sample.scheme.name: sample.path for sample in reversed(samples)}
+    if len(firsts) != 1:
+        found = ", ".join(f"{name} ({path})" for name, path in sorted(firsts.items())) or "no face"
+        raise DataError.at("face pack", "faces of one landmark scheme", found)
     kept: list[Sample] = []
     landmarks, codes, problems = [], [], []
     last_path, image = None, None
