@@ -245,8 +245,10 @@ class TestOpening:
 
         save_network(tmp_path / "weights.safetensors", load_onnx(tiny_weights)[0], provenance={"faces_seen": "12"})
         opened = open_localizer(tmp_path / "weights.safetensors")
-        assert opened.name == "weights.safetensors@12 faces"
+        assert opened.name == f"{tmp_path.name}/weights.safetensors@12 faces"  # all runs' weights have this name
         np.testing.assert_allclose(opened(crops).shapes, open_localizer(tiny_weights)(crops).shapes, atol=2e-3)
+        save_network(tmp_path / "mean.safetensors", load_onnx(tiny_weights)[0])
+        assert open_localizer(tmp_path / "mean.safetensors").name == f"{tmp_path.name}/mean.safetensors"
         with pytest.raises(InputError, match=r"providers: expected none with \.safetensors weights"):
             open_localizer(tmp_path / "weights.safetensors", providers=["CPUExecutionProvider"])
 

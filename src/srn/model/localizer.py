@@ -69,4 +69,7 @@ def load_localizer(weights: str | Path, *, threads: int | None = None, device: s
     if threads is not None:
         torch.set_num_threads(threads)
     network, metadata = load_network(weights)
-    return TorchLocalizer(network.to(device), f"{Path(weights).name}@{metadata.get('faces_seen', '?')} faces")
+    file = Path(weights).absolute()
+    seen = f"@{metadata['faces_seen']} faces" if "faces_seen" in metadata else ""
+    # Every run's weights have the same name: the folder tells which run's they are.
+    return TorchLocalizer(network.to(device), f"{file.parent.name}/{file.name}{seen}")
