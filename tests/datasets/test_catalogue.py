@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,24 @@ def put(root: Path, shape: Shape, *names: str) -> None:
 )
 def test_real_folders_are_recognized(shared_data: Path, folder: str, kind: str | None) -> None:
     assert recognize(shared_data / folder) == kind
+
+
+def test_a_folder_around_datasets_is_none(tmp_path: Path, face: Shape) -> None:
+    """Of 300W in it, HELEN and LFPW alone told a split: the others were passed over without a word."""
+    put(tmp_path / "300W" / "helen" / "testset", face, "a")
+    put(tmp_path / "300W" / "ibug", face, "b")
+    (tmp_path / "COFW").mkdir()
+    (tmp_path / "COFW" / "COFW_test_color.mat").touch()
+    message = f"{tmp_path}: expected the folder of a dataset, found one that holds 300W, COFW: name what is in it"
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        open_faces(tmp_path, split="test")
+    assert len(open_faces(tmp_path, kind="plain").samples) == 2
+    (tmp_path / "manifest.csv").write_text("subset,stem,mask,seed,visible\n")  # `srn mask` made it of several
+    assert len(open_faces(tmp_path).samples) == 2
+    for name in ("manifest.csv", "300W/helen/testset/a.pts", "300W/ibug/b.pts"):
+        (tmp_path / name).unlink()
+    with pytest.raises(DataError, match="found one that holds 300W, COFW"):
+        open_faces(tmp_path)
 
 
 def test_what_is_no_dataset(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ import numpy as np
 
 from srn.datasets.clip import Clip
 from srn.datasets.kinds import KINDS, DatasetKind, Request
+from srn.datasets.manifest import MANIFEST
 from srn.datasets.pack import PACK_QUALITY, FacePack, pack_faces
 from srn.datasets.plain import home_of, is_single_folder, split_of, unknown_annotations
 from srn.datasets.report import ReadingReport
@@ -92,16 +94,27 @@ def _parts_of(sample: Sample, kind: DatasetKind) -> list[str]:
     return names + [name for name in kind.attributes if TEST in names and name in sample.attributes]
 
 
-def recognize(root: AnyPath) -> str | None:
+def recognize(root: AnyPath, *, own: bool = True) -> str | None:
     """Return the name of a folder's kind (see `KINDS`) by its layout; None where it is no dataset.
 
-    A folder that cannot be read raises `DataError`.
+    Own annotations count where `own`. A folder that cannot be read raises `DataError`.
     """
     base = Path(root)
+    kinds = {name: kind for name, kind in KINDS.items() if own or name != "plain"}
     try:
-        return next((name for name, kind in KINDS.items() if kind.recognize(base)), None) if base.is_dir() else None
+        return next((name for name, kind in kinds.items() if kind.recognize(base)), None) if base.is_dir() else None
     except OSError as error:
         raise unreadable(error) from error
+
+
+def datasets_in(folder: Path) -> dict[Path, str]:
+    """Return the folders of datasets that a folder holds, with their kinds. Own annotations are no dataset there."""
+    found: dict[Path, str] = {}
+    for path in sorted(folder.iterdir()):
+        with contextlib.suppress(DataError):  # it cannot be read
+            if path.is_dir() and (kind := recognize(path, own=False)) is not None:
+                found[path] = kind
+    return found
 
 
 def open_faces(
@@ -160,6 +173,7 @@ def _open(place: Path, name: str | None, request: Request, split: str | None) ->
         return Dataset(KINDS["plain"], place, samples, report, packed=pack)
     if name is None:
         name = recognize(place)
+        _check_alone(place, name)
         if name == "wflw" and request.scheme is IBUG_68 and KINDS["wflw68"].recognize(place):
             name = "wflw68"  # the folder has lists of both schemes
     if name is None:
@@ -184,6 +198,18 @@ def _open(place: Path, name: str | None, request: Request, split: str | None) ->
     dataset = Dataset(kind, root, samples, report, clips)
     _compare_with_release(dataset)
     return dataset if split is None else _of_split(dataset, place, split)
+
+
+def _check_alone(place: Path, name: str | None) -> None:
+    """Raise `DataError` for a folder that holds datasets: as own annotations, some of their faces would be read.
+
+    `name` is its kind. The manifest of `srn mask` tells a set made of several.
+    """
+    if name in (None, "plain") and place.is_dir() and not (place / MANIFEST).is_file():
+        inside = [path.name for path in datasets_in(place)]
+        if inside:
+            found = f"one that holds {', '.join(inside)}: name what is in it"
+            raise DataError.at(place, "the folder of a dataset", found)
 
 
 def _compare_with_release(dataset: Dataset) -> None:

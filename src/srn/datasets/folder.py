@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from srn.datasets.catalogue import Dataset, open_faces, recognize
+from srn.datasets.catalogue import Dataset, datasets_in, open_faces, recognize
 from srn.datasets.kinds import KINDS, DatasetKind
 from srn.datasets.sample import TEST
 from srn.errors import DataError
@@ -36,14 +36,12 @@ class DataFolder:
         if not self.root.is_dir():
             raise DataError.at(self.root, expected, "no such folder")
         found: dict[str, Path] = {}
-        for path in sorted(p for p in self.root.iterdir() if p.is_dir()):
-            kind = recognize(path)
-            if kind is not None and kind != "plain":
-                known = found.setdefault(kind, path)
-                if _likeness(path, kind) > _likeness(known, kind):
-                    found[kind] = path
-        itself = None if found else recognize(self.root)
-        if itself is not None and itself != "plain":
+        for path, kind in datasets_in(self.root).items():
+            known = found.setdefault(kind, path)
+            if _likeness(path, kind) > _likeness(known, kind):
+                found[kind] = path
+        itself = None if found else recognize(self.root, own=False)
+        if itself is not None:
             raise DataError.at(self.root, expected, f"{KINDS[itself].title} itself: name the folder around it")
         return found
 
