@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +38,19 @@ def versions(folder: DataFolder, name: str) -> list[Dataset]:
     found = folder.sets(name)
     assert not isinstance(found, str), found
     return found
+
+
+def test_a_dataset_that_cannot_be_read_is_named(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, locked = os.listdir, data / "CK_plus"
+
+    def forbidding(path: Any = ".") -> Any:  # root may read everything, so it is pretended
+        if Path(path) == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "listdir", forbidding)
+    with pytest.raises(DataError, match=f"^{locked}: expected a folder that can be read, found Permission denied"):
+        DataFolder(data).sets("300w")
 
 
 def test_folders_are_recognized_by_layout_and_name(data: Path) -> None:

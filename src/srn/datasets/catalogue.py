@@ -108,13 +108,12 @@ def recognize(root: AnyPath, *, own: bool = True) -> str | None:
 
 
 def datasets_in(folder: Path) -> dict[Path, str]:
-    """Return the folders of datasets that a folder holds, with their kinds. Own annotations are no dataset there."""
-    found: dict[Path, str] = {}
-    for path in sorted(folder.iterdir()):
-        with contextlib.suppress(DataError):  # it cannot be read
-            if path.is_dir() and (kind := recognize(path, own=False)) is not None:
-                found[path] = kind
-    return found
+    """Return the folders of datasets that a folder holds, with their kinds. Own annotations are no dataset there.
+
+    One that cannot be read raises `DataError`.
+    """
+    kinds = {path: recognize(path, own=False) for path in sorted(folder.iterdir()) if path.is_dir()}
+    return {path: kind for path, kind in kinds.items() if kind is not None}
 
 
 def open_faces(
@@ -206,9 +205,11 @@ def _check_alone(place: Path, name: str | None) -> None:
     `name` is its kind. The manifest of `srn mask` tells a set made of several.
     """
     if name in (None, "plain") and place.is_dir() and not (place / MANIFEST).is_file():
-        inside = [path.name for path in datasets_in(place)]
+        inside = list[Path]()
+        with contextlib.suppress(DataError):  # who reads what is there tells what cannot be read
+            inside += datasets_in(place)
         if inside:
-            found = f"one that holds {', '.join(inside)}: name what is in it"
+            found = f"one that holds {', '.join(path.name for path in inside)}: name what is in it"
             raise DataError.at(place, "the folder of a dataset", found)
 
 
