@@ -53,8 +53,8 @@ def test_broken_pictures_are_found_by_reading_them(srn: Run, tmp_path: Path, fac
     assert srn("data", "check", tmp_path / "mine", "--quick").code == 0
     ran = srn("data", "check", tmp_path / "mine")
     assert ran.code == 1
-    first, *others = ran.out.splitlines()
-    assert first == "annotated pictures: 3 faces: mine 3"
+    first, points, *others = ran.out.splitlines()
+    assert (first, points) == ("annotated pictures: 3 faces: mine 3", "points: 68 (ibug68)")
     assert others[0].endswith("points of 1 faces lie outside their picture")
     assert others[1].startswith(f"{(tmp_path / 'mine').resolve() / 'c.png'}: expected a picture")
 

@@ -26,7 +26,7 @@ def test_a_set_with_a_duplicate_a_point_outside_and_a_broken_picture(
     steps: list[int] = []
     dataset = open_faces(tmp_path)
     found = validate(dataset, progress=lambda: steps.append(1))
-    assert found.summary == ["annotated pictures: 3 faces: test 2, train 1"]
+    assert found.summary == ["annotated pictures: 3 faces: test 2, train 1", "points: 68 (ibug68)"]
     assert found.pictures == [
         "in training and test both: 1 the same picture, 0 nearly the same",
         f"{tmp_path / 'test' / 'b.png'} and {tmp_path / 'train' / 'a.png'}: the same picture",

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from srn.datasets.catalogue import Dataset
+from srn.datasets.kinds import KINDS
 from srn.datasets.sample import SPLITS, Sample
 from srn.errors import DataError
 from srn.face.geometry import CropGeometry, CropSpec, ImageArray
@@ -152,6 +153,9 @@ def _summary(dataset: Dataset) -> list[str]:
     parts = [f"{name} {len(indices)}" for name, indices in dataset.parts.items() if name not in dataset.report.counts]
     if parts:
         lines.append(f"parts: {', '.join(parts)}")
+    schemes = {sample.scheme.name: sample.scheme.n_points for sample in dataset.samples}
+    if dataset.kind is KINDS["plain"] and schemes:
+        lines.append("points: " + ", ".join(f"{count} ({name})" for name, count in schemes.items()))
     known = [sample.occluded for sample in dataset.samples if sample.occluded is not None]
     if known:
         share = sum(int(flags.sum()) for flags in known) / sum(len(flags) for flags in known)
