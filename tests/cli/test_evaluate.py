@@ -104,14 +104,18 @@ def test_two_networks_on_the_same_faces(
     )
     (tmp_path / "other.onnx").touch()
     ran, values = evaluate(
-        srn, tmp_path, root / "one", root / "two", "--compare", tmp_path / "other.onnx", "--no-cache"
-    )
+        srn, tmp_path, root / "one", root / "two", "--compare", tmp_path / "other.onnx", "--no-cache",
+        "--ced", tmp_path / "ced.svg",
+    )  # fmt: skip
     assert ran.code == 0, ran.err
     pair = values["compared_with"]
     assert pair["nme"] == pytest.approx(2 * biased[0], rel=0.01)
     assert pair["difference"] == pytest.approx(-biased[0], rel=0.01)
     assert (pair["faces"], pair["share_better"], pair["share_worse"]) == (3, 1.0, 0.0)
     assert pair["p_value"] == 0.25  # two of the eight patterns of signs
+    for name in ("fake", "fake (2)"):  # the table and the chart had the first alone
+        assert all(f"│ {name}, {part} " in ran.out for part in ("one", "two", "all"))
+        assert f"{name} (n = 3, AUC" in (tmp_path / "ced.svg").read_text()
     (line,) = [line for line in ran.out.splitlines() if " against fake" in line]
     assert f"{pair['difference'] * 100:+.2f} points on 3 faces (95 % interval -" in line
 

@@ -132,9 +132,10 @@ def evaluate(
 ) -> None:
     """Measure the landmarks of annotated faces.
 
-    Errors are normalized mean errors (NME); failure rate and area under the curve (AUC) are at 8 %. A face that the
-    face finder misses is a failure, and is left out of the mean. Unreadable pictures are named and left out of all
-    numbers (exit code 1). Results are kept by the hash of weights, faces, options and code, and are said to be kept.
+    Errors are normalized mean errors (NME); failure rate and area under the curve (AUC) are at `--threshold`. A face
+    that the face finder misses is a failure, and is left out of the mean. Unreadable pictures are named and left out of
+    all numbers (exit code 1). Results are kept by the hash of weights, faces, options and code, and are said to be
+    kept.
 
     `--init finder --accuracy balanced --no-flip-average` measures what `srn detect` does by default. Another tool's
     `--predictions` are matched to the faces as docs/guide/formats.md says.
@@ -226,7 +227,8 @@ def _print(measured: Measured, page: Path | None) -> None:
     result = measured.evaluation
     if page is not None:
         options.say(f"report: {page}")
-    print_errors(f"{result.weights}, {result.init} boxes, by {result.normalizer}", result.parts())
+    boxes, evaluations = f"{result.init} boxes", measured.evaluations()
+    print_errors(boxes if len(evaluations) > 1 else f"{result.weights}, {boxes}", evaluations)
     if measured.other is not None:
         print_pair(measured.other, result)
     print_flags(result)

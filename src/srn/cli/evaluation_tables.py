@@ -13,15 +13,20 @@ from srn.evaluation.timing import load_average
 from srn.evaluation.video import VideoEvaluation
 
 
-def print_errors(title: str, parts: Mapping[str, Evaluation]) -> None:
-    """Print a row of numbers for each set, or tool and set."""
+def print_errors(title: str, evaluations: Mapping[str, Evaluation]) -> None:
+    """Print a row of numbers for each set; where several weights or tools were measured, for each of them, by name."""
+    several = len(evaluations) > 1
+    first = next(iter(evaluations.values()))
+    title = f"{title}, by {first.normalizer}, failures above {first.threshold * 100:g} %"
     columns = ("faces", "missed", "NME %", "mean shape %", "failures %", "AUC")
     table = options.number_table(title, "set", columns)
-    for name, part in parts.items():
-        s = part.summary()
-        numbers = (part.nme * 100, part.mean_shape_nme * 100, s["failure_rate"] * 100)
-        known = ("–" if v != v else f"{v:.2f}" for v in numbers)
-        table.add_row(printable(name), str(s["n"]), str(s["missed"]), *known, f"{s['auc']:.3f}")
+    for name, whole in evaluations.items():
+        for set_name, part in whole.parts().items():
+            s = part.summary()
+            numbers = (part.nme * 100, part.mean_shape_nme * 100, s["failure_rate"] * 100)
+            known = ("–" if v != v else f"{v:.2f}" for v in numbers)
+            row = printable(f"{name}, {set_name}" if several else set_name)
+            table.add_row(row, str(s["n"]), str(s["missed"]), *known, f"{s['auc']:.3f}")
     options.console.print(table)
 
 

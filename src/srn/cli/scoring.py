@@ -10,6 +10,7 @@ from srn.cli.evaluation_tables import counted_frames, print_errors, print_flags,
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
 from srn.errors import InputError
+from srn.evaluation.outputs import unique
 from srn.evaluation.predictions import (
     missing_lines,
     read_predictions,
@@ -57,12 +58,7 @@ def score_pictures(
     for page in pages:
         options.say(f"report: {page}")
     several = len(evaluations) > 1
-    rows = {
-        f"{name}, {part}" if several else part: of_part
-        for name, one in evaluations.items()
-        for part, of_part in one.parts().items()
-    }
-    print_errors(f"{names[0] if not several else 'predictions'}, by {normalizer}", rows)
+    print_errors("predictions" if several else names[0], evaluations)
     for name, one in evaluations.items():
         print_flags(one, f"{name}: " if several else "")
     for one in scored[1:]:
@@ -77,11 +73,6 @@ def check_reports(folder: Path, names: Sequence[str] = (".",)) -> None:
     """Raise an error before any work if a report would take the place of something else."""
     places = [Output("--report", folder / name) for name in names]
     check_outputs([*places, *(Output("--report", place.path / PAGE, REPORT) for place in places)], ())
-
-
-def unique(names: Sequence[str]) -> list[str]:
-    """Number the later ones of equal names."""
-    return [name if name not in names[:k] else f"{name} ({k + 1})" for k, name in enumerate(names)]
 
 
 def score_videos(folders: list[Path], files: list[Path], *, normalizer: str, numbers: Path | None) -> None:

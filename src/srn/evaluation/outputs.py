@@ -47,6 +47,11 @@ class Measured:
     problems: Sequence[str] = ()
     stress: Stress | None = None
 
+    def evaluations(self) -> dict[str, Evaluation]:
+        """What was measured, by weights."""
+        every = [self.evaluation, *([] if self.other is None else [self.other])]
+        return dict(zip(unique([one.weights for one in every]), every, strict=True))
+
     @property
     def readable(self) -> list[Sample]:
         """The faces that could be measured: a picture may hold others."""
@@ -64,6 +69,11 @@ class Measured:
         pair = compare_evaluations(self.other, self.evaluation).to_dict()
         compared = {"weights": self.other.weights, **self.other.summary(), **pair}
         return self.evaluation.to_dict({**options, "compared_with": compared})
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Number the later ones of equal names."""
+    return [name if name not in names[:k] else f"{name} ({k + 1})" for k, name in enumerate(names)]
 
 
 def with_stress(measured: Measured, steps: Steps) -> Measured:
@@ -93,7 +103,7 @@ def write_outputs(
     if numbers is not None:
         write_json(numbers, measured.to_dict())
     if ced is not None:
-        write_charts(ced, ced_chart(result.parts()))
+        write_charts(ced, ced_chart(result.parts() if measured.other is None else measured.evaluations()))
     if reliability is not None:
         chart = reliability_chart(result, ", ".join(result.subsets))
         if chart is None:
