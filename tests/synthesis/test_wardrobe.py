@@ -43,7 +43,8 @@ def test_templates_of_8_and_16_bits(bits: int, tmp_path: Path) -> None:
     columns = [f"{point}_{axis}" for point in KEY_POINT_NAMES for axis in "xy"]
     (tmp_path / "key_points.csv").write_text(f"file,{','.join(columns)}\nmask.png,{','.join('9' * 12)}\n")
     read = MaskWardrobe.load(tmp_path).template("mask", "front", np.random.default_rng(0)).image
-    assert (read.dtype, read[0, 0].tolist()) == (np.uint8, [30, 20, 10, 255])
+    assert read.dtype == np.uint8
+    assert read[0, 0].tolist() == [30, 20, 10, 255]
     cv2.imwrite(str(tmp_path / "mask.png"), template[..., :3])
     with pytest.raises(DataError, match=r"mask\.png: expected a PNG with alpha, found none"):
         MaskWardrobe.load(tmp_path)

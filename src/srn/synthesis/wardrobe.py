@@ -106,6 +106,6 @@ def _read_template(directory: Path, row: dict[str, str], where: str) -> MaskTemp
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if picture is None or picture.ndim != 3 or picture.shape[2] != 4:
         raise DataError.at(file, "a PNG with alpha", "a picture that cannot be decoded" if picture is None else "none")
-    image = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)
-    image = (image // (1 if image.dtype == np.uint8 else 257)).astype(np.uint8)  # of 16 bits, the upper ones
+    deep = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)
+    image = (deep // (1 if deep.dtype == np.uint8 else 257)).astype(np.uint8)  # of 16 bits, the upper ones
     return MaskTemplate(file.stem, image, points, skin)
