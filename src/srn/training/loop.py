@@ -243,7 +243,8 @@ class _Learner:
             _part_of(self._network, name).eval()
         if self.group.size == 1:
             return module
-        return nn.parallel.DistributedDataParallel(module, device_ids=devices, find_unused_parameters=True)
+        idle = self._network.hsrm.has_idle_layer  # to look for one takes time, and PyTorch warns where there is none
+        return nn.parallel.DistributedDataParallel(module, device_ids=devices, find_unused_parameters=idle)
 
     def batches(self, first_step: int, workers: int | None) -> DataLoader[tuple[Tensor, ...]]:
         """Load this process's share of the batches, from a step to the run's last."""
