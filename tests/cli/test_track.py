@@ -212,6 +212,13 @@ def test_options_reach_the_tracker(srn: Run, scripted: dict[str, Any], clip: Pat
     }  # fmt: skip
 
 
+def test_more_iterations_than_the_weights_run_are_a_mistake_and_no_failed_video(
+    srn: Run, tmp_path: Path, clip: Path
+) -> None:
+    ran = srn("track", clip, "--iterations", "99", "--json", tmp_path / "a.jsonl")
+    assert ran.mistake == "iterations: expected at least 1 and at most 3, which the weights run, found 99"
+
+
 class Interrupted:
     """A reader that ends after some frames with an exception."""
 

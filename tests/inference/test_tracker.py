@@ -575,8 +575,9 @@ def test_fewer_iterations(face: Shape, iterations: int | None, shift: int) -> No
 
 
 def test_more_iterations_than_there_are(face: Shape) -> None:
+    """Told before the first frame: a command has begun no file yet, and counts no frames."""
     with pytest.raises(InputError, match="at most 3"):
-        landmarker(Stage([Actor(still(128))], face)).tracker(iterations=4).update(picture(0))
+        landmarker(Stage([Actor(still(128))], face)).tracker(iterations=4)
 
 
 # --- what callers do with faces and frames

@@ -195,6 +195,11 @@ class Looker:
             prediction = _mean(prediction, self._predict(crops, initial, None, weight, ~turned))
         return _in_picture(prediction, geometries, iterations)
 
+    def check_iterations(self, iterations: int) -> None:
+        """Raise `InputError` where the network runs fewer iterations: only its answer tells how many it runs."""
+        side = self.localizer.crop_spec.size
+        _wanted(self.localizer(np.zeros((1, side, side, 3), np.uint8)), iterations)
+
     def _inputs(
         self,
         images: Sequence[ImageArray],
@@ -264,11 +269,17 @@ def _mean(one: Prediction, other: Prediction) -> Prediction:
     )
 
 
-def _in_picture(prediction: Prediction, geometries: Sequence[CropGeometry], iterations: int | None) -> View:
+def _wanted(prediction: Prediction, iterations: int | None) -> int:
+    """Return after how many iterations the shape is wanted, where all are if None."""
     last = prediction.shapes.shape[1]
     wanted = last if iterations is None else iterations
     if not 1 <= wanted <= last:
         raise InputError.at("iterations", f"at least 1 and at most {last}, which the weights run", str(wanted))
+    return wanted
+
+
+def _in_picture(prediction: Prediction, geometries: Sequence[CropGeometry], iterations: int | None) -> View:
+    wanted = _wanted(prediction, iterations)
     in_crop = prediction.shapes[:, wanted - 1].astype(np.float64)
     shapes = [geometry.to_picture(shape) for geometry, shape in zip(geometries, in_crop, strict=True)]
     direction = prediction.error_direction

@@ -55,7 +55,7 @@ class FaceTracker:
             where it did not run.
 
     Raises:
-        InputError: `passes` is below 1, or `frame_rate` is not positive.
+        InputError: `passes` is below 1, `frame_rate` is not positive, or the network runs fewer iterations.
     """
 
     def __init__(
@@ -77,6 +77,8 @@ class FaceTracker:
         self._mean_shape = looker.localizer.mean_shape.astype(np.float64)
         # Only weights trained for it use the state of the frame before (eq. 13).
         self._carries_state = getattr(looker.localizer, "recurrence", "iteration") == "frame"
+        if self.config.iterations is not None:
+            looker.check_iterations(self.config.iterations)  # before a video is read, and a file begun
         self.reset()
 
     def reset(self) -> None:
