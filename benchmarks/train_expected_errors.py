@@ -29,6 +29,7 @@ from head_training import fit, head_parser, output_of, prepare, shuffled, steps_
 from results import program
 from srn.datasets.pack import FacePack
 from srn.errors import InputError
+from srn.evaluation.cache import file_digest
 from srn.face.weights import find_weights
 from srn.model.checkpoint import save_network
 from srn.model.export import load_weights
@@ -116,7 +117,7 @@ def train(options: argparse.Namespace) -> None:
     prepare(options)
     pack, level = FacePack.load(options.pack), FacePack.load(options.level)
     names = (options.teacher, options.initial, options.level_of)
-    (teacher, _), (network, record), (reference, _) = (load_weights(find_weights(n), older=True) for n in names)
+    (teacher, _), (network, record), (reference, _) = (load_weights(name, older=True) for name in names)
     for name, one in zip(names, (teacher, network, reference), strict=True):
         one.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if one.point_heads is None or one.config.crop_spec != network.config.crop_spec:
@@ -131,11 +132,12 @@ def train(options: argparse.Namespace) -> None:
     of_none = read(network, reference, none, int(NO_FACES * options.crops))
     targets = [of_faces.told + float(of_level.own.mean()) - float(of_level.told.mean()), of_none.told]
     learn(network, [of_faces.inputs, of_none.inputs], targets, options.epochs, options.seed)
+    taught_by = find_weights(options.teacher)
     facts = {
         "expected_error_crops": str(options.crops),
         "expected_error_epochs": str(options.epochs),
         "expected_error_seed": str(options.seed),
-        "expected_error_teacher": Path(options.teacher).name,
+        "expected_error_teacher": f"{taught_by.name}@{file_digest(taught_by)[:12]}",
     }
     kept = {key: value for key, value in record.items() if key != "expected_error_times"}
     save_network(options.out, network, provenance={**kept, **facts})

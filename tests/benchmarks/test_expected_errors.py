@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from measure_expected_errors import dependence, main, summary
 from srn.datasets.pack import FacePack, pack_faces
 from srn.datasets.sample import Sample
+from srn.evaluation.cache import file_digest
 from srn.face.scheme import IBUG_68
 from srn.media.pictures import write_image
 from srn.model.checkpoint import save_network
@@ -75,7 +76,7 @@ def test_a_head_learns_what_another_network_expects_at_a_given_level(
     options = ["--initial", str(tiny_weights), "--level", packs[1], "--level-of", str(tiny_weights), "--out", str(out)]
     assert train([packs[0], "--teacher", str(teacher), *options, "--crops", "64", "--epochs", "60"]) == 0
     (before, _), (after, record) = load_weights(tiny_weights), load_weights(out)
-    assert record["expected_error_teacher"] == "teacher.safetensors"
+    assert record["expected_error_teacher"] == f"teacher.safetensors@{file_digest(teacher)[:12]}"
     spec, pack = before.config.crop_spec, FacePack.load(packs[1])
     _, one, other = read(before.eval(), after.eval(), FaceStream(pack, spec, CLEAN, 0), 2)
     assert float((one - other).mean()) == pytest.approx(0, abs=0.1)
