@@ -115,6 +115,16 @@ def test_nothing_is_destroyed(srn: Run, desk: Path, command: str, message: str) 
     assert content(desk) == before
 
 
+@pytest.mark.parametrize("command", ["detect a.jpg --out o.JPG", "anonymize v.mp4 --out o.mp4", "mask set --out o.npz"])
+def test_a_new_folder_has_no_name_of_a_file(srn: Run, desk: Path, command: str) -> None:
+    """A folder `drawn.jpg` was made, which no viewer opens; one that is there may have any name."""
+    name = command.split()[-1]
+    assert srn(*command.split()).mistake == f"--out: expected a folder, found {name}, the name of a file"
+    assert not (desk / name).exists()
+    (desk / "o.jpg").mkdir()
+    assert srn("detect", "a.jpg", "--out", "o.jpg").code == 0
+
+
 @pytest.mark.parametrize("command", [("detect", ""), ("detect", "a.jpg", "--json", ""), ("detect", "a.jpg", "--json=")])
 def test_an_empty_word_is_no_path(srn: Run, desk: Path, command: tuple[str, ...]) -> None:
     expected = "command line: expected a value for every option and argument, found an empty one"

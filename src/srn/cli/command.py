@@ -19,9 +19,16 @@ import typer
 from typer.models import ArgumentInfo, OptionInfo
 
 from srn.cli import options
-from srn.errors import DataError, SrnError, is_interruption, with_causes
+from srn.errors import DataError, InputError, SrnError, is_interruption, with_causes
 from srn.files import FileKind, Output, check_outputs
 
+FILE_SUFFIXES = frozenset(
+    {
+        ".avi", ".csv", ".gif", ".jpeg", ".jpg", ".json", ".jsonl", ".mkv", ".mov", ".mp4", ".npz", ".onnx", ".parquet",
+        ".pdf", ".png", ".pts", ".safetensors", ".svg", ".tif", ".tiff", ".webp",
+    }
+)  # fmt: skip
+"""Of names that mean a file: `--out` is a folder in some commands, and a file in others."""
 INTERRUPTED = 130  # exit code after Ctrl-C and SIGTERM
 
 
@@ -46,6 +53,7 @@ def command(function: Callable[..., None], *, computes: bool = True) -> Callable
         ]
         inputs = {name: value for name, value in values.items() if name not in marks}
         _check_inputs(value for name, value in inputs.items() if name != "paths")  # of which each is named, if odd
+        _check_new_folders(output for output in outputs if output.kind is None)
         check_outputs(outputs, _paths(inputs.values()), force=force)
         for name in gathered:
             values[name] = options.Engine(**{field: values.pop(field) for field in options.Engine._fields})
@@ -134,6 +142,13 @@ def _check_inputs(values: Iterable[Any]) -> None:
         is_open = path.parent in (Path("/dev/fd"), Path("/proc/self/fd")) or path == Path("/dev/stdin")
         if os.path.exists(path) and not (is_open or os.path.isfile(path) or os.path.isdir(path)):
             raise DataError.at(path, "a file or a folder", "a pipe or a device")
+
+
+def _check_new_folders(folders: Iterable[Output]) -> None:
+    """Raise `InputError` where a folder that is to be made has the name of a file."""
+    for folder in folders:
+        if folder.path.suffix.lower() in FILE_SUFFIXES and not os.path.lexists(folder.path):
+            raise InputError.at(folder.name, "a folder", f"{folder.path}, the name of a file")
 
 
 def _paths(values: Iterable[Any]) -> Iterator[Path]:
