@@ -11,6 +11,7 @@ import pytest
 
 from srn.errors import DataError
 from srn.media.listing import PictureFile, pictures_in, point_files
+from srn.media.result_reading import read_results
 from srn.uses.sheet import ContactSheet
 
 
@@ -133,6 +134,23 @@ def test_an_unreadable_folder_is_named(locked: Path) -> None:
     assert listing.problems == [f"{locked}: expected a folder that can be read, found Permission denied"]
     with pytest.raises(DataError, match="locked: expected a folder with pictures, found Permission denied"):
         pictures_in([locked])
+
+
+def test_a_file_in_a_folder_into_which_nobody_may_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be there: 'no such file' sends its owner looking for a mistake in its name."""
+    lstat = os.lstat
+
+    def forbidding(path: Any) -> Any:
+        if Path(path).parent.name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return lstat(path)
+
+    monkeypatch.setattr(os, "lstat", forbidding)
+    hidden = tmp_path / "locked" / "faces.json"
+    with pytest.raises(DataError, match="json: expected a picture or a folder, found Permission denied"):
+        pictures_in([hidden])
+    with pytest.raises(DataError, match=r"json: expected predictions: .*, found Permission denied"):
+        read_results(hidden)
 
 
 def test_a_name_that_no_file_system_takes(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def pictures_in(paths: Iterable[Path], *, every: bool = False, drawn: Path | Non
             relative = [(path, Path(path.name))]
         else:
             expected = "a picture, a video or a folder" if every else "a picture or a folder"
-            raise DataError.at(path, expected, "no such file")
+            raise DataError.at(path, expected, why_missing(path))
         for picture, name in relative:
             if (place := os.path.abspath(picture)) in listed:  # named twice, or beside the folder that holds it
                 continue
@@ -120,6 +120,17 @@ def _walk(root: Path, listing: Listing, drawn: Path | None, *, every: bool) -> l
         file for file in files if file in overlays or file.suffix.lower() not in IMAGE_SUFFIXES | UNREAD_SUFFIXES
     )
     return [file for file in pictures if file not in overlays]
+
+
+def why_missing(path: Path) -> str:
+    """Say why a path is not there: no such file, or a folder on the way into which nobody may look."""
+    try:
+        os.lstat(path)
+    except PermissionError as error:
+        return first_line(error)
+    except (OSError, ValueError):  # such as a name that no file can have
+        pass
+    return "no such file"
 
 
 def unreadable(error: OSError) -> DataError:

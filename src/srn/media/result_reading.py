@@ -17,7 +17,7 @@ import numpy as np
 from srn.errors import DataError, MissingDependencyError
 from srn.files import STANDARD_OUTPUT, opened_text
 from srn.media.limits import LARGEST_COORDINATE, check_bytes, check_file
-from srn.media.listing import is_shadow
+from srn.media.listing import is_shadow, why_missing
 from srn.media.number_text import number_in, whole_number_in
 from srn.media.pts import read_pts
 from srn.media.results import Record
@@ -48,7 +48,7 @@ def read_results(path: str | os.PathLike[str]) -> FaceRecords:
     place = Path(path)
     expected = f"predictions: {FORMATS}"
     if place == STANDARD_OUTPUT or not os.path.exists(place):  # unlike Path's, it takes any name
-        raise DataError.at(place, expected, "no such file")
+        raise DataError.at(place, expected, why_missing(place))
     if not (place.is_file() or place.is_dir()):
         raise DataError.at(place, expected, "a device or a pipe")
     found: FaceRecords = {}
