@@ -23,6 +23,7 @@ from srn.settings import (
     above,
     at_least,
     below,
+    setting_text,
     with_settings,
     within,
 )
@@ -246,3 +247,12 @@ def test_settings_load_nothing_but_the_standard_library() -> None:
 
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True).stdout
     assert "srn.settings" in loaded
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("on", "true"), ("length", "none"), ("sizes", "1,9"), ("parts", ""), ("width", "0.25"), ("name", "x y")],
+)
+def test_a_value_as_it_is_set(name: str, text: str) -> None:
+    """A message about a run that is resumed says what to give, in the words of `--set`."""
+    assert setting_text(getattr(with_settings(Outer(), [f"{name}={text}"]), name)) == text

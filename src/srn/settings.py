@@ -266,6 +266,13 @@ def _restored(annotation: Any, value: Any) -> Any:
     return value
 
 
+def setting_text(value: Any) -> str:
+    """Return a value, other than nested settings, as `--set` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(setting_text, value))
+    return str(value).lower() if value is None or isinstance(value, bool) else str(value)
+
+
 def _parsed(annotation: Any, text: str) -> Any:
     """A value out of the text of `--set`. Raises `ValueError` where the text is none of the annotation's."""
     origin = get_origin(annotation)

@@ -66,7 +66,7 @@ def test_an_agent_and_its_clips_and_a_network_that_learns_from_them(
     assert longer.code == 0, longer
     assert len((run / "log.csv").read_text().splitlines()) == 3
     changed = srn("hofs", "train", *options, "--resume", "--set", "lanes=2").mistake
-    assert changed == "--set: expected a new run, found one that is resumed, with the recipe in its folder"
+    assert changed == "--set lanes: expected 4, that of the run that is resumed, found 2"
     other = srn("hofs", "train", *options, "--resume", "--clips", 6).mistake
     assert other == "--clips: expected 5, that of the run that is resumed, found 6"
 

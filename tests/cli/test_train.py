@@ -155,7 +155,8 @@ def test_any_setting_of_the_recipe(srn: Run, tmp_path: Path, recipes: list[Any])
     assert wrong.mistake.startswith("--set turned=0.2")  # said before anything is read or packed
     config.save(tmp_path / "run" / "config.json")
     (tmp_path / "run" / "state.safetensors").touch()  # a run begins with it
-    assert srn(*common, "--resume", "--set", "averaging=0.9").mistake.startswith("--set: expected a run that begins")
+    changed = srn(*common, "--resume", "--set", "averaging=0.9").mistake
+    assert changed == "--set averaging: expected 0.99, that of the run that is resumed, found 0.9"
 
 
 def test_faces_with_other_landmarks_train_from_the_shipped_weights(srn: Run, tmp_path: Path) -> None:

@@ -211,8 +211,8 @@ def test_a_resumed_run_keeps_its_recipe(tmp_path: Path) -> None:
     assert agent_config(tmp_path, resume=True, transitions=200).transitions == 200
     with pytest.raises(InputError, match="expected an empty or new folder"):
         agent_config(tmp_path)
-    with pytest.raises(InputError, match="--set: expected a new run"):
-        agent_config(tmp_path, resume=True, changes=["lanes=8"])
+    with pytest.raises(InputError, match="--set lanes: expected 4, that of the run that is resumed, found 8"):
+        agent_config(tmp_path, resume=True, changes=["encoder=patches", "lanes=8"])
     assert agent_config(tmp_path, resume=True, changes=["lanes=4"], seed=3) == new
     with pytest.raises(InputError, match="--seed: expected 3, that of the run that is resumed, found 0"):
         agent_config(tmp_path, resume=True, seed=0)

@@ -99,3 +99,14 @@ def test_networks_of_another_architecture_have_no_mean(pack: FacePack, tmp_path:
     with pytest.raises(WeightsError, match=f"{other.name}: expected a network as in .*{one.name}, found another one"):
         average_runs([one, other], tmp_path / "mean.safetensors", config=toy_config(), pack=pack)
     assert not (tmp_path / "mean.safetensors").exists()
+
+
+def test_a_mean_is_bound_by_the_licences_of_the_runs(pack: FacePack, tmp_path: Path) -> None:
+    """It was exported as if nobody had said one."""
+    config, paths = toy_config(validation=0), []
+    for number, license in enumerate(["MIT", "research", "MIT"]):
+        paths.append(tmp_path / f"{number}.safetensors")
+        network = StructuralRelationNetwork(config.model, mean_shape(pack))
+        save_network(paths[-1], network, provenance={"license": license, "initial": "a.onnx@12"})
+    facts = average_runs(paths, tmp_path / "mean.safetensors", config=config, pack=pack)
+    assert (facts["license"], facts["initial"]) == ("MIT; research", "a.onnx@12")

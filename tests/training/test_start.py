@@ -12,8 +12,9 @@ import pytest
 from rich.console import Console
 
 from srn.datasets.pack import FacePack
-from srn.errors import DataError, InputError
-from srn.model.checkpoint import load_network
+from srn.errors import DataError, InputError, WeightsError
+from srn.evaluation.cache import file_digest
+from srn.model.checkpoint import load_network, save_network
 from srn.model.config import preset
 from srn.synthesis.animate import MovingFace
 from srn.synthesis.augment import TrainingFace
@@ -103,7 +104,8 @@ def test_a_run_begins_and_is_made_longer(pack: FacePack, tmp_path: Path) -> None
         start_run(tmp_path, lambda: pack, resume=True, preset="paper", **OPTIONS)
     with pytest.raises(InputError, match="--clips: expected a run on clips to resume, found one on single faces"):
         start_run(tmp_path, lambda: pack, resume=True, clips=True, **OPTIONS)
-    with pytest.raises(InputError, match="--set: expected a run that begins"):
+    kept = r"--set averaging: expected 0\.999, that of the run that is resumed, found 0\.5"
+    with pytest.raises(InputError, match=kept):
         start_run(tmp_path, lambda: pack, resume=True, changes=[*SMALL, "averaging=0.5"], **OPTIONS)
 
 
@@ -141,3 +143,31 @@ def test_an_occluder_gets_its_share_and_is_kept(pack: FacePack, tmp_path: Path) 
     (tmp_path / "black").unlink()
     start_run(tmp_path, lambda: pack, count=12, occluder=black, resume=True, **OPTIONS)
     assert not (tmp_path / "black").exists()  # a resumed run has it already
+
+
+def test_a_run_keeps_where_it_came_from(pack: FacePack, tmp_path: Path) -> None:
+    """Weights of a resumed run named the pack in its folder as their data, and none told what they began from."""
+    first, other = (
+        start_run(tmp_path / name, lambda: pack, count=4, changes=SMALL, **OPTIONS, provenance={"data": "300W"})
+        for name in ("first", "other")
+    )
+    assert load_network(first)[1]["initial"] == "random weights"
+    licensed = load_network(first)
+    save_network(first, licensed[0], provenance={"license": "MIT"})
+    tuned: dict[str, Any] = {"count": 4, "changes": SMALL, **OPTIONS, "initial": first}
+    weights = start_run(tmp_path / "tuned", lambda: pack, **tuned, provenance={"data": "mine"})
+    begun = load_network(weights)[1]
+    assert begun["initial"] == f"weights.safetensors@{file_digest(first)[:12]}"
+    assert (begun["data"], begun["license"]) == ("mine", "MIT")
+
+    for initial in (None, first):
+        start_run(
+            tmp_path / "tuned", lambda: pack, count=8, resume=True, initial=initial, **OPTIONS,
+            provenance={"data": "faces.npz"},
+        )  # fmt: skip
+        facts = load_network(weights)[1]
+        assert {name: facts[name] for name in ("data", "initial", "license")} == {
+            name: begun[name] for name in ("data", "initial", "license")
+        }
+    with pytest.raises(WeightsError, match=rf"expected a run with initial weights\S+@{file_digest(other)[:12]}, found"):
+        start_run(tmp_path / "tuned", lambda: pack, resume=True, initial=other, **OPTIONS)

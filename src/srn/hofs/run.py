@@ -28,7 +28,7 @@ from srn.hofs.world import OcclusionWorld
 from srn.model.localizer import TorchLocalizer
 from srn.model.network import StructuralRelationNetwork
 from srn.settings import with_settings
-from srn.training.runs import Run, RunLog, check_kept, choose_device, continues, open_run, part
+from srn.training.runs import Run, RunLog, check_kept, check_kept_settings, choose_device, continues, open_run, part
 
 LOG_FIELDS = ("transitions", "reward", "loss", "value", "transitions_per_s", "network_share")
 
@@ -51,8 +51,7 @@ def agent_config(
     """
     if continues(Path(out), resume):
         config = AgentConfig.load(Path(out) / CONFIG_FILE)
-        if with_settings(config, changes) != config:
-            raise InputError.at("--set", "a new run", "one that is resumed, with the recipe in its folder")
+        check_kept_settings(config, changes)
         check_kept("--seed", seed, config.seed)
         if config.frames is not None:
             check_kept("--frames", frames, config.frames)

@@ -84,5 +84,8 @@ def average_runs(
         facts["other_packs"] = ", ".join(sorted(packs))
     if validation is not None and config.clips is None:
         facts |= FaceTask(config).calibrate(mean.eval(), validation, torch.device("cpu"))
+    for name in ("initial", "license"):
+        if told := dict.fromkeys(known[name] for _, known in loaded if name in known):
+            facts[name] = "; ".join(told)
     save_network(out, mean, provenance=facts)
     return facts

@@ -100,7 +100,8 @@ def train(
         resume: continue from the last save in `out`, if there is one.
         schedule: its defaults if None.
         console: shows progress; the standard error stream if None.
-        provenance: text to keep in the weights file, whose path is returned.
+        provenance: text to keep in the weights file, whose path is returned. A resumed run keeps what it began with;
+            an entry `initial`, where both have one, has to be the same.
 
     Raises:
         InputError: folder, faces or batch size do not fit.
@@ -112,26 +113,24 @@ def train(
     if pack.scheme.name != config.model.scheme_name:
         raise InputError.at("training faces", f"{config.model.scheme_name} landmarks", pack.scheme.name)
     with process_group(device) as group, open_run(out, resume=resume, writes=group.rank == 0) as run:
-        learner = _Learner(config, _task(config, occluder), pack, initial, device, group)
+        learner = _Learner(config, _task(config, occluder), pack, initial, device, group, provenance or {})
         first_step = learner.resume(run)
         log: AbstractContextManager[RunLog | None] = nullcontext()
         if run.writes:
             if first_step == config.steps != TrainConfig.load(run.folder / CONFIG_FILE).steps:
                 # It is made shorter, to what it has done: its weights were saved on the way, not calibrated.
-                learner.save(run, first_step, provenance or {})
+                learner.save(run, first_step)
             config.save(run.folder / CONFIG_FILE)
             log = RunLog(
                 run, LOG_FIELDS, done=first_step, total=config.steps, unit="steps",
                 console=console or Console(stderr=True), tensorboard=schedule.tensorboard, line_end="\r\n",
             )  # fmt: skip
         with log as opened:
-            _learn(learner, run, opened, schedule, first_step, provenance or {})
+            _learn(learner, run, opened, schedule, first_step)
     return run.folder / WEIGHTS_FILE
 
 
-def _learn(
-    learner: _Learner, run: Run, log: RunLog | None, schedule: Schedule, first_step: int, provenance: Mapping[str, str]
-) -> None:
+def _learn(learner: _Learner, run: Run, log: RunLog | None, schedule: Schedule, first_step: int) -> None:
     """Take the steps of a run: load, learn, log, validate, save."""
     config, task, device = learner.config, learner.task, learner.device
     low = runs_low(schedule.precision, device)
@@ -149,7 +148,7 @@ def _learn(
 
     divided = DividedBatches(cost, learner.clear, log.say if log else print, can_divide=learner.group.size == 1)
     if run.writes and saved is None:  # so that, whatever happens, --resume starts from these weights
-        learner.save(run, 0, provenance)
+        learner.save(run, 0)
     meter.wait()
     try:
         with interruptions_held():  # workers that are half started cannot be ended in order
@@ -169,13 +168,13 @@ def _learn(
                         log.write(*_entry(row, score), line=done % (10 * schedule.log_every) == 0 or last)
                     meter.restart()
                 if run.writes and (done % schedule.save_every == 0 or last):
-                    learner.save(run, done, provenance)
+                    learner.save(run, done)
                     saved = done
                 meter.wait()
     except KeyboardInterrupt:
         if log is not None and saved != done:
             with interruptions_held():
-                learner.save(run, done, provenance)
+                learner.save(run, done)
                 log.say(f"saved after {done} of {config.steps} steps")
         raise
 
@@ -188,11 +187,11 @@ def _task(config: TrainConfig, occluder: Occluder | None) -> Task:
 
 def _entry(row: Mapping[str, float], score: Score | None) -> tuple[dict[str, float | str], str]:
     """Complete a row of the log by a validation's result, and sum it up in a few words."""
-    status = f"NME {row['nme']:.4f}  {row['faces_per_s']:.0f} faces/s  waiting {row['waiting_share']:.0%}"
+    status = f"NME {row['nme']:.2%}  {row['faces_per_s']:.0f} faces/s  waiting {row['waiting_share']:.0%}"
     if score is None:
         return {**row, "validation_nme": "", "validation_jitter": ""}, status
     jitter = "" if score.jitter is None else score.jitter
-    status += f"  validation NME {score.nme:.4f}"
+    status += f"  validation NME {score.nme:.2%}"
     return {**row, "validation_nme": score.nme, "validation_jitter": jitter}, status
 
 
@@ -212,13 +211,14 @@ class _Learner:
         initial: StructuralRelationNetwork | None,
         device: torch.device,
         group: Processes,
+        provenance: Mapping[str, str],
     ) -> None:
         if config.batch_size % (group.size * task.faces_each):
             each = f" with {task.faces_each} faces an example" if task.faces_each > 1 else ""
             raise InputError.at("batch_size", f"a multiple of the {group.size} processes{each}", str(config.batch_size))
         self._training, self._validation = split_validation(pack, config.validation, videos=config.videos)
         self.config, self.task, self.device, self.group = config, task, device, group
-        self._faces = {"pack": pack.digest(), "training_faces": str(len(self._training))}
+        self._facts = {**provenance, "pack": pack.digest(), "training_faces": str(len(self._training))}
         torch.manual_seed(config.seed)
         if initial is not None and initial.config != config.model:
             initial = adapted(initial, config.model, mean_shape(self._training))
@@ -278,29 +278,29 @@ class _Learner:
         sheet = run.folder / "sheets" / f"{step:07d}.jpg"
         return self.task.validate(self._averaged(), self._validation, self.device, sheet)
 
-    def save(self, run: Run, step: int, provenance: Mapping[str, str]) -> None:
+    def save(self, run: Run, step: int) -> None:
         """Save the averaged network, its expected errors calibrated at the end of the run, and the state.
 
         Before the first step, there is no network to save yet.
         """
         config, averaged = self.config, self._averaged()
-        facts = {**provenance, **self._faces}
         seen = {"faces_seen": str(step * config.batch_size), "seed": str(config.seed)}
         if step == config.steps and self._validation is not None:
             seen |= self.task.calibrate(averaged, self._validation, self.device)
         if step:
-            save_network(run.folder / WEIGHTS_FILE, averaged, provenance={**facts, **seen})
+            save_network(run.folder / WEIGHTS_FILE, averaged, provenance={**self._facts, **seen})
         tensors = {f"network.{name}": t for name, t in self._network.state_dict().items()}
         tensors |= {f"average.{name}": t for name, t in self._average.tensors.items()}
-        text = {"step": str(step), "model": config.model.to_json(), **facts}
+        text = {"step": str(step), "model": config.model.to_json(), **self._facts}
         run.save_state(tensors | optimizer_state(self._optimizer) | self.meter.state(), text)
 
     def resume(self, run: Run) -> int:
         """Continue from the run's saved state, if there is one; returns the first step to take."""
-        saved = run.saved_state(self._faces)
+        saved = run.saved_state({k: v for k, v in self._facts.items() if k in ("pack", "training_faces", "initial")})
         if saved is None:
             return 0
         tensors, text = saved
+        self._facts |= {name: value for name, value in text.items() if name not in ("step", "model")}
         model = self.config.model
         # Read, not compared as text: a run from before a setting of the network existed is the same run.
         if "model" in text and ModelConfig.from_json(text["model"]) != model:

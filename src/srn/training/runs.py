@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import os
 import threading
 import time
@@ -29,6 +30,7 @@ from srn.evaluation.run_folder import (
 )
 from srn.files import check_own, csv_text, held_folder, write_atomically, writing_to
 from srn.model.checkpoint import load_tensors, save_tensors
+from srn.settings import Settings, setting_text, with_settings
 
 LINE_EVERY = 5.0
 """Seconds without a line after which a row of the log becomes one, where there is no terminal."""
@@ -130,11 +132,21 @@ class CsvLog:
             csv.writer(file, lineterminator=self._line_end).writerow([row[name] for name in self.fields])
 
 
-def check_kept(option: str, given: int | None, kept: int | None) -> None:
+def check_kept(option: str, given: int | str | None, kept: int | str | None) -> None:
     """Raise `InputError` where another value is given for a run that is resumed than the one that it keeps."""
     if given not in (None, kept):
         found = "none" if kept is None else str(kept)
         raise InputError.at(option, f"{found}, that of the run that is resumed", str(given))
+
+
+def check_kept_settings(kept: Settings, changes: Sequence[str]) -> None:
+    """Raise `InputError` where `--set` changes the recipe of a run that is resumed; to name what it has is allowed."""
+    if with_settings(kept, changes) == kept:
+        return
+    for change in changes:
+        if with_settings(kept, [change]) != kept:
+            name, _, given = change.partition("=")
+            check_kept(f"--set {name}", given, setting_text(functools.reduce(getattr, name.split("."), kept)))
 
 
 class RunLog:

@@ -10,15 +10,18 @@ from typing import Any, Protocol
 
 from srn.datasets.pack import FacePack
 from srn.errors import InputError
+from srn.evaluation.cache import file_digest
 from srn.evaluation.run_folder import CONFIG_FILE
+from srn.face.weights import find_weights
 from srn.inference.runtime import shipped_weights
 from srn.model.config import ModelConfig
 from srn.model.export import load_weights
+from srn.model.network import StructuralRelationNetwork
 from srn.settings import with_settings
 from srn.synthesis.patterns import patterns_of
 from srn.training.config import TrainConfig, tracker_config, train_config
 from srn.training.loop import Occluder, train
-from srn.training.runs import check_kept, continues, hold_run
+from srn.training.runs import check_kept, check_kept_settings, continues, hold_run
 
 HARD_SHARE = 0.5
 """Share of the single faces that an occluder gets, if the recipe is not changed."""
@@ -85,8 +88,7 @@ def _kept_recipe(
 ) -> TrainConfig:
     """Read the recipe of a run that is resumed; `InputError` where what is asked for differs from it."""
     kept = TrainConfig.load(folder / CONFIG_FILE)
-    if with_settings(kept, changes) != kept:  # the very command of the beginning is no mistake
-        raise InputError.at("--set", "a run that begins", "one that is resumed, whose recipe is in its folder")
+    check_kept_settings(kept, changes)
     check_kept("--seed", seed, kept.seed)
     if preset is not None and preset != kept.model.preset:
         raise InputError.at("--preset", f"{kept.model.preset}, that of the run that is resumed", preset)
@@ -130,7 +132,7 @@ def start_run(
     resumed = continues(folder, resume)
     if clips and initial is None and not resumed:
         initial = shipped_weights()
-    network = None if initial is None else load_weights(initial)[0]
+    network, origin = _begun(initial)
     values: dict[str, Any] = {} if count is None else {"faces": count}
     if resumed:
         config = _kept_recipe(folder, preset, clips, changes, seed)
@@ -149,4 +151,17 @@ def start_run(
         if occluder is not None and os.environ.get("RANK", "0") == "0":
             with hold_run(folder):
                 occluder.keep(folder)
-    return train(config, pack, folder, occluder=occluder, initial=network, resume=resume, **options)
+    if resumed and initial is None:
+        origin = {}  # kept in its state
+    facts = {**options.pop("provenance", {}), **origin}
+    return train(config, pack, folder, occluder=occluder, initial=network, resume=resume, provenance=facts, **options)
+
+
+def _begun(initial: str | os.PathLike[str] | None) -> tuple[StructuralRelationNetwork | None, dict[str, str]]:
+    """Load the weights that a run begins from, and what its own say of them: which they were, and their licence."""
+    if initial is None:
+        return None, {"initial": "random weights"}
+    network, known = load_weights(initial)
+    file = find_weights(initial)
+    licence = {"license": known["license"]} if "license" in known else {}
+    return network, {"initial": f"{file.name}@{file_digest(file)[:12]}", **licence}
