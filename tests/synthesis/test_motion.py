@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from srn.face.geometry import similarity
-from srn.face.scheme import COFW_29, IBUG_68, WFLW_98, LandmarkScheme
+from srn.face.scheme import COFW_29, COMPONENTS, IBUG_68, WFLW_98, LandmarkScheme
 from srn.synthesis.config import NO_MOTION
 from srn.synthesis.motion import NOSE_DEPTH, STEEPEST, Movement, face_angle, random_movement, smooth_curve
 
@@ -107,7 +107,10 @@ def test_curves_have_unit_variance_and_no_jumps() -> None:
     assert np.abs(np.diff(values, axis=0)).max() <= 3 * np.sqrt(2 / 3) * 2 * np.pi / (20 * np.exp(-0.7))
 
 
-@pytest.mark.parametrize("scheme", [IBUG_68, COFW_29, WFLW_98], ids=lambda s: s.name)
+EYES = LandmarkScheme("eyes", 2, {**dict.fromkeys(COMPONENTS, ()), "eyes": (0, 1)}, ((0, 1),), (0, 1), ((0,), (1,)))
+
+
+@pytest.mark.parametrize("scheme", [IBUG_68, COFW_29, WFLW_98, EYES], ids=lambda s: s.name)
 def test_any_scheme_moves(scheme: LandmarkScheme) -> None:
     points = np.random.default_rng(3).uniform(50, 150, (scheme.n_points, 2))
     movement = random_movement(points, scheme, STRONG, 2, np.random.default_rng(0), period=15)

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from srn.face.scheme import IBUG_68, SCHEMES, LandmarkScheme
+from srn.face.scheme import COFW_29, COMPONENTS, IBUG_68, SCHEMES, LandmarkScheme
 from srn.synthesis.occluders import (
     blob,
     drawn_mask,
+    face_axes,
     fingers,
     hair,
     half_shadow,
@@ -24,6 +25,7 @@ from srn.synthesis.occluders import (
     textured_rectangle,
     visible_landmarks,
 )
+from srn.synthesis.surroundings import OWN_OCCLUDERS
 
 Shape = npt.NDArray[np.float64]
 Picture = npt.NDArray[np.uint8]
@@ -248,3 +250,33 @@ def test_points_that_are_off_as_a_whole_by_hand() -> None:
     np.testing.assert_allclose(np.abs(np.corrcoef([*middle.T, scale, turn]) - np.eye(4)).max(), 0, atol=0.08)
     np.testing.assert_allclose(np.hypot(*(drawn[:, 2] - first).T), scale * 40 * np.sqrt(2))
     np.testing.assert_array_equal(misfitted(shape, 0.0, np.random.default_rng(0)), shape)
+
+
+def test_a_mask_is_as_wide_as_the_face_where_no_landmark_tells_its_outline(grain: Picture, face: Shape) -> None:
+    """On COFW's landmarks it was a strip between mouth and chin, narrower than the eyes are apart."""
+    whole = face * 108 + 79.5
+    widths = {}
+    for scheme, shape in ((IBUG_68, whole), (COFW_29, face_of(COFW_29))):
+        painted = [drawn_mask(grain.copy(), shape, scheme, np.random.default_rng(seed)) for seed in SEEDS]
+        left, right = (shape[list(points)].mean(axis=0) for points in scheme.eyes)
+        widths[scheme] = np.mean([covered.any(axis=0).sum() for covered in painted]) / np.linalg.norm(right - left)
+    assert widths[COFW_29] == pytest.approx(widths[IBUG_68], rel=0.15)
+
+
+OWN = {occluder.__name__: occluder for occluder in OWN_OCCLUDERS}
+EYES = LandmarkScheme("eyes", 2, {**dict.fromkeys(COMPONENTS, ()), "eyes": (0, 1)}, ((0, 1),), (0, 1), ((0,), (1,)))
+
+
+@pytest.mark.parametrize("name", [*ALL, *OWN])
+def test_a_scheme_needs_no_points_but_the_eyes(name: str, grain: Picture) -> None:
+    """The place of the mouth was no number, and the training of two points ended with an error in a worker process."""
+    occlude = {**ALL, **OWN}[name]
+    shape = np.array([[60.0, 60], [100, 60]])
+    covered = [occlude(grain.copy(), shape, EYES, np.random.default_rng(seed)) for seed in SEEDS]
+    assert np.any(covered) == (name != "half_shadow")
+
+
+def test_the_mouth_lies_straight_below_the_eyes_where_it_has_no_points() -> None:
+    turned = np.array([[80.0, 60], [80, 100]])  # the right eye below the left one
+    middle, down, aside = face_axes(turned, EYES)
+    np.testing.assert_allclose([middle, down, aside], [[80, 80], [-44, 0], [0, 20]])

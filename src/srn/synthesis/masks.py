@@ -11,7 +11,7 @@ import numpy.typing as npt
 from srn.errors import InputError
 from srn.face.geometry import FloatArray, ImageArray
 from srn.face.scheme import LandmarkScheme
-from srn.synthesis.occluders import Covered
+from srn.synthesis.occluders import OUTLINE_POINTS, Covered
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,11 +49,11 @@ def outline(scheme: LandmarkScheme) -> tuple[int, ...]:
     """Give the indices of the face outline, left temple to chin to right temple.
 
     Raises:
-        InputError: the scheme has no outline; the single chin point of COFW is none.
+        InputError: the scheme has no outline (the single chin point of COFW is none), or no nose or mouth.
     """
     indices = (*scheme.components["left_cheek"], *scheme.components["right_cheek"])
-    if len(indices) < 9:
-        raise InputError.at("fitted masks", "a scheme with a face outline", scheme.name)
+    if len(indices) < OUTLINE_POINTS or not scheme.components["nose"] or not scheme.components["mouth"]:
+        raise InputError.at("fitted masks", "a scheme with a face outline, a nose and a mouth", scheme.name)
     return indices
 
 

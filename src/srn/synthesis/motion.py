@@ -17,6 +17,7 @@ import numpy.typing as npt
 from srn.face.geometry import Box, Float64Array, FloatArray, invert_affine, similarity, transform_points
 from srn.face.scheme import LandmarkScheme
 from srn.synthesis.config import MotionConfig
+from srn.synthesis.occluders import face_axes
 
 HEAD_DEPTH, HEAD_WIDTH = 0.4, 0.42
 NOSE_DEPTH, NOSE_WIDTH = 0.12, 0.12
@@ -157,8 +158,10 @@ def random_movement(
     homographies = np.stack([_facing(center, axes, turn, tilt) for turn, tilt in zip(turns, tilts, strict=True)])
 
     relief = np.sin(turns) @ axes * side  # (T, 2)
-    nose = landmarks[list(scheme.components["nose"])].mean(axis=0)
-    parts = landmarks[rng.choice(len(landmarks), 3, replace=False)]
+    middle, down, _ = face_axes(landmarks, scheme)
+    tip = list(scheme.components["nose"])
+    nose = landmarks[tip].mean(axis=0) if tip else middle + down * 0.55
+    parts = landmarks[rng.choice(len(landmarks), 3, replace=len(landmarks) < 3)]
     expression = curve(6, strength.expression).reshape(frames, 3, 2) * side
     centers = np.vstack([center, nose, parts])
     widths = np.array([HEAD_WIDTH, NOSE_WIDTH, *rng.uniform(0.12, 0.25, 3)]) * side

@@ -145,10 +145,28 @@ def fingers(image: ImageArray, center: FloatArray, size: float, rng: np.random.G
 
 
 def face_axes(shape: FloatArray, scheme: LandmarkScheme) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Midpoint of the eyes, vector from it to the mouth, and half the vector from the left to the right eye."""
+    """Midpoint of the eyes, vector from it to the mouth, and half the vector from the left to the right eye.
+
+    Where the scheme has no mouth, it is taken to be where it is on average, straight below the eyes.
+    """
     left, right = (shape[list(points)].mean(axis=0) for points in scheme.eyes)
-    middle = (left + right) / 2
-    return middle, shape[list(scheme.components["mouth"])].mean(axis=0) - middle, (right - left) / 2
+    middle, aside = (left + right) / 2, (right - left) / 2
+    mouth = list(scheme.components["mouth"])
+    down = shape[mouth].mean(axis=0) - middle if mouth else 2.2 * np.array([-aside[1], aside[0]])
+    return middle, down, aside
+
+
+OUTLINE_POINTS = 9
+"""Landmarks on the cheeks from which on a scheme has the outline of the face."""
+
+
+def _with_jaw(shape: FloatArray, scheme: LandmarkScheme) -> FloatArray:
+    """Add the average jaw to landmarks without an outline: by their mouth alone a mask would be a narrow strip."""
+    if len(scheme.components["left_cheek"]) + len(scheme.components["right_cheek"]) >= OUTLINE_POINTS:
+        return shape
+    middle, down, aside = face_axes(shape, scheme)
+    angles = np.linspace(0, np.pi, 17)[:, None]
+    return np.concatenate([shape, middle - 2.2 * np.cos(angles) * aside + (0.05 + 1.62 * np.sin(angles)) * down])
 
 
 def _mask_outline(
@@ -201,6 +219,7 @@ def drawn_mask(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng
     middle; about one in seven of these hangs below the nose. The others are cups.
     """
     middle, down, aside = face_axes(shape, scheme)
+    shape = _with_jaw(shape, scheme)
     cloth = None if rng.random() < 0.25 else _mask_outline(shape, scheme, rng)
     hull, sides = cloth if cloth is not None else (_cup_outline(shape, scheme, rng), 0.5)
     center = hull.mean(axis=0)

@@ -133,7 +133,8 @@ def own_hand(image: ImageArray, shape: FloatArray, scheme: LandmarkScheme, rng: 
     middle, down, aside = face_axes(shape, scheme)
     unit = float(np.linalg.norm(aside)) + 1e-6
     tone = skin_tone(image, shape, scheme, rng)
-    tip = shape[int(rng.choice([i for i in range(len(shape)) if i not in scheme.eyes[0] + scheme.eyes[1]]))]
+    others = [i for i in range(len(shape)) if i not in scheme.eyes[0] + scheme.eyes[1]]
+    tip = shape[int(rng.choice(others or len(shape)))]
     out = tip - (middle + down * 0.3)
     angle = np.arctan2(out[1], out[0]) + rng.normal(0, 0.7)
     along, wide = np.array([np.cos(angle), np.sin(angle)]), unit * rng.uniform(0.22, 0.4)
