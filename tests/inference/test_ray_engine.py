@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,10 +67,12 @@ def test_nothing_left_starts_nothing(tmp_path: Path) -> None:
 def test_more_workers_than_a_cluster_has_cores_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int | None, threads: int, needed: int
 ) -> None:
-    """Ray itself takes half a minute to start, so this one is made up."""
+    """Ray itself takes half a minute to start, so this one is made up. Like Ray, it takes SIGTERM for itself."""
     ended: list[bool] = []
+    before = signal.getsignal(signal.SIGTERM)
     ray = SimpleNamespace(
-        is_initialized=lambda: False, init=lambda **options: None, cluster_resources=lambda: {"CPU": 2.0},
+        is_initialized=lambda: False, cluster_resources=lambda: {"CPU": 2.0},
+        init=lambda **options: signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number)),
         shutdown=lambda: ended.append(True),
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, "ray", ray)
@@ -81,6 +84,7 @@ def test_more_workers_than_a_cluster_has_cores_for(
     expected = f"a cluster with {needed} cores, {threads} for each worker"
     assert str(caught.value) == f"--engine ray: expected {expected}, found 2"
     assert ended
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_without_ray_the_extra_is_named_before_anything_is_written(
