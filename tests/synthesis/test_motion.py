@@ -107,7 +107,9 @@ def test_curves_have_unit_variance_and_no_jumps() -> None:
     assert np.abs(np.diff(values, axis=0)).max() <= 3 * np.sqrt(2 / 3) * 2 * np.pi / (20 * np.exp(-0.7))
 
 
-EYES = LandmarkScheme("eyes", 2, {**dict.fromkeys(COMPONENTS, ()), "eyes": (0, 1)}, ((0, 1),), (0, 1), ((0,), (1,)))
+EYES = LandmarkScheme(
+    "eyes", 4, {**dict.fromkeys(COMPONENTS, ()), "eyes": (0, 1, 2, 3)}, ((0, 3), (1, 2)), (0, 3), ((0, 1), (2, 3))
+)
 
 
 @pytest.mark.parametrize("scheme", [IBUG_68, COFW_29, WFLW_98, EYES], ids=lambda s: s.name)

@@ -269,7 +269,7 @@ EYES = LandmarkScheme("eyes", 2, {**dict.fromkeys(COMPONENTS, ()), "eyes": (0, 1
 
 @pytest.mark.parametrize("name", [*ALL, *OWN])
 def test_a_scheme_needs_no_points_but_the_eyes(name: str, grain: Picture) -> None:
-    """The place of the mouth was no number, and the training of two points ended with an error in a worker process."""
+    """The place of the mouth was no number, and the training of such points ended with an error in a worker process."""
     occlude = {**ALL, **OWN}[name]
     shape = np.array([[60.0, 60], [100, 60]])
     covered = [occlude(grain.copy(), shape, EYES, np.random.default_rng(seed)) for seed in SEEDS]

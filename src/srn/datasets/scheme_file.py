@@ -12,7 +12,7 @@ from srn.face.scheme import COMPONENTS, LandmarkScheme, register_scheme
 from srn.files import write_atomically
 
 SCHEME_FILE = "scheme.toml"
-_MOST_POINTS = 10_000
+_FEWEST_POINTS, _MOST_POINTS = 3, 10_000  # two lie on a line, which has no box
 _KEYS = {"name", "n_points", "eye_corners", "eyes", "mirror_pairs", "components", "contours"}
 _MIRRORED = {"left_cheek": "right_cheek", "right_cheek": "left_cheek"}
 
@@ -64,8 +64,9 @@ def read_scheme(file: Path) -> LandmarkScheme:
     name, n = content["name"], content["n_points"]
     if not isinstance(name, str) or not name:
         raise DataError.at(f"{file}: name", "a name", str(name))
-    if type(n) is not int or not 2 <= n <= _MOST_POINTS:
-        raise DataError.at(f"{file}: n_points", f"a number of points up to {_MOST_POINTS}", str(n)[:60])
+    if type(n) is not int or not _FEWEST_POINTS <= n <= _MOST_POINTS:
+        expected = f"a number of points from {_FEWEST_POINTS} to {_MOST_POINTS}"
+        raise DataError.at(f"{file}: n_points", expected, str(n)[:60])
     parts = content["components"]
     if not isinstance(parts, dict) or set(parts) - set(COMPONENTS):
         found = str(parts) if not isinstance(parts, dict) else ", ".join(sorted(set(parts) - set(COMPONENTS)))

@@ -161,7 +161,7 @@ def random_movement(
     middle, down, _ = face_axes(landmarks, scheme)
     tip = list(scheme.components["nose"])
     nose = landmarks[tip].mean(axis=0) if tip else middle + down * 0.55
-    parts = landmarks[rng.choice(len(landmarks), 3, replace=len(landmarks) < 3)]
+    parts = landmarks[rng.choice(len(landmarks), 3, replace=False)]
     expression = curve(6, strength.expression).reshape(frames, 3, 2) * side
     centers = np.vstack([center, nose, parts])
     widths = np.array([HEAD_WIDTH, NOSE_WIDTH, *rng.uniform(0.12, 0.25, 3)]) * side
