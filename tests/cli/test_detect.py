@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 from matplotlib.cbook import get_sample_data
 
+from srn.cli import detect as detect_module
 from srn.cli import options
 from srn.datasets.coco import read_coco
 from srn.datasets.report import ReadingReport
@@ -323,6 +324,25 @@ def test_interrupted_before_the_first_picture_older_results_stay(
     monkeypatch.setattr("srn.cli.detect.detect_pictures", interrupted)
     assert srn(*arguments, "--format", kind).code == 130
     assert {path: path.read_bytes() for path in older} == older
+
+
+@pytest.mark.parametrize(("option", "written"), [("--json", '{"images":[]}\n'), ("--jsonl", "")])
+def test_lines_that_ray_prints_are_not_among_the_results(
+    srn: Run, knowing: Any, three: Path, monkeypatch: pytest.MonkeyPatch, option: str, written: str
+) -> None:
+    """Where a worker dies, Ray prints that on the standard output, and begins its block again."""
+
+    def dying(*given: Any, **options: Any) -> Iterator[list[Any]]:
+        print("(raylet) A worker died")
+        yield []
+
+    monkeypatch.setattr(detect_module, "check_ray", lambda: None)
+    monkeypatch.setattr(detect_module, "detect_on_ray", dying)
+    stream = sys.stdout
+    ran = srn("detect", three, "--engine", "ray", option, "-")
+    assert ran.out == written
+    assert ran.err == "(raylet) A worker died\n0 faces in 0 pictures\n"
+    assert sys.stdout is stream
 
 
 def test_without_ray_the_journal_of_an_earlier_run_is_kept(

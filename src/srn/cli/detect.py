@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import sys
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TextIO
 
 import typer
 
 from srn.cli import options
 from srn.cli.command import finishing
 from srn.errors import DataError, InputError, noting
-from srn.files import FACES_JSON, SHEET, STANDARD_OUTPUT
+from srn.files import FACES_JSON, SHEET, STANDARD_OUTPUT, is_standard_output
 from srn.inference.batch import Choice, Detection, detect_pictures
 from srn.inference.face import DOUBTFUL_CONFIDENCE
 from srn.inference.picture_files import DetectionWriter, Overlay, Rendered, ResultFormat, Written
@@ -126,7 +128,7 @@ def detect(
     listing, contacts = pictures_in(paths, drawn=out), _contacts(sheet, resume=resume, machines=machines)
     writer = DetectionWriter(
         listing.pictures, out, output_format, overlay=_drawing(out, overlay=overlay, ellipses=ellipses),
-        json_to=_json_target(json_file, jsonl_file, out), lines=jsonl_file is not None,
+        json_to=_json_target(context, json_file, jsonl_file, out), lines=jsonl_file is not None,
         inputs=[path for path in (boxes, weights, yunet) if path is not None], force=force,
     )  # fmt: skip
     own_boxes = None if boxes is None else boxes_of(boxes, [picture.path for picture in listing.pictures])
@@ -198,10 +200,17 @@ def _finishing(writer: DetectionWriter, contacts: ContactSheet | None) -> Callab
     return finish
 
 
-def _json_target(json_file: Path | None, jsonl_file: Path | None, out: Path | None) -> Path | None:
+def _json_target(
+    context: typer.Context, json_file: Path | None, jsonl_file: Path | None, out: Path | None
+) -> Path | TextIO | None:
     if json_file is not None and jsonl_file is not None:
         raise InputError.at("--jsonl", "no --json beside it", str(json_file))
-    return json_file or jsonl_file or (STANDARD_OUTPUT if out is None else None)
+    target = json_file or jsonl_file or (STANDARD_OUTPUT if out is None else None)
+    if target is None or not is_standard_output(target) or context.params["machines"] == "local":
+        return target
+    results = sys.stdout  # where Ray would print its own lines between them, as of a worker that died
+    context.with_resource(contextlib.redirect_stdout(sys.stderr))
+    return results
 
 
 def _same(context: typer.Context, weights: str, boxes: PictureBoxes | None) -> dict[str, Any]:
