@@ -29,7 +29,7 @@ from head_training import fit, head_parser, output_of, prepare, shuffled, steps_
 from results import program
 from srn.datasets.pack import FacePack
 from srn.errors import InputError
-from srn.evaluation.cache import file_digest
+from srn.evaluation.cache import name_and_digest
 from srn.face.weights import find_weights
 from srn.model.checkpoint import save_network
 from srn.model.export import load_weights
@@ -137,7 +137,7 @@ def train(options: argparse.Namespace) -> None:
         "expected_error_crops": str(options.crops),
         "expected_error_epochs": str(options.epochs),
         "expected_error_seed": str(options.seed),
-        "expected_error_teacher": f"{taught_by.name}@{file_digest(taught_by)[:12]}",
+        "expected_error_teacher": name_and_digest(taught_by),
     }
     kept = {key: value for key, value in record.items() if key != "expected_error_times"}
     save_network(options.out, network, provenance={**kept, **facts})

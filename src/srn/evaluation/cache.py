@@ -64,6 +64,11 @@ def file_digest(path: str | os.PathLike[str]) -> str:
         raise InputError.at(path, "a readable file", error.strerror or "an error") from error
 
 
+def name_and_digest(path: Path) -> str:
+    """Return what tells a file of weights from others of its name: `robust.onnx@e6abec19d06e`."""
+    return f"{path.name}@{file_digest(path)[:12]}"
+
+
 @cache
 def code_digest() -> str:
     """Return a hash of the measuring source and of the versions of the computing packages."""

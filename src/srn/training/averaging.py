@@ -11,7 +11,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from srn.datasets.pack import FacePack
 from srn.errors import WeightsError
-from srn.evaluation.cache import file_digest
+from srn.evaluation.cache import name_and_digest
 from srn.face.weights import find_weights
 from srn.model.checkpoint import save_network
 from srn.model.export import load_weights
@@ -74,7 +74,7 @@ def average_runs(
     training, validation = split_validation(pack, config.validation, videos=config.videos)
     facts = {
         **(provenance or {}),
-        "averaged": ", ".join(f"{file.name}@{file_digest(file)[:12]}" for file in files),
+        "averaged": ", ".join(name_and_digest(file) for file in files),
         "seeds": ", ".join(provenance.get("seed", "?") for _, provenance in loaded),
         "pack": pack.digest(),
         "training_faces": str(len(training)),

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from srn.datasets.pack import FacePack
 from srn.errors import InputError
-from srn.evaluation.cache import file_digest
+from srn.evaluation.cache import name_and_digest
 from srn.evaluation.run_folder import CONFIG_FILE
 from srn.face.weights import find_weights
 from srn.inference.runtime import shipped_weights
@@ -164,4 +164,4 @@ def _begun(initial: str | os.PathLike[str] | None) -> tuple[StructuralRelationNe
     network, known = load_weights(initial)
     file = find_weights(initial)
     licence = {"license": known["license"]} if "license" in known else {}
-    return network, {"initial": f"{file.name}@{file_digest(file)[:12]}", **licence}
+    return network, {"initial": name_and_digest(file), **licence}
