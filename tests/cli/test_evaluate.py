@@ -105,7 +105,7 @@ def test_two_networks_on_the_same_faces(
     (tmp_path / "other.onnx").touch()
     ran, values = evaluate(
         srn, tmp_path, root / "one", root / "two", "--compare", tmp_path / "other.onnx", "--no-cache",
-        "--ced", tmp_path / "ced.svg",
+        "--ced", tmp_path / "ced.svg", "--report", tmp_path / "report",
     )  # fmt: skip
     assert ran.code == 0, ran.err
     pair = values["compared_with"]
@@ -118,6 +118,11 @@ def test_two_networks_on_the_same_faces(
         assert f"{name} (n = 3, AUC" in (tmp_path / "ced.svg").read_text()
     (line,) = [line for line in ran.out.splitlines() if " against fake" in line]
     assert f"{pair['difference'] * 100:+.2f} points on 3 faces (95 % interval -" in line
+    page = (tmp_path / "report" / "index.html").read_text()  # as the table and the chart
+    assert f"fake against fake (2), face by face: {line.partition('%: ')[2]}." in page
+    assert "fake (2) (n = 3, AUC" in page
+    row = page.partition(">fake (2)</th>")[2].partition("</tr>")[0]
+    assert f">{pair['nme'] * 100:.2f}<small>" in row
 
     alone = evaluate(srn, tmp_path, root / "two", "--compare", tmp_path / "other.onnx", "--no-cache")[0].out
     assert "points on 1 faces (no interval, sign-flip p = 1.000)" in alone

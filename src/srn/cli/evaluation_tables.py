@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from srn.cli import options
@@ -33,13 +32,7 @@ def print_errors(title: str, evaluations: Mapping[str, Evaluation]) -> None:
 def print_pair(first: Evaluation, second: Evaluation) -> None:
     """Print how the second differs from the first, face by face."""
     pair = compare_evaluations(first, second)
-    gap, low, high = (v * 100 for v in (pair.difference.value, pair.difference.low, pair.difference.high))
-    interval = f"95 % interval {low:+.2f} to {high:+.2f}" if math.isfinite(low) else "no interval"
-    options.say(
-        f"{second.weights} against {first.weights}, NME {first.nme:.2%}: {gap:+.2f} points on {pair.both_found} faces "
-        f"({interval}, sign-flip p {pair.p_text}); "
-        f"better on {pair.share_better:.0%} of the faces, worse on {pair.share_worse:.0%}"
-    )
+    options.say(f"{second.weights} against {first.weights}, NME {first.nme:.2%}: {pair.text()}")
 
 
 def print_flags(result: Evaluation, name: str = "") -> None:

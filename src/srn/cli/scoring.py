@@ -10,7 +10,6 @@ from srn.cli.evaluation_tables import counted_frames, print_errors, print_flags,
 from srn.datasets.catalogue import open_faces
 from srn.datasets.sample import Sample
 from srn.errors import InputError
-from srn.evaluation.outputs import unique
 from srn.evaluation.predictions import (
     missing_lines,
     read_predictions,
@@ -20,7 +19,7 @@ from srn.evaluation.predictions import (
     write_scores,
 )
 from srn.evaluation.report.page import PAGE
-from srn.evaluation.results import Evaluation
+from srn.evaluation.results import Evaluation, by_weights, unique
 from srn.evaluation.video import read_clips
 from srn.files import REPORT, Output, check_outputs, write_json
 
@@ -51,14 +50,13 @@ def score_pictures(
     scored = [score_predictions(one, faces.samples, normalizer=normalizer, threshold=threshold) for one in found]
     if beside is not None:
         scored.append(beside(faces.samples))
-    names = unique([one.weights for one in scored])
-    evaluations = dict(zip(names, scored, strict=True))
+    evaluations = by_weights(scored)
     problems = faces.report.problems
     pages = write_scores(evaluations, faces.samples, problems=problems, **files)
     for page in pages:
         options.say(f"report: {page}")
     several = len(evaluations) > 1
-    print_errors("predictions" if several else names[0], evaluations)
+    print_errors("predictions" if several else scored[0].weights, evaluations)
     for name, one in evaluations.items():
         print_flags(one, f"{name}: " if several else "")
     for one in scored[1:]:

@@ -15,7 +15,7 @@ from srn.evaluation.provenance import command_line
 from srn.evaluation.report.chart_file import write_charts
 from srn.evaluation.report.evaluation_charts import box_charts, ced_chart, reliability_chart
 from srn.evaluation.report.page import Report, write_report
-from srn.evaluation.results import Evaluation, compare_evaluations
+from srn.evaluation.results import Evaluation, by_weights, compare_evaluations
 from srn.evaluation.speed import measure_speed
 from srn.evaluation.stress import STRESS_FACES, Stress, stress_test
 from srn.files import write_json
@@ -49,8 +49,7 @@ class Measured:
 
     def evaluations(self) -> dict[str, Evaluation]:
         """What was measured, by weights."""
-        every = [self.evaluation, *([] if self.other is None else [self.other])]
-        return dict(zip(unique([one.weights for one in every]), every, strict=True))
+        return by_weights([self.evaluation, *([] if self.other is None else [self.other])])
 
     @property
     def readable(self) -> list[Sample]:
@@ -69,11 +68,6 @@ class Measured:
         pair = compare_evaluations(self.other, self.evaluation).to_dict()
         compared = {"weights": self.other.weights, **self.other.summary(), **pair}
         return self.evaluation.to_dict({**options, "compared_with": compared})
-
-
-def unique(names: Sequence[str]) -> list[str]:
-    """Number the later ones of equal names."""
-    return [name if name not in names[:k] else f"{name} ({k + 1})" for k, name in enumerate(names)]
 
 
 def with_stress(measured: Measured, steps: Steps) -> Measured:
@@ -141,6 +135,7 @@ def _write_page(measured: Measured, folder: Path, steps: Steps) -> Path:
         sources=sources_of(samples),
         problems=measured.problems,
         stress=measured.stress,
+        other=measured.other,
     )
     return write_report(report, folder)
 

@@ -272,6 +272,9 @@ def write_scores(
     sources = sources_of(samples)
     pages = []
     for name, one in evaluations.items():
-        page = Report(one, command_line(), datetime.now().astimezone(), sources=sources, problems=problems)
+        page = Report(
+            one, command_line(), datetime.now().astimezone(), sources=sources, problems=problems,
+            other=None if one is first else first,
+        )  # fmt: skip
         pages.append(write_report(page, report / name if others else report))
     return pages

@@ -343,6 +343,16 @@ def _by(result: FaceResult, scheme: LandmarkScheme, old: str, new: str) -> FaceR
     )
 
 
+def unique(names: Sequence[str]) -> list[str]:
+    """Number the later ones of equal names."""
+    return [name if name not in names[:k] else f"{name} ({k + 1})" for k, name in enumerate(names)]
+
+
+def by_weights(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
+    """Return evaluations by the names of their weights, of equal ones the later numbered."""
+    return dict(zip(unique([one.weights for one in evaluations]), evaluations, strict=True))
+
+
 def compare_evaluations(first: Evaluation, second: Evaluation) -> PairedComparison:
     """Compare two evaluations of the same faces, e.g. with other weights or boxes, or a set and its masked version.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -169,6 +170,15 @@ class PairedComparison:
     def p_text(self) -> str:
         """`= 0.012`, or `< 0.001`, to follow a p."""
         return "< 0.001" if self.p_value < 0.001 else f"= {self.p_value:.3f}"
+
+    def text(self) -> str:
+        """Return the difference in points of NME, and on how many faces it has which sign, as one line."""
+        gap, low, high = (v * 100 for v in (self.difference.value, self.difference.low, self.difference.high))
+        interval = f"95 % interval {low:+.2f} to {high:+.2f}" if math.isfinite(low) else "no interval"
+        return (
+            f"{gap:+.2f} points on {self.both_found} faces ({interval}, sign-flip p {self.p_text}); "
+            f"better on {self.share_better:.0%} of the faces, worse on {self.share_worse:.0%}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, null where undefined."""

@@ -26,7 +26,14 @@ from srn.evaluation.report.evaluation_charts import (
     stress_charts,
 )
 from srn.evaluation.report.markup import Markup, element, figure, joined, table
-from srn.evaluation.results import CONFIDENT_WITHIN, Evaluation, FaceResult, video_numbers
+from srn.evaluation.results import (
+    CONFIDENT_WITHIN,
+    Evaluation,
+    FaceResult,
+    by_weights,
+    compare_evaluations,
+    video_numbers,
+)
 from srn.evaluation.speed import Speed
 from srn.evaluation.statistics import Interval
 from srn.evaluation.stress import STRESSES, Stress
@@ -37,6 +44,7 @@ from srn.media.pictures import encode_image
 
 PAGE = "index.html"
 WORST, BEST = 10, 5
+COLUMNS = "faces", "missed", "NME %", "mean shape %", "failures %", "AUC"
 
 INIT_NAMES = {
     "gt-box": "the tight box of the true points",
@@ -51,6 +59,7 @@ class Report:
     """The content of the page.
 
     Attributes:
+        other: an evaluation of the same faces that it is compared with.
         weights_digest: SHA-256 of the weights; None for weights that are no file.
         sources: readers of pictures that are no files of their own, by path.
         problems: one line for each unreadable picture.
@@ -67,6 +76,11 @@ class Report:
     sources: Mapping[Path, PictureSource] = field(default_factory=dict)
     problems: Sequence[str] = ()
     stress: Stress | None = None
+    other: Evaluation | None = None
+
+    def evaluations(self) -> dict[str, Evaluation]:
+        """Return what is compared, by weights."""
+        return by_weights([self.evaluation, *([] if self.other is None else [self.other])])
 
 
 def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
@@ -78,11 +92,11 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
 
 def render(report: Report) -> str:
     result = report.evaluation
-    curve = figure(
-        on_a_page(ced_chart(result.parts())), "Share of faces up to an error. Higher and further left is better."
-    )
+    lines = result.parts() if report.other is None else report.evaluations()
+    curve = figure(on_a_page(ced_chart(lines)), "Share of faces up to an error. Higher and further left is better.")
     sections = {
         "numbers": ("Numbers", _numbers(result)),
+        "compared": ("Compared", _comparison(report)),
         "curve": ("Cumulative errors", curve),
         "components": ("By facial component", _components(result)),
         "attributes": ("By attribute", _attributes(result)),
@@ -154,14 +168,15 @@ def _cards(result: Evaluation) -> Markup:
     return element("dl", *items, class_="cards")
 
 
+def _row(name: str, part: Evaluation) -> list[str]:
+    intervals = part.intervals()
+    errors = [_with_range(intervals.nme), _number(part.mean_shape_nme), _with_range(intervals.failure_rate)]
+    return [name, str(len(part.results)), str(part.missed), *errors, _with_range(intervals.auc, 1, 3)]
+
+
 def _numbers(result: Evaluation) -> Markup:
     parts = result.parts()
-    rows = []
-    for name, part in parts.items():
-        intervals = part.intervals()
-        errors = [_with_range(intervals.nme), _number(part.mean_shape_nme), _with_range(intervals.failure_rate)]
-        rows.append([name, str(len(part.results)), str(part.missed), *errors, _with_range(intervals.auc, 1, 3)])
-    header = ["set", "faces", "missed", "NME %", "mean shape %", "failures %", "AUC"]
+    rows = [_row(name, part) for name, part in parts.items()]
     baseline = (
         "mean of the other faces, in the true box," if result.init == "predictions" else "mean shape in the same box"
     )
@@ -170,7 +185,12 @@ def _numbers(result: Evaluation) -> Markup:
         "A face that was not found is a failure, and is left out of the mean."
     )
     content = [
-        table(f"By set, with bootstrap 95 % intervals over {_units(result)}", header, rows, total=len(parts) > 1),
+        table(
+            f"By set, with bootstrap 95 % intervals over {_units(result)}",
+            ["set", *COLUMNS],
+            rows,
+            total=len(parts) > 1,
+        ),
         element("p", note, class_="quiet"),
     ]
     if result.scheme is not None and all(r.target_landmarks is not None for r in result.results):
@@ -179,6 +199,21 @@ def _numbers(result: Evaluation) -> Markup:
         header = ["set", *(NORMALIZER_NAMES[name] for name in names)]
         content.append(table("NME % of the same predictions, divided by", header, by_length, total=len(parts) > 1))
     return joined(content)
+
+
+def _comparison(report: Report) -> Markup:
+    if report.other is None:
+        return Markup()
+    rows = [_row(name, one) for name, one in report.evaluations().items()]
+    first, second = report.evaluations()
+    pair = compare_evaluations(report.other, report.evaluation)
+    caption = f"On the same faces, with bootstrap 95 % intervals over {_units(report.evaluation)}"
+    return joined(
+        [
+            table(caption, ["weights", *COLUMNS], rows),
+            element("p", f"{first} against {second}, face by face: {pair.text()}.", class_="quiet"),
+        ]
+    )
 
 
 def _components(result: Evaluation) -> Markup:
