@@ -370,16 +370,27 @@ def test_a_cell_in_words(cell: Cell, text: str) -> None:
 
 
 def test_curves_mark_published_failure_rates(outcome: Outcome) -> None:
-    whole = curves(outcome)
-    assert whole is not None
-    assert whole.svg().count("clip-path=") == 6
+    charts = curves(outcome)
+    assert [(chart.x_label.partition(":")[0], len(chart.lines)) for chart in charts] == [
+        (column.label, 1) for column in outcome.table.columns
+    ]
     part = next(r for r in outcome.rows if r.filled).curves["ocular_full"]
     table = TABLES["table3"]
     plain = Outcome(table, (dataclasses.replace(outcome.rows[0], cells={"nme": Cell(part=part)}),))
-    drawn = curves(plain)
-    assert drawn is not None
+    (drawn,) = curves(plain)
     assert all(f">{name}</text>" in drawn.svg() for name in ("SDM", "ODN", "SRN (w/o OFA)"))
-    assert curves(Outcome(table, ())) is None
+    assert curves(Outcome(table, ())) == []
+
+
+def test_curves_of_several_networks_share_a_chart_for_each_set(outcome: Outcome) -> None:
+    """Sets and normalizers that are told by the colour alone cannot be told apart."""
+    row = next(row for row in outcome.rows if row.filled)
+    two = Outcome(outcome.table, (row, dataclasses.replace(row, weights=("other",))))
+    for chart in curves(two):
+        names = [line.name for line in chart.lines]
+        assert len(names) == 2
+        assert names[1].startswith("ours: other, ")
+        assert all(name.endswith("(n = 4)") == ("Full" in chart.x_label) for name in names)
 
 
 def test_sheets(data: Path, network: Network) -> None:

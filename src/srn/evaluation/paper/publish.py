@@ -13,11 +13,12 @@ from srn.datasets.kinds import KINDS
 from srn.datasets.sample import sources_of
 from srn.errors import InputError
 from srn.evaluation.paper import tabulate
-from srn.evaluation.paper.outcome import Outcome
-from srn.evaluation.paper.published import published
+from srn.evaluation.paper.outcome import OurRow, Outcome
+from srn.evaluation.paper.published import Column, Table, published
 from srn.evaluation.paper.reproduce import Reproduction, scheme_of
 from srn.evaluation.report.chart_file import write_charts
 from srn.evaluation.report.charts import Line, LineChart, Mark
+from srn.evaluation.report.evaluation_charts import NORMALIZER_NAMES
 from srn.evaluation.report.pictures import draw_result, sheet
 from srn.evaluation.results import FAILURE_THRESHOLD
 from srn.face import metrics
@@ -82,13 +83,13 @@ def _write_curves(targets: Sequence[str], outcomes: Mapping[str, Outcome], out: 
     lines = []
     for name, outcome in outcomes.items():
         figures = [figure for figure, table in CURVES.items() if table == name and figure in targets]
-        chart = curves(outcome)
-        if chart is None:
+        charts = curves(outcome)
+        if not charts:
             reasons = "; ".join(dict.fromkeys(cell.reason for row in outcome.rows for cell in row.cells.values()))
             lines += [f"{figure}: {reasons}" for figure in figures]
             continue
         for stem in [*([f"{name}_curves"] if name in targets else []), *figures]:
-            write_charts(out / f"{stem}.svg", chart)
+            write_charts(out / f"{stem}.svg", *charts)
             lines.append(f"{stem}.svg: cumulative error distributions, {outcome.table.title}")
     return lines
 
@@ -107,44 +108,57 @@ def _write_sheets(targets: Sequence[str], work: Reproduction, out: Path) -> list
     return lines
 
 
-def curves(outcome: Outcome) -> LineChart | None:
-    """Draw the cumulative error distributions of the measured rows of a table; None without any.
+def curves(outcome: Outcome) -> list[LineChart]:
+    """Draw the cumulative error distributions of a table: a chart for each set and normalizer, a line for each row.
 
     Of several kinds of boxes the first is drawn. Published failure rates at 8 % are marked as points of the published
-    methods' curves.
+    methods' curves. There is no chart where nothing was measured.
     """
     drawn = [row for row in outcome.rows if row.curves]
     drawn = [row for row in drawn if row.init == drawn[0].init]
+    columns = [column for column in outcome.table.columns if column.metric in ("nme", "failure-rate")]
+    charts = []
+    for faces in dict.fromkeys(map(_faces_of, columns)):
+        same = [column for column in columns if _faces_of(column) == faces]
+        lines = _lines(drawn, [column.name for column in same])
+        if lines:
+            charts.append(_chart(outcome.table, same, lines))
+    return charts
+
+
+def _faces_of(column: Column) -> tuple[str, str, str]:
+    """Tell columns apart whose errors are others, whatever is made of them."""
+    return column.dataset, column.subset, column.normalizer
+
+
+def _lines(rows: Sequence[OurRow], columns: Sequence[str]) -> list[Line]:
     grid = np.linspace(0, CURVE_END, 401)
-    lines: dict[tuple[str, str, str, str], Line] = {}
-    for row in drawn:
-        for column in outcome.table.columns:
-            part = row.curves.get(column.name)
-            key = (row.label + row.detail, column.subset, column.dataset, column.normalizer)
-            if part is None or column.metric not in ("nme", "failure-rate") or key in lines:
-                continue
+    lines: dict[str, Line] = {}
+    for row in rows:
+        part = next((row.curves[name] for name in columns if name in row.curves), None)
+        if part is not None:
             without_weights = ", ".join(row.detail.split(", ")[1:])
-            which = f"{row.label}, {without_weights}: " if len(drawn) > 1 else ""
-            name = f"{which}{column.label} (n = {len(part.results)})"
-            lines[key] = Line(name, grid * 100, metrics.ced(part.errors, grid) * 100)
-    if not lines:
-        return None
-    normalizers = dict.fromkeys(column.normalizer for column in outcome.table.columns if column.normalizer)
-    marks = [
-        Mark(row.method, FAILURE_THRESHOLD * 100, 100 - row.values[column.name])
-        for column in outcome.table.columns
-        for row in outcome.table.rows
-        if column.metric == "failure-rate" and column.name in row.values
-    ]
+            name = f"{row.label}, {without_weights} (n = {len(part.results)})"
+            lines.setdefault(name, Line(name, grid * 100, metrics.ced(part.errors, grid) * 100))
+    return list(lines.values())
+
+
+def _chart(table: Table, columns: Sequence[Column], lines: Sequence[Line]) -> LineChart:
+    first = columns[0]
     return LineChart(
-        title=f"{outcome.table.title}: cumulative error distributions",
+        title=f"{table.title}, {first.label}: cumulative error distributions",
         description="Share of faces up to an error; diamonds are published failure rates at 8 %.",
-        x_label=f"NME up to (%), by {', '.join(normalizers)}",
+        x_label=f"{first.label}: NME up to (%), by {NORMALIZER_NAMES[first.normalizer]}",
         y_label="share of faces (%)",
         x_range=(0, CURVE_END * 100),
         y_range=(0, 100),
-        lines=list(lines.values()),
-        marks=marks,
+        lines=lines,
+        marks=[
+            Mark(row.method, FAILURE_THRESHOLD * 100, 100 - row.values[column.name])
+            for column in columns
+            for row in table.rows
+            if column.metric == "failure-rate" and column.name in row.values
+        ],
     )
 
 

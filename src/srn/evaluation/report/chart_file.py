@@ -14,6 +14,9 @@ from srn.evaluation.report.charts import COLORS, DASHES, HEIGHT, LineChart, asse
 from srn.evaluation.report.markup import Markup, element
 from srn.files import CHART_FORMATS, write_atomically
 
+SIDE_BY_SIDE = 3
+"""Most charts in a row."""
+
 
 def check_chart(path: str | os.PathLike[str]) -> None:
     """Raise, before any work, what `write_charts` would raise at the end: the format is unknown, or no Matplotlib."""
@@ -30,7 +33,7 @@ def _format_of(path: str | os.PathLike[str]) -> str:
 
 
 def write_charts(path: str | os.PathLike[str], *charts: LineChart) -> None:
-    """Write charts side by side into one file; the suffix chooses the format, PNG without one.
+    """Write charts into one file, three side by side; the suffix chooses the format, PNG without one.
 
     Raises:
         MissingDependencyError: a format other than SVG, without Matplotlib.
@@ -40,18 +43,25 @@ def write_charts(path: str | os.PathLike[str], *charts: LineChart) -> None:
     write_atomically(path, _svg_file(charts) if suffix == "svg" else _plotted(charts, suffix))
 
 
+def _rows(charts: Sequence[LineChart]) -> list[Sequence[LineChart]]:
+    return [charts[first : first + SIDE_BY_SIDE] for first in range(0, len(charts), SIDE_BY_SIDE)]
+
+
 def _svg_file(charts: Sequence[LineChart]) -> bytes:
-    drawn = [chart.svg() for chart in charts]
-    heights = [float(re.findall(r'viewBox="0 0 \S+ (\S+)"', svg)[0]) for svg in drawn]
-    left, parts = 0, []
-    for chart, svg, height in zip(charts, drawn, heights, strict=True):
-        place = f'<svg x="{left}" height="{height:g}" width="{chart.width}" '
-        parts.append(Markup(svg.replace('width="100%"', "").replace("<svg ", place, 1)))
-        left += chart.width
+    parts, width, top = list[Markup](), 0, 0.0
+    for row in _rows(charts):
+        left, below = 0, top
+        for chart in row:
+            svg = chart.svg()
+            height = float(re.findall(r'viewBox="0 0 \S+ (\S+)"', svg)[0])
+            place = f'<svg x="{left}" y="{top:g}" height="{height:g}" width="{chart.width}" '
+            parts.append(Markup(svg.replace('width="100%"', "").replace("<svg ", place, 1)))
+            left, below = left + chart.width, max(below, top + height)
+        width, top = max(width, left), below
     background = element("rect", width="100%", height="100%", fill="var(--paper)")
     whole = element(
         "svg", element("style", Markup(asset("chart.css"))), background, *parts,
-        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {left} {max(heights):g}",
+        xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {width} {top:g}",
     )  # fmt: skip
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{whole}\n'.encode()
 
@@ -59,9 +69,11 @@ def _svg_file(charts: Sequence[LineChart]) -> bytes:
 def _plotted(charts: Sequence[LineChart], file_format: str) -> bytes:
     with MissingDependencyError.importing("eval", "plotting"):
         from matplotlib.figure import Figure
-    figure = Figure(figsize=(sum(chart.width for chart in charts) / 100, HEIGHT / 75), layout="constrained")
+    rows = _rows(charts)
+    width = max(sum(chart.width for chart in row) for row in rows)
+    figure = Figure(figsize=(width / 100, HEIGHT / 75 * len(rows)), layout="constrained")
     for place, chart in enumerate(charts, 1):
-        _plot(figure.add_subplot(1, len(charts), place), chart)
+        _plot(figure.add_subplot(len(rows), len(rows[0]), place), chart)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=file_format, dpi=150)
     return buffer.getvalue()
