@@ -145,3 +145,15 @@ def test_names_in_a_chart_are_text(tmp_path: Path, name: str, suffix: str) -> No
         assert printable(name) in "".join(ElementTree.parse(path).getroot().itertext())
     else:
         assert read_image(path).size
+
+
+def test_three_charts_side_by_side_then_the_next_row(chart: LineChart, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    write_charts(tmp_path / "four.svg", *[chart] * 4)
+    whole = ElementTree.parse(tmp_path / "four.svg").getroot()
+    places = [(one.get("x"), one.get("y")) for one in whole if one.tag.endswith("svg")]
+    height = places[3][1]
+    assert places == [("0", "0"), ("640", "0"), ("1280", "0"), ("0", height)]
+    assert whole.get("viewBox") == f"0 0 1920 {2 * float(str(height)):g}"
+    write_charts(tmp_path / "four.png", *[chart] * 4)
+    assert read_image(tmp_path / "four.png").shape == (2 * 660, 3 * 960, 3)
