@@ -103,7 +103,7 @@ def test_a_head_is_trained_and_measured(
     assert main([files[0], str(tmp_path), "--weights", files[2], "--validation", "2", "--out", str(tmp_path)]) == 0
     assert "300W, validation" in (tmp_path / "ellipses.md").read_text(encoding="utf-8")
     assert main([files[0], str(tmp_path), "--weights", files[1], "--validation", "2"]) == 2
-    assert "the direction of errors, found plain.safetensors" in capsys.readouterr().err
+    assert f"the direction of errors, found {tmp_path.name}/plain.safetensors" in capsys.readouterr().err
 
     # It learns what the features tell: the second half of the crops has other errors.
     head = train_direction.with_head(network).direction_head
