@@ -24,8 +24,9 @@ from srn.files import FileKind, Output, check_outputs
 
 FILE_SUFFIXES = frozenset(
     {
-        ".avi", ".csv", ".gif", ".jpeg", ".jpg", ".json", ".jsonl", ".mkv", ".mov", ".mp4", ".npz", ".onnx", ".parquet",
-        ".pdf", ".png", ".pts", ".safetensors", ".svg", ".tif", ".tiff", ".webp",
+        ".avi", ".avif", ".bmp", ".csv", ".gif", ".heic", ".jpeg", ".jpg", ".json", ".jsonl", ".m4v", ".mkv", ".mov",
+        ".mp4", ".npz", ".onnx", ".parquet", ".pdf", ".png", ".pts", ".safetensors", ".svg", ".tif", ".tiff", ".webm",
+        ".webp",
     }
 )  # fmt: skip
 """Of names that mean a file: `--out` is a folder in some commands, and a file in others."""
