@@ -50,7 +50,7 @@ def score_pictures(
     scored = [score_predictions(one, faces.samples, normalizer=normalizer, threshold=threshold) for one in found]
     if beside is not None:
         scored.append(beside(faces.samples))
-    evaluations = by_weights(scored)
+    evaluations = by_weights(*scored)
     problems = faces.report.problems
     pages = write_scores(evaluations, faces.samples, problems=problems, **files)
     for page in pages:

@@ -13,7 +13,7 @@ from srn.errors import InputError
 from srn.evaluation.box_curve import BoxCurve, box_curve
 from srn.evaluation.provenance import command_line
 from srn.evaluation.report.chart_file import write_charts
-from srn.evaluation.report.evaluation_charts import box_charts, ced_chart, reliability_chart
+from srn.evaluation.report.evaluation_charts import box_charts, ced_of, reliability_chart
 from srn.evaluation.report.page import Report, write_report
 from srn.evaluation.results import Evaluation, by_weights, compare_evaluations
 from srn.evaluation.speed import measure_speed
@@ -49,7 +49,7 @@ class Measured:
 
     def evaluations(self) -> dict[str, Evaluation]:
         """What was measured, by weights."""
-        return by_weights([self.evaluation, *([] if self.other is None else [self.other])])
+        return by_weights(self.evaluation, self.other)
 
     @property
     def readable(self) -> list[Sample]:
@@ -97,7 +97,7 @@ def write_outputs(
     if numbers is not None:
         write_json(numbers, measured.to_dict())
     if ced is not None:
-        write_charts(ced, ced_chart(result.parts() if measured.other is None else measured.evaluations()))
+        write_charts(ced, ced_of(measured.evaluations()))
     if reliability is not None:
         chart = reliability_chart(result, ", ".join(result.subsets))
         if chart is None:

@@ -19,7 +19,7 @@ from srn.evaluation.followers import Track
 from srn.evaluation.protocol import best_match, error_of, found_face, missed_face
 from srn.evaluation.provenance import command_line
 from srn.evaluation.report.chart_file import write_charts
-from srn.evaluation.report.evaluation_charts import ced_chart
+from srn.evaluation.report.evaluation_charts import ced_of
 from srn.evaluation.report.page import Report, write_report
 from srn.evaluation.results import FAILURE_THRESHOLD, Evaluation, FaceResult, check_normalizer, compare_evaluations
 from srn.evaluation.video import VideoEvaluation, score_track
@@ -266,7 +266,7 @@ def write_scores(
             entry["compared_with_first"] = compare_evaluations(first, one).to_dict()
         write_json(numbers, {"evaluations": content} if others else content[0])
     if ced is not None:
-        write_charts(ced, ced_chart(evaluations if others else first.parts()))
+        write_charts(ced, ced_of(evaluations))
     if report is None:
         return []
     sources = sources_of(samples)

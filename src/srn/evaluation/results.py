@@ -348,9 +348,10 @@ def unique(names: Sequence[str]) -> list[str]:
     return [name if name not in names[:k] else f"{name} ({k + 1})" for k, name in enumerate(names)]
 
 
-def by_weights(evaluations: Sequence[Evaluation]) -> dict[str, Evaluation]:
-    """Return evaluations by the names of their weights, of equal ones the later numbered."""
-    return dict(zip(unique([one.weights for one in evaluations]), evaluations, strict=True))
+def by_weights(*evaluations: Evaluation | None) -> dict[str, Evaluation]:
+    """Return evaluations by the names of their weights, of equal names the later numbered. None is left out."""
+    known = [one for one in evaluations if one is not None]
+    return dict(zip(unique([one.weights for one in known]), known, strict=True))
 
 
 def compare_evaluations(first: Evaluation, second: Evaluation) -> PairedComparison:

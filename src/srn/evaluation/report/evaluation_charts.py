@@ -43,6 +43,12 @@ def ced_chart(parts: Mapping[str, Evaluation]) -> LineChart:
     )
 
 
+def ced_of(evaluations: Mapping[str, Evaluation]) -> LineChart:
+    """Draw the curves of the parts of one evaluation, or those of several evaluations as wholes."""
+    first, *others = evaluations.values()
+    return ced_chart(evaluations if others else first.parts())
+
+
 def component_chart(evaluation: Evaluation) -> BarChart | None:
     """Draw the mean error of each facial component with its 95 % interval; None without any."""
     summary, errors = evaluation.component_summary(), evaluation.stacked("point_errors")

@@ -20,7 +20,7 @@ from srn.evaluation.report.charts import asset, on_a_page
 from srn.evaluation.report.evaluation_charts import (
     NORMALIZER_NAMES,
     box_charts,
-    ced_chart,
+    ced_of,
     component_chart,
     reliability_chart,
     stress_charts,
@@ -78,10 +78,6 @@ class Report:
     stress: Stress | None = None
     other: Evaluation | None = None
 
-    def evaluations(self) -> dict[str, Evaluation]:
-        """Return what is compared, by weights."""
-        return by_weights([self.evaluation, *([] if self.other is None else [self.other])])
-
 
 def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
     """Write the page into a folder and return its path."""
@@ -92,11 +88,11 @@ def write_report(report: Report, folder: str | os.PathLike[str]) -> Path:
 
 def render(report: Report) -> str:
     result = report.evaluation
-    lines = result.parts() if report.other is None else report.evaluations()
-    curve = figure(on_a_page(ced_chart(lines)), "Share of faces up to an error. Higher and further left is better.")
+    curves = ced_of(by_weights(result, report.other))
+    curve = figure(on_a_page(curves), "Share of faces up to an error. Higher and further left is better.")
     sections = {
         "numbers": ("Numbers", _numbers(result)),
-        "compared": ("Compared", _comparison(report)),
+        "compared": ("Compared", _comparison(result, report.other)),
         "curve": ("Cumulative errors", curve),
         "components": ("By facial component", _components(result)),
         "attributes": ("By attribute", _attributes(result)),
@@ -201,19 +197,14 @@ def _numbers(result: Evaluation) -> Markup:
     return joined(content)
 
 
-def _comparison(report: Report) -> Markup:
-    if report.other is None:
+def _comparison(result: Evaluation, other: Evaluation | None) -> Markup:
+    if other is None:
         return Markup()
-    rows = [_row(name, one) for name, one in report.evaluations().items()]
-    first, second = report.evaluations()
-    pair = compare_evaluations(report.other, report.evaluation)
-    caption = f"On the same faces, with bootstrap 95 % intervals over {_units(report.evaluation)}"
-    return joined(
-        [
-            table(caption, ["weights", *COLUMNS], rows),
-            element("p", f"{first} against {second}, face by face: {pair.text()}.", class_="quiet"),
-        ]
-    )
+    both = by_weights(result, other)
+    rows = [_row(name, one) for name, one in both.items()]
+    caption = f"On the same faces, with bootstrap 95 % intervals over {_units(result)}"
+    words = f"{' against '.join(both)}, face by face: {compare_evaluations(other, result).text()}."
+    return joined([table(caption, ["weights", *COLUMNS], rows), element("p", words, class_="quiet")])
 
 
 def _components(result: Evaluation) -> Markup:
