@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -147,6 +148,21 @@ def test_nobody_waits_for_ever_for_the_rest_of_a_request(serve: Serve, monkeypat
     assert received.endswith(b'{"detail":"Not Found"}')
 
 
+@contextlib.contextmanager
+def running(application: FastAPI) -> Iterator[tuple[run.Server, HTTPConnection]]:
+    """A server that may be ended, and a connection to it; waits for its end."""
+    opened = listening("127.0.0.1", 0)
+    server = run.Server(application)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
+    thread.start()
+    with (
+        contextlib.closing(HTTPConnection("127.0.0.1", opened.getsockname()[1], timeout=30)) as asked,
+        contextlib.closing(opened),
+    ):
+        yield server, asked
+        thread.join(30)
+
+
 def test_an_answer_after_the_signal_tells_that_its_connection_is_closed() -> None:
     """A client that keeps its connection asked again on it, and the request was lost."""
     application, begun, release = FastAPI(), threading.Event(), threading.Event()
@@ -156,21 +172,13 @@ def test_an_answer_after_the_signal_tells_that_its_connection_is_closed() -> Non
         begun.set()
         release.wait(20)
 
-    opened = listening("127.0.0.1", 0)
-    server = run.Server(application)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
-    thread.start()
-    with (
-        contextlib.closing(HTTPConnection("127.0.0.1", opened.getsockname()[1], timeout=30)) as asked,
-        contextlib.closing(opened),
-    ):
+    with running(application) as (server, asked):
         asked.request("POST", "/held", bytes(10))
         assert begun.wait(20)
         server.handle_exit(signal.SIGTERM, None)
         release.set()
         answer = asked.getresponse()
         assert (answer.status, answer.read(), answer.getheader("connection")) == (200, b"null", "close")
-        thread.join(30)
 
 
 @pytest.mark.parametrize("signals", [1, 2])
@@ -186,21 +194,13 @@ def test_what_the_end_breaks_off_is_told_without_a_traceback(
         begun.set()
         await asyncio.sleep(60)
 
-    opened = listening("127.0.0.1", 0)
-    server = run.Server(application)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
-    thread.start()
-    with (
-        contextlib.closing(HTTPConnection("127.0.0.1", opened.getsockname()[1], timeout=30)) as asked,
-        contextlib.closing(opened),
-    ):
+    with running(application) as (server, asked):
         asked.request("GET", "/long")
         assert begun.wait(20)
         for _ in range(signals):
             server.handle_exit(signal.SIGINT, None)
         answer = asked.getresponse()
         assert (answer.status, answer.read()) == (503, b'{"error":"the service has ended: come again"}')
-        thread.join(30)
     assert application.state.ending
     assert "Traceback" not in capfd.readouterr().err
 
